@@ -1,0 +1,33 @@
+# Python 3.11+, pip and make are all a machine needs; the first run makes .venv, later ones start at once.
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+
+.PHONY: serve test style types bench clean
+
+serve: .venv/.ready
+	$(BIN)/depthlive serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
+
+test: .venv/.ready-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+style: .venv/.ready-dev
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: .venv/.ready-dev
+	$(BIN)/pyright
+
+bench: .venv/.ready-dev
+	$(BIN)/python scripts/bench_latency.py $(ARGS)
+
+.venv/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+.venv/.ready-dev: pyproject.toml | .venv/.ready
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv

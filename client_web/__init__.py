@@ -1,0 +1,1 @@
+"""The page: ES modules, served as they are. A package, so that the server finds them once installed."""

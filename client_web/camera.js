@@ -1,0 +1,53 @@
+/** The camera: asking for it, listing the choices, and saying in plain words why there is none. */
+
+const WANTED = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30, max: 30 } };
+
+/** No camera; `message` says how to get one. */
+export class CameraError extends Error {}
+
+const HOW_TO_FIX = {
+  NotAllowedError:
+    "The camera was refused. Allow it for this page (the icon beside the address), then press Start.",
+  NotFoundError: "No camera was found. Connect one, then press Start.",
+  NotReadableError: "The camera is in use by another program. Close that program, then press Start.",
+  OverconstrainedError: "The chosen camera is gone. Choose another one, then press Start.",
+};
+
+/** Why no camera can be had here at all, or null. */
+export function obstacle() {
+  if (navigator.mediaDevices) return null;
+  return window.isSecureContext
+    ? "This browser gives web pages no camera. Use a current Chrome, Edge, Firefox or Safari."
+    : "This page was opened over plain http, where browsers refuse the camera. " +
+        "Open it over https, or on the server's own machine as http://localhost.";
+}
+
+/**
+ * Opens a camera; may show the browser's question. The caller stops the track.
+ * @param {string} deviceId empty for the browser's default
+ * @returns {Promise<MediaStreamTrack>}
+ */
+export async function openCamera(deviceId) {
+  const impossible = obstacle();
+  if (impossible) throw new CameraError(impossible);
+  const video = deviceId ? { ...WANTED, deviceId: { exact: deviceId } } : WANTED;
+  try {
+    const stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
+    return stream.getVideoTracks()[0];
+  } catch (error) {
+    throw new CameraError(HOW_TO_FIX[error.name] ?? `The camera could not be opened: ${error.message}`);
+  }
+}
+
+/** Cameras as {id, label}; browsers hide both until the person has allowed a camera once. */
+export async function listCameras() {
+  const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+  return devices
+    .filter((device) => device.kind === "videoinput" && device.deviceId)
+    .map((device, index) => ({ id: device.deviceId, label: device.label || `Camera ${index + 1}` }));
+}
+
+/** Calls back whenever a camera comes or goes. */
+export function watchCameras(callback) {
+  navigator.mediaDevices?.addEventListener("devicechange", callback);
+}

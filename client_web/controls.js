@@ -1,0 +1,94 @@
+/**
+ * What a person can turn: prompt, transition, guidance strength, reset. Reads the form and issues commands.
+ * A control that was touched before the stream started is sent when it starts; one that was not takes the server's value.
+ */
+import { PROMPT_MAX_LENGTH, reset, setGuidance, setPrompt } from "./protocol.js";
+
+const STRENGTH_INTERVAL_MS = 120; // a dragged slider must stay far below the server's message rate limit
+const KEPT = "kept, and sent when the stream starts";
+
+export class Controls {
+  #elements;
+  #issue;
+  #notice;
+  #strengthTimer = null;
+  #touched = { prompt: false, strength: false };
+
+  /**
+   * @param {object} elements promptForm, prompt, strength, strengthValue, reset
+   * @param {(message: object, label: string) => boolean} issue false: no stream to send it to
+   * @param {(words: string) => void} notice says why a command was not sent
+   */
+  constructor(elements, issue, notice) {
+    this.#elements = elements;
+    this.#issue = issue;
+    this.#notice = notice;
+    elements.promptForm.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#sendPrompt();
+    });
+    elements.prompt.addEventListener("input", () => (this.#touched.prompt = true));
+    elements.prompt.addEventListener("keydown", (event) => this.#sendOnShortcut(event));
+    elements.strength.addEventListener("input", () => this.#turnStrength());
+    elements.reset.addEventListener("click", () => this.#issueOrSay(reset(), "Reset", "nothing to reset yet"));
+  }
+
+  /** The default prompt, shown before a stream runs. */
+  suggestPrompt(text) {
+    if (!this.#touched.prompt) this.#elements.prompt.value = text;
+  }
+
+  /** The stream has begun: take over its values, or send it ours where the person has already chosen. */
+  greet({ prompt, guidance_scale: scale }) {
+    if (this.#touched.prompt && this.#promptText() && this.#promptText() !== prompt) this.#sendPrompt();
+    else this.#elements.prompt.value = prompt;
+    if (this.#touched.strength && this.#scale() !== scale) this.#sendStrength();
+    else this.#showStrength(scale);
+  }
+
+  #sendOnShortcut(event) {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.isComposing) return;
+    event.preventDefault();
+    this.#sendPrompt();
+  }
+
+  #sendPrompt() {
+    const text = this.#promptText();
+    if (!text) return this.#notice("The prompt is empty: write what the picture should become.");
+    this.#issueOrSay(setPrompt(text.slice(0, PROMPT_MAX_LENGTH), this.#transition()), "Prompt", KEPT);
+  }
+
+  #turnStrength() {
+    this.#touched.strength = true;
+    this.#elements.strengthValue.value = this.#scale().toFixed(2);
+    // one message per interval while the slider is dragged, always with the newest value
+    this.#strengthTimer ??= setTimeout(() => this.#sendStrength(), STRENGTH_INTERVAL_MS);
+  }
+
+  #sendStrength() {
+    clearTimeout(this.#strengthTimer);
+    this.#strengthTimer = null;
+    this.#issueOrSay(setGuidance(this.#scale()), "Guidance strength", KEPT);
+  }
+
+  #issueOrSay(message, label, otherwise) {
+    if (!this.#issue(message, label)) this.#notice(`${label}: ${otherwise}`);
+  }
+
+  #showStrength(scale) {
+    this.#elements.strength.value = String(scale);
+    this.#elements.strengthValue.value = scale.toFixed(2);
+  }
+
+  #promptText() {
+    return this.#elements.prompt.value.trim();
+  }
+
+  #transition() {
+    return new FormData(this.#elements.promptForm).get("transition");
+  }
+
+  #scale() {
+    return Number(this.#elements.strength.value);
+  }
+}

@@ -1,0 +1,83 @@
+"""From the pictures that came back to the figures people ask for. Pure: times go in, numbers come out."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+FREEZE_FACTOR = 3.0  # a gap is a freeze when it is this many usual gaps long ...
+FREEZE_LEAST_S = 0.2  # ... and long enough to be seen
+
+# Mean luma difference (of 255) below which a picture is the camera's own and not the model's: video coding
+# alone changes a picture by less than about 6.
+CAMERA_PICTURE_BELOW = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One picture that came back. Times are seconds on one clock."""
+
+    time: float  # when the decoded picture was in hand
+    sent: float | None  # when the camera frame whose number it carries was handed over; None: no number in it
+    difference: float | None  # mean luma difference to that camera frame, 0..255; None without a number
+    is_live: bool  # the server's last `state` message said so
+
+    @property
+    def is_generated(self) -> bool:
+        """Live by the server's word, and by our own eyes not the camera's picture handed through."""
+        return self.is_live and self.difference is not None and self.difference >= CAMERA_PICTURE_BELOW
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Latencies in milliseconds; None where there was nothing to measure."""
+
+    first_generated_ms: float | None  # from the offer to the first generated picture
+    glass_to_glass_p50_ms: float | None
+    glass_to_glass_p95_ms: float | None
+    glass_to_glass_max_ms: float | None
+    fps: float | None  # generated pictures received per second
+    freezes: int
+    longest_gap_ms: float | None
+    generated: int  # pictures counted above
+    passed_through: int  # the camera's own picture: before the model was live, or while it waited
+    unreadable: int  # live by the server's word, but the number was damaged or missing: not counted above
+    difference_p50: float | None  # how far a generated picture is from its camera frame, luma levels of 255
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Nearest rank: the smallest value that at least `share` (0..1) of all values do not exceed."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def freezes(times: Sequence[float]) -> list[float]:
+    """Gaps (s) between successive `times` that a viewer sees as a freeze."""
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    if not gaps:
+        return []
+    least = max(FREEZE_LEAST_S, FREEZE_FACTOR * statistics.median(gaps))
+    return [gap for gap in gaps if gap > least]
+
+
+def summarise(arrivals: Sequence[Arrival], offered: float) -> Figures:
+    """Figures of one run; `offered` is when the offer was sent, on the clock of the arrivals."""
+    generated = [arrival for arrival in arrivals if arrival.is_generated]
+    times = [arrival.time for arrival in generated]
+    latencies = [1000 * (arrival.time - arrival.sent) for arrival in generated if arrival.sent is not None]
+    gaps = [1000 * (later - earlier) for earlier, later in pairwise(times)]
+    differences = [arrival.difference for arrival in generated if arrival.difference is not None]
+    unreadable = sum(arrival.is_live and arrival.sent is None for arrival in arrivals)
+    return Figures(
+        first_generated_ms=1000 * (times[0] - offered) if times else None,
+        glass_to_glass_p50_ms=percentile(latencies, 0.5) if latencies else None,
+        glass_to_glass_p95_ms=percentile(latencies, 0.95) if latencies else None,
+        glass_to_glass_max_ms=max(latencies, default=None),
+        fps=(len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else None,
+        freezes=len(freezes(times)),
+        longest_gap_ms=max(gaps, default=None),
+        generated=len(generated),
+        passed_through=len(arrivals) - len(generated) - unreadable,
+        unreadable=unreadable,
+        difference_p50=percentile(differences, 0.5) if differences else None,
+    )

@@ -1,0 +1,156 @@
+"""The HTTP side: routes, the page, start-up and shutdown in order."""
+
+import asyncio
+import logging
+import signal
+from importlib.resources import files
+from pathlib import Path
+
+from aiohttp import web
+
+from server.gpu_worker import GpuWorker, Phase, model_info
+from server.metrics import Metrics
+from server.settings import IceServer, Settings
+from server.signaling import Peers, Whip
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 64 * 1024  # an offer of a browser has about 8 KiB
+SHUTDOWN_TIMEOUT_S = 5.0
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
+    "object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+    "Permissions-Policy": "camera=(self), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",  # revalidated each time: the page must match the server that it came from
+}
+
+
+class Api:
+    """What is not signaling: the page, the state of the server, its figures."""
+
+    def __init__(self, settings: Settings, worker: GpuWorker, metrics: Metrics, peers: Peers) -> None:
+        self._settings = settings
+        self._worker = worker
+        self._metrics = metrics
+        self._peers = peers
+        self._page = page_directory()
+
+    def routes(self) -> list[web.AbstractRouteDef]:
+        return [
+            web.get("/", self.index),
+            web.get("/healthz", self.healthz),
+            web.get("/readyz", self.readyz),
+            web.get("/metrics", self.metrics),
+            web.get("/api/info", self.info),
+            web.static("/", self._page),  # last: it takes whatever is left
+        ]
+
+    async def index(self, request: web.Request) -> web.FileResponse:
+        return web.FileResponse(self._page / "index.html")
+
+    async def healthz(self, request: web.Request) -> web.Response:
+        """The process answers: nothing more."""
+        return web.Response(text="ok")
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        """200 once the model is warm, else 503 with the reason."""
+        if self._is_ready():
+            return web.json_response({"ready": True, "model": self._model()})
+        return web.json_response({"ready": False, "reason": self._worker.readiness.reason}, status=503)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": self._metrics.content_type})
+
+    async def info(self, request: web.Request) -> web.Response:
+        """What the page needs before it connects."""
+        return web.json_response(
+            {
+                "ready": self._is_ready(),
+                "reason": self._worker.readiness.reason,
+                "model": self._model(),
+                "default_prompt": self._settings.prompt,
+                "max_sessions": self._settings.max_sessions,
+                "sessions": len(self._peers),
+                "ice_servers": [_rtc_ice_server(server) for server in self._settings.ice_servers],
+            }
+        )
+
+    def _is_ready(self) -> bool:
+        return self._worker.readiness.phase is Phase.READY
+
+    def _model(self) -> dict[str, object] | None:
+        return model_info(self._worker.info).model_dump() if self._worker.info else None
+
+
+def create_app(settings: Settings, worker: GpuWorker) -> web.Application:
+    """The application. It starts `worker` with itself, and stops in order: peers, then `worker`."""
+    metrics = Metrics()
+    peers = Peers(settings, worker, metrics)
+
+    async def start(app: web.Application) -> None:
+        worker.start()
+
+    async def end_peers(app: web.Application) -> None:
+        await peers.dismiss_all()
+
+    async def stop(app: web.Application) -> None:
+        await worker.stop()
+
+    app = web.Application(client_max_size=MAX_BODY_BYTES)
+    app.on_startup.append(start)
+    app.on_response_prepare.append(_add_security_headers)
+    app.on_shutdown.append(end_peers)
+    app.on_cleanup.append(stop)
+    app.add_routes(Whip(settings, worker, metrics, peers).routes())
+    app.add_routes(Api(settings, worker, metrics, peers).routes())
+    return app
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM. Raises OSError when the address cannot be listened on."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    runner = web.AppRunner(
+        create_app(settings, GpuWorker(settings)), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S
+    )
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, settings.host, settings.port).start()
+        logger.info("Serving on %s", _url(settings.host, runner))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopped.set)
+        await stopped.wait()
+        logger.info("Shutting down; interrupt again to stop at once")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+    finally:
+        await runner.cleanup()
+
+
+def page_directory() -> Path:
+    """Where the page's files lie, in a checkout as in an installed package."""
+    return Path(str(files("client_web").joinpath("index.html"))).parent
+
+
+async def _add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+
+
+def _rtc_ice_server(server: IceServer) -> dict[str, object]:
+    """As RTCPeerConnection takes it in the page; TURN credentials are meant for it."""
+    entry: dict[str, object] = {"urls": list(server.urls)}
+    if server.username is not None:
+        entry["username"] = server.username
+    if server.credential is not None:
+        entry["credential"] = server.credential.get_secret_value()
+    return entry
+
+
+def _url(host: str, runner: web.AppRunner) -> str:
+    """The address to open, with the port that was really taken."""
+    port = runner.addresses[0][1]
+    shown = "127.0.0.1" if host in ("0.0.0.0", "") else "[::1]" if host == "::" else host
+    return f"http://{shown}:{port}"

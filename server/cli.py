@@ -1,0 +1,120 @@
+"""The command line, `depthlive`. Arguments and environment are read here and in settings.py, nowhere else."""
+
+import asyncio
+import logging
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
+
+import typer
+from pydantic import ValidationError
+
+from server.app import serve as serve_until_stopped
+from server.logs import configure_logging
+from server.models_cli import models_app
+from server.settings import CONFIG_VARIABLE, Settings, load_settings, unknown_variables
+
+logger = logging.getLogger(__name__)
+
+NETWORK, MODEL, LIMITS, DEBUGGING = "Network", "Model", "Limits", "Debugging"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(models_app, name="models")
+
+
+@app.callback()
+def main() -> None:
+    """Real-time video instrument: your webcam in, depth-guided generated video back, while you watch."""
+
+
+def _option(panel: str, name: str, flag: str | None = None) -> Any:
+    """The flag of one field of Settings. Help and default are the field's own, so each is written once."""
+    field = Settings.model_fields[name]
+    default = "none" if field.default == () else "off" if field.default is False else field.default
+    return typer.Option(
+        flag or f"--{name.replace('_', '-')}",
+        help=f"{field.description} Default: {default}.",
+        metavar="|".join(get_args(field.annotation)) if get_origin(field.annotation) is Literal else None,
+        rich_help_panel=panel,
+    )
+
+
+@app.command()
+def serve(
+    ctx: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(envvar=CONFIG_VARIABLE, help="TOML file with any of these settings, as name = value."),
+    ] = None,
+    host: Annotated[str | None, _option(NETWORK, "host")] = None,
+    port: Annotated[int | None, _option(NETWORK, "port")] = None,
+    ice_servers: Annotated[list[str] | None, _option(NETWORK, "ice_servers", "--ice-server")] = None,
+    peer_timeout: Annotated[float | None, _option(NETWORK, "peer_timeout")] = None,
+    model: Annotated[str | None, _option(MODEL, "model")] = None,
+    decoder: Annotated[str | None, _option(MODEL, "decoder")] = None,
+    depth: Annotated[str | None, _option(MODEL, "depth")] = None,
+    device: Annotated[str | None, _option(MODEL, "device")] = None,
+    prompt: Annotated[str | None, _option(MODEL, "prompt")] = None,
+    seed: Annotated[int | None, _option(MODEL, "seed")] = None,
+    max_sessions: Annotated[int | None, _option(LIMITS, "max_sessions")] = None,
+    max_fps: Annotated[float | None, _option(LIMITS, "max_fps")] = None,
+    log_level: Annotated[str | None, _option(DEBUGGING, "log_level")] = None,
+    stamp_source: Annotated[bool | None, _option(DEBUGGING, "stamp_source")] = None,
+) -> None:
+    """Serve the page and its streams until interrupted.
+
+    Open the address that is logged, allow the camera, and type a prompt. The page is there at once; until the
+    model is warm it shows your camera.
+
+    Each setting can also come from the environment, as DEPTHLIVE_PORT=9000, or from a TOML file, as
+    port = 9000. A flag wins over the environment, the environment over the file. A TURN server needs a user
+    name and a credential, so it goes into the file:
+    ice_servers = [{urls = ["turn:host"], username = "u", credential = "c"}]
+    """
+    # Not given is None, but typer makes it an empty list where several may be given.
+    flags = {name: value for name, value in ctx.params.items() if value not in (None, [], ())}
+    flags.setdefault("config", None)
+    settings = _settings(flags, flags.pop("config"))
+    configure_logging(settings.log_level)
+    logger.info("Effective configuration:\n%s", settings.describe())
+    for name in unknown_variables(os.environ):
+        logger.warning("%s in the environment sets nothing; is it misspelt?", name)
+    try:
+        asyncio.run(serve_until_stopped(settings))
+    except OSError as error:
+        _stop(f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}", code=1)
+    except KeyboardInterrupt:  # the second one: the first ends in order
+        raise typer.Exit(130) from None
+
+
+def _settings(flags: Mapping[str, Any], config: Path | None) -> Settings:
+    try:
+        return load_settings(flags, config)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']}{_told(item['loc'][0], item['input'])}"
+            for item in error.errors(include_url=False)
+        ]
+        _stop("\n".join(["these settings cannot be used:", *lines]), code=2)
+    except tomllib.TOMLDecodeError as error:
+        _stop(f"{config} is not valid TOML: {error}", code=2)
+    except OSError as error:
+        _stop(f"cannot read the configuration file {config}: {error.strerror}", code=2)
+
+
+def _told(setting: int | str, value: object) -> str:
+    """The value at fault, unless it may hold a secret."""
+    return "" if setting == "ice_servers" else f", got {value!r}"
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    typer.echo(f"depthlive: {message}", err=True)
+    raise typer.Exit(code)

@@ -1,0 +1,323 @@
+"""The one thread that owns the model. The only module that knows streaming.engine.
+
+The event loop hands it work and gets plain host data back; neither side touches what the other owns.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from server.control import Change
+from server.frames import Rgb, stamp_source
+from server.progress_bar import progress_bar
+from server.protocol import ModelInfo
+from server.settings import Settings
+
+if TYPE_CHECKING:
+    from streaming.engine import ChunkResult, Controls, EngineInfo, LiveStream, StreamEngine
+    from streaming.hub import Progress
+
+logger = logging.getLogger(__name__)
+R = TypeVar("R")
+
+PROGRESS_LOG_PERIOD_S = 5.0
+JOIN_TIMEOUT_S = 30.0  # longer than any chunk; only a download may take longer
+
+
+class WorkerUnavailable(Exception):
+    """The model could not be loaded, or the worker has been stopped; the text says why."""
+
+
+class InputRejected(Exception):
+    """The model refused this chunk's input. The stream is unharmed."""
+
+
+class StreamWasReset(Exception):
+    """The chunk could not be generated. The stream has started afresh, with its prompt."""
+
+
+class Phase(Enum):
+    LOADING = "loading"
+    WARMING = "warming"
+    READY = "ready"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    phase: Phase
+    reason: str  # plain words, for /readyz and the page
+
+
+def model_info(info: "EngineInfo") -> ModelInfo:
+    """The model, as clients are told about it."""
+    return ModelInfo(
+        name=info.model,
+        trained=info.trained,
+        width=info.width,
+        height=info.height,
+        steps=info.steps,
+        depth=info.depth,
+        device=info.device,
+    )
+
+
+class EngineModule(Protocol):
+    """The part of streaming.engine that this module uses; tests bring their own."""
+
+    @property
+    def StreamEngine(self) -> "type[StreamEngine]": ...
+
+    @property
+    def Controls(self) -> "type[Controls]": ...
+
+    @property
+    def GenerationFailed(self) -> type[Exception]: ...
+
+
+def import_engine() -> EngineModule:
+    """Called in the worker's thread: importing torch takes seconds, and the page is served meanwhile."""
+    # OpenMP reads these when torch is loaded. The codecs need a core of their own, and threads that spin
+    # while they wait would take it from them.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from streaming import engine
+
+    return engine
+
+
+class StreamHandle:
+    """One stream, as the event loop knows it."""
+
+    def __init__(self, stream: "LiveStream") -> None:
+        self.stream: LiveStream | None = stream  # the worker's; None once closed
+        self.frames_wanted = stream.frames_wanted  # of the next chunk; up to date whenever a step has ended
+
+
+class _Job(Generic[R]):
+    def __init__(self, work: Callable[[], R], future: asyncio.Future[R]) -> None:
+        self.work = work
+        self.future = future
+
+
+class GpuWorker:
+    """Loads the model, warms it up, then serves jobs in the order they come.
+
+        worker.start()                        # on the event loop
+        info = await worker.ready()
+        handle = await worker.open(prompt="...", seed=0)
+        async with worker.turn:               # fair: sessions alternate chunk by chunk
+            result = await worker.step(handle, frames, change)
+        worker.close(handle)
+        await worker.stop()
+
+    `turn` keeps at most one chunk between the loop and the thread: who waits for it has not yet chosen its
+    camera frames, and so takes the newest when its turn comes. `readiness` and `info` change on the loop
+    only.
+    """
+
+    def __init__(self, settings: Settings, import_engine: Callable[[], EngineModule] = import_engine) -> None:
+        self._settings = settings
+        self._import_engine = import_engine
+        self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        # A daemon, so that a hanging download cannot keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="gpu-worker", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._settled = asyncio.Event()  # ready, failed or stopped
+        self._listeners: set[Callable[[], None]] = set()
+        self._told_progress = float("-inf")  # in the thread
+        self.turn = asyncio.Lock()
+        self.info: EngineInfo | None = None  # None until ready
+        self.readiness = Readiness(Phase.LOADING, f"loading the model {settings.model!r}")
+
+    # On the event loop.
+
+    def start(self) -> None:
+        """Start the thread. Call it once, on the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End the thread after the job at hand; whoever still waits for a job gets WorkerUnavailable."""
+        self._set_readiness(Readiness(Phase.STOPPED, "the server is shutting down"))
+        if self._thread.is_alive():
+            self._jobs.put(None)
+            await asyncio.to_thread(self._thread.join, JOIN_TIMEOUT_S)
+        if self._thread.is_alive():
+            logger.warning("The model's thread did not end within %.0f s; leaving it behind", JOIN_TIMEOUT_S)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if (job := self._jobs.get_nowait()) is not None:
+                    _fail(job.future, WorkerUnavailable(self.readiness.reason))
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` on every change of `readiness`; returns what ends the subscription."""
+        self._listeners.add(listener)
+        return lambda: self._listeners.discard(listener)
+
+    async def ready(self) -> "EngineInfo":
+        """Wait until the model is warm. Raises WorkerUnavailable if that will not happen."""
+        await self._settled.wait()
+        if self.info is None or self.readiness.phase is not Phase.READY:
+            raise WorkerUnavailable(self.readiness.reason)
+        return self.info
+
+    async def open(self, *, prompt: str, seed: int) -> StreamHandle:
+        """A new stream. Raises InputRejected for a prompt that the model cannot take."""
+        await self.ready()
+        return await self._call(lambda: self._open(prompt, seed))
+
+    async def step(
+        self, handle: StreamHandle, frames: Callable[[], list[Rgb]], change: Change
+    ) -> "ChunkResult":
+        """One chunk. `frames`, called in the thread, gives `handle.frames_wanted` pictures, oldest first.
+
+        Raises InputRejected, StreamWasReset, or whatever else the engine raised: then the stream is lost.
+        """
+        return await self._call(lambda: self._step(handle, frames, change))
+
+    def close(self, handle: StreamHandle) -> None:
+        """Free a stream, after the jobs before it. Does not wait."""
+
+        def forget() -> None:
+            handle.stream = None
+
+        if self.readiness.phase is Phase.READY:
+            self._jobs.put(_Job(forget, asyncio.get_running_loop().create_future()))
+
+    async def _call(self, work: Callable[[], R]) -> R:
+        if self.readiness.phase is not Phase.READY:
+            raise WorkerUnavailable(self.readiness.reason)
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job(work, future))
+        return await future
+
+    def _set_readiness(self, readiness: Readiness) -> None:
+        if self.readiness.phase is Phase.STOPPED:
+            return
+        logger.info("Model: %s", readiness.reason)
+        self._announce(readiness)
+        if readiness.phase not in (Phase.LOADING, Phase.WARMING):
+            self._settled.set()
+
+    def _announce(self, readiness: Readiness) -> None:
+        self.readiness = readiness
+        for listener in list(self._listeners):
+            listener()
+
+    def _set_progress(self, words: str) -> None:
+        if self.readiness.phase is Phase.LOADING:
+            self._announce(Readiness(Phase.LOADING, words))
+
+    def _set_ready(self, info: "EngineInfo") -> None:
+        self.info = info
+        trained = "" if info.trained else " (untrained: random weights)"
+        self._set_readiness(Readiness(Phase.READY, f"{info.model}{trained} is ready on {info.device}"))
+
+    # In the thread.
+
+    def _post(self, function: Callable[..., None], *args: object) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(function, *args)
+
+    def _run(self) -> None:
+        try:
+            self._api = self._import_engine()
+            self._engine = self._load()
+        except (ValueError, OSError) as error:
+            logger.error("Cannot load the model: %s", error)
+            self._post(self._set_readiness, Readiness(Phase.FAILED, f"cannot load the model: {error}"))
+        except Exception as error:  # a bug of ours: the page must say so, and the log must show where
+            logger.exception("Loading the model failed")
+            reason = f"loading the model failed: {type(error).__name__}: {error}"
+            self._post(self._set_readiness, Readiness(Phase.FAILED, reason))
+        else:
+            self._post(self._set_ready, self._engine.info)
+            self._serve()
+
+    def _load(self) -> "StreamEngine":
+        settings = self._settings
+        with progress_bar() as show:
+
+            def tell(progress: "Progress") -> None:
+                show(progress)
+                self._tell_progress(progress)
+
+            engine = self._api.StreamEngine.load(
+                model=settings.model,
+                depth=settings.depth,
+                decoder=settings.decoder,
+                device=settings.device,
+                seed=settings.seed,
+                sessions=settings.max_sessions,
+                on_progress=tell,
+            )
+        self._post(self._set_readiness, Readiness(Phase.WARMING, "warming up the model"))
+        engine.warm_up()
+        return engine
+
+    def _tell_progress(self, progress: "Progress") -> None:
+        """Files of the model are on their way: every step to the page, one in a few seconds to the log."""
+        now = time.monotonic()
+        if now - self._told_progress >= PROGRESS_LOG_PERIOD_S:
+            self._told_progress = now
+            logger.info("Model: %s", progress.describe())
+        self._post(self._set_progress, progress.describe())
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                result = job.work()
+            except Exception as error:  # whatever it is, it belongs to the session that asked; others go on
+                self._post(_fail, job.future, error)
+            else:
+                self._post(_resolve, job.future, result)
+
+    def _open(self, prompt: str, seed: int) -> StreamHandle:
+        try:
+            return StreamHandle(self._engine.open(prompt=prompt, seed=seed))
+        except ValueError as error:
+            raise InputRejected(str(error)) from error
+
+    def _step(self, handle: StreamHandle, frames: Callable[[], list[Rgb]], change: Change) -> "ChunkResult":
+        stream = handle.stream
+        if stream is None:
+            raise WorkerUnavailable("the stream has been closed")
+        try:
+            controls = self._api.Controls(
+                prompt=change.prompt,
+                transition=change.transition,
+                guidance_scale=change.guidance_scale,
+                reset=change.reset,
+                seed=change.seed,
+            )
+            sources = frames()
+            result = stream.step(sources, controls)
+        except ValueError as error:
+            raise InputRejected(str(error)) from error
+        except self._api.GenerationFailed as error:
+            raise StreamWasReset(str(error)) from error
+        finally:
+            handle.frames_wanted = stream.frames_wanted
+        if self._settings.stamp_source:
+            result = replace(result, frames=stamp_source(result.frames, sources))
+        return result
+
+
+def _resolve(future: asyncio.Future[R], result: R) -> None:
+    if not future.done():  # cancelled: its session is gone
+        future.set_result(result)
+
+
+def _fail(future: asyncio.Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,103 @@
+"""What the process counts, for Prometheus, and what one stream measures, for its viewer."""
+
+from collections import Counter as Tally
+from collections import deque
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from server.protocol import Dropped, Latency
+
+STAGES = tuple(Latency.model_fields)
+SMOOTHING = 0.2  # weight of the newest measurement
+RATE_WINDOW_S = 2.0
+LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+Place = Literal["camera", "pacing", "stale"]
+
+
+class Metrics:
+    """The counters of one process, on a registry of their own."""
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.sessions = Gauge("depthlive_sessions", "Peers connected or connecting", registry=registry)
+        self.refused = Counter("depthlive_refused_offers", "Offers refused", ["status"], registry=registry)
+        self.camera_frames = Counter("depthlive_camera_frames", "Camera frames decoded", registry=registry)
+        self.shown_frames = Counter("depthlive_shown_frames", "Generated frames sent", registry=registry)
+        self.chunks = Counter("depthlive_chunks", "Chunks generated", registry=registry)
+        self.dropped = Counter("depthlive_dropped_frames", "Frames dropped", ["place"], registry=registry)
+        self.errors = Counter("depthlive_errors", "Errors told to a peer", ["code"], registry=registry)
+        self.latency = Histogram(
+            "depthlive_latency_seconds",
+            "Time spent per stage; total: camera frame to encoder",
+            ["stage"],
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+
+    def render(self) -> bytes:
+        """Everything in the text format of Prometheus."""
+        return generate_latest(self._registry)
+
+
+class StreamMeter:
+    """Counts and smoothed times of one stream; what it is told, the process's metrics are told too."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._latency: dict[str, float] = {}
+        self._shown_at: deque[float] = deque(maxlen=256)
+        self._dropped: Tally[Place] = Tally()
+        self.camera_frames = 0
+        self.shown_frames = 0
+        self.chunks = 0
+
+    def camera_frame(self) -> None:
+        self.camera_frames += 1
+        self._metrics.camera_frames.inc()
+
+    def chunk(self) -> None:
+        self.chunks += 1
+        self._metrics.chunks.inc()
+
+    def shown(self, now: float) -> None:
+        """One generated frame went to the encoder."""
+        self.shown_frames += 1
+        self._shown_at.append(now)
+        self._metrics.shown_frames.inc()
+
+    def dropped_in_all(self, place: Place, count: int) -> None:
+        """`count` frames have been dropped at `place` since the stream began."""
+        self._metrics.dropped.labels(place).inc(count - self._dropped[place])
+        self._dropped[place] = count
+
+    def dropped_more(self, place: Place, count: int) -> None:
+        """Another `count` frames have been dropped at `place`."""
+        self.dropped_in_all(place, self._dropped[place] + count)
+
+    def took(self, stage: str, seconds: float) -> None:
+        """One measurement of a stage. Raises KeyError for a stage that the protocol does not name."""
+        if stage not in STAGES:
+            raise KeyError(f"{stage!r} is not one of {', '.join(STAGES)}")
+        milliseconds = seconds * 1000
+        before = self._latency.get(stage, milliseconds)
+        self._latency[stage] = before + SMOOTHING * (milliseconds - before)
+        self._metrics.latency.labels(stage).observe(seconds)
+
+    def fps(self, now: float) -> float:
+        """Generated frames shown per second, of late."""
+        while self._shown_at and now - self._shown_at[0] > RATE_WINDOW_S:
+            self._shown_at.popleft()
+        return round(len(self._shown_at) / RATE_WINDOW_S, 1)
+
+    def latency(self) -> Latency:
+        return Latency(**{stage: round(value, 1) for stage, value in self._latency.items()})
+
+    def dropped(self) -> Dropped:
+        return Dropped(
+            camera=self._dropped["camera"], pacing=self._dropped["pacing"], stale=self._dropped["stale"]
+        )

@@ -1,0 +1,126 @@
+"""What the server can be told. Flags > environment (DEPTHLIVE_...) > a TOML file > the defaults below."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+ENV_PREFIX = "DEPTHLIVE_"
+CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
+
+
+class IceServer(BaseModel):
+    """One STUN or TURN server, as WebRTC's RTCIceServer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    urls: tuple[str, ...] = Field(min_length=1)
+    username: str | None = None
+    credential: SecretStr | None = None
+
+    @field_validator("urls")
+    @classmethod
+    def _are_ice_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            if not url.startswith(("stun:", "stuns:", "turn:", "turns:")):
+                raise ValueError(f"{url!r} is not a stun:, stuns:, turn: or turns: address")
+        return urls
+
+
+class Settings(BaseSettings):
+    """The effective configuration of one server process. Build it with `load_settings`."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 serves other machines too.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="Where the model runs; auto takes the best device there is."
+    )
+    model: str = Field("embedded", min_length=1, description="Preset of the generator.")
+    decoder: Literal["vae", "taehv"] = Field(
+        "vae", description="Latents to pictures by the exact autoencoder or by the quick one."
+    )
+    depth: str = Field(
+        "auto",
+        min_length=1,
+        description="Depth estimator: edges, a model id or folder for transformers, or auto: the model's.",
+    )
+    prompt: str = Field(
+        "a statue of molten gold",
+        min_length=1,
+        max_length=1000,
+        description="What is painted until a viewer asks for something else.",
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of the noise that a stream starts from.")
+    max_sessions: int = Field(2, ge=1, description="Viewers served at once; the next one is told to retry.")
+    max_fps: float = Field(24.0, gt=0, le=120, description="Most frames per second generated for one stream.")
+    peer_timeout: float = Field(
+        10.0,
+        gt=0,
+        description="Seconds after which a peer is closed that never connected, or stopped its heartbeat.",
+    )
+    ice_servers: tuple[IceServer, ...] = Field(
+        (), description="STUN and TURN servers, used by the server and handed to the page."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe messages logged."
+    )
+    stamp_source: bool = Field(
+        False,
+        description="Debugging: paste the top tenth of each camera frame over the picture made from it.",
+    )
+
+    @field_validator("ice_servers", mode="before")
+    @classmethod
+    def _accept_plain_urls(cls, value: Any) -> Any:
+        """Let "stun:host:port" stand for {"urls": ["stun:host:port"]}."""
+        if isinstance(value, list | tuple):
+            return [{"urls": [item]} if isinstance(item, str) else item for item in value]  # pyright: ignore[reportUnknownVariableType] -- raw input
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, environment, TOML; no dotenv file and no secrets directory that nobody asked for."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    def describe(self) -> str:
+        """The effective configuration, one `name = value` per line; secrets are masked."""
+        values = self.model_dump(mode="json")
+        width = max(map(len, values))
+        return "\n".join(f"{name:<{width}} = {value!r}" for name, value in values.items())
+
+
+def load_settings(flags: Mapping[str, Any], toml_file: Path | None = None) -> Settings:
+    """Settings from flags (None = not given), the environment and `toml_file`.
+
+    Raises pydantic.ValidationError naming each bad field, OSError when the file cannot be read, and
+    tomllib.TOMLDecodeError when it is not TOML.
+    """
+    if toml_file is not None:
+        toml_file.stat()  # pydantic-settings would pass over a missing file in silence
+
+    class SettingsWithFile(Settings):
+        model_config = SettingsConfigDict(toml_file=toml_file)
+
+    return SettingsWithFile(**{name: value for name, value in flags.items() if value is not None})
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Names in `environment` that look like ours but set nothing: most likely misspelt."""
+    known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    return sorted(name for name in environment if name.startswith(ENV_PREFIX) and name.upper() not in known)

@@ -1,0 +1,46 @@
+"""Clean passes: a stream remembers the keys and values of finished latents at timestep 0, without hints."""
+
+from torch import Tensor
+
+from streaming.modules.causal_model import CausalWanModel, TextContext
+from streaming.modules.kv_cache import RingKVCache
+
+
+def remember(
+    model: CausalWanModel,
+    latents: Tensor,
+    context: TextContext,
+    cache: RingKVCache,
+    start: int,
+    *,
+    rewrite_sink: bool = False,
+) -> Tensor:
+    """Overwrite the noisy keys and values of `latents` (B, F, C, H, W) with clean ones; returns the flow, of
+    no use.
+
+    Source: LongLive's cache update after the last denoising step (context noise 0).
+    """
+    timestep = latents.new_zeros(latents.shape[:2])
+    return model(latents, timestep, context, cache, start, rewrite_sink=rewrite_sink)
+
+
+def recache(
+    model: CausalWanModel,
+    recent: Tensor,
+    context: TextContext,
+    cache: RingKVCache,
+    *,
+    global_sink: bool = True,
+) -> None:
+    """Recompute the window under a new prompt: continuity without the old prompt's pull.
+
+    `recent` (B, n, C, H, W) are the newest clean latents of the stream, n as many as the window holds (or
+    the stream has). One forward without a mask: every latent sees all others. With `global_sink` the sink of
+    a stream that has left it behind keeps the old prompt's keys and the oldest latents take part as queries
+    only. Source: LongLive
+    1.0.
+    """
+    if recent.shape[1] != cache.filled:
+        raise ValueError(f"recache needs the {cache.filled} latents of the window, got {recent.shape[1]}")
+    if cache.end:
+        remember(model, recent, context, cache, cache.end - cache.filled, rewrite_sink=not global_sink)

@@ -1,0 +1,311 @@
+"""Control of the VACE branch: depth, masked video and reference pictures -> control latents.
+
+What every channel of a control latent means, with Wan's autoencoder (96 channels): 16 of the *inactive* video
+(what to keep), 16 of the *reactive* video (what to repaint, here: depth), 64 of the mask (one per pixel of an
+8x8 patch; 1 = repaint). Where a video has nothing to show it is 0, mid-grey. Source: VACE (ali-vilab).
+
+Both videos are streams with an encoder cache of their own, so that control frame k describes output frame k.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from streaming.blocks.control_lanes import ControlLanes, EncoderLane, StreamAutoencoder
+from streaming.blocks.reference_images import (
+    ReferenceImage,
+    check_references,
+    fit_reference,
+    load_reference,
+    reference_key,
+)
+from streaming.config import CHUNK_LATENTS, ConfigError
+
+GuidanceMode = Literal["depth", "r2v", "depth+r2v"]
+
+REFERENCE_SETS_KEPT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ControlState:
+    """What a stream's control remembers between chunks: a value, owned by the session."""
+
+    chunk: int = 0  # index of the next chunk since the last hard reset
+    inactive: EncoderLane = EncoderLane()
+    reactive: EncoderLane = EncoderLane()
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What guides one chunk: `frames` (B, F, vace_in_dim, h, w), one for each latent that is generated, and
+    `references` (1, R, vace_in_dim, h, w) beside them.
+
+    References are latents of their own, to be put in front of the chunk as VACE was trained; they never take
+    the place of a frame. Unchanged pictures give the same tensor object again, so `is` tells new ones.
+    """
+
+    frames: Tensor
+    references: Tensor | None
+
+
+def split_by_mask(video: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """video (B, T, 3, H, W), mask (B, T, 1, H, W), 1 = repaint -> (inactive, reactive), mid-grey
+    elsewhere."""
+    repaint = (mask > 0.5).to(video.dtype)
+    return video * (1 - repaint), video * repaint
+
+
+def mask_latents(mask: Tensor, *, time_stride: int, space_stride: int) -> Tensor:
+    """mask (B, T, 1, H, W) -> (B, F, space_stride**2, h, w): each patch's pixels row by row as channels.
+
+    Values are kept as they are, not rounded to 0 and 1. Time is thinned to F = ceil(T / time_stride) by
+    nearest-exact sampling, on each call alone, as VACE does with a clip.
+    """
+    frames, s = mask.shape[1], space_stride
+    patches = mask[:, :, 0].unflatten(3, (-1, s)).unflatten(2, (-1, s))  # (B, T, h, s, w, s)
+    channels = patches.permute(0, 3, 5, 1, 2, 4).flatten(1, 2)  # (B, s * s, T, h, w)
+    size = ((frames + time_stride - 1) // time_stride, *channels.shape[3:])
+    return F.interpolate(channels, size=size, mode="nearest-exact").transpose(1, 2)
+
+
+def reference_control(latents: Tensor, vace_in_dim: int) -> Tensor:
+    """Latents of reference pictures (B, R, C, h, w) -> control: kept (mask 0), with nothing reactive."""
+    return F.pad(latents, (0, 0, 0, 0, 0, vace_in_dim - latents.shape[2]))
+
+
+class VaceEncodingBlock:
+    """Encodes what guides a chunk. Shared by all sessions: what a stream remembers is in its ControlState.
+
+    state = ControlState()
+    control, state = block("depth", state, vace_input=depth)           # 12 frames a chunk
+    """
+
+    def __init__(
+        self,
+        autoencoder: StreamAutoencoder,
+        *,
+        height: int,
+        width: int,
+        num_frame_per_block: int = CHUNK_LATENTS,
+        vace_in_dim: int = 96,
+    ) -> None:
+        """`height`, `width`: the model's picture size. `vace_in_dim`: what the branch's patch embedding
+        takes.
+
+        96 goes with pretrained weights, 16 with a branch trained on depth latents alone (no masks then).
+        Raises ConfigError for sizes that do not go together.
+        """
+        sizes = autoencoder.config
+        bare, full = sizes.latent_channels, 2 * sizes.latent_channels + sizes.space_stride**2
+        if vace_in_dim not in (bare, full):
+            raise ConfigError(
+                f"vace_in_dim must be {full} (inactive, reactive and mask channels: pretrained weights) "
+                f"or {bare} (depth latents alone, without pretrained vace_patch_embedding), got {vace_in_dim}"
+            )
+        if height % sizes.space_stride or width % sizes.space_stride:
+            raise ConfigError(
+                f"height and width must be multiples of {sizes.space_stride}, got {height}x{width}"
+            )
+        self.autoencoder = autoencoder
+        self.height, self.width = height, width
+        self.vace_in_dim = vace_in_dim
+        self.num_frame_per_block = num_frame_per_block
+        self.vae_temporal_downsample_factor = sizes.time_stride
+        self.frames_per_chunk = num_frame_per_block * sizes.time_stride
+        self.frames_of_first_chunk = self.frames_per_chunk - sizes.time_stride + 1
+        self._has_masks = vace_in_dim == full
+        self._lanes = ControlLanes(
+            autoencoder,
+            height=height,
+            width=width,
+            first=self.frames_of_first_chunk,
+            later=self.frames_per_chunk,
+        )
+        self._references: OrderedDict[Hashable, Tensor] = OrderedDict()
+
+    def __call__(
+        self,
+        guidance_mode: GuidanceMode | None,
+        state: ControlState | None,
+        *,
+        vace_input: Tensor | None = None,
+        vace_input_masks: Tensor | None = None,
+        ref_images: Sequence[ReferenceImage] | None = None,
+    ) -> tuple[Control | None, ControlState]:
+        """Control of the next chunk and the stream's new state; `state` None begins a stream.
+
+        "depth" takes `vace_input` (and `vace_input_masks`), "r2v" takes `ref_images`, "depth+r2v" both;
+        without a mode the chunk is unguided (None) and time goes on. Raises ValueError for input that does
+        not fit its mode.
+        """
+        if guidance_mode is not None and guidance_mode not in get_args(GuidanceMode):
+            modes = ", ".join(get_args(GuidanceMode))
+            raise ValueError(f"guidance_mode must be {modes} or None, got {guidance_mode!r}")
+        parts = guidance_mode.split("+") if guidance_mode else []
+        for name, given, part in (("vace_input", vace_input, "depth"), ("ref_images", ref_images, "r2v")):
+            if (given is not None) != (part in parts):
+                verb = "needs" if part in parts else "takes no"
+                raise ValueError(f"guidance_mode {guidance_mode!r} {verb} {name}")
+        if vace_input_masks is not None and vace_input is None:
+            raise ValueError("vace_input_masks needs the vace_input that it masks")
+        references = None if ref_images is None else self.encode_references(ref_images)
+        if vace_input is not None:
+            frames, state = self.encode_depth(vace_input, state, mask=vace_input_masks)
+        elif references is not None:
+            frames, state = self.encode_empty(state)
+        else:
+            return None, self.skip(state)
+        return Control(frames, references), state
+
+    def encode_depth(
+        self,
+        depth: Tensor,
+        state: ControlState | None,
+        *,
+        mask: Tensor | None = None,
+        source: Tensor | None = None,
+    ) -> tuple[Tensor, ControlState]:
+        """Depth (B, 1 or 3, T, H, W) in [-1, 1], near = +1 -> control (B, F, vace_in_dim, h, w), new state.
+
+        T is 12. A stream's first chunk gives 9 frames and uses the newest 9 of the 12 (9 are accepted there
+        too); no later chunk may be shorter. `mask` (B, 1, T, H, W) in [0, 1] says where to repaint (1,
+        everywhere without a mask); elsewhere the picture of `source` (as depth, default: depth itself) is
+        kept. Raises ValueError naming what does not fit.
+        """
+        state = state or ControlState()
+        if mask is not None and not self._has_masks:
+            raise ValueError(f"masks need control of more channels than vace_in_dim = {self.vace_in_dim}")
+        if source is not None and mask is None:
+            raise ValueError("source needs a mask that says where to keep it")
+        video = self._as_video(depth, state, name="depth", channels=(1, 3), low=-1.0)
+        video = video.expand(-1, -1, 3, -1, -1)
+        if mask is None:
+            return self._encode(state, None, video, None)
+        repaint = self._as_video(mask, state, name="mask", channels=(1,), low=0.0)
+        inactive, reactive = split_by_mask(video, repaint)
+        if source is not None:
+            kept = self._as_video(source, state, name="source", channels=(1, 3), low=-1.0)
+            inactive = split_by_mask(kept.expand(-1, -1, 3, -1, -1), repaint)[0]
+        return self._encode(state, inactive, reactive, repaint)
+
+    def encode_empty(self, state: ControlState | None, *, batch: int = 1) -> tuple[Tensor, ControlState]:
+        """Control of a chunk that follows no picture, only the prompt and perhaps references."""
+        return self._encode(state or ControlState(), None, None, None, batch=batch)
+
+    def skip(self, state: ControlState | None, *, batch: int = 1) -> ControlState:
+        """The state after an unguided chunk, so that later control stays aligned with the output.
+
+        Costs nothing, unless pictures went before: then empty frames are encoded until the encoder forgot
+        them.
+        """
+        state = state or ControlState()
+        lanes = {
+            name: self._lanes.advance(lane, None, chunk=state.chunk, batch=batch)[1]
+            for name, lane in (("inactive", state.inactive), ("reactive", state.reactive))
+            if lane.cache is not None
+        }
+        return replace(state, chunk=state.chunk + 1, **lanes)
+
+    def encode_references(self, images: Sequence[ReferenceImage]) -> Tensor:
+        """1 to 3 pictures -> control (1, R, vace_in_dim, h, w), each encoded as a picture of its own.
+
+        A picture is a path, a PIL image, or a tensor (3, H, W) in [-1, 1]. Encoded once: the same pictures
+        give the same tensor object again. Raises ValueError naming the picture that cannot be used.
+        """
+        check_references(images)
+        try:
+            key = tuple(reference_key(image) for image in images)
+            if key not in self._references:
+                self._references[key] = self._encode_references([load_reference(image) for image in images])
+        except (OSError, Image.DecompressionBombError) as error:
+            raise ValueError(f"ref_images: cannot read a picture: {error}") from error
+        self._references.move_to_end(key)
+        while len(self._references) > REFERENCE_SETS_KEPT:
+            self._references.popitem(last=False)
+        return self._references[key]
+
+    def warm_up(self, batch: int = 1) -> None:
+        """Compute now what the first chunks of the process's first stream would have to."""
+        self._lanes.empty_video(batch).settle()
+
+    def _encode_references(self, images: list[Tensor]) -> Tensor:
+        weight = next(self.autoencoder.parameters())
+        fitted = torch.stack(
+            [fit_reference(image.to(weight.device), self.height, self.width) for image in images]
+        )
+        # The batch axis keeps them apart; as frames of one video they would be taken for motion.
+        latents, _ = self.autoencoder.encode(fitted[:, None].to(weight.dtype), None)
+        return reference_control(latents.transpose(0, 1), self.vace_in_dim)
+
+    def _encode(
+        self,
+        state: ControlState,
+        inactive: Tensor | None,
+        reactive: Tensor | None,
+        mask: Tensor | None,
+        batch: int = 1,
+    ) -> tuple[Tensor, ControlState]:
+        """Videos (B, T, 3, H, W), None where empty, and the mask (B, T, 1, H, W), None where all 1."""
+        at = {"chunk": state.chunk, "batch": batch if reactive is None else reactive.shape[0]}
+        reactive_latents, reactive_lane = self._lanes.advance(state.reactive, reactive, **at)
+        after = replace(state, chunk=state.chunk + 1, reactive=reactive_lane)
+        if reactive_latents.shape[1] != self.num_frame_per_block:
+            raise ValueError(
+                f"VaceEncodingBlock._encode_depth: Expected {self.num_frame_per_block} latent frames "
+                f"after VAE encoding, got {reactive_latents.shape[1]} latent frames"
+            )
+        if not self._has_masks:
+            return reactive_latents, after
+        inactive_latents, inactive_lane = self._lanes.advance(state.inactive, inactive, **at)
+        stride = self.autoencoder.config.space_stride
+        if mask is None:
+            shape = (*reactive_latents.shape[:2], stride**2, *reactive_latents.shape[3:])
+            channels = reactive_latents.new_ones(shape)
+        else:
+            time_stride = self.vae_temporal_downsample_factor
+            channels = mask_latents(mask, time_stride=time_stride, space_stride=stride)
+        control = torch.cat([inactive_latents, reactive_latents, channels], dim=2)
+        return control, replace(after, inactive=inactive_lane)
+
+    def _as_video(
+        self, given: Tensor, state: ControlState, *, name: str, channels: tuple[int, ...], low: float
+    ) -> Tensor:
+        """Checked input (B, C, T, H, W) -> the newest frames the chunk takes, (B, T, C, H, W), as the
+        autoencoder wants them. Raises ValueError unless shape, count and values (`low` ... 1) are right.
+        """
+        where = "VaceEncodingBlock._encode_depth:"
+        if given.ndim != 5 or given.shape[1] not in channels or not given.is_floating_point():
+            kinds = " or ".join(str(count) for count in channels)
+            raise ValueError(
+                f"{where} Expected {name} of shape (B, {kinds}, T, H, W) in floating point, "
+                f"got {tuple(given.shape)} {given.dtype}"
+            )
+        wanted = self.frames_per_chunk if state.chunk else self.frames_of_first_chunk
+        if given.shape[2] not in (wanted, self.frames_per_chunk):
+            raise ValueError(
+                f"{where} Expected {self.frames_per_chunk} {name} frames "
+                f"(num_frame_per_block={self.num_frame_per_block} * "
+                f"vae_temporal_downsample_factor={self.vae_temporal_downsample_factor}), "
+                f"got {given.shape[2]} frames"
+            )
+        height, width = given.shape[3:]
+        if (height, width) != (self.height, self.width):
+            raise ValueError(
+                f"{where} {name.capitalize()} resolution {height}x{width} does not match "
+                f"target resolution {self.height}x{self.width}"
+            )
+        used = given[:, :, -wanted:]
+        # One wait for the device; a NaN shows in both ends.
+        smallest, largest = torch.stack(torch.aminmax(used)).tolist()
+        if not (low <= smallest and largest <= 1):
+            raise ValueError(
+                f"{where} Expected finite {name} values within [{low:g}, 1], got {smallest} ... {largest}"
+            )
+        weight = next(self.autoencoder.parameters())
+        return used.transpose(1, 2).to(weight.device, weight.dtype)

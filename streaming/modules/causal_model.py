@@ -1,0 +1,283 @@
+"""Wan 2.1's transformer, made autoregressive: each chunk attends to itself and to a cache of the past.
+
+State-dict keys are those of the published checkpoint. Source of the formulas: Wan 2.1 and LongLive 1.0.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from streaming.config import WanConfig, WindowConfig
+from streaming.modules.attention import attend
+from streaming.modules.kv_cache import CacheSpan, RingKVCache
+from streaming.modules.rope import rotate, rotation
+
+KeyValue = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class TextContext:
+    """Cross-attention keys and values of one prompt, per layer, each (B, text_len, N, D). Made once per
+    prompt."""
+
+    blocks: tuple[KeyValue, ...]
+    vace_blocks: tuple[KeyValue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardPass:
+    """What all layers of one forward share."""
+
+    tokens: Tensor  # (B, L, E) patch-embedded noisy latents
+    time: Tensor  # (B, F, E) time embedding, for the head
+    modulation: Tensor  # (B, F, 6, E) its projection, for the blocks
+    grid: tuple[int, int, int]  # latents, token rows, token columns
+    rotation: Tensor  # (L, D/2) complex64
+    span: CacheSpan | None  # None: no memory, attention within these tokens only
+
+
+def sinusoidal_embedding(timesteps: Tensor, dim: int) -> Tensor:
+    """(..., dim) float64: cosines, then sines, of timestep * 10000^(-i / (dim/2)). Cast it, do not compute it
+    low."""
+    half = dim // 2
+    frequencies = 10000.0 ** -(torch.arange(half, dtype=torch.float64, device=timesteps.device) / half)
+    angles = timesteps.double()[..., None] * frequencies
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """x (B, L, E) times 1 + scale plus shift, both (B, F, 1, E): one value per latent."""
+    per_latent = x.unflatten(1, (shift.shape[1], -1))
+    return (per_latent * (1 + scale) + shift).flatten(1, 2)
+
+
+def gated(x: Tensor, gate: Tensor) -> Tensor:
+    """x (B, L, E) times gate (B, F, 1, E)."""
+    return (x.unflatten(1, (gate.shape[1], -1)) * gate).flatten(1, 2)
+
+
+class RMSNorm(nn.Module):
+    """Over the whole width, before heads are split. Internals are float32, the weight is applied after the
+    cast."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.float()
+        return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)).to(x.dtype) * self.weight
+
+
+class Attention(nn.Module):
+    """Projections and norms that self- and cross-attention share."""
+
+    def __init__(self, config: WanConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.num_heads = config.num_heads
+        self.q = nn.Linear(dim, dim)
+        self.k = nn.Linear(dim, dim)
+        self.v = nn.Linear(dim, dim)
+        self.o = nn.Linear(dim, dim)
+        self.norm_q = RMSNorm(dim, config.eps) if config.qk_norm else nn.Identity()
+        self.norm_k = RMSNorm(dim, config.eps) if config.qk_norm else nn.Identity()
+
+    def heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.num_heads, -1))
+
+
+class SelfAttention(Attention):
+    def forward(self, x: Tensor, turn: Tensor, span: CacheSpan | None, layer: int) -> Tensor:
+        """x (B, L, E). With a span, the keys and values of this layer join the stream's memory and attend to
+        all of it."""
+        q = rotate(self.heads(self.norm_q(self.q(x))), turn)
+        k = self.heads(self.norm_k(self.k(x)))
+        v = self.heads(self.v(x))
+        k_rotated = rotate(k, turn)
+        if span is None:
+            out = attend(q, k_rotated, v)
+        else:
+            out = attend(q, *span.update(layer, k, k_rotated, v))
+        return self.o(out.flatten(2))
+
+
+class CrossAttention(Attention):
+    def keys_values(self, text: Tensor) -> KeyValue:
+        """Embedded text (B, text_len, E) -> keys and values; they hold until the prompt changes."""
+        return self.heads(self.norm_k(self.k(text))), self.heads(self.v(text))
+
+    def forward(self, x: Tensor, context: KeyValue) -> Tensor:
+        """All text positions are attended to, padding included: Wan was trained that way."""
+        return self.o(attend(self.heads(self.norm_q(self.q(x))), *context).flatten(2))
+
+
+class WanBlock(nn.Module):
+    """One transformer layer. `norm3` is the affine norm before cross-attention, `norm2` the one before the
+    FFN."""
+
+    def __init__(self, config: WanConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.norm1 = nn.LayerNorm(dim, config.eps, elementwise_affine=False)
+        self.self_attn = SelfAttention(config)
+        self.norm3 = nn.LayerNorm(dim, config.eps) if config.cross_attn_norm else nn.Identity()
+        self.cross_attn = CrossAttention(config)
+        self.norm2 = nn.LayerNorm(dim, config.eps, elementwise_affine=False)
+        self.ffn = nn.Sequential(
+            nn.Linear(dim, config.ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(config.ffn_dim, dim)
+        )
+        self.modulation = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
+
+    def forward(
+        self,
+        x: Tensor,
+        shared: ForwardPass,
+        context: KeyValue,
+        *,
+        span: CacheSpan | None = None,
+        layer: int = 0,
+        hint: Tensor | None = None,
+    ) -> Tensor:
+        """x (B, L, E) -> (B, L, E). `hint` (B, L, E) is VACE's residual, added to what the block gives."""
+        shift_sa, scale_sa, gate_sa, shift_ffn, scale_ffn, gate_ffn = (
+            self.modulation[:, None] + shared.modulation
+        ).chunk(6, dim=2)
+        y = modulate(self.norm1(x), shift_sa, scale_sa)
+        x = x + gated(self.self_attn(y, shared.rotation, span, layer), gate_sa)
+        x = x + self.cross_attn(self.norm3(x), context)
+        x = x + gated(self.ffn(modulate(self.norm2(x), shift_ffn, scale_ffn)), gate_ffn)
+        return x if hint is None else x + hint
+
+
+class Head(nn.Module):
+    def __init__(self, config: WanConfig) -> None:
+        super().__init__()
+        _, patch_h, patch_w = config.patch_size
+        self.norm = nn.LayerNorm(config.dim, config.eps, elementwise_affine=False)
+        self.head = nn.Linear(config.dim, config.out_dim * patch_h * patch_w)
+        self.modulation = nn.Parameter(torch.randn(1, 2, config.dim) / config.dim**0.5)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        shift, scale = (self.modulation[:, None] + time[:, :, None]).chunk(2, dim=2)
+        return self.head(modulate(self.norm(x), shift, scale))
+
+
+class CausalWanModel(nn.Module):
+    """Predicts the flow (noise - x0) of a chunk of latents, given the text and the stream's past."""
+
+    blocks: Sequence[WanBlock]
+
+    def __init__(self, config: WanConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.dim
+        self.patch_embedding = nn.Conv3d(config.in_dim, dim, config.patch_size, stride=config.patch_size)
+        self.text_embedding = nn.Sequential(
+            nn.Linear(config.text_dim, dim), nn.GELU(approximate="tanh"), nn.Linear(dim, dim)
+        )
+        self.time_embedding = nn.Sequential(nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
+        self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
+        blocks = nn.ModuleList(WanBlock(config) for _ in range(config.num_layers))
+        self.blocks = cast(Sequence[WanBlock], blocks)
+        self.head = Head(config)
+
+    def new_cache(self, window: WindowConfig, height: int, width: int, *, batch: int = 1) -> RingKVCache:
+        """An empty memory for a stream of latents of `height` x `width`, in the device and dtype of the
+        weights."""
+        _, patch_h, patch_w = self.config.patch_size
+        if height % patch_h or width % patch_w:
+            raise ValueError(f"latent size must be a multiple of {(patch_h, patch_w)}, got {(height, width)}")
+        weight = self.patch_embedding.weight
+        return RingKVCache(
+            window=window,
+            num_layers=self.config.num_layers,
+            num_heads=self.config.num_heads,
+            head_dim=self.config.head_dim,
+            grid=(height // patch_h, width // patch_w),
+            device=weight.device,
+            dtype=weight.dtype,
+            batch=batch,
+        )
+
+    def embed_text(self, text: Tensor) -> Tensor:
+        """(B, up to text_len, text_dim) -> (B, text_len, E). Missing rows are zero before the MLP, and not
+        after."""
+        missing = self.config.text_len - text.shape[1]
+        if missing < 0:
+            raise ValueError(f"text has {text.shape[1]} rows, at most {self.config.text_len} are allowed")
+        return self.text_embedding(nn.functional.pad(text, (0, 0, 0, missing)))
+
+    def encode_text(self, text: Tensor) -> TextContext:
+        """Text encoder output (B, up to text_len, text_dim) -> what cross-attention needs of it, for every
+        forward."""
+        embedded = self.embed_text(text)
+        return TextContext(tuple(block.cross_attn.keys_values(embedded) for block in self.blocks))
+
+    def embed_time(self, timestep: Tensor) -> tuple[Tensor, Tensor]:
+        """Timesteps (B, F), 0 ... 1000 -> embedding (B, F, E) and its projection (B, F, 6, E)."""
+        sinusoid = sinusoidal_embedding(timestep, self.config.freq_dim).to(self.patch_embedding.weight.dtype)
+        time = self.time_embedding(sinusoid)
+        return time, self.time_projection(time).unflatten(-1, (6, -1))
+
+    def embed_patches(self, x: Tensor) -> Tensor:
+        """Latents (B, F, C, H, W) -> tokens (B, L, E), ordered latent, row, column."""
+        return self.patch_embedding(x.transpose(1, 2)).flatten(2).transpose(1, 2)
+
+    def begin(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        cache: RingKVCache | None = None,
+        start: int = 0,
+        *,
+        rewrite_sink: bool = False,
+    ) -> ForwardPass:
+        """Embed x (B, F, C, H, W) and its timesteps, and make room in the cache; what every layer then
+        shares."""
+        time, modulation = self.embed_time(timestep)
+        _, patch_h, patch_w = self.config.patch_size
+        grid = (x.shape[1], x.shape[3] // patch_h, x.shape[4] // patch_w)
+        if cache is None:
+            span, turn = None, rotation(range(grid[0]), *grid[1:], self.config.head_dim, x.device)
+        else:
+            span = cache.begin(start, grid[0], rewrite_sink=rewrite_sink)
+            turn = span.rotation
+        return ForwardPass(self.embed_patches(x), time, modulation, grid, turn, span)
+
+    def run(self, shared: ForwardPass, context: TextContext, hints: Mapping[int, Tensor]) -> Tensor:
+        """All blocks and the head; `hints` maps a block's index to the residual added after it."""
+        tokens = shared.tokens
+        for layer, block in enumerate(self.blocks):
+            tokens = block(
+                tokens, shared, context.blocks[layer], span=shared.span, layer=layer, hint=hints.get(layer)
+            )
+        return self.unpatchify(self.head(tokens, shared.time), shared.grid)
+
+    def unpatchify(self, patches: Tensor, grid: tuple[int, int, int]) -> Tensor:
+        """(B, L, patch_h * patch_w * C), channel last inside a patch -> (B, F, C, H, W)."""
+        _, patch_h, patch_w = self.config.patch_size
+        x = patches.unflatten(1, grid).unflatten(-1, (patch_h, patch_w, self.config.out_dim))
+        return x.permute(0, 1, 6, 2, 4, 3, 5).flatten(3, 4).flatten(4, 5)  # B F C (h ph) (w pw)
+
+    def forward(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        context: TextContext,
+        cache: RingKVCache | None = None,
+        start: int = 0,
+        *,
+        rewrite_sink: bool = False,
+    ) -> Tensor:
+        """Noisy latents x (B, F, C, H, W) at timestep (B, F), 0 ... 1000 -> flow, same shape and dtype.
+
+        `start` is the index of the first latent in the stream. Every forward with a cache stores its keys
+        and values there, so that a later one at the same `start` replaces them. Without a cache attention is
+        bidirectional over x alone (Wan 2.1 as published).
+        """
+        return self.run(self.begin(x, timestep, cache, start, rewrite_sink=rewrite_sink), context, {})

@@ -1,0 +1,241 @@
+"""One call, one chunk: control and prompts in, frames out.
+
+    pipeline = LongLivePipeline(config, device=device, dtype=torch.bfloat16)
+    first = pipeline(prompts="...", guidance_mode="depth", vace_input=depth_chunk)   # (9, H, W, 3) in [0, 1]
+    next_ = pipeline(prompts="...", guidance_mode="depth", vace_input=depth_chunk)   # (12, H, W, 3)
+
+A stream's first chunk has 9 frames because latent 0 stands for one frame and every later latent for four.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from streaming.blocks.denoise import Denoiser
+from streaming.blocks.recache import recache, remember
+from streaming.blocks.reference_images import ReferenceImage
+from streaming.blocks.text_conditioning import Prompts, TextConditioning, WeightedPrompts, parse_prompts
+from streaming.blocks.vace_encoding import Control, GuidanceMode, VaceEncodingBlock
+from streaming.config import CHUNK_LATENTS, PipelineConfig, TaehvConfig
+from streaming.models import Models, VideoDecoder, load_models, random_models
+from streaming.modules.causal_model import TextContext
+from streaming.modules.scheduler import add_noise
+from streaming.presets import BASE_MODELS, Preset, find_preset
+from streaming.session import StreamSession
+from streaming.stage_clock import StageClock
+
+Transition = Literal["recache", "cut"]
+
+
+class GenerationFailed(RuntimeError):
+    """Latents or frames were not finite. The session has been reset; the text names the chunk and the
+    stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guidance:
+    """What all denoising steps of one chunk share."""
+
+    tokens: Tensor  # (1, L, E) embedded control, references first
+    references: Tensor | None  # (1, R, C, h, w) clean latents of new reference pictures
+    scale: float
+
+
+def _check_transition(name: str) -> None:
+    if name == "blend":
+        raise NotImplementedError("blended prompt transitions are not built yet")
+    if name not in get_args(Transition):
+        raise ValueError(f"transition must be {' or '.join(get_args(Transition))}, got {name!r}")
+
+
+class LongLivePipeline:
+    """Weights and one stream of its own. `generate` runs any number of further sessions on the same
+    weights."""
+
+    def __init__(
+        self, config: Mapping[str, Any] | PipelineConfig, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        """Raises ConfigError for a configuration that cannot work."""
+        self.config = config if isinstance(config, PipelineConfig) else PipelineConfig.from_mapping(config)
+        self.device, self.dtype = device, dtype
+        self.preset = self._preset(self.config)
+        self.models = self._models(self.preset)
+        self.text = TextConditioning(self.models.text_encoder.encode, self.models.transformer)
+        self.control = VaceEncodingBlock(
+            self.models.autoencoder,
+            height=self.preset.height,
+            width=self.preset.width,
+            vace_in_dim=self.config.vace_in_dim,
+        )
+        self.decoder: VideoDecoder = self.models.decoder
+        self.denoise = Denoiser(self.preset.sampler)
+
+    @cached_property
+    def session(self) -> StreamSession:
+        """The pipeline's own stream, made when it is first asked for: a server never does, and it is
+        gigabytes."""
+        return self.open_session(seed=self.config.seed)
+
+    @staticmethod
+    def _preset(config: PipelineConfig) -> Preset:
+        preset = find_preset(BASE_MODELS.get(config.base_model_name, config.base_model_name))
+        return replace(
+            preset,
+            height=config.height or preset.height,
+            width=config.width or preset.width,
+            decoder=TaehvConfig() if config.taehv_path else preset.decoder,
+            transformer=replace(preset.transformer, vace_in_dim=config.vace_in_dim),
+        )
+
+    def _models(self, preset: Preset) -> Models:
+        where, seed = {"device": self.device, "dtype": self.dtype}, self.config.seed
+        if self.config.weight_paths or preset.needs_files:
+            return load_models(preset, self.config.weight_paths, seed=seed, **where)
+        return random_models(preset, seed=seed, **where)
+
+    def open_session(self, *, seed: int) -> StreamSession:
+        """The memory of a new stream."""
+        height, width = self.preset.latent_size
+        return StreamSession(self.models.transformer.new_cache(self.preset.window, height, width), seed)
+
+    def __call__(
+        self,
+        prompts: Prompts,
+        guidance_mode: GuidanceMode | None = None,
+        vace_input: Tensor | None = None,
+        ref_images: Sequence[ReferenceImage] | None = None,
+        vace_context_scale: float = 1.0,
+        vace_input_masks: Tensor | None = None,
+        references_every_chunk: bool = False,
+    ) -> Tensor:
+        """The next chunk of the pipeline's own stream; the feature document's call. See `generate`."""
+        return self.generate(
+            self.session,
+            parse_prompts(prompts),
+            guidance_mode=guidance_mode,
+            vace_input=vace_input,
+            ref_images=ref_images,
+            vace_context_scale=vace_context_scale,
+            vace_input_masks=vace_input_masks,
+            references_every_chunk=references_every_chunk,
+        )
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        session: StreamSession,
+        prompts: WeightedPrompts,
+        *,
+        guidance_mode: GuidanceMode | None = None,
+        vace_input: Tensor | None = None,
+        ref_images: Sequence[ReferenceImage] | None = None,
+        references_every_chunk: bool = False,
+        vace_input_masks: Tensor | None = None,
+        vace_context_scale: float = 1.0,
+        transition: Transition = "recache",
+        seed: int | None = None,
+        clock: StageClock | None = None,
+    ) -> Tensor:
+        """Generate one chunk and advance `session`. Returns (T, H, W, 3) float in [0, 1]: 9 frames first,
+        then 12.
+
+        `guidance_mode` "depth" takes `vace_input`, depth (1, 1 or 3, T, H, W) in [-1, 1], near = +1: 12
+        frames, of which a first chunk uses the newest 9 (9 are accepted there too). `vace_input_masks` (1, 1,
+        T, H, W) say where to paint (1) and where to keep `vace_input` as a picture (0). "r2v" takes 1 to 3
+        `ref_images`, "depth+r2v" both. References guide the chunk in which they are new and live on in the
+        stream's memory; `references_every_chunk` repeats them. A changed prompt takes effect in this chunk,
+        by recomputing the window under it. `transition` "cut" is a hard reset first, with `seed` if one is
+        given.
+
+        Raises ValueError for bad input, before anything has changed, and GenerationFailed.
+        """
+        if not 0 <= vace_context_scale <= 2:
+            raise ValueError(f"vace_context_scale must be 0 ... 2, got {vace_context_scale}")
+        _check_transition(transition)
+        mark = clock.stage if clock else lambda _name: nullcontext()
+        starts_over = transition == "cut" and (session.chunk > 0 or seed is not None)
+        known = None if starts_over else session.references
+        with mark("encode"):
+            context = self.text(prompts)
+            control, control_state = self.control(
+                guidance_mode,
+                None if starts_over else session.control,
+                vace_input=vace_input,
+                vace_input_masks=vace_input_masks,
+                ref_images=ref_images,
+            )
+            references = control.references if control else None
+            are_new = references is not None and (references_every_chunk or references is not known)
+            guidance = None
+            if control is not None and (are_new or guidance_mode != "r2v"):
+                guidance = self._guidance(control, with_references=are_new, scale=vace_context_scale)
+        if starts_over:
+            session.reset(seed)
+        with mark("generate"):
+            self._switch_prompt(session, prompts, context)
+            latents = self._denoise(session, context, guidance)
+            remember(self.models.transformer, latents, context, session.cache, session.latent)
+        with mark("decode"):
+            video, decoder = self.decoder.decode(latents, session.decoder)
+        self._require_finite(session, latents, video)
+        session.control, session.decoder = control_state, decoder
+        session.references = references
+        session.advance(latents, video.shape[1])
+        return (video[0] * 0.5 + 0.5).clamp(0, 1).movedim(1, -1)
+
+    def _guidance(self, control: Control, *, with_references: bool, scale: float) -> Guidance:
+        """Embed the chunk's control, reference pictures before its own frames."""
+        embed = self.models.transformer.embed_control
+        if control.references is None or not with_references:
+            return Guidance(embed(control.frames, CHUNK_LATENTS), None, scale)
+        together = torch.cat([control.references, control.frames], dim=1)
+        kept = control.references[:, :, : self.preset.transformer.in_dim]
+        return Guidance(embed(together, together.shape[1]), kept, scale)
+
+    def _switch_prompt(self, session: StreamSession, prompts: WeightedPrompts, context: TextContext) -> None:
+        if session.recent is not None and prompts != session.prompts:
+            recache(self.models.transformer, session.recent, context, session.cache)
+        session.prompts = prompts
+
+    def _denoise(self, session: StreamSession, context: TextContext, guidance: Guidance | None) -> Tensor:
+        """Clean latents (1, F, C, h, w) of the next chunk."""
+        shape = (1, CHUNK_LATENTS, self.preset.transformer.in_dim, *self.preset.latent_size)
+        model, cache, start = self.models.transformer, session.cache, session.latent
+
+        def noise_like(shape: Sequence[int]) -> Tensor:
+            return torch.randn(shape, generator=session.noise, device=self.device, dtype=self.dtype)
+
+        def predict_flow(xt: Tensor, timestep: float, sigma: float) -> Tensor:
+            timesteps = torch.full(shape[:2], timestep, device=self.device)
+            if guidance is None:
+                return model(xt, timesteps, context, cache, start)
+            references = guidance.references
+            if references is not None:
+                references = add_noise(references, noise_like(references.shape), sigma)
+            return model(
+                xt,
+                timesteps,
+                context,
+                cache,
+                start,
+                control=guidance.tokens,
+                control_scale=guidance.scale,
+                references=references,
+            )
+
+        *_, last = self.denoise(predict_flow, noise_like(shape), lambda: noise_like(shape))
+        return last.x0
+
+    def _require_finite(self, session: StreamSession, latents: Tensor, video: Tensor) -> None:
+        for stage, result in (("generate", latents), ("decode", video)):
+            if not torch.isfinite(result).all():
+                chunk = session.chunk
+                session.reset()
+                raise GenerationFailed(
+                    f"chunk {chunk}: {stage} gave values that are not finite; stream was reset"
+                )

@@ -1,0 +1,58 @@
+"""The memory of one stream. Weights are shared by all sessions of a process, states never are."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from streaming.blocks.text_conditioning import WeightedPrompts
+from streaming.blocks.vace_encoding import ControlState
+from streaming.config import CHUNK_LATENTS
+from streaming.modules.kv_cache import RingKVCache
+
+
+@dataclass(slots=True)
+class StreamSession:
+    """Everything one stream remembers between chunks; dropping this ends the stream.
+
+    The four caches (keys and values, inactive and reactive control encoder inside `control`, decoder) begin
+    and end together: `reset` replaces all of them, and nothing else does.
+    """
+
+    cache: RingKVCache
+    seed: int
+    chunk: int = 0  # index of the next chunk since the last reset
+    frame: int = 0  # frames given out since the session was opened; never goes back
+    generation: int = 0  # rises with every reset; results of an older one are stale
+    prompts: WeightedPrompts | None = None  # what the window was computed with
+    control: ControlState | None = None
+    decoder: Any = None  # the decoder's memory; its kind is the decoder's affair
+    references: Tensor | None = None  # control of the reference pictures last met
+    recent: Tensor | None = None  # newest clean latents (B, up to the window, C, h, w)
+    noise: torch.Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.noise = torch.Generator(self.cache.k.device).manual_seed(self.seed)
+
+    @property
+    def latent(self) -> int:
+        """Index of the next latent since the last reset."""
+        return self.chunk * CHUNK_LATENTS
+
+    def reset(self, seed: int | None = None) -> None:
+        """Hard reset: as if just opened, except for `frame` and `generation`. The same seed gives the same
+        stream."""
+        self.seed = self.seed if seed is None else seed
+        self.noise.manual_seed(self.seed)
+        self.cache.reset()
+        self.chunk = 0
+        self.generation += 1
+        self.control = self.decoder = self.references = self.recent = None
+
+    def advance(self, latents: Tensor, num_frames: int) -> None:
+        """Note a finished chunk: latents (B, F, C, h, w) and how many frames they gave."""
+        past = latents if self.recent is None else torch.cat([self.recent, latents], dim=1)
+        self.recent = past[:, -self.cache.window.local_attn_size :]
+        self.chunk += 1
+        self.frame += num_frames

@@ -1,0 +1,154 @@
+"""The real server and a real browser for the end-to-end tests."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.e2e.camera import write_camera_file
+
+ROOT = Path(__file__).resolve().parents[2]
+READY_LIMIT_S = 120.0
+BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+INSTALL_BROWSER = "no Chromium on the PATH; install it with: sudo apt-get install chromium"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server and its answers."""
+
+    url: str
+
+    def info(self) -> dict[str, Any]:
+        return json.loads(self.get("/api/info"))
+
+    def gauge(self, name: str) -> float:
+        """One value of /metrics."""
+        (line,) = [line for line in self.get("/metrics").splitlines() if line.startswith(f"{name} ")]
+        return float(line.split()[1])
+
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(self.url + path, timeout=10) as response:
+            return response.read().decode()
+
+
+@pytest.fixture(scope="session")
+def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("camera") / "carphone.y4m"
+    write_camera_file(path, numbered=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The real server process with its default model, ready."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("server") / "log"
+    command = [sys.executable, "-m", "tests.e2e.loopback_server", "--port", str(port), "--stamp-source"]
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output) as process,
+    ):
+        try:
+            yield wait_ready(Server(f"http://127.0.0.1:{port}"), process, log)
+        finally:
+            process.terminate()
+            try:
+                assert process.wait(15) == 0, f"the server did not end cleanly:\n{log.read_text()[-4000:]}"
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+
+
+def wait_ready(server: Server, process: subprocess.Popen[bytes], log: Path) -> Server:
+    reason = ""
+    end = time.monotonic() + READY_LIMIT_S
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            server.get("/readyz")
+            return server
+        except urllib.error.HTTPError as error:
+            reason = error.read().decode()
+            error.close()
+            if "failed" in reason:
+                break
+        except OSError as error:
+            reason = str(error)
+        time.sleep(0.2)
+    pytest.fail(f"the server is not ready: {reason}\n{log.read_text()[-4000:]}")
+
+
+@pytest.fixture(scope="module")
+def browser(camera_file: Path) -> Iterator[Browser]:
+    """Headless Chromium with the clip as its camera. It grants no page the camera by itself: contexts do."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.fail(INSTALL_BROWSER)
+    arguments = [
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-video-capture={camera_file}",
+        "--allow-loopback-in-peer-connection",
+        "--disable-features=WebRtcHideLocalIpsWithMdns",
+        "--autoplay-policy=no-user-gesture-required",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+        "--disable-quic",
+        "--disable-gpu",
+    ]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, headless=True, args=arguments)
+        yield browser
+        browser.close()
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One page in a context of its own, and everything that went wrong on its console."""
+
+    page: Page
+    errors: list[str]
+
+
+OpenPage = Callable[..., Visit]
+
+
+@pytest.fixture(scope="module")
+def open_page(browser: Browser, server: Server) -> Iterator[OpenPage]:
+    """open_page(camera=True, **context options): the page, loaded."""
+    contexts = []
+
+    def open_it(
+        *, camera: bool = True, prepare: Callable[[Page], None] | None = None, **options: Any
+    ) -> Visit:
+        permissions = ["camera"] if camera else []
+        context = browser.new_context(permissions=permissions, **options)
+        contexts.append(context)
+        page = context.new_page()
+        visit = Visit(page, [])
+        page.on(
+            "console", lambda message: visit.errors.append(message.text) if message.type == "error" else None
+        )
+        page.on("pageerror", lambda error: visit.errors.append(str(error)))
+        if prepare is not None:
+            prepare(page)
+        page.goto(server.url)
+        return visit
+
+    yield open_it
+    for context in contexts:
+        context.close()

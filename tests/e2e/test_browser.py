@@ -1,0 +1,334 @@
+"""The product in a real browser: a real clip in, the real engine's pictures back.
+
+Limits are loose: the machines that run this are shared, and a missed frame says nothing about the product.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from scripts import frame_number
+from scripts.latency_figures import CAMERA_PICTURE_BELOW, percentile
+from server.protocol import decode
+from tests.e2e.conftest import OpenPage, Server, Visit
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+SAMPLER = (Path(__file__).parent / "sampler.js").read_text()
+STRIP = {"width": 200}
+THUMBNAIL = {"width": 32, "height": 18}
+SAMPLE_S = 8.0
+PROTOCOL = (Path(__file__).parents[2] / "PROTOCOL.md").read_text(encoding="utf-8")
+FROM_SERVER = re.findall(r"```json\n(.*?)\n```", PROTOCOL.split("## Server to client")[1], re.DOTALL)
+DECODE = """async (raw) => {
+  const { decode } = await import("/protocol.js");
+  try { return decode(raw); } catch (error) { return `${error.constructor.name}: ${error.message}`; }
+}"""
+BUILD = """async () => {
+  const { setPrompt, setGuidance, reset, ping } = await import("/protocol.js");
+  const messages = [setPrompt("gold", "cut"), setGuidance(1.5), reset(), ping()];
+  return messages.map((message) => JSON.stringify(message));
+}"""
+# Elements that stick out of the page, or whose own text sticks out of them.
+OVERFLOWING = """(width) => [...document.querySelectorAll("body *")].filter((element) => {
+  const { display, overflow } = getComputedStyle(element);
+  const spills = element.clientWidth > 0 && element.scrollWidth > element.clientWidth + 1;
+  const sticksOut = element.getBoundingClientRect().right > width + 0.5;
+  return sticksOut || (spills && display !== "inline" && overflow === "visible");
+}).map((element) => `${element.tagName}#${element.id}`)"""
+LIVE_LIMIT_MS = 30_000
+APPLIED_LIMIT_MS = 20_000
+FREED_LIMIT_S = 5.0
+LEAST_FPS = 2.0
+MOST_GLASS_TO_GLASS_S = 7.0  # the numbers in the camera's picture begin anew after 7.9 s
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one video element showed while it was sampled."""
+
+    width: int
+    height: int
+    times: list[float]  # seconds, one for each frame that was looked at
+    numbers: list[int | None]
+    thumbnails: list[np.ndarray]  # luma (18, 32) of every tenth frame
+
+    @classmethod
+    def from_page(cls, seen: dict[str, Any]) -> "Shown":
+        frames = seen["frames"]
+        rows = [np.tile(np.array(frame["row"]).astype(np.uint8), (10, 1)) for frame in frames]
+        shape = (THUMBNAIL["height"], THUMBNAIL["width"])
+        return cls(
+            width=seen["width"],
+            height=seen["height"],
+            times=[frame["time"] / 1000 for frame in frames],
+            numbers=[frame_number.read(row) for row in rows],
+            thumbnails=[np.reshape(frame["thumbnail"], shape) for frame in frames if "thumbnail" in frame],
+        )
+
+
+@dataclass(frozen=True)
+class Live:
+    """A page that is live, and what it showed for some seconds."""
+
+    visit: Visit
+    camera: Shown
+    output: Shown
+    fps: float  # of the output, as the browser counts
+
+    @property
+    def page(self) -> Page:
+        return self.visit.page
+
+
+@pytest.fixture(scope="module")
+def live(open_page: OpenPage) -> Iterator[Live]:
+    """One stream for the tests of TestLiveStream; in file order the last of them stops it."""
+    visit = open_page()
+    page = visit.page
+    page.click("#start")
+    wait_live(page)
+    page.evaluate(SAMPLER, {"strip": STRIP, "thumbnail": THUMBNAIL})
+    frames, began = frames_shown(page), time.monotonic()
+    time.sleep(SAMPLE_S)
+    sampled = page.evaluate("() => { window.sampled.stopped = true; return window.sampled; }")
+    fps = (frames_shown(page) - frames) / (time.monotonic() - began)
+    yield Live(visit, Shown.from_page(sampled["input"]), Shown.from_page(sampled["output"]), fps)
+
+
+def wait_live(page: Page) -> None:
+    expect(page.locator("body")).to_have_attribute("data-phase", "live", timeout=LIVE_LIMIT_MS)
+
+
+def wait_applied(page: Page, label: str) -> None:
+    words = re.compile(rf"^{label} applied at chunk \d+, frame \d+, after \d+ ms\.$")
+    expect(page.locator("#command")).to_have_text(words, timeout=APPLIED_LIMIT_MS)
+
+
+def wait_until(condition: Callable[[], bool], limit_s: float) -> bool:
+    end = time.monotonic() + limit_s
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+def frames_shown(page: Page) -> int:
+    return page.evaluate("() => document.getElementById('output').getVideoPlaybackQuality().totalVideoFrames")
+
+
+def is_free(server: Server) -> bool:
+    return server.info()["sessions"] == 0 and server.gauge("depthlive_sessions") == 0
+
+
+class TestLiveStream:
+    def test_the_page_says_live_and_how_fast(self, live: Live) -> None:
+        expect(live.page.locator("#status")).to_have_text(re.compile(r"^Live at [\d.]+ fps$"))
+
+    def test_pictures_come_back_at_the_models_size(self, live: Live, server: Server) -> None:
+        model = server.info()["model"]
+        assert (live.output.width, live.output.height) == (model["width"], model["height"])
+
+    def test_pictures_keep_coming(self, live: Live) -> None:
+        print(f"shown in the browser: {live.fps:.1f} fps")
+        assert live.fps > LEAST_FPS
+
+    def test_pictures_keep_changing(self, live: Live) -> None:
+        changes = [
+            float(np.abs(later - earlier).mean()) for earlier, later in pairwise(live.output.thumbnails)
+        ]
+        assert len(changes) >= 2
+        assert min(changes) > 0.5
+
+    def test_pictures_are_not_the_cameras(self, live: Live) -> None:
+        for picture in live.output.thumbnails:
+            nearest = min(float(np.abs(picture - camera).mean()) for camera in live.camera.thumbnails)
+            assert nearest > CAMERA_PICTURE_BELOW
+
+    def test_each_picture_is_made_from_a_recent_camera_frame(self, live: Live) -> None:
+        latencies = glass_to_glass(live.camera, live.output)
+        p50, p95 = percentile(latencies, 0.5), percentile(latencies, 0.95)
+        print(f"glass to glass in the browser: p50 {1000 * p50:.0f} ms, p95 {1000 * p95:.0f} ms")
+        assert len(latencies) > len(live.output.times) / 2
+        assert p95 < MOST_GLASS_TO_GLASS_S
+
+    def test_a_prompt_is_sent_acknowledged_and_applied(self, live: Live) -> None:
+        live.page.evaluate(
+            "() => { window.stages = []; const line = document.getElementById('command');"
+            " new MutationObserver(() => window.stages.push(line.dataset.stage))"
+            " .observe(line, { attributes: true, attributeFilter: ['data-stage'] }); }"
+        )
+        live.page.fill("#prompt", "a winter forest at night, lit by one lantern")
+        live.page.click("#send")
+        wait_applied(live.page, "Prompt")
+        stages = [stage for stage in live.page.evaluate("() => window.stages") if stage]
+        assert list(dict.fromkeys(stages)) == ["sent", "acknowledged", "applied"]
+        figures = live.page.evaluate("() => ({ ...document.getElementById('command').dataset })")
+        assert int(figures["frame"]) > 0
+        assert float(figures["latencyMs"]) > 0
+
+    def test_guidance_and_reset_are_applied(self, live: Live) -> None:
+        live.page.press("#strength", "ArrowRight")
+        expect(live.page.locator("#strength-value")).to_have_text("1.05")
+        wait_applied(live.page, "Guidance strength")
+        live.page.click("#reset")
+        wait_applied(live.page, "Reset")
+        assert live.page.get_attribute("#command", "data-chunk") == "0"
+
+    def test_the_figures_are_filled_in(self, live: Live) -> None:
+        for figure in ("#figure-shown", "#figure-generated", "#stage-generate", "#stage-total"):
+            expect(live.page.locator(figure)).to_have_text(re.compile(r"^[\d.]+ (fps|ms)$"))
+
+    def test_the_page_says_whether_the_model_is_trained(self, live: Live, server: Server) -> None:
+        note = live.page.inner_text("#model-note")
+        assert note.startswith("Untrained model") == (not server.info()["model"]["trained"])
+
+    def test_nothing_is_cut_off_on_a_small_phone(self, live: Live) -> None:
+        live.page.set_viewport_size({"width": 360, "height": 740})
+        assert live.page.evaluate(OVERFLOWING, 360) == []
+        assert live.page.evaluate("() => document.documentElement.scrollWidth") <= 360
+
+    def test_stop_frees_everything(self, live: Live, server: Server) -> None:
+        live.page.click("#stop")
+        expect(live.page.locator("body")).to_have_attribute("data-phase", "idle")
+        assert live.page.evaluate("() => document.getElementById('input').srcObject") is None
+        assert wait_until(lambda: is_free(server), FREED_LIMIT_S)
+        assert live.visit.errors == []
+
+
+def glass_to_glass(camera: Shown, output: Shown) -> list[float]:
+    """Seconds from when the page showed a camera frame to when it showed the picture made from it."""
+    shown = [
+        (at, number) for at, number in zip(camera.times, camera.numbers, strict=True) if number is not None
+    ]
+    latencies = []
+    for at, number in zip(output.times, output.numbers, strict=True):
+        earlier = [moment for moment, shown_number in shown if shown_number == number and moment <= at]
+        if number is not None and earlier:
+            latencies.append(at - max(earlier))
+    return latencies
+
+
+def test_the_keyboard_alone_is_enough(open_page: OpenPage, server: Server) -> None:
+    visit = open_page()
+    page = visit.page
+    expect(page.locator("#status")).to_contain_text("Ready")
+    tab_to(page, "start")
+    page.keyboard.press("Enter")
+    wait_live(page)
+    expect(page.locator("#stop")).to_be_focused()
+    tab_to(page, "prompt")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("folded paper")
+    page.keyboard.press("Control+Enter")
+    wait_applied(page, "Prompt")
+    tab_to(page, "stop", key="Shift+Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#start")).to_be_focused()
+    assert wait_until(lambda: is_free(server), FREED_LIMIT_S)
+    assert visit.errors == []
+
+
+def tab_to(page: Page, id: str, key: str = "Tab") -> None:
+    for _ in range(20):
+        if page.evaluate("() => document.activeElement.id") == id:
+            return
+        page.keyboard.press(key)
+    pytest.fail(f"{key} never reaches #{id}")
+
+
+def test_page_and_server_speak_the_same_protocol(open_page: OpenPage) -> None:
+    """protocol.js reads what PROTOCOL.md has the server say; protocol.py reads what the page says."""
+    page = open_page().page
+    samples = [json.loads(raw) for raw in FROM_SERVER]
+    assert len(samples) >= 8
+    for sample in samples:
+        assert page.evaluate(DECODE, json.dumps(sample)) == sample
+    wrong_type = json.dumps(samples[0] | {"prompt": 3})
+    for broken in ("{", "[]", '{"type": "pong"}', '{"type": "hullo"}', wrong_type):
+        assert page.evaluate(DECODE, broken).startswith("ProtocolError: ")
+    for built in page.evaluate(BUILD):
+        decode(built)
+
+
+def test_leaving_the_page_ends_the_session(open_page: OpenPage, server: Server) -> None:
+    page = open_page().page
+    page.click("#start")
+    assert wait_until(lambda: server.info()["sessions"] == 1, FREED_LIMIT_S)
+    page.goto("about:blank")
+    assert wait_until(lambda: is_free(server), FREED_LIMIT_S)
+
+
+def test_a_prompt_written_before_the_start_is_sent_then(open_page: OpenPage) -> None:
+    page = open_page().page
+    page.fill("#prompt", "a red balloon")
+    page.click("#send")
+    expect(page.locator("#command")).to_have_text("Prompt: kept, and sent when the stream starts.")
+    page.click("#start")
+    wait_applied(page, "Prompt")
+    page.click("#stop")
+    assert page.input_value("#prompt") == "a red balloon"
+
+
+def refuse_offers(status: int, reason: str, **headers: str) -> Callable[[Page], None]:
+    def prepare(page: Page) -> None:
+        page.route("**/whip", lambda route: route.fulfill(status=status, body=reason, headers=headers))
+
+    return prepare
+
+
+def plain_http(page: Page) -> None:
+    """What a page sees that was opened over http from another machine."""
+    page.add_init_script(
+        "Object.defineProperty(window, 'isSecureContext', { value: false });"
+        "Object.defineProperty(navigator, 'mediaDevices', { value: undefined });"
+    )
+
+
+def no_server(page: Page) -> None:
+    page.route("**/api/info", lambda route: route.abort())
+
+
+@pytest.mark.parametrize(
+    ("prepare", "camera", "words"),
+    [
+        (None, False, "The camera was refused. Allow it for this page"),
+        (
+            refuse_offers(503, "2 places are taken.", **{"Retry-After": "5"}),
+            True,
+            "The server is full: 2 places are",
+        ),
+        (refuse_offers(503, "the model did not load"), True, "cannot take a stream: the model did not load"),
+        (
+            refuse_offers(400, "this is no SDP"),
+            True,
+            "The server refused the connection (400): this is no SDP",
+        ),
+        (plain_http, True, "Open it over https, or on the server's own machine as http://localhost."),
+    ],
+    ids=["camera refused", "server full", "model failed", "offer refused", "plain http"],
+)
+def test_what_went_wrong_is_said_in_plain_words(
+    open_page: OpenPage, prepare: Callable[[Page], None] | None, camera: bool, words: str
+) -> None:
+    page = open_page(camera=camera, prepare=prepare).page
+    page.click("#start")
+    expect(page.locator("#problem")).to_contain_text(words)
+    expect(page.locator("#status")).to_have_text("Stopped.")
+    expect(page.locator("#start")).to_be_visible()
+
+
+def test_a_server_that_is_away_is_noticed_and_its_return_too(open_page: OpenPage) -> None:
+    page = open_page(prepare=no_server).page
+    expect(page.locator("#problem")).to_contain_text("The server does not answer")
+    page.unroute("**/api/info")
+    expect(page.locator("#status")).to_contain_text("Ready")
+    expect(page.locator("#problem")).to_be_empty()

@@ -1,0 +1,79 @@
+"""The command around the measurement: its arguments, its words when there is nothing to report, its table."""
+
+import json
+
+import pytest
+import typer
+
+from scripts.bench_client import PromptSwitch, Recording
+from scripts.bench_latency import parse_size
+from scripts.latency_figures import Arrival
+from scripts.latency_report import build_report, explain, table
+
+MODEL = {
+    "name": "m",
+    "trained": False,
+    "width": 256,
+    "height": 144,
+    "steps": 4,
+    "depth": "edges",
+    "device": "cpu",
+}
+
+
+def recording() -> Recording:
+    arrivals = [
+        Arrival(time=10 + index / 10, sent=9.5 + index / 10, difference=60.0, is_live=True)
+        for index in range(21)
+    ]
+    telemetry = [{"latency_ms": {"generate": generate, "depth": None}} for generate in (100.0, 300.0, 200.0)]
+    switches = [
+        PromptSwitch(
+            "gold", acknowledged_ms=3.0, applied_ms=640.0, server_latency_ms=612.0, chunk=12, frame=141
+        ),
+        PromptSwitch("ice"),
+    ]
+    return Recording(offered=8.0, arrivals=arrivals, model=MODEL, telemetry=telemetry, switches=switches)
+
+
+def report(run: Recording) -> dict[str, object]:
+    camera = {"width": 640, "height": 480, "fps": 30.0}
+    return build_report(run, command="bench", camera=camera, server_start_s=4.2, load_before=0.5)
+
+
+def test_size_is_two_even_numbers() -> None:
+    assert parse_size("640x480") == (640, 480)
+
+
+@pytest.mark.parametrize("size", ["640", "640x", "x480", "641x480", "640X480", "16x16", "640x99999", "a"])
+def test_any_other_size_is_refused_with_what_was_expected(size: str) -> None:
+    with pytest.raises(typer.BadParameter, match="expected WIDTHxHEIGHT"):
+        parse_size(size)
+
+
+def test_the_report_is_json_and_names_its_machine() -> None:
+    again = json.loads(json.dumps(report(recording())))
+    assert again["machine"]["cores"] >= 1
+    assert again["machine"]["cpu"]
+    assert again["figures"]["glass_to_glass_p50_ms"] == pytest.approx(500)
+    assert again["server_stages_ms"]["generate"] == 200.0
+    assert again["server_stages_ms"]["depth"] is None
+
+
+def test_the_table_says_untrained_and_what_was_not_applied() -> None:
+    text = table(report(recording()))
+    assert "m (untrained), 256x144" in text
+    assert "500 ms" in text
+    assert "applied after 640 ms (server: 612 ms) at chunk 12, frame 141" in text
+    assert "not applied before the run ended" in text
+
+
+def test_an_empty_run_still_makes_a_table() -> None:
+    assert "first generated picture" in table(report(Recording(offered=0.0)))
+
+
+def test_no_numbers_in_any_picture_points_at_the_flag() -> None:
+    blank = Arrival(time=1.0, sent=None, difference=None, is_live=True)
+    words = explain(TimeoutError(), Recording(offered=0.0, arrivals=[blank], states=[(0.1, "live")]), 10)
+    assert "--stamp-source" in words
+    assert "live" in words

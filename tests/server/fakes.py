@@ -1,0 +1,154 @@
+"""A stand-in for streaming.engine with the same public interface: numpy only, instant, fails on demand.
+
+Generated frames are flat: red counts frames, green is the prompt's length, blue the mean of the camera frame.
+"""
+
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+WIDTH, HEIGHT = 64, 48
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    model: str = "fake"
+    trained: bool = False
+    depth: str = "edges"
+    device: str = "cpu"
+    dtype: str = "float32"
+    width: int = WIDTH
+    height: int = HEIGHT
+    steps: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controls:
+    prompt: str | None = None
+    transition: Literal["recache", "cut"] = "recache"
+    guidance_scale: float | None = None
+    reset: bool = False
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkResult:
+    frames: np.ndarray
+    chunk: int
+    first_frame: int
+    generation: int
+    timings_ms: dict[str, float]
+
+
+class GenerationFailed(Exception):
+    """As streaming.engine's."""
+
+
+class LiveStream:
+    """Fails on the prompts "reject", "explode" and "diverge" (once); "stale" gives an old generation."""
+
+    def __init__(self, module: "FakeEngineModule", prompt: str) -> None:
+        self._module = module
+        self._prompt = prompt
+        self._chunk = 0
+        self._frame = 0
+        self._generation = 0
+        self.frames_wanted = 9
+        weakref.finalize(self, lambda: module.freed_in.append(threading.current_thread().name))
+
+    def step(self, frames: Sequence[np.ndarray], controls: Controls) -> ChunkResult:
+        self._module.steps.append((len(frames), controls))
+        assert len(frames) == self.frames_wanted
+        assert all(f.ndim == 3 and f.dtype == np.uint8 and f.flags.c_contiguous for f in frames)
+        time.sleep(self._module.step_seconds)
+        self._fail_if_asked(controls.prompt)
+        self._prompt = controls.prompt or self._prompt
+        if controls.reset or controls.transition == "cut":
+            self._reset()
+        count = 9 if self._chunk == 0 else 12
+        pictures = np.zeros((count, HEIGHT, WIDTH, 3), np.uint8)
+        for number, (picture, source) in enumerate(zip(pictures, frames[-count:], strict=True)):
+            picture[...] = ((self._frame + number) % 256, min(255, len(self._prompt)), source.mean())
+        timings = {"depth": 1.0, "encode": 2.0, "generate": 3.0, "decode": 4.0, "total": 10.0}
+        result = ChunkResult(
+            frames=pictures,
+            chunk=self._chunk,
+            first_frame=self._frame,
+            generation=self._generation - (controls.prompt == "stale"),
+            timings_ms=timings,
+        )
+        self._chunk += 1
+        self._frame += count
+        self.frames_wanted = 12
+        return result
+
+    def _fail_if_asked(self, prompt: str | None) -> None:
+        match prompt:
+            case "reject":
+                raise ValueError("prompt: this word is not known")
+            case "explode":
+                raise RuntimeError("out of memory")
+            case "diverge" if not self._module.has_diverged:
+                self._module.has_diverged = True
+                self._reset()
+                raise GenerationFailed("chunk 3, decode: NaN")
+
+    def _reset(self) -> None:
+        self._chunk = 0
+        self._generation += 1
+        self.frames_wanted = 9
+
+
+class StreamEngine:
+    def __init__(self, module: "FakeEngineModule") -> None:
+        self.info = EngineInfo()
+        self._module = module
+
+    def warm_up(self) -> None:
+        self._module.may_warm_up.wait(10)
+
+    def open(self, *, prompt: str, seed: int) -> LiveStream:
+        if prompt == "reject":
+            raise ValueError("prompt: this word is not known")
+        if prompt == "explode":
+            raise RuntimeError("out of memory")
+        stream = LiveStream(self._module, prompt)
+        self._module.streams.add(stream)
+        return stream
+
+
+@dataclass
+class FakeEngineModule:
+    """Give it to GpuWorker as `import_engine=lambda: module`, told first what to do differently."""
+
+    load_error: Exception | None = None
+    step_seconds: float = 0.0
+    has_diverged: bool = False
+    may_load: threading.Event = field(default_factory=threading.Event)
+    may_warm_up: threading.Event = field(default_factory=threading.Event)
+    streams: "weakref.WeakSet[LiveStream]" = field(default_factory=weakref.WeakSet)
+    freed_in: list[str] = field(default_factory=list)  # thread in which each stream was freed
+    steps: list[tuple[int, Controls]] = field(default_factory=list)
+    loaded_with: dict[str, object] = field(default_factory=dict)
+    Controls: type[Controls] = Controls
+    GenerationFailed: type[GenerationFailed] = GenerationFailed
+
+    def __post_init__(self) -> None:
+        self.may_load.set()
+        self.may_warm_up.set()
+
+    @property
+    def StreamEngine(self) -> "FakeEngineModule":
+        return self
+
+    def load(self, **arguments: object) -> StreamEngine:
+        self.loaded_with = arguments
+        self.may_load.wait(10)
+        if self.load_error is not None:
+            raise self.load_error
+        return StreamEngine(self)

@@ -1,0 +1,179 @@
+"""For tests: the real application with a fake engine, and an aiortc client that talks to it over loopback."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from fractions import Fraction
+from typing import Any
+
+import aiohttp
+import numpy as np
+from aiohttp.test_utils import TestServer
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
+from av import VideoFrame
+
+from server.app import create_app
+from server.gpu_worker import GpuWorker
+from server.settings import Settings
+from tests.server.fakes import FakeEngineModule
+
+CAMERA_FPS = 60
+PATIENCE_S = 8.0  # generous: the machine may be busy
+
+
+class Camera(MediaStreamTrack):
+    """Grey frames at CAMERA_FPS, brighter by one each time; the size may be changed in mid-stream."""
+
+    kind = "video"
+    size = (160, 120)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began = asyncio.get_running_loop().time()
+        self._count = 0
+
+    async def recv(self) -> VideoFrame:
+        if self.readyState != "live":
+            raise MediaStreamError
+        self._count += 1
+        await asyncio.sleep(self._began + self._count / CAMERA_FPS - asyncio.get_running_loop().time())
+        width, height = self.size
+        frame = VideoFrame.from_ndarray(np.full((height, width, 3), self._count % 256, np.uint8))
+        frame.pts, frame.time_base = self._count * 90_000 // CAMERA_FPS, Fraction(1, 90_000)
+        return frame
+
+
+class Viewer:
+    """A client: a camera, a received picture, and the data channels."""
+
+    def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
+        self._url, self._http = url, http
+        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.camera = Camera()
+        self.frames: list[VideoFrame] = []
+        self.messages: list[dict[str, Any]] = []
+        self.telemetry: list[dict[str, Any]] = []
+        self.control = self.pc.createDataChannel("control")
+        self.control.on("message", lambda text: self.messages.append(json.loads(text)))
+        lossy = self.pc.createDataChannel("telemetry", ordered=False, maxRetransmits=0)
+        lossy.on("message", lambda text: self.telemetry.append(json.loads(text)))
+        self.pc.on("track", self._on_track)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.location = ""
+        self.answer = ""
+
+    async def connect(self, direction: str = "sendrecv") -> "Viewer":
+        self.pc.addTransceiver(self.camera, direction=direction)
+        await self.pc.setLocalDescription(await self.pc.createOffer())
+        response = await self.post(self.pc.localDescription.sdp)
+        assert response.status == 201, await response.text()
+        self.location, self.answer = response.headers["Location"], await response.text()
+        await self.pc.setRemoteDescription(RTCSessionDescription(sdp=self.answer, type="answer"))
+        await until(lambda: self.control.readyState == "open", "the control channel opens")
+        return self
+
+    async def post(self, offer: str) -> aiohttp.ClientResponse:
+        return await self._http.post(
+            f"{self._url}/whip", data=offer.encode(), headers={"Content-Type": "application/sdp"}
+        )
+
+    async def delete(self) -> int:
+        async with self._http.delete(self._url + self.location) as response:
+            return response.status
+
+    def send(self, message: dict[str, Any] | str) -> None:
+        self.control.send(message if isinstance(message, str) else json.dumps(message))
+
+    def received(self, type: str, **fields: Any) -> list[dict[str, Any]]:
+        """Messages of this type with these fields, in order."""
+        return [m for m in self.messages if m["type"] == type and fields.items() <= m.items()]
+
+    async def message(self, type: str, **fields: Any) -> dict[str, Any]:
+        """The first such message, waiting for it."""
+        await until(lambda: bool(self.received(type, **fields)), f"{type} {fields} in {self.messages}")
+        return self.received(type, **fields)[0]
+
+    async def live(self) -> "Viewer":
+        await self.message("state", state="live")
+        return self
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.camera.stop()
+        await self.pc.close()
+
+    def _on_track(self, track: Any) -> None:
+        async def collect() -> None:
+            while True:
+                try:
+                    self.frames.append(await track.recv())
+                except MediaStreamError:
+                    return
+
+        self._tasks.append(asyncio.create_task(collect()))
+
+
+class RunningServer:
+    def __init__(self, url: str, http: aiohttp.ClientSession, worker: GpuWorker) -> None:
+        self.url, self.http, self.worker = url, http, worker
+
+    @asynccontextmanager
+    async def viewer(self, direction: str = "sendrecv") -> AsyncIterator[Viewer]:
+        """A connected viewer, closed at the end."""
+        viewer = Viewer(self.url, self.http)
+        try:
+            yield await viewer.connect(direction)
+        finally:
+            await viewer.close()
+
+    async def empty(self) -> None:
+        """Wait until no session is left."""
+        for _ in range(int(PATIENCE_S / 0.05)):
+            if (await self.json("/api/info"))["sessions"] == 0:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError("sessions are left")
+
+    async def json(self, path: str) -> dict[str, Any]:
+        async with self.http.get(self.url + path) as response:
+            return await response.json()
+
+
+@asynccontextmanager
+async def started_worker(settings: Settings, engine: FakeEngineModule) -> AsyncIterator[GpuWorker]:
+    """A worker around the fake engine; stopped at the end, whatever the engine was told to wait for."""
+    worker = GpuWorker(settings, import_engine=lambda: engine)
+    worker.start()
+    try:
+        yield worker
+    finally:
+        engine.may_load.set()
+        engine.may_warm_up.set()
+        await worker.stop()
+
+
+@asynccontextmanager
+async def running_server(settings: Settings, engine: FakeEngineModule) -> AsyncIterator[RunningServer]:
+    worker = GpuWorker(settings, import_engine=lambda: engine)
+    server = TestServer(create_app(settings, worker), host="127.0.0.1")
+    await server.start_server()
+    try:
+        async with aiohttp.ClientSession() as http:
+            yield RunningServer(str(server.make_url("")).rstrip("/"), http, worker)
+    finally:
+        engine.may_load.set()
+        engine.may_warm_up.set()
+        await server.close()
+
+
+async def until(holds: Callable[[], bool], what: str, patience: float = PATIENCE_S) -> None:
+    """Wait until `holds()`; fails with `what` was expected."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience
+    while not holds():
+        assert loop.time() < deadline, f"not within {patience} s: {what}"
+        await asyncio.sleep(0.01)

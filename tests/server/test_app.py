@@ -1,0 +1,166 @@
+"""The whole application over loopback: real HTTP, real WebRTC, fake engine."""
+
+import asyncio
+import signal
+import sys
+
+import aiohttp
+import numpy as np
+import pytest
+
+import server.app as server_app
+from server.app import page_directory, serve
+from server.gpu_worker import GpuWorker
+from server.settings import load_settings
+from tests.server.fakes import HEIGHT, WIDTH
+from tests.server.running import CAMERA_FPS, running_server, until
+
+
+@pytest.fixture
+def settings():
+    """As many frames a second as the test's camera makes, so that chunks are short."""
+    return load_settings({"prompt": "clay", "max_fps": CAMERA_FPS})
+
+
+async def test_camera_in_generated_pictures_out(server):
+    async with server.viewer() as viewer:
+        await viewer.live()
+        viewer.frames.clear()
+        await until(lambda: len(viewer.frames) > 40, "frames")
+    assert {(f.width, f.height) for f in viewer.frames} == {(WIDTH, HEIGHT)}
+    red = np.array([f.to_ndarray(format="rgb24")[..., 0].mean() for f in viewer.frames[10:40]])
+    assert len(set(np.round(red))) > 10, "the pictures keep changing"
+
+
+async def test_the_cameras_size_may_change_in_mid_stream(server):
+    async with server.viewer() as viewer:
+        await viewer.live()
+        viewer.camera.size = (320, 180)
+        viewer.send({"type": "guidance.set", "id": "1", "scale": 0.5})
+        await viewer.message("applied", id="1")
+        assert not viewer.received("error")
+
+
+async def test_a_prompt_is_acked_and_applied_at_a_chunk_and_frame(server):
+    async with server.viewer() as viewer:
+        await viewer.live()
+        viewer.send({"type": "prompt.set", "id": "7", "text": "a statue of gold", "transition": "recache"})
+        await viewer.message("ack", id="7")
+        applied = await viewer.message("applied", id="7")
+        assert applied["command"] == "prompt.set"
+        assert applied["chunk"] >= 1 and applied["frame"] >= 9
+        assert applied["latency_ms"] > 0
+
+
+async def test_reset_goes_back_to_chunk_zero_and_frames_go_on(server):
+    async with server.viewer() as viewer:
+        await viewer.live()
+        viewer.send({"type": "reset", "id": "1", "seed": 4})
+        applied = await viewer.message("applied", id="1")
+        assert applied["chunk"] == 0 and applied["frame"] >= 9
+
+
+async def test_invalid_messages_are_answered_and_the_stream_goes_on(server):
+    async with server.viewer() as viewer:
+        await viewer.live()
+        viewer.send({"type": "guidance.set", "id": "1", "scale": 9})
+        error = await viewer.message("error", id="1")
+        assert (error["code"], error["field"], error["value"]) == ("invalid", "scale", "9")
+        assert error["expected"] == "a number from 0 to 2"
+        viewer.send("not json")
+        assert (await viewer.message("error", id=None))["field"] == "message"
+        viewer.frames.clear()
+        await until(lambda: len(viewer.frames) > 12, "frames go on")
+
+
+async def test_figures_come_by_telemetry_and_on_request(server):
+    async with server.viewer() as viewer:
+        await viewer.live()
+        await until(lambda: any(t["fps"] > 0 for t in viewer.telemetry), "telemetry")
+        viewer.send({"type": "stats", "id": "1"})
+        stats = await viewer.message("stats", id="1")
+        assert stats["shown_frames"] > 0 and stats["camera_frames"] > 0
+    async with server.http.get(server.url + "/metrics") as response:
+        text = await response.text()
+    assert response.status == 200
+    assert "depthlive_shown_frames_total" in text and 'depthlive_latency_seconds_count{stage="total"}' in text
+
+
+async def test_a_publisher_that_does_not_watch_is_generated_for_all_the_same(server):
+    async with server.viewer(direction="sendonly") as viewer:
+        await viewer.live()
+        viewer.send({"type": "prompt.set", "id": "1", "text": "gold"})
+        await viewer.message("applied", id="1")
+        assert viewer.frames == []
+
+
+async def test_the_page_is_served_while_the_model_loads_then_it_is_ready(settings, engine):
+    engine.may_warm_up.clear()
+    async with running_server(settings, engine) as server:
+        async with server.http.get(server.url + "/healthz") as response:
+            assert response.status == 200
+        await until(lambda: server.worker.readiness.reason == "warming up the model", "warming")
+        async with server.http.get(server.url + "/readyz") as response:
+            assert response.status == 503
+            assert await response.json() == {"ready": False, "reason": "warming up the model"}
+        assert (await server.json("/api/info"))["model"] is None
+        async with server.viewer() as viewer:
+            await viewer.message("state", state="warming")
+            await until(lambda: bool(viewer.frames), "the camera, passed through")
+            engine.may_warm_up.set()
+            await viewer.live()
+        async with server.http.get(server.url + "/readyz") as response:
+            assert response.status == 200
+            ready = await response.json()
+        assert ready["ready"] is True and ready["model"]["trained"] is False
+        info = await server.json("/api/info")
+        assert info["model"] == ready["model"]
+        assert (info["default_prompt"], info["max_sessions"]) == ("clay", 2)
+
+
+async def test_page_has_security_headers_and_nothing_outside_is_served(server):
+    async with server.http.get(server.url + "/healthz") as response:
+        assert response.headers["Content-Security-Policy"].startswith("default-src 'self'")
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+    for path in ("/../pyproject.toml", "/%2e%2e/pyproject.toml", "/nothing.js"):
+        async with server.http.get(server.url + path) as response:
+            assert response.status in (403, 404)
+
+
+async def test_index_is_the_page(tmp_path, monkeypatch, settings, engine):
+    (tmp_path / "index.html").write_text("<title>page</title>")
+    (tmp_path / "main.js").write_text("export {}")
+    monkeypatch.setattr(server_app, "page_directory", lambda: tmp_path)
+    async with running_server(settings, engine) as server:
+        async with server.http.get(server.url + "/") as response:
+            assert "<title>page</title>" in await response.text()
+        async with server.http.get(server.url + "/main.js") as response:
+            assert response.content_type in ("text/javascript", "application/javascript")
+
+
+def test_page_directory_is_the_packages():
+    assert page_directory().name == "client_web" and page_directory().is_dir()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+async def test_serve_logs_its_address_and_ends_on_a_signal(engine, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(server_app, "GpuWorker", lambda settings: _fake_worker(settings, engine))
+    serving = asyncio.create_task(serve(load_settings({"port": 0})))
+    await until(lambda: "Serving on" in caplog.text, "it serves")
+    url = next(m.split()[-1] for m in caplog.messages if m.startswith("Serving on"))
+    async with aiohttp.ClientSession() as http, http.get(url + "/healthz") as response:
+        assert response.status == 200
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.wait_for(serving, 5)
+    assert "Shutting down" in caplog.text
+
+
+def _fake_worker(settings, engine):
+    return GpuWorker(settings, import_engine=lambda: engine)
+
+
+async def test_a_port_in_use_is_an_os_error(server, engine, monkeypatch):
+    monkeypatch.setattr(server_app, "GpuWorker", lambda settings: _fake_worker(settings, engine))
+    with pytest.raises(OSError):
+        await serve(load_settings({"port": int(server.url.rsplit(":")[-1])}))

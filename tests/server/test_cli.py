@@ -1,0 +1,118 @@
+import runpy
+import socket
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import server.cli
+from server.cli import app
+from server.settings import Settings
+
+WIDE = {"COLUMNS": "200", "TERM": "dumb"}
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """The settings that `serve` was started with, instead of a server."""
+    started: list[Settings] = []
+
+    async def start(settings: Settings) -> None:
+        started.append(settings)
+
+    monkeypatch.setattr(server.cli, "serve_until_stopped", start)
+    monkeypatch.setattr(server.cli, "configure_logging", lambda level: None)
+    return started
+
+
+def test_every_setting_has_a_flag_with_its_description_and_default():
+    help = " ".join(CliRunner().invoke(app, ["serve", "--help"], env=WIDE).output.split())
+    for name, field in Settings.model_fields.items():
+        flag = "ice-server" if name == "ice_servers" else name.replace("_", "-")
+        assert f"--{flag} " in help
+        assert field.description.split(";")[0] in help
+    assert "127.0.0.1" in help and "8080" in help
+
+
+def test_flags_reach_the_settings(served):
+    arguments = ["serve", "--port", "0", "--device", "cpu", "--stamp-source", "--ice-server", "stun:a:1"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert (served[0].port, served[0].device, served[0].stamp_source) == (0, "cpu", True)
+    assert served[0].ice_servers[0].urls == ("stun:a:1",)
+
+
+def test_flags_left_out_leave_the_defaults(served):
+    assert CliRunner().invoke(app, ["serve"]).exit_code == 0
+    assert served[0].describe() == Settings.model_construct().describe()
+
+
+TURN = '{ urls = ["turn:t"], username = "u", credential = "TOPSECRET" }'
+
+
+def test_ice_servers_come_from_the_file_and_the_environment_too(served, tmp_path):
+    file = tmp_path / "c.toml"
+    file.write_text(f"ice_servers = [{TURN}]\n")
+    assert CliRunner().invoke(app, ["serve", "--config", str(file)]).exit_code == 0
+    environment = {"DEPTHLIVE_ICE_SERVERS": '[{"urls": ["stun:e"]}]'}
+    assert CliRunner().invoke(app, ["serve"], env=environment).exit_code == 0
+    assert [settings.ice_servers[0].urls for settings in served] == [("turn:t",), ("stun:e",)]
+    assert "TOPSECRET" not in served[0].describe()
+
+
+def test_a_bad_setting_is_named_without_its_secret(served, tmp_path):
+    file = tmp_path / "c.toml"
+    file.write_text("ice_servers = [" + TURN.replace('urls = ["turn:t"], ', "") + "]\n")
+    result = CliRunner().invoke(app, ["serve", "--config", str(file)])
+    assert result.exit_code == 2 and "ice_servers.0.urls" in result.output
+    assert "TOPSECRET" not in result.output
+
+
+def test_config_file_from_the_environment(served, tmp_path):
+    file = tmp_path / "c.toml"
+    file.write_text("port = 4321\n")
+    assert CliRunner().invoke(app, ["serve"], env={"DEPTHLIVE_CONFIG": str(file)}).exit_code == 0
+    assert served[0].port == 4321
+
+
+def test_python_m_server_is_serve(served, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["server", "--port", "1234"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("server", run_name="__main__")
+    assert ended.value.code == 0
+    assert served[0].port == 1234
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--port", "70000"], "port: Input should be less than or equal to 65535, got 70000"),
+        (["--device", "abacus"], "device: Input should be 'auto', 'cpu', 'cuda' or 'mps', got 'abacus'"),
+        (["--config", "/nowhere.toml"], "cannot read the configuration file /nowhere.toml"),
+    ],
+)
+def test_what_cannot_be_used_is_told_in_words(served, arguments, told):
+    result = CliRunner().invoke(app, ["serve", *arguments])
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert not served
+
+
+def test_file_that_is_no_toml_is_told(served, tmp_path):
+    file = tmp_path / "c.toml"
+    file.write_text("port: 1\n")
+    result = CliRunner().invoke(app, ["serve", "--config", str(file)])
+    assert result.exit_code == 2
+    assert "is not valid TOML" in result.stderr
+
+
+def test_port_in_use_is_told_in_words(monkeypatch):
+    async def refused(settings: Settings) -> None:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            first.listen()
+            second.bind(first.getsockname())
+
+    monkeypatch.setattr(server.cli, "serve_until_stopped", refused)
+    result = CliRunner().invoke(app, ["serve", "--port", "8099"])
+    assert result.exit_code == 1
+    assert "cannot listen on 127.0.0.1 port 8099: Address already in use" in result.stderr

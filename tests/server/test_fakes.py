@@ -1,0 +1,59 @@
+"""The fake engine and the server's mirror types stay true to the real ones, read without importing torch."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def classes(path: str) -> dict[str, ast.ClassDef]:
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def fields(of: ast.ClassDef) -> dict[str, str]:
+    """Annotated fields and their defaults, as written."""
+    return {
+        ast.unparse(node.target): ast.unparse(node.value) if node.value else ""
+        for node in of.body
+        if isinstance(node, ast.AnnAssign)
+    }
+
+
+def arguments(of: ast.ClassDef, method: str) -> list[str]:
+    (found,) = (node for node in of.body if isinstance(node, ast.FunctionDef) and node.name == method)
+    return [argument.arg for argument in found.args.args + found.args.kwonlyargs]
+
+
+REAL, FAKE = classes("streaming/engine.py"), classes("tests/server/fakes.py")
+
+
+@pytest.mark.parametrize("name", ["Controls", "ChunkResult", "EngineInfo"])
+def test_fake_has_the_fields_of_the_real_one(name):
+    assert set(fields(FAKE[name])) == set(fields(REAL[name]))
+
+
+def test_a_change_is_what_controls_are():
+    assert fields(classes("server/control.py")["Change"]) == fields(REAL["Controls"])
+
+
+@pytest.mark.parametrize(
+    ("name", "method"), [("LiveStream", "step"), ("StreamEngine", "open"), ("StreamEngine", "warm_up")]
+)
+def test_fake_takes_the_arguments_of_the_real_one(name, method):
+    assert arguments(FAKE[name], method) == arguments(REAL[name], method)
+
+
+def test_the_worker_loads_with_the_arguments_of_the_real_one():
+    assert arguments(REAL["StreamEngine"], "load") == [
+        "cls",
+        "model",
+        "depth",
+        "decoder",
+        "device",
+        "seed",
+        "sessions",
+        "on_progress",
+    ]

@@ -1,0 +1,217 @@
+import asyncio
+import gc
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from server.control import Change
+from server.gpu_worker import GpuWorker, InputRejected, Phase, StreamWasReset, WorkerUnavailable, model_info
+from server.settings import load_settings
+from tests.server.running import until
+
+
+def frames(count: int):
+    return lambda: [np.full((48, 64, 3), n, np.uint8) for n in range(count)]
+
+
+async def test_model_is_loaded_with_the_settings_and_described(worker, engine, settings):
+    info = await worker.ready()
+    engine.loaded_with.pop("on_progress")
+    wanted = {"model": "embedded", "depth": "auto", "decoder": "vae", "device": "auto", "seed": 3}
+    assert engine.loaded_with.pop("sessions") == settings.max_sessions
+    assert engine.loaded_with == wanted
+    assert model_info(info).name == "fake"
+    assert "untrained" in worker.readiness.reason
+
+
+async def test_readiness_goes_through_its_phases_with_a_reason(settings, engine):
+    engine.may_load.clear()
+    engine.may_warm_up.clear()
+    worker = GpuWorker(settings, import_engine=lambda: engine)
+    seen = []
+    worker.subscribe(lambda: seen.append(worker.readiness.phase))
+    assert worker.readiness.phase is Phase.LOADING
+    assert "embedded" in worker.readiness.reason
+    with pytest.raises(WorkerUnavailable):
+        await asyncio.wait_for(_unready_step(worker), 1)
+    worker.start()
+    engine.may_load.set()
+    await until(lambda: seen == [Phase.WARMING], "warming")
+    assert worker.info is None
+    engine.may_warm_up.set()
+    await worker.ready()
+    await worker.stop()
+    assert seen == [Phase.WARMING, Phase.READY, Phase.STOPPED]
+
+
+async def _unready_step(worker):
+    await worker.step(None, frames(9), Change())
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("model 'x' is unknown"), "cannot load the model: model 'x' is unknown"),
+        (OSError("disk full"), "cannot load the model: disk full"),
+        (KeyError("oops"), "loading the model failed: KeyError: 'oops'"),
+    ],
+)
+async def test_a_model_that_does_not_load_says_why(settings, engine, error, told):
+    engine.load_error = error
+    worker = GpuWorker(settings, import_engine=lambda: engine)
+    worker.start()
+    with pytest.raises(WorkerUnavailable, match=told[:20]):
+        await worker.ready()
+    assert (worker.readiness.phase, worker.readiness.reason) == (Phase.FAILED, told)
+    await worker.stop()
+
+
+async def test_progress_of_a_download_is_told_while_loading(settings, engine):
+    engine.may_load.clear()
+    worker = GpuWorker(settings, import_engine=lambda: engine)
+    reasons = []
+    worker.subscribe(lambda: reasons.append(worker.readiness.reason))
+    worker.start()
+    await until(lambda: engine.loaded_with, "the engine to be asked for")
+    step = {"file": "umt5", "stage": "download", "all_done": 31, "all_total": 67}
+    engine.loaded_with["on_progress"](SimpleNamespace(describe=lambda: "umt5: 3.1 of 6.7 GB", **step))
+    await until(lambda: reasons == ["umt5: 3.1 of 6.7 GB"], "the progress")
+    assert worker.readiness.phase is Phase.LOADING
+    engine.may_load.set()
+    await worker.ready()
+    await worker.stop()
+
+
+async def test_step_gives_pictures_and_the_next_chunks_length(worker):
+    await worker.ready()
+    handle = await worker.open(prompt="clay", seed=0)
+    assert handle.frames_wanted == 9
+    first = await worker.step(handle, frames(9), Change())
+    assert (len(first.frames), first.chunk, first.first_frame) == (9, 0, 0)
+    assert handle.frames_wanted == 12
+    second = await worker.step(handle, frames(12), Change())
+    assert (len(second.frames), second.chunk, second.first_frame) == (12, 1, 9)
+
+
+async def test_changes_reach_the_engine(worker, engine):
+    handle = await worker.open(prompt="clay", seed=0)
+    change = Change(prompt="gold", transition="cut", guidance_scale=0.5, reset=True, seed=4)
+    await worker.step(handle, frames(9), change)
+    _, controls = engine.steps[0]
+    assert (controls.prompt, controls.transition) == ("gold", "cut")
+    assert (controls.guidance_scale, controls.reset, controls.seed) == (0.5, True, 4)
+
+
+async def test_frames_are_converted_in_the_models_thread(worker):
+    handle = await worker.open(prompt="clay", seed=0)
+    threads = []
+
+    def convert():
+        threads.append(threading.current_thread().name)
+        return frames(9)()
+
+    await worker.step(handle, convert, Change())
+    assert threads == ["gpu-worker"]
+
+
+async def test_bad_input_is_told_and_the_stream_goes_on(worker):
+    with pytest.raises(InputRejected, match="not known"):
+        await worker.open(prompt="reject", seed=0)
+    handle = await worker.open(prompt="clay", seed=0)
+    with pytest.raises(InputRejected, match="not known"):
+        await worker.step(handle, frames(9), Change(prompt="reject"))
+    assert (await worker.step(handle, frames(9), Change())).chunk == 0
+
+
+async def test_a_camera_frame_that_cannot_be_converted_harms_nothing(worker):
+    handle = await worker.open(prompt="gold", seed=0)
+
+    def broken() -> list[np.ndarray]:
+        raise ValueError("no such pixel format")
+
+    with pytest.raises(InputRejected, match="no such pixel format"):
+        await worker.step(handle, broken, Change())
+    assert len((await worker.step(handle, frames(handle.frames_wanted), Change())).frames) == 9
+
+
+async def test_failed_generation_is_told_and_the_stream_starts_afresh(worker):
+    handle = await worker.open(prompt="clay", seed=0)
+    await worker.step(handle, frames(9), Change())
+    with pytest.raises(StreamWasReset, match="NaN"):
+        await worker.step(handle, frames(12), Change(prompt="diverge"))
+    assert handle.frames_wanted == 9
+    assert (await worker.step(handle, frames(9), Change())).generation == 1
+
+
+async def test_any_other_error_is_the_callers_and_others_go_on(worker):
+    lost, healthy = [await worker.open(prompt="clay", seed=0) for _ in range(2)]
+    with pytest.raises(RuntimeError, match="out of memory"):
+        await worker.step(lost, frames(9), Change(prompt="explode"))
+    assert len((await worker.step(healthy, frames(9), Change())).frames) == 9
+    assert worker.readiness.phase is Phase.READY
+
+
+async def test_sessions_alternate_chunk_by_chunk(worker, engine):
+    engine.step_seconds = 0.01
+    order = []
+
+    async def play(name: str) -> None:
+        handle = await worker.open(prompt="clay", seed=0)
+        for _ in range(5):
+            async with worker.turn:
+                await worker.step(handle, frames(handle.frames_wanted), Change())
+                order.append(name)
+
+    await asyncio.gather(play("a"), play("b"))
+    assert order[1:-1] in (["b", "a"] * 4, ["a", "b"] * 4)
+
+
+async def test_closing_frees_the_stream(worker, engine):
+    handle = await worker.open(prompt="clay", seed=0)
+    await worker.step(handle, frames(9), Change())
+    assert len(engine.streams) == 1
+    worker.close(handle)
+    other = await worker.open(prompt="clay", seed=0)  # jobs are done in order
+    gc.collect()
+    assert list(engine.streams) == [other.stream]
+    with pytest.raises(WorkerUnavailable):
+        await worker.step(handle, frames(12), Change())
+
+
+async def test_a_step_nobody_waits_for_any_more_harms_nothing(worker, engine):
+    errors = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
+    engine.step_seconds = 0.05
+    handle = await worker.open(prompt="clay", seed=0)
+    step = asyncio.create_task(worker.step(handle, frames(9), Change()))
+    await asyncio.sleep(0.01)
+    step.cancel()
+    assert (await worker.step(handle, frames(12), Change())).chunk == 1
+    assert not errors
+
+
+async def test_stop_joins_the_thread_and_fails_what_waits(worker, engine):
+    engine.step_seconds = 0.1
+    handle = await worker.open(prompt="clay", seed=0)
+    step = asyncio.create_task(worker.step(handle, frames(9), Change()))
+    await asyncio.sleep(0.01)
+    began = time.monotonic()
+    await worker.stop()
+    assert not any(t.name == "gpu-worker" for t in threading.enumerate())
+    assert time.monotonic() - began < 5
+    assert len((await step).frames) == 9
+    with pytest.raises(WorkerUnavailable, match="shutting down"):
+        await worker.open(prompt="clay", seed=0)
+
+
+async def test_stamp_is_the_source(engine):
+    worker = GpuWorker(load_settings({"stamp_source": True}), import_engine=lambda: engine)
+    worker.start()
+    handle = await worker.open(prompt="clay", seed=0)
+    result = await worker.step(handle, frames(9), Change())
+    assert [int(picture[0, 0, 0]) for picture in result.frames] == list(range(9))
+    assert [int(picture[-1, 0, 1]) for picture in result.frames] == [4] * 9
+    await worker.stop()

@@ -1,0 +1,56 @@
+"""Nothing stays behind when viewers come and go."""
+
+import asyncio
+import gc
+import os
+import threading
+from collections import Counter
+
+import pytest
+from aiortc import RTCPeerConnection
+
+from server.session import LiveSession
+from server.settings import load_settings
+from tests.server.running import CAMERA_FPS, RunningServer
+
+CYCLES = 20
+
+
+@pytest.fixture
+def settings():
+    return load_settings({"max_fps": CAMERA_FPS})
+
+
+def left() -> dict[str, object]:
+    """What could leak: tasks by their name, threads but for the pool's, file handles, objects."""
+    gc.collect()
+    types = Counter(map(type, gc.get_objects()))
+    return {
+        "tasks": Counter(getattr(t.get_coro(), "__qualname__", "") for t in asyncio.all_tasks()),
+        "threads": sorted(t.name for t in threading.enumerate() if not t.name.startswith("asyncio_")),
+        "files": len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0,
+        "connections": types[RTCPeerConnection],
+        "sessions": types[LiveSession],
+    }
+
+
+async def come_and_go(server: RunningServer, number: int) -> None:
+    """Every third viewer ends its session, the others just leave, some before the first picture."""
+    async with server.viewer() as viewer:
+        if number % 2:
+            await viewer.live()
+        if number % 3 == 0:
+            await viewer.delete()
+    await server.empty()
+
+
+async def test_twenty_viewers_leave_nothing_behind(server, engine):
+    await come_and_go(server, 1)
+    before = left()
+    for number in range(CYCLES):
+        await come_and_go(server, number)
+    after = left()
+    assert after == before
+    assert before["connections"] == before["sessions"] == 0
+    assert len(engine.streams) == 0
+    assert engine.freed_in == ["gpu-worker"] * (CYCLES + 1), "one thread owns the model"

@@ -1,0 +1,56 @@
+import pytest
+
+from server.metrics import Metrics, StreamMeter
+
+
+@pytest.fixture
+def metrics():
+    return Metrics()
+
+
+@pytest.fixture
+def meter(metrics):
+    return StreamMeter(metrics)
+
+
+def test_two_processes_worth_of_metrics_do_not_meet(metrics):
+    metrics.sessions.set(3)
+    assert b"depthlive_sessions 3.0" in metrics.render()
+    assert b"depthlive_sessions 0.0" in Metrics().render()
+
+
+def test_what_a_stream_counts_reaches_the_process(metrics, meter):
+    meter.camera_frame()
+    meter.chunk()
+    meter.shown(0.0)
+    meter.dropped_in_all("camera", 5)
+    meter.dropped_in_all("camera", 7)
+    meter.dropped_more("stale", 2)
+    text = metrics.render().decode()
+    assert 'depthlive_dropped_frames_total{place="camera"} 7.0' in text
+    assert 'depthlive_dropped_frames_total{place="stale"} 2.0' in text
+    assert "depthlive_shown_frames_total 1.0" in text
+    assert (meter.camera_frames, meter.chunks, meter.shown_frames) == (1, 1, 1)
+    assert meter.dropped().model_dump() == {"camera": 7, "pacing": 0, "stale": 2}
+
+
+def test_latency_is_smoothed_and_absent_until_measured(metrics, meter):
+    assert meter.latency().total is None
+    meter.took("total", 0.1)
+    assert meter.latency().total == 100.0
+    for _ in range(50):
+        meter.took("total", 0.2)
+    assert meter.latency().total == pytest.approx(200, abs=1)
+    assert b'depthlive_latency_seconds_count{stage="total"} 51.0' in metrics.render()
+
+
+def test_stage_must_be_one_that_the_protocol_names(meter):
+    with pytest.raises(KeyError, match="lunch"):
+        meter.took("lunch", 1.0)
+
+
+def test_fps_forgets(meter):
+    for number in range(40):
+        meter.shown(number / 10)
+    assert meter.fps(3.9) == pytest.approx(10, abs=0.6)
+    assert meter.fps(100.0) == 0

@@ -1,0 +1,160 @@
+import json
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.protocol import (
+    CLIENT_MESSAGES,
+    MAX_MESSAGE_BYTES,
+    Applied,
+    Ping,
+    ProtocolError,
+    Reset,
+    ServerMessage,
+    SetGuidance,
+    SetPrompt,
+    decode,
+    decode_server,
+    encode,
+)
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def error_of(raw: str | bytes) -> ProtocolError:
+    with pytest.raises(ProtocolError) as caught:
+        decode(raw)
+    return caught.value
+
+
+def test_defaults_are_filled_in_and_text_is_stripped():
+    assert decode('{"type":"prompt.set","id":"7","text":"  gold "}') == SetPrompt(
+        id="7", text="gold", transition="recache"
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "field", "value", "expected", "id"),
+    [
+        ("hello", "message", "hello", "a JSON object", None),
+        (b"\xff\xfe", "message", "b'\\xff\\xfe'", "a JSON object", None),
+        ("[1]", "message", "[1]", "a JSON object", None),
+        ("[" * 5000, "message", "[" * 99 + "…", "a JSON object", None),
+        ('{"id":"1"}', "type", "None", "one of prompt.set, guidance.set, reset, stats, ping", "1"),
+        ('{"type":"fly","id":"1"}', "type", "fly", "one of prompt.set,", "1"),
+        ('{"type":["ping"],"id":"1"}', "type", "['ping']", "one of prompt.set,", "1"),
+        ('{"type":"ping"}', "id", "None", "a string of 1 to 64 characters", None),
+        ('{"type":"ping","id":5}', "id", "5", "a string of 1 to 64 characters", None),
+        ('{"type":"ping","id":""}', "id", "", "a string of 1 to 64 characters", None),
+        ('{"type":"prompt.set","id":"1","text":"   "}', "text", "   ", "1 to 1000 characters", "1"),
+        ('{"type":"prompt.set","id":"1"}', "text", "None", "1 to 1000 characters", "1"),
+        (
+            '{"type":"prompt.set","id":"1","text":"a","transition":"fade"}',
+            "transition",
+            "fade",
+            "recache",
+            "1",
+        ),
+        ('{"type":"prompt.set","id":"1","text":"a","speed":3}', "speed", "3", "no such field", "1"),
+        ('{"type":"guidance.set","id":"1","scale":2.5}', "scale", "2.5", "a number from 0 to 2", "1"),
+        ('{"type":"guidance.set","id":"1","scale":"1"}', "scale", "1", "a number from 0 to 2", "1"),
+        ('{"type":"guidance.set","id":"1","scale":true}', "scale", "True", "a number from 0 to 2", "1"),
+        ('{"type":"guidance.set","id":"1","scale":NaN}', "message", "{", "a JSON object", None),
+        ('{"type":"reset","id":"1","seed":-1}', "seed", "-1", "an integer from 0", "1"),
+        ('{"type":"reset","id":"1","seed":1.5}', "seed", "1.5", "an integer from 0", "1"),
+    ],
+)
+def test_error_names_field_value_expected_and_id(raw, field, value, expected, id):
+    error = error_of(raw)
+    assert (error.field, error.id) == (field, id)
+    assert error.value.startswith(value)
+    assert error.expected.startswith(expected) or expected in error.expected
+    assert error.field in str(error) and error.expected in str(error)
+
+
+def test_size_is_bounded():
+    raw = json.dumps({"type": "prompt.set", "id": "1", "text": "ä" * MAX_MESSAGE_BYTES}, ensure_ascii=False)
+    assert error_of(raw).expected == f"at most {MAX_MESSAGE_BYTES} bytes"
+
+
+def test_the_whole_value_never_comes_back():
+    raw = json.dumps({"type": "prompt.set", "id": "1", "text": "x" * 5000})
+    assert len(error_of(raw).value) == 100
+
+
+@settings(max_examples=50)
+@given(st.text() | st.binary() | json_values.map(json.dumps))
+def test_nothing_but_protocol_errors(raw):
+    try:
+        decode(raw)
+    except ProtocolError:
+        pass
+
+
+@settings(max_examples=50)
+@given(st.dictionaries(st.sampled_from(["type", "id", "text", "scale", "seed", "transition"]), json_values))
+def test_nothing_but_protocol_errors_for_objects(fields):
+    for type in ("prompt.set", "guidance.set", "reset", "stats", "ping"):
+        try:
+            decode(json.dumps(fields | {"type": type}))
+        except ProtocolError:
+            pass
+
+
+ids = st.text(min_size=1, max_size=64)
+client_messages = (
+    st.builds(
+        SetPrompt,
+        id=ids,
+        text=st.text(min_size=1, max_size=1000).map(str.strip).filter(bool),
+        transition=st.sampled_from(["recache", "cut"]),
+    )
+    | st.builds(SetGuidance, id=ids, scale=st.floats(0, 2))
+    | st.builds(Reset, id=ids, seed=st.none() | st.integers(0, 2**63 - 1))
+    | st.builds(Ping, id=ids)
+)
+
+
+@settings(max_examples=50)
+@given(client_messages)
+def test_round_trip_client(message):
+    assert decode(encode(message)) == message
+    assert decode(encode(message).encode()) == message
+
+
+@settings(max_examples=50)
+@given(st.builds(Applied))
+def test_round_trip_server(message):
+    assert decode_server(encode(message)) == message
+
+
+def documented_examples() -> list[str]:
+    text = (Path(__file__).parents[2] / "PROTOCOL.md").read_text(encoding="utf-8")
+    return re.findall(r"^```json\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def section(example: str) -> str:
+    text = (Path(__file__).parents[2] / "PROTOCOL.md").read_text(encoding="utf-8")
+    return "client" if text.index(example) < text.index("## Server to client") else "server"
+
+
+@pytest.mark.parametrize("example", documented_examples(), ids=lambda e: json.loads(e)["type"])
+def test_documented_example_round_trips_unchanged(example):
+    decoded = decode(example) if section(example) == "client" else decode_server(example)
+    assert json.loads(encode(decoded)) == json.loads(example)
+
+
+def test_every_message_type_is_documented_once():
+    documented = sorted((section(e), json.loads(e)["type"]) for e in documented_examples())
+    defined = [("client", name) for name in CLIENT_MESSAGES] + [
+        ("server", model.model_fields["type"].default) for model in get_args(ServerMessage)
+    ]
+    assert documented == sorted(defined)

@@ -1,0 +1,68 @@
+import pytest
+from pydantic import ValidationError
+
+from server.settings import Settings, load_settings, unknown_variables
+
+
+def test_flags_win_over_environment_over_file_over_defaults(tmp_path, monkeypatch):
+    file = tmp_path / "depthlive.toml"
+    file.write_text('port = 1001\nhost = "10.0.0.1"\nmax_sessions = 7\n')
+    monkeypatch.setenv("DEPTHLIVE_PORT", "1002")
+    monkeypatch.setenv("DEPTHLIVE_HOST", "10.0.0.2")
+    settings = load_settings({"port": 1003, "host": None}, file)
+    assert (settings.port, settings.host, settings.max_sessions) == (1003, "10.0.0.2", 7)
+    assert settings.max_fps == Settings.model_fields["max_fps"].default
+
+
+@pytest.mark.parametrize(
+    ("flags", "field"),
+    [
+        ({"port": 70000}, "port"),
+        ({"device": "abacus"}, "device"),
+        ({"max_sessions": 0}, "max_sessions"),
+        ({"prompt": ""}, "prompt"),
+        ({"ice_servers": ["http://example.org"]}, "ice_servers"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_a_bad_value_is_named(flags, field):
+    with pytest.raises(ValidationError) as caught:
+        load_settings(flags)
+    assert caught.value.errors()[0]["loc"][0] == field
+
+
+def test_unknown_key_in_the_file_is_an_error(tmp_path):
+    file = tmp_path / "depthlive.toml"
+    file.write_text("prot = 1\n")
+    with pytest.raises(ValidationError, match="prot"):
+        load_settings({}, file)
+
+
+def test_missing_file_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load_settings({}, tmp_path / "none.toml")
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        load_settings({}).port = 1
+
+
+def test_description_has_every_setting_and_no_secret(monkeypatch):
+    server = '[{"urls": ["turn:example.org"], "username": "me", "credential": "hunter2"}]'
+    monkeypatch.setenv("DEPTHLIVE_ICE_SERVERS", server)
+    settings = load_settings({})
+    description = settings.describe()
+    assert settings.ice_servers[0].credential.get_secret_value() == "hunter2"
+    assert "hunter2" not in description and "hunter2" not in repr(settings)
+    assert "turn:example.org" in description
+    assert [line.split()[0] for line in description.splitlines()] == list(Settings.model_fields)
+
+
+def test_plain_url_stands_for_an_ice_server():
+    assert load_settings({"ice_servers": ["stun:a:1"]}).ice_servers[0].urls == ("stun:a:1",)
+
+
+def test_misspelt_variable_is_found():
+    environment = {"DEPTHLIVE_PRT": "1", "DEPTHLIVE_PORT": "1", "DEPTHLIVE_CONFIG": "x", "PATH": "y"}
+    assert unknown_variables(environment) == ["DEPTHLIVE_PRT"]

@@ -1,0 +1,133 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from streaming.blocks.control_lanes import ControlLanes, EncoderLane
+from streaming.config import TaehvConfig
+from streaming.modules.taehv import TAEHV
+from streaming.modules.wan_vae import WanVAE, WanVaeConfig
+
+CHUNKS = 12
+
+
+class Counted:
+    """An autoencoder that counts its calls."""
+
+    def __init__(self, autoencoder: WanVAE | TAEHV) -> None:
+        self._autoencoder = autoencoder
+        self.config = autoencoder.config
+        self.parameters = autoencoder.parameters
+        self.calls = 0
+
+    def encode(self, video: Tensor, cache: Any, /) -> tuple[Tensor, Any]:
+        self.calls += 1
+        return self._autoencoder.encode(video, cache)
+
+
+@pytest.fixture(params=["wan", "taehv"])
+def autoencoder(request: pytest.FixtureRequest) -> Counted:
+    torch.manual_seed(0)
+    if request.param == "wan":
+        model = WanVAE(WanVaeConfig(dim=2, num_res_blocks=1))
+    else:
+        model = TAEHV(TaehvConfig(encoder_channels=(4, 4, 4, 4), decoder_channels=(4, 4, 4, 4)))
+    return Counted(model.double().eval().requires_grad_(False))
+
+
+@pytest.fixture
+def lanes(autoencoder: Counted) -> ControlLanes:
+    return ControlLanes(autoencoder, height=16, width=16, first=9, later=12)
+
+
+def pictures(chunk: int, seed: int = 0) -> Tensor:
+    noise = torch.Generator().manual_seed(100 * seed + chunk)
+    return torch.rand(1, 12 if chunk else 9, 3, 16, 16, generator=noise, dtype=torch.float64) * 2 - 1
+
+
+def run(lanes: ControlLanes, videos: list[Tensor | None]) -> list[Tensor]:
+    lane, parts = EncoderLane(), []
+    for chunk, video in enumerate(videos):
+        latents, lane = lanes.advance(lane, video, chunk=chunk, batch=1)
+        parts.append(latents)
+    return parts
+
+
+def live(autoencoder: Counted, videos: list[Tensor | None]) -> list[Tensor]:
+    """What an encoder gives that is really run on every chunk."""
+    cache, parts = None, []
+    for chunk, video in enumerate(videos):
+        frames = torch.zeros_like(pictures(chunk)) if video is None else video
+        latents, cache = autoencoder.encode(frames, cache)
+        parts.append(latents)
+    return parts
+
+
+SHOWN = {
+    "never": set(),
+    "always": set(range(CHUNKS)),
+    "from the start": {0, 1, 2},
+    "early": {1},
+    "late": {CHUNKS - 2, CHUNKS - 1},
+    "now and then": {0, 4, 5, 9},
+}
+
+
+@pytest.mark.parametrize("is_warm", [False, True], ids=["cold", "warm"])
+@pytest.mark.parametrize("shown", SHOWN.values(), ids=SHOWN.keys())
+def test_a_lane_equals_an_encoder_that_never_rests(
+    autoencoder: Counted, lanes: ControlLanes, shown: set[int], is_warm: bool
+) -> None:
+    if is_warm:
+        lanes.empty_video(1).settle()
+    videos = [pictures(chunk) if chunk in shown else None for chunk in range(CHUNKS)]
+    for chunk, (got, want) in enumerate(zip(run(lanes, videos), live(autoencoder, videos), strict=True)):
+        torch.testing.assert_close(got, want, rtol=0, atol=1e-9, msg=lambda m, c=chunk: f"chunk {c}: {m}")
+
+
+def test_an_empty_lane_costs_nothing_once_settled(autoencoder: Counted, lanes: ControlLanes) -> None:
+    settled = lanes.empty_video(1).settle()
+    assert 1 < settled < 12
+    calls = autoencoder.calls
+    run(lanes, [None] * 40)
+    assert autoencoder.calls == calls
+
+
+def test_every_stream_shares_the_empty_video(autoencoder: Counted, lanes: ControlLanes) -> None:
+    run(lanes, [None] * CHUNKS)
+    calls = autoencoder.calls
+    run(lanes, [None] * CHUNKS)
+    assert autoencoder.calls == calls
+
+
+def test_a_lane_rests_again_when_its_pictures_are_forgotten(
+    autoencoder: Counted, lanes: ControlLanes
+) -> None:
+    settled = lanes.empty_video(1).settle()
+    lane = EncoderLane()
+    for chunk in range(settled + 2):
+        video = pictures(chunk) if chunk < 2 else None
+        _, lane = lanes.advance(lane, video, chunk=chunk, batch=1)
+    assert lane == EncoderLane()
+    calls = autoencoder.calls
+    lanes.advance(lane, None, chunk=settled + 2, batch=1)
+    assert autoencoder.calls == calls
+
+
+def test_an_empty_video_that_never_settles_stays_bounded(autoencoder: Counted) -> None:
+    class Restless(Counted):
+        def encode(self, video: Tensor, cache: Any, /) -> tuple[Tensor, Any]:
+            latents, cache = super().encode(video, cache)
+            return latents + 1e-9 * self.calls, cache
+
+    lanes = ControlLanes(Restless(autoencoder._autoencoder), height=16, width=16, first=9, later=12)
+    assert lanes.empty_video(1).settle() == 32
+    assert torch.equal(lanes.empty_video(1).latents(1000), lanes.empty_video(1).latents(31))
+
+
+def test_lanes_of_a_batch_have_its_size(lanes: ControlLanes) -> None:
+    latents, _ = lanes.advance(EncoderLane(), None, chunk=0, batch=2)
+    one, _ = lanes.advance(EncoderLane(), None, chunk=0, batch=1)
+    assert latents.shape[0] == 2
+    torch.testing.assert_close(latents[1:], one, rtol=0, atol=1e-12)

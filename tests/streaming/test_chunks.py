@@ -1,0 +1,250 @@
+"""Laws of the chunk assembler, for any camera: time never runs back, newest wins, motion is even."""
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.chunks import Chunk, ChunkAssembler, NotReady
+
+FIRST, LATER = 9, 12
+
+
+class Camera:
+    """Frames are their own times, so a chunk's payload can be compared with its times."""
+
+    def __init__(self, assembler: ChunkAssembler[float]) -> None:
+        self.assembler = assembler
+        self.chunks: list[Chunk[float]] = []
+        self.accepted: list[float] = []
+
+    def push(self, time: float) -> None:
+        if not self.accepted or time > self.accepted[-1]:
+            self.accepted.append(time)
+        self.assembler.push(time, time)
+
+    def take_if_ready(self, now: float) -> None:
+        count = LATER if self.chunks else FIRST
+        ready = self.assembler.ready_at(count, now)
+        if ready is not None and ready <= now:
+            self.chunks.append(self.assembler.take(count, now))
+
+
+def steady(fps: float, seconds: float, *, start: float = 0.0) -> list[float]:
+    return [start + index / fps for index in range(math.floor(seconds * fps + 1e-9) + 1)]
+
+
+def run(times: list[float], *, capacity: int = 200, max_fps: float = 16) -> Camera:
+    """Feed `times` and take each chunk as soon as it is ready."""
+    camera = Camera(ChunkAssembler(capacity=capacity, max_fps=max_fps))
+    for time in times:
+        camera.push(time)
+        camera.take_if_ready(time)
+    return camera
+
+
+# One entry per camera frame: seconds since the frame before (jitter, pauses, clocks that step back), and
+# whether the generator happens to be free when it arrives.
+steps = st.one_of(st.floats(0.001, 0.2), st.floats(0.2, 20), st.floats(-0.1, 0))
+arrivals = st.lists(st.tuples(steps, st.booleans()), max_size=120)
+capacities = st.integers(1, 64)
+rates = st.floats(4, 60)
+
+
+def play(script: list[tuple[float, bool]], capacity: int, max_fps: float) -> Camera:
+    camera = Camera(ChunkAssembler(capacity=capacity, max_fps=max_fps))
+    now = 1000.0
+    for step, is_generator_free in script:
+        now += step
+        camera.push(now)
+        if is_generator_free:
+            camera.take_if_ready(now)
+        assert camera.assembler.held <= capacity
+    return camera
+
+
+@given(arrivals, capacities, rates)
+def test_chunks_never_go_back_in_time_and_end_at_the_newest_frame(script, capacity, max_fps):
+    camera = Camera(ChunkAssembler(capacity=capacity, max_fps=max_fps))
+    now, previous_end = 0.0, -math.inf
+    for step, is_generator_free in script:
+        now += step
+        camera.push(now)
+        before = len(camera.chunks)
+        if is_generator_free:
+            camera.take_if_ready(now)
+        for chunk in camera.chunks[before:]:
+            assert len(chunk.frames) == len(chunk.times) == (LATER if before else FIRST)
+            assert chunk.frames == chunk.times
+            assert all(older <= newer for older, newer in pairwise(chunk.times))
+            assert chunk.times[0] > previous_end or not before
+            assert chunk.times[-1] == chunk.end == camera.accepted[-1]
+            assert previous_end <= chunk.start < chunk.end
+            previous_end = chunk.end
+
+
+@given(arrivals, capacities, rates)
+def test_every_frame_is_used_held_or_counted_as_dropped(script, capacity, max_fps):
+    camera = play(script, capacity, max_fps)
+    assembler = camera.assembler
+    assert assembler.pushed == len(script)
+    assert assembler.used == len({time for chunk in camera.chunks for time in chunk.times})
+    assert assembler.pushed == assembler.used + assembler.held + assembler.dropped
+    assert assembler.out_of_order == len(script) - len(camera.accepted)
+
+
+@given(arrivals, capacities, rates)
+def test_output_is_never_faster_than_max_fps(script, capacity, max_fps):
+    camera = play(script, capacity, max_fps)
+    for chunk in camera.chunks:
+        assert chunk.span >= len(chunk.frames) / max_fps - 1e-5
+    if camera.chunks:
+        frames = sum(len(chunk.frames) for chunk in camera.chunks)
+        assert camera.chunks[-1].end - camera.accepted[0] >= frames / max_fps - 1e-3
+
+
+@given(arrivals, rates)
+def test_no_gap_and_no_repetition_beyond_what_the_sampling_implies(script, max_fps):
+    camera = play(script, len(script) + 1, max_fps)  # nothing is lost to a full ring
+    previous_end = -math.inf
+    for chunk in camera.chunks:
+        step = chunk.span / len(chunk.frames)
+        held = [time for time in camera.accepted if previous_end < time <= chunk.end]
+        begin = held[0] if math.isinf(previous_end) else previous_end
+        gaps = {newer: newer - older for older, newer in pairwise([begin, *held])}
+        for older, newer in pairwise(chunk.times):
+            following = next((time for time in held if time > newer), newer)
+            nearby = [gaps[time] for time in held if older <= time <= following]
+            if older == newer:
+                assert max(nearby) >= step - 1e-9
+            else:
+                assert newer - older <= step + max(nearby) + 1e-9
+        previous_end = chunk.end
+
+
+@given(st.floats(1, 60), st.floats(5, 30), st.integers(0, 2**32 - 1))
+def test_a_jittery_camera_gives_chunks_for_ever_without_falling_behind(fps, max_fps, seed):
+    # Any camera from 1 to 60 fps: the stream keeps pace, and a taken chunk always reaches the newest frame.
+    noise = [((seed * (index + 1) * 2654435761) % 1000) / 1000 - 0.5 for index in range(400)]
+    times = [index / fps + 0.8 * noise[index] / fps for index in range(400)]
+    camera = run(sorted(times), max_fps=max_fps)
+    waits = [newer.end - older.end for older, newer in pairwise(camera.chunks)]
+    slowest = LATER / max_fps + LATER / max_fps + 4 / fps
+    assert waits and max(waits) <= slowest
+
+
+def test_the_first_chunk_has_nine_and_later_ones_twelve_frames():
+    camera = run(steady(30, 4))
+    assert [len(chunk.frames) for chunk in camera.chunks] == [9, 12, 12, 12, 12]
+
+
+@pytest.mark.parametrize("fps", [15, 16])
+@pytest.mark.parametrize("start", [0.0, 1.7e9])
+def test_a_camera_at_max_fps_loses_and_repeats_nothing(start, fps):
+    camera = run(steady(fps, 10, start=start), max_fps=fps)
+    assert camera.assembler.dropped <= 1  # the very first frame lies before the first span
+    assert [newer.start for newer in camera.chunks[1:]] == [older.end for older in camera.chunks[:-1]]
+    for chunk in camera.chunks:
+        assert len(set(chunk.times)) == len(chunk.times)
+
+
+def test_a_faster_camera_is_thinned_evenly():
+    camera = run(steady(60, 5), max_fps=16)
+    for chunk in camera.chunks:
+        gaps = {round((newer - older) * 60) for older, newer in pairwise(chunk.times)}
+        assert gaps <= {3, 4}  # 60 / 16 = 3.75 camera frames apart
+
+
+def test_a_slow_camera_repeats_its_frames_evenly():
+    camera = run(steady(8, 5), max_fps=16)
+    for chunk in camera.chunks[1:]:
+        assert [chunk.times.count(time) for time in sorted(set(chunk.times))] == [2] * 6
+
+
+def test_a_slow_generator_gets_fewer_frames_a_second_never_older_ones():
+    camera = Camera(ChunkAssembler(capacity=200, max_fps=16))
+    for index, time in enumerate(steady(30, 20)):
+        camera.push(time)
+        if index % 96 == 0:  # free every 3.2 seconds
+            camera.take_if_ready(time)
+    assert [round(chunk.span, 6) for chunk in camera.chunks[1:]] == [3.2] * 5
+    for chunk in camera.chunks[1:]:
+        assert {round(newer - older, 6) for older, newer in pairwise(chunk.times)} == {round(8 / 30, 6)}
+
+
+def test_a_full_ring_shortens_the_span_to_what_it_holds():
+    camera = run(steady(30, 1), capacity=60)
+    for time in steady(30, 10, start=1.1):
+        camera.push(time)
+    camera.take_if_ready(camera.accepted[-1])
+    chunk = camera.chunks[-1]
+    assert chunk.span == pytest.approx(2.0)  # 60 frames
+    assert camera.assembler.overflowed == 301 - 60 + len(
+        [t for t in steady(30, 1) if t > camera.chunks[0].end]
+    )
+
+
+def test_the_first_chunk_is_the_latest_moment_however_long_the_warm_up_took():
+    camera = Camera(ChunkAssembler(capacity=90, max_fps=18))
+    for time in steady(30, 60):
+        camera.push(time)
+    camera.take_if_ready(60)
+    [chunk] = camera.chunks
+    assert (chunk.start, chunk.end) == (pytest.approx(59.5), 60)
+    assert chunk.times[0] > 59.5
+
+
+def test_the_first_chunk_waits_for_its_whole_span():
+    assembler = ChunkAssembler[float](capacity=90, max_fps=18)
+    for time in steady(30, 0.45):
+        assembler.push(time, time)
+    assert assembler.ready_at(FIRST, 100.0) is None
+    assembler.push(0.5, 0.5)
+    assert assembler.ready_at(FIRST, 0.6) == 0.6
+
+
+@pytest.mark.parametrize("last", [1.4, 2.0])  # few and many frames of the next chunk came before the pause
+def test_a_camera_pause_is_not_played_again(last):
+    camera = run(steady(30, last) + steady(30, 3, start=9.0))
+    resumed = next(chunk for chunk in camera.chunks if chunk.end >= 9)
+    assert resumed.end <= 9.0 + 3 / 30  # without waiting for a whole chunk of new frames
+    assert max(chunk.span for chunk in camera.chunks) < 0.8  # neither at once nor later
+
+
+def test_a_very_slow_camera_goes_with_the_frames_it_has():
+    assembler = ChunkAssembler[float](capacity=90, max_fps=16)
+    for time in steady(30, 1):
+        assembler.push(time, time)
+    assembler.take(FIRST, 1.0)
+    assembler.push(2.0, 2.0)
+    assert assembler.ready_at(LATER, 2.0) == 2.75
+    with pytest.raises(NotReady, match=r"1 new ones: ready at 2\.750 s"):
+        assembler.take(LATER, 2.5)
+    assert assembler.ready_at(LATER, 2.8) == 2.8
+    assert assembler.take(LATER, 2.8).times == (2.0,) * LATER
+
+
+def test_take_before_anything_came_says_so():
+    with pytest.raises(NotReady, match="no chunk of 9 frames .* another frame is needed"):
+        ChunkAssembler[float](capacity=8, max_fps=16).take(FIRST, 0.0)
+
+
+@pytest.mark.parametrize("time", [math.nan, math.inf, -math.inf, 1.0, 0.5])
+def test_a_frame_that_is_not_newer_is_dropped_and_counted(time):
+    assembler = ChunkAssembler[str](capacity=8, max_fps=16)
+    assembler.push("good", 1.0)
+    assembler.push("bad", time)
+    assert (assembler.held, assembler.out_of_order, assembler.dropped) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(("capacity", "max_fps"), [(0, 16), (8, 0), (8, math.nan), (8, math.inf)])
+def test_impossible_settings_are_refused(capacity, max_fps):
+    with pytest.raises(ValueError, match="expected"):
+        ChunkAssembler[str](capacity=capacity, max_fps=max_fps)
+
+
+def test_a_chunk_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="count: expected at least 1 frame, got 0"):
+        ChunkAssembler[str](capacity=8, max_fps=16).ready_at(0, 0.0)

@@ -1,0 +1,150 @@
+"""The live border: camera pictures of any size in, `uint8` pictures of the model's size out."""
+
+import numpy as np
+import pytest
+import torch
+
+from streaming.depth import DepthRange
+from streaming.engine import Controls, GenerationFailed, LiveStream, StreamEngine, choose_device
+
+
+@pytest.fixture(scope="module")
+def engine() -> StreamEngine:
+    return StreamEngine.load(model="embedded", depth="edges", device="cpu")
+
+
+def pictures(count: int, salt: int = 0, size: tuple[int, int] = (48, 64)) -> list[np.ndarray]:
+    return list(np.random.default_rng(salt).integers(0, 256, (count, *size, 3), dtype=np.uint8))
+
+
+def run(stream: LiveStream, chunks: int, salt: int = 0) -> list[np.ndarray]:
+    return [stream.step(pictures(stream.frames_wanted, salt + n), Controls()).frames for n in range(chunks)]
+
+
+def test_nine_pictures_then_twelve_numbered_without_a_gap(engine: StreamEngine) -> None:
+    stream, first_frame = engine.open(prompt="gold", seed=0), 0
+    for chunk, count in enumerate((9, 12, 12)):
+        assert stream.frames_wanted == count
+        result = stream.step(pictures(count, chunk), Controls())
+        assert result.frames.shape == (count, engine.info.height, engine.info.width, 3)
+        assert result.frames.dtype == np.uint8 and result.frames.flags.c_contiguous
+        assert (result.chunk, result.first_frame, result.generation) == (chunk, first_frame, 0)
+        assert result.timings_ms.keys() == {"depth", "encode", "generate", "decode", "total"}
+        first_frame += count
+
+
+def test_the_same_seed_and_pictures_give_the_same_stream(engine: StreamEngine) -> None:
+    one, same, other = (run(engine.open(prompt="gold", seed=seed), 2) for seed in (5, 5, 6))
+    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not np.array_equal(one[1], other[1])
+
+
+def test_interleaved_streams_equal_the_same_alone(engine: StreamEngine) -> None:
+    alone = [run(engine.open(prompt=prompt, seed=1), 2, salt) for salt, prompt in ((0, "gold"), (9, "clay"))]
+    streams = [engine.open(prompt=prompt, seed=1) for prompt in ("gold", "clay")]
+    for n in range(2):
+        for number, (salt, stream) in enumerate(zip((0, 9), streams, strict=True)):
+            got = stream.step(pictures(stream.frames_wanted, salt + n), Controls()).frames
+            assert np.array_equal(got, alone[number][n])
+
+
+class Brightness:
+    """A depth estimator whose range moves with the scene."""
+
+    def estimate(self, frames: torch.Tensor) -> torch.Tensor:
+        return frames.mean(dim=1)
+
+    def new_range(self) -> DepthRange:
+        return DepthRange()
+
+
+def test_reset_equals_fresh_and_keeps_the_prompt(
+    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "estimator", Brightness())
+    used, fresh = engine.open(prompt="clay", seed=3), engine.open(prompt="gold", seed=4)
+    used.step([frame // 3 for frame in pictures(9, salt=50)], Controls())
+    used.step(pictures(12, salt=51), Controls(prompt="gold"))
+    frames = pictures(12, salt=1)
+    result = used.step(frames, Controls(reset=True, seed=4))
+    assert (result.chunk, result.first_frame, result.generation) == (0, 21, 1)
+    assert np.array_equal(result.frames, fresh.step(frames[-9:], Controls()).frames)
+    frames = pictures(12, salt=2)
+    assert np.array_equal(used.step(frames, Controls()).frames, fresh.step(frames, Controls()).frames)
+
+
+def test_a_cut_to_the_same_prompt_starts_afresh_all_the_same(engine: StreamEngine) -> None:
+    stream = engine.open(prompt="gold", seed=0)
+    run(stream, 2)
+    result = stream.step(pictures(12), Controls(prompt="gold", transition="cut"))
+    assert (result.chunk, result.generation, len(result.frames)) == (0, 1, 9)
+
+
+def test_what_was_asked_with_bad_pictures_has_not_happened(engine: StreamEngine) -> None:
+    stream, twin = (engine.open(prompt="gold", seed=0) for _ in range(2))
+    run(stream, 1), run(twin, 1)
+    bad = [frame.astype(np.float64) for frame in pictures(12)]
+    with pytest.raises(ValueError, match="float64"):
+        stream.step(bad, Controls(prompt="clay", transition="cut", guidance_scale=0.1))
+    frames = pictures(12, salt=4)
+    assert np.array_equal(stream.step(frames, Controls()).frames, twin.step(frames, Controls()).frames)
+
+
+def test_depth_that_is_not_finite_is_told_and_replaced(
+    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Brightness):
+        def estimate(self, frames: torch.Tensor) -> torch.Tensor:
+            depth = super().estimate(frames)
+            depth[:, 0, 0] = float("nan")
+            return depth
+
+    monkeypatch.setattr(engine, "estimator", Broken())
+    run(engine.open(prompt="gold", seed=0), 2)
+    assert [record.message.split(" (")[0] for record in caplog.records] == [
+        "edges gave depth that is not finite"
+    ]
+
+
+def test_a_prompt_shapes_the_chunk_it_comes_with(engine: StreamEngine) -> None:
+    plain, switched, cut = (engine.open(prompt="gold", seed=0) for _ in range(3))
+    for stream in (plain, switched, cut):
+        stream.step(pictures(9), Controls())
+    frames = pictures(12, salt=1)
+    before = plain.step(frames, Controls()).frames
+    after = switched.step(frames, Controls(prompt="clay"))
+    assert after.generation == 0 and not np.array_equal(after.frames, before)
+    fresh_start = cut.step(frames, Controls(prompt="clay", transition="cut"))
+    assert (fresh_start.chunk, fresh_start.generation, len(fresh_start.frames)) == (0, 1, 9)
+
+
+def test_bad_pictures_leave_the_stream_unharmed(engine: StreamEngine) -> None:
+    stream, twin = (engine.open(prompt="gold", seed=0) for _ in range(2))
+    with pytest.raises(ValueError, match="expected 9 pictures, got 12"):
+        stream.step(pictures(12), Controls())
+    with pytest.raises(ValueError, match=r"frames\[0\].*float64"):
+        stream.step([frame.astype(np.float64) for frame in pictures(9)], Controls())
+    with pytest.raises(ValueError, match="guidance_scale must be 0 ... 2, got 3"):
+        Controls(guidance_scale=3)
+    assert np.array_equal(run(stream, 1)[0], run(twin, 1)[0])
+
+
+def test_values_that_are_not_finite_name_chunk_and_stage_and_restart_the_stream(
+    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = engine.open(prompt="gold", seed=0)
+    run(stream, 1)
+    decode = engine.pipeline.models.decoder.decode
+    broken = lambda z, memory: (decode(z, memory)[0] * float("nan"), decode(z, memory)[1])  # noqa: E731
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.pipeline.models.decoder, "decode", broken)
+        with pytest.raises(GenerationFailed, match="chunk 1: decode"):
+            stream.step(pictures(12), Controls())
+    assert stream.frames_wanted == 9
+    assert stream.step(pictures(9), Controls()).generation == 1
+
+
+def test_a_missing_device_is_named() -> None:
+    with pytest.raises(ValueError, match="device 'cuda:7' is not available|device 'tpu'"):
+        choose_device("tpu" if choose_device("auto").type == "cuda" else "cuda:7")
+    assert choose_device("cpu").type == "cpu"

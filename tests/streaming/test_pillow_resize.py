@@ -1,0 +1,42 @@
+"""The tensor resize gives Pillow's pictures: every level of every pixel."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from streaming.pillow_resize import RESAMPLING, pillow_resize
+
+SIZES = [
+    ((48, 83), (70, 98)),
+    ((60, 90), (17, 14)),
+    ((33, 47), (33, 20)),
+    ((5, 4), (7, 1)),
+    ((20, 20), (20, 20)),
+]
+
+
+@pytest.mark.parametrize("resample", RESAMPLING)
+@pytest.mark.parametrize(("before", "after"), SIZES)
+def test_every_level_is_that_of_pillow(before, after, resample):
+    picture = np.random.default_rng(0).integers(0, 256, (*before, 3), dtype=np.uint8)
+    height, width = after
+    expected = np.asarray(Image.fromarray(picture).resize((width, height), resample))
+    resized = pillow_resize(torch.from_numpy(picture).permute(2, 0, 1)[None], height, width, resample)
+    assert resized.dtype == torch.uint8
+    assert np.array_equal(resized[0].permute(1, 2, 0).numpy(), expected)
+
+
+def test_hard_edges_overshoot_no_further_than_black_and_white():
+    picture = np.zeros((12, 12), np.uint8)
+    picture[3:8, 4:9] = 255
+    expected = np.asarray(Image.fromarray(picture).resize((31, 29), Image.Resampling.BICUBIC))
+    resized = pillow_resize(torch.from_numpy(picture), 29, 31, Image.Resampling.BICUBIC)
+    assert np.array_equal(resized.numpy(), expected)
+
+
+def test_a_height_that_shrinks_alone_differs_by_a_rounding_at_most():
+    picture = np.random.default_rng(0).integers(0, 256, (50, 40), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(picture).resize((30, 10), Image.Resampling.BICUBIC)).astype(int)
+    resized = pillow_resize(torch.from_numpy(picture), 10, 30, Image.Resampling.BICUBIC)
+    assert np.abs(resized.numpy() - expected).max() <= 1

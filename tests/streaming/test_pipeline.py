@@ -1,0 +1,176 @@
+"""The feature document's call."""
+
+import pytest
+import torch
+
+from streaming.blocks.text_conditioning import parse_prompts
+from streaming.config import ConfigError, PipelineConfig
+from streaming.pipeline import LongLivePipeline
+
+CPU = torch.device("cpu")
+SIZE = (64, 96)
+DOCUMENT = {
+    "model_dir": "models",
+    "model_config": {"base_model_name": "embedded", "base_model_kwargs": {"vace_in_dim": 96}},
+    "height": SIZE[0],
+    "width": SIZE[1],
+}
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> LongLivePipeline:
+    return LongLivePipeline(DOCUMENT, device=CPU, dtype=torch.float32)
+
+
+def depth(salt: int, frames: int = 12) -> torch.Tensor:
+    return torch.rand(1, 1, frames, *SIZE, generator=torch.Generator().manual_seed(salt)) * 2 - 1
+
+
+def test_one_call_one_chunk(pipeline: LongLivePipeline) -> None:
+    counts = []
+    for index in range(3):
+        output = pipeline(
+            prompts=[{"text": "a statue of molten gold", "weight": 100}],
+            guidance_mode="depth",
+            vace_input=depth(index),
+            vace_context_scale=1.0,
+        )
+        counts.append(output.shape[0])
+        assert output.shape[1:] == (*SIZE, 3) and output.dtype == torch.float32
+        assert 0 <= output.min() <= output.max() <= 1
+    assert counts == [9, 12, 12]
+
+
+def test_twelve_frames_for_the_first_chunk_mean_the_newest_nine(pipeline: LongLivePipeline) -> None:
+    prompts, given = parse_prompts("gold"), depth(0)
+    outputs = [
+        pipeline.generate(
+            pipeline.open_session(seed=1), prompts, guidance_mode="depth", vace_input=given[:, :, -count:]
+        )
+        for count in (12, 9)
+    ]
+    assert torch.equal(*outputs)
+
+
+def test_three_channels_say_the_same_as_one(pipeline: LongLivePipeline) -> None:
+    prompts, given = parse_prompts("gold"), depth(0)
+    outputs = [
+        pipeline.generate(
+            pipeline.open_session(seed=1),
+            prompts,
+            guidance_mode="depth",
+            vace_input=given.expand(-1, c, -1, -1, -1),
+        )
+        for c in (1, 3)
+    ]
+    assert torch.equal(*outputs)
+
+
+def test_depth_shapes_the_picture_by_its_strength(pipeline: LongLivePipeline) -> None:
+    prompts = parse_prompts("gold")
+
+    def first_chunk(salt: int, scale: float) -> torch.Tensor:
+        return pipeline.generate(
+            pipeline.open_session(seed=1), prompts,
+            guidance_mode="depth", vace_input=depth(salt), vace_context_scale=scale,
+        )  # fmt: skip
+
+    unguided = pipeline.generate(pipeline.open_session(seed=1), prompts)
+    assert torch.equal(first_chunk(0, 0.0), unguided)
+    weak, strong = ((first_chunk(0, scale) - unguided).abs().mean() for scale in (0.5, 1.5))
+    assert 0 < weak < strong
+    assert not torch.equal(first_chunk(0, 1.0), first_chunk(1, 1.0))
+
+
+def test_bad_input_is_named_before_anything_changes(pipeline: LongLivePipeline) -> None:
+    session, prompts = pipeline.open_session(seed=0), parse_prompts("gold")
+    for options, named in (
+        ({"guidance_mode": "depth"}, "'depth' needs vace_input"),
+        ({"vace_input": depth(0)}, "takes no vace_input"),
+        ({"transition": "fade"}, "transition must be recache or cut, got 'fade'"),
+        ({"guidance_mode": "edges"}, "guidance_mode must be .* got 'edges'"),
+        ({"vace_context_scale": 2.5}, "vace_context_scale must be 0 ... 2, got 2.5"),
+        ({"guidance_mode": "depth", "vace_input": depth(0, frames=10)}, "Expected 12 depth frames .* got 10"),
+        ({"guidance_mode": "depth", "vace_input": depth(0) * 3}, r"within \[-1, 1\]"),
+        ({"guidance_mode": "depth", "vace_input": depth(0) * float("nan")}, "finite"),
+    ):
+        with pytest.raises(ValueError, match=named):
+            pipeline.generate(session, prompts, **options)
+    assert (session.chunk, session.generation, session.control) == (0, 0, None)
+
+
+def test_bad_input_with_a_cut_leaves_the_stream_as_it_was(pipeline: LongLivePipeline) -> None:
+    session, prompts = pipeline.open_session(seed=0), parse_prompts("gold")
+    pipeline.generate(session, prompts)
+    with pytest.raises(ValueError, match="finite"):
+        pipeline.generate(
+            session, prompts, guidance_mode="depth", vace_input=depth(0) * float("nan"), transition="cut"
+        )
+    assert (session.chunk, session.generation) == (1, 0)
+
+
+def test_what_is_not_built_yet_says_so(pipeline: LongLivePipeline) -> None:
+    with pytest.raises(NotImplementedError, match="blended prompt transitions"):
+        pipeline.generate(pipeline.open_session(seed=0), parse_prompts("gold"), transition="blend")  # type: ignore[arg-type]
+
+
+def test_a_bad_configuration_is_named() -> None:
+    for config, named in (
+        ({"heigth": 480}, "unknown configuration key 'heigth'"),
+        ({"model_config": {"base_model_kwargs": {"vace_in_dim": 32}}}, "vace_in_dim must be 96 .* got 32"),
+        ({"model_config": {"base_model_name": "sora"}}, "model must be one of .* got 'sora'"),
+        ({"height": 100}, "multiples of 16, got 100 x 256"),
+    ):
+        with pytest.raises(ConfigError, match=named):
+            LongLivePipeline(config, device=CPU, dtype=torch.float32)
+
+
+def test_sessions_have_the_size_of_the_model_and_not_of_the_document() -> None:
+    assert PipelineConfig.from_mapping(DOCUMENT).height == 64
+    assert PipelineConfig().weight_paths == {}
+
+
+def picture(salt: int) -> torch.Tensor:
+    return torch.rand(3, 40, 50, generator=torch.Generator().manual_seed(salt)) * 2 - 1
+
+
+def test_references_shape_the_chunk_in_which_they_are_new(pipeline: LongLivePipeline) -> None:
+    """And never move or cut the depth that goes with them: without strength they change nothing."""
+    prompts, session = parse_prompts("gold"), pipeline.open_session(seed=1)
+    guided = {"guidance_mode": "depth+r2v", "ref_images": [picture(0), picture(1)]}
+    plain = {"guidance_mode": "depth"}
+    twin = pipeline.open_session(seed=1)
+    first = pipeline.generate(session, prompts, vace_input=depth(0), **guided)
+    assert first.shape[0] == 9
+    assert not torch.equal(first, pipeline.generate(twin, prompts, vace_input=depth(0), **plain))
+    known = session.references
+    pipeline.generate(session, prompts, vace_input=depth(1), **guided)
+    assert known is not None and session.references is known
+    pipeline.generate(session, prompts, vace_input=depth(2), **plain)
+    assert session.references is None
+
+
+def test_references_alone_guide_once_and_then_cost_nothing(
+    pipeline: LongLivePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts, session, calls = parse_prompts("gold"), pipeline.open_session(seed=1), []
+    hints = pipeline.models.transformer.hints
+    monkeypatch.setattr(pipeline.models.transformer, "hints", lambda *a: calls.append(1) or hints(*a))
+    references = {"guidance_mode": "r2v", "ref_images": [picture(0)]}
+    counts = []
+    for options in (references, references, references | {"references_every_chunk": True}):
+        calls.clear()
+        pipeline.generate(session, prompts, **options)
+        counts.append(len(calls))
+    assert counts == [4, 0, 4]
+    session.reset()
+    pipeline.generate(session, prompts, **references)
+    assert len(calls) == 8  # a reset forgets them
+
+
+def test_depth_may_pause_and_stays_aligned(pipeline: LongLivePipeline) -> None:
+    prompts, session = parse_prompts("gold"), pipeline.open_session(seed=1)
+    for mode in ("depth", None, "depth"):
+        given = {"vace_input": depth(0)} if mode else {}
+        pipeline.generate(session, prompts, guidance_mode=mode, **given)
+    assert session.control is not None and session.control.chunk == session.chunk == 3

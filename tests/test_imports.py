@@ -1,0 +1,126 @@
+"""The arrows between the packages: who may import whom, read from the source without running it."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+STREAMING_NEEDS = {"torch", "numpy", "safetensors", "transformers", "PIL", "ftfy"}
+# The one command in streaming/ writes videos with PyAV where it is installed, and pictures where it is not.
+MAY_DO_WITHOUT = {"streaming.test_depth_guidance": {"av"}}
+NETWORK = {
+    *(
+        "aiohttp",
+        "aiortc",
+        "aioice",
+        "av",
+        "fastapi",
+        "httpx",
+        "requests",
+        "urllib3",
+        "websockets",
+        "uvicorn",
+    ),
+    *(
+        "asyncio",
+        "ftplib",
+        "http",
+        "imaplib",
+        "poplib",
+        "selectors",
+        "smtplib",
+        "socket",
+        "socketserver",
+        "ssl",
+    ),
+    *("telnetlib", "urllib", "xmlrpc"),
+}
+TENSORS = {"torch", "safetensors", "transformers"}
+# The two doors between the packages; everything else in server/ and streaming/ does not know of the other.
+SERVER_TO_STREAMING = {
+    ("server.gpu_worker", "streaming.engine"),
+    ("server.session", "streaming.chunks"),
+    ("server.models_cli", "streaming.hub"),  # a command of its own, no part of the live server
+}
+HUB = "huggingface_hub"  # its one user: files of models, never streams
+PURE = {"server.pacing", "server.camera_clock", "server.control", "server.protocol"}
+EDGE_TO_CORE = ["cli", "app", "signaling", "peer", "session", "tracks", "frames", "pacing"]
+
+
+def modules_of(package: str) -> dict[str, Path]:
+    """Dotted name -> file of every module of a package."""
+    found = {}
+    for path in sorted((ROOT / package).rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Every module that a file imports when it runs, in functions too; `from a import b` is "a" and "a.b"."""
+    for node in running_nodes(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, f"{path}: relative imports hide the arrow"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def running_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Like `ast.walk`, without what stands under `if TYPE_CHECKING`."""
+    yield node
+    is_for_checkers = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+    for child in node.orelse if is_for_checkers else ast.iter_child_nodes(node):
+        yield from running_nodes(child)
+
+
+def top_level_imports(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports_of(path)}
+
+
+STREAMING, SERVER = modules_of("streaming"), modules_of("server")
+
+
+@pytest.mark.parametrize("name", STREAMING)
+def test_streaming_knows_no_network_and_needs_few_packages(name):
+    imported = top_level_imports(STREAMING[name]) - MAY_DO_WITHOUT.get(name, set())
+    assert not imported & NETWORK
+    allowed = STREAMING_NEEDS | ({HUB} if name.startswith("streaming.hub") else set())
+    assert imported <= allowed | sys.stdlib_module_names | {"streaming"}
+
+
+def test_chunks_need_the_standard_library_alone():
+    assert top_level_imports(STREAMING["streaming.chunks"]) <= sys.stdlib_module_names
+    # `import streaming.chunks` runs this one first, in a process that must stay free of torch.
+    assert not top_level_imports(STREAMING["streaming"])
+
+
+@pytest.mark.parametrize("name", SERVER)
+def test_server_knows_no_tensors(name):
+    assert not top_level_imports(SERVER[name]) & TENSORS
+
+
+def test_server_enters_streaming_by_its_doors_alone():
+    arrows = {
+        (name, imported)
+        for name, path in SERVER.items()
+        for imported in imports_of(path)
+        if imported in STREAMING and imported != "streaming"
+    }
+    assert arrows <= SERVER_TO_STREAMING
+
+
+@pytest.mark.parametrize("name", sorted(PURE))
+def test_the_core_is_sans_io(name):
+    assert not top_level_imports(SERVER[name]) & (NETWORK | {"time", "threading"})
+
+
+def test_the_way_from_the_edge_to_the_core_is_one_way():
+    for depth, name in enumerate(EDGE_TO_CORE):
+        assert not set(imports_of(SERVER[f"server.{name}"])) & {
+            f"server.{outer}" for outer in EDGE_TO_CORE[:depth]
+        }
