@@ -1,0 +1,412 @@
+"""Procedural scenes with true depth: people before a webcam, and clutter, that move. All on one device, in
+batches.
+
+    scenes = sample_scenes(8, generator)
+    surface = render(scenes, times, height=144, width=256)      # times (B, T) in seconds
+
+A scene is a fixed number of ellipsoids, capsules, boxes and planes, each with its own motion; whoever is absent
+stands behind the camera. Rays are cast analytically, one primitive after the other, and the nearest hit wins.
+Camera space: x right, y down, z away from the camera, metres. Nothing here depends on what is painted later.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+ELLIPSOIDS, CAPSULES, BOXES, PLANES = 12, 8, 5, 3
+FAR = 60.0  # metres: what a ray that hits nothing is said to have met
+ABSENT = -50.0  # z of a primitive that is not part of the scene
+
+
+@dataclass(frozen=True, slots=True)
+class Scenes:
+    """B scenes. Positions swing about their rest: p(t) = rest + swing * sin(rate * t + phase)."""
+
+    ellipsoid: Tensor  # (B, E, 6): centre, radii
+    ellipsoid_turn: Tensor  # (B, E, 3): angles about z, x, y
+    capsule: Tensor  # (B, C, 7): end, other end, radius
+    box: Tensor  # (B, X, 6): centre, half sizes
+    box_turn: Tensor  # (B, X, 3)
+    plane: Tensor  # (B, P, 4): unit normal towards the camera, and n . p
+    swing: Tensor  # (B, E + 2 C + X, 3, 3): per axis amplitude (m), rate (rad/s), phase; capsule ends apart
+    sway: Tensor  # (B, 4, 3): the person as a whole: x, y, z shift and roll, as amplitude, rate, phase
+    person: Tensor  # (B, E + C + X) bool: moves with the person
+    pan: Tensor  # (B, 2, 3): camera yaw and pitch: amplitude (rad), rate, phase
+    focal: Tensor  # (B,): focal length over picture width
+    kind: Tensor  # (B,) int64: 0 webcam, 1 clutter
+
+    def to(self, device: torch.device) -> "Scenes":
+        return Scenes(*(getattr(self, name).to(device) for name in Scenes.__slots__))
+
+    def __getitem__(self, index: Tensor | slice) -> "Scenes":
+        return Scenes(*(getattr(self, name)[index] for name in Scenes.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """What the rays met, per pixel."""
+
+    distance: Tensor  # (B, T, H, W) z of the hit in metres
+    normal: Tensor  # (B, T, 3, H, W) unit, towards the camera
+    object: Tensor  # (B, T, H, W) int64: ellipsoids, capsules, boxes, planes in this order; -1 nothing
+    local: Tensor  # (B, T, 3, H, W) the hit in the object's own coordinates, metres: for textures that move along
+
+
+def sample_scenes(
+    batch: int, generator: torch.Generator, *, webcam: float = 0.7, still: float = 0.15
+) -> Scenes:
+    """`webcam`: share of scenes with a person; `still`: share in which nothing moves."""
+    device = generator.device
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return torch.rand(batch, *shape, generator=generator, device=device) * (high - low) + low
+
+    def chance(p: float, *shape: int) -> Tensor:
+        return torch.rand(batch, *shape, generator=generator, device=device) < p
+
+    is_person = chance(webcam)
+    ellipsoid = torch.zeros(batch, ELLIPSOIDS, 6, device=device)
+    ellipsoid_turn = torch.zeros(batch, ELLIPSOIDS, 3, device=device)
+    capsule = torch.zeros(batch, CAPSULES, 7, device=device)
+    swing = torch.zeros(batch, ELLIPSOIDS + 2 * CAPSULES + BOXES, 3, 3, device=device)
+    person = torch.zeros(batch, ELLIPSOIDS + CAPSULES + BOXES, dtype=torch.bool, device=device)
+
+    # A person: ellipsoids 0-6, capsules 0-5. Sizes of a body, seated 0.45 ... 1.3 m away.
+    at_x, at_y, at_z = uniform(-0.22, 0.22), uniform(-0.1, 0.12), uniform(0.45, 1.3)
+    size = uniform(0.88, 1.12)
+    tilt = uniform(-0.25, 0.25)
+    turn = uniform(-0.5, 0.5)  # yaw of the head
+
+    def part(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        return torch.stack([at_x + x * size, at_y + y * size, at_z + z * size], -1)
+
+    zero = torch.zeros_like(at_x)
+    head = part(tilt * 0.12, zero - 0.02, zero)
+    head_radii = (
+        torch.stack([uniform(0.068, 0.085), uniform(0.1, 0.125), uniform(0.085, 0.105)], -1) * size[:, None]
+    )
+    nose = head + torch.stack([turn * 0.07, zero + 0.015, -0.085 * size - 0.012], -1)
+    hair_lift = uniform(0.0, 0.05)
+    hair = head + torch.stack([zero, -0.02 - hair_lift, zero + 0.03], -1)
+    hair_radii = head_radii + torch.stack([uniform(0.0, 0.05), uniform(0.0, 0.02), uniform(-0.02, 0.03)], -1)
+    long_hair = chance(0.4)
+    hair_radii[:, 1] += torch.where(long_hair, uniform(0.03, 0.12), zero)
+    hair[:, 1] += torch.where(long_hair, uniform(0.03, 0.1), zero)
+    torso = part(zero, uniform(0.36, 0.42), zero + 0.03)
+    torso_radii = (
+        torch.stack([uniform(0.14, 0.21), uniform(0.24, 0.32), uniform(0.09, 0.14)], -1) * size[:, None]
+    )
+    shoulder_x, shoulder_y = uniform(0.14, 0.19), uniform(0.19, 0.24)
+    left, right = part(-shoulder_x, shoulder_y, zero + 0.02), part(shoulder_x, shoulder_y, zero + 0.02)
+    chin = head + torch.stack([turn * 0.02, 0.075 * size, zero - 0.02], -1)
+    ellipsoid[:, 0] = torch.cat([head, head_radii], -1)
+    ellipsoid[:, 1] = torch.cat([hair, hair_radii], -1)
+    ellipsoid[:, 2] = torch.cat(
+        [nose, torch.tensor([0.014, 0.024, 0.02], device=device).expand(batch, 3)], -1
+    )
+    ellipsoid[:, 3] = torch.cat([torso, torso_radii], -1)
+    ellipsoid[:, 4] = torch.cat([chin, head_radii * torch.tensor([0.6, 0.45, 0.7], device=device)], -1)
+    ellipsoid_turn[:, :2, 0] = tilt[:, None]
+    neck = torch.cat(
+        [head + torch.tensor([0, 0.07, 0.015], device=device), part(zero, zero + 0.22, zero + 0.03)], -1
+    )
+    capsule[:, 0] = torch.cat([neck, uniform(0.045, 0.062, 1)], -1)
+    capsule[:, 1] = torch.cat([left, right, uniform(0.06, 0.085, 1)], -1)
+    for side, shoulder in enumerate((left, right)):
+        outward = -1.0 if side == 0 else 1.0
+        is_raised = chance(0.45)
+        elbow = shoulder + torch.stack(
+            [
+                outward * uniform(0.02, 0.2) * size,
+                torch.where(is_raised, uniform(0.0, 0.25), uniform(0.2, 0.3)) * size,
+                uniform(-0.25, 0.05) * size,
+            ],
+            -1,
+        )
+        hand = elbow + torch.stack(
+            [
+                -outward * uniform(-0.2, 0.2) * size,
+                torch.where(is_raised, uniform(-0.3, -0.05), uniform(0.05, 0.25)) * size,
+                uniform(-0.25, 0.0) * size,
+            ],
+            -1,
+        )
+        nearest = 0.22
+        elbow[:, 2].clamp_(min=nearest)
+        hand[:, 2].clamp_(min=nearest)
+        thickness = uniform(0.04, 0.058, 1)
+        capsule[:, 2 + 2 * side] = torch.cat([shoulder, elbow, thickness], -1)
+        capsule[:, 3 + 2 * side] = torch.cat([elbow, hand, thickness * 0.8], -1)
+        palm = torch.stack([uniform(0.03, 0.05), uniform(0.05, 0.09), uniform(0.02, 0.04)], -1)
+        ellipsoid[:, 5 + side] = torch.cat([hand, palm], -1)
+        ellipsoid_turn[:, 5 + side] = uniform(-1.0, 1.0, 3)
+        # The hand's end of the forearm and the hand move together, the elbow half as far.
+        waves = chance(0.6).float()[:, None]
+        wave = torch.stack(
+            [uniform(0.0, 0.14, 3) * waves, uniform(0.8, 6.0, 1).expand(batch, 3), uniform(0, 6.28, 3)], -1
+        )
+        elbow_wave = wave * torch.tensor([0.4, 1.0, 1.0], device=device)
+        swing[:, 5 + side] = wave
+        first = ELLIPSOIDS + 2 * (2 + 2 * side)
+        swing[:, first + 1] = elbow_wave
+        swing[:, first + 2] = elbow_wave
+        swing[:, first + 3] = wave
+    ellipsoid[:, :7, 2] = torch.where(is_person[:, None], ellipsoid[:, :7, 2], ABSENT)
+    capsule[:, :6, 2] = torch.where(is_person[:, None], capsule[:, :6, 2], ABSENT)
+    capsule[:, :6, 5] = torch.where(is_person[:, None], capsule[:, :6, 5], ABSENT)
+    person[:, :7] = True
+    person[:, ELLIPSOIDS : ELLIPSOIDS + 6] = True
+
+    # Things: behind a person, or anywhere when there is none.
+    near = torch.where(is_person, at_z + 0.4, torch.full_like(at_z, 0.5))
+    wall = torch.maximum(near + 0.4, uniform(1.2, 6.0))
+
+    def things(count: int, first: int) -> Tensor:
+        depth = near[:, None] + (wall - near)[:, None] * uniform(0.0, 1.0, count)
+        present = chance(0.55, count)
+        spread = depth * 0.75
+        x, y = uniform(-1, 1, count) * spread, uniform(-0.7, 0.7, count) * spread
+        motion = torch.stack(
+            [
+                uniform(0.0, 0.25, count, 3) * chance(0.35, count, 1),
+                uniform(0.3, 2.5, count, 3),
+                uniform(0, 6.28, count, 3),
+            ],
+            -1,
+        )
+        swing[:, first : first + count] = motion
+        return torch.stack([x, y, torch.where(present, depth, ABSENT)], -1)
+
+    free = ELLIPSOIDS - 7
+    centres = things(free, 7)
+    ellipsoid[:, 7:] = torch.cat(
+        [centres, uniform(0.06, 0.32, free, 3) * centres[..., 2:].clamp(min=0.6) * 0.7], -1
+    )
+    ellipsoid_turn[:, 7:] = uniform(-3, 3, free, 3)
+    for slot in range(6, CAPSULES):
+        first = ELLIPSOIDS + 2 * slot
+        centre = things(1, first)[:, 0]
+        along = uniform(-1, 1, 3)
+        along = along / along.norm(dim=-1, keepdim=True) * uniform(0.1, 0.5, 1)
+        swing[:, first + 1] = swing[:, first]
+        capsule[:, slot] = torch.cat([centre - along, centre + along, uniform(0.03, 0.14, 1)], -1)
+    centres = things(BOXES, ELLIPSOIDS + 2 * CAPSULES)
+    box = torch.cat([centres, uniform(0.06, 0.36, BOXES, 3) * centres[..., 2:].clamp(min=0.6) * 0.7], -1)
+    box_turn = uniform(-3, 3, BOXES, 3) * torch.where(chance(0.5, BOXES, 1), 1.0, 0.0)
+
+    plane = torch.zeros(batch, PLANES, 4, device=device)
+    wall_normal = torch.stack([uniform(-0.5, 0.5), uniform(-0.12, 0.12), zero - 1], -1)
+    wall_normal = wall_normal / wall_normal.norm(dim=-1, keepdim=True)
+    plane[:, 0] = torch.cat([wall_normal, (wall_normal[:, 2] * wall)[:, None]], -1)
+    floor = torch.stack([zero, zero - 1, zero], -1)
+    floor_level = torch.where(chance(0.5), uniform(0.35, 1.4), torch.full_like(zero, 99.0))
+    plane[:, 1] = torch.cat([floor, -floor_level[:, None]], -1)
+    side = torch.where(chance(0.5), 1.0, -1.0)
+    side_at = torch.where(chance(0.35), uniform(0.9, 3.0), torch.full_like(zero, 99.0))
+    plane[:, 2] = torch.cat([torch.stack([-side, zero, zero], -1), -side_at[:, None]], -1)
+
+    moves = (~chance(still)).float()
+    swing[..., 0] *= moves[:, None, None]
+    sway = torch.stack(
+        [
+            torch.stack([uniform(0, 0.12), uniform(0, 0.03), uniform(0, 0.12), uniform(0, 0.12)], -1)
+            * moves[:, None],
+            uniform(0.2, 2.2, 4),
+            uniform(0, 6.28, 4),
+        ],
+        -1,
+    )
+    shakes = (chance(0.4).float() * moves)[:, None]
+    pan = torch.stack([uniform(0, 0.06, 2) * shakes, uniform(0.2, 2.0, 2), uniform(0, 6.28, 2)], -1)
+    return Scenes(
+        ellipsoid=ellipsoid,
+        ellipsoid_turn=ellipsoid_turn,
+        capsule=capsule,
+        box=box,
+        box_turn=box_turn,
+        plane=plane,
+        swing=swing,
+        sway=sway,
+        person=person,
+        pan=pan,
+        focal=uniform(0.6, 1.1),
+        kind=(~is_person).long(),
+    )
+
+
+@torch.no_grad()
+def render(scenes: Scenes, times: Tensor, *, height: int, width: int) -> Surface:
+    """Cast a ray through every pixel at `times` (B, T) seconds."""
+    device = times.device
+    batch, frames = times.shape
+    ys = (torch.arange(height, device=device) + 0.5 - height / 2) / width
+    xs = (torch.arange(width, device=device) + 0.5 - width / 2) / width
+    focal = scenes.focal[:, None, None]
+    rays = torch.stack(
+        [xs[None, None] / focal + ys[None, :, None] * 0, ys[None, :, None] / focal + xs[None, None] * 0], 1
+    )
+    rays = torch.cat([rays, torch.ones_like(rays[:, :1])], 1)  # (B, 3, H, W)
+    yaw, pitch = (_wave(scenes.pan[:, axis], times) for axis in range(2))
+    rays = torch.einsum("btij,bjhw->bithw", _turn(torch.stack([yaw * 0, pitch, yaw], -1)), rays)
+    rays = rays.contiguous()  # (B, 3, T, H, W)
+
+    shift = torch.stack([_wave(scenes.sway[:, axis], times) for axis in range(3)], -1)  # (B, T, 3)
+    roll = _wave(scenes.sway[:, 3], times)
+    pivot = scenes.ellipsoid[:, 3, :3]  # the person rolls about the torso
+
+    def moved(rest: Tensor, swing: Tensor, of_person: Tensor) -> Tensor:
+        """Rest (B, 3) -> (B, T, 3)."""
+        offset = swing[:, None, :, 0] * torch.sin(
+            swing[:, None, :, 1] * times[..., None] + swing[:, None, :, 2]
+        )
+        at = rest[:, None] + offset
+        arm = at - pivot[:, None]
+        turned = torch.stack(
+            [
+                arm[..., 0] * roll.cos() - arm[..., 1] * roll.sin(),
+                arm[..., 0] * roll.sin() + arm[..., 1] * roll.cos(),
+                arm[..., 2],
+            ],
+            -1,
+        )
+        return torch.where(of_person[:, None, None], turned + pivot[:, None] + shift, at)
+
+    distance = torch.full((batch, frames, height, width), FAR, device=device)
+    normal = torch.zeros(batch, 3, frames, height, width, device=device)
+    normal[:, 2] = -1
+    local = rays * FAR
+    hit_object = torch.full((batch, frames, height, width), -1, device=device)
+
+    def take(index: int, z: Tensor, n: Tensor, p: Tensor) -> None:
+        nonlocal distance, normal, local, hit_object
+        is_nearer = (z > 0.05) & (z < distance)
+        distance = torch.where(is_nearer, z, distance)
+        normal = torch.where(is_nearer[:, None], n, normal)
+        local = torch.where(is_nearer[:, None], p, local)
+        hit_object = torch.where(is_nearer, index, hit_object)
+
+    for e in range(ELLIPSOIDS):
+        centre = moved(scenes.ellipsoid[:, e, :3], scenes.swing[:, e], scenes.person[:, e])
+        take(e, *_hit_ellipsoid(rays, centre, scenes.ellipsoid[:, e, 3:], _turn(scenes.ellipsoid_turn[:, e])))
+    for c in range(CAPSULES):
+        first, of_person = ELLIPSOIDS + 2 * c, scenes.person[:, ELLIPSOIDS + c]
+        end = moved(scenes.capsule[:, c, :3], scenes.swing[:, first], of_person)
+        other = moved(scenes.capsule[:, c, 3:6], scenes.swing[:, first + 1], of_person)
+        take(ELLIPSOIDS + c, *_hit_capsule(rays, end, other, scenes.capsule[:, c, 6]))
+    for x in range(BOXES):
+        of_person = scenes.person[:, ELLIPSOIDS + CAPSULES + x]
+        centre = moved(scenes.box[:, x, :3], scenes.swing[:, ELLIPSOIDS + 2 * CAPSULES + x], of_person)
+        take(
+            ELLIPSOIDS + CAPSULES + x,
+            *_hit_box(rays, centre, scenes.box[:, x, 3:], _turn(scenes.box_turn[:, x])),
+        )
+    for p in range(PLANES):
+        take(ELLIPSOIDS + CAPSULES + BOXES + p, *_hit_plane(rays, scenes.plane[:, p]))
+    return Surface(distance, normal.transpose(1, 2), hit_object, local.transpose(1, 2))
+
+
+def inverse_depth(surface: Surface) -> Tensor:
+    """(B, T, H, W), larger = nearer, in 1 / m."""
+    return surface.distance.clamp(min=0.05).reciprocal()
+
+
+def normalised_depth(disparity: Tensor) -> Tensor:
+    """Inverse depth (B, T, H, W) -> 0 far ... 1 near by the clip's own 2nd and 98th percentile, as
+    `DepthRange` does live."""
+    rows, columns = (max(1, side // 32) for side in disparity.shape[2:])
+    samples = disparity[:, :, ::rows, ::columns].flatten(1)
+    samples = samples[:, :: max(1, samples.shape[1] // 8192)]
+    low, high = torch.quantile(samples, torch.tensor([0.02, 0.98], device=samples.device), dim=1)
+    spread = (high - low).clamp(min=1e-3)
+    return ((disparity - low[:, None, None, None]) / spread[:, None, None, None]).clamp(0, 1)
+
+
+def _wave(swing: Tensor, times: Tensor) -> Tensor:
+    """swing (B, 3) amplitude, rate, phase; times (B, T) -> (B, T)."""
+    return swing[:, :1] * torch.sin(swing[:, 1:2] * times + swing[:, 2:3])
+
+
+def _turn(angles: Tensor) -> Tensor:
+    """Angles (..., 3) about z, x, y -> rotation matrices (..., 3, 3)."""
+    (cz, cx, cy), (sz, sx, sy) = angles.cos().unbind(-1), angles.sin().unbind(-1)
+    one, zero = torch.ones_like(cz), torch.zeros_like(cz)
+
+    def matrix(*rows: Tensor) -> Tensor:
+        return torch.stack(rows, -1).unflatten(-1, (3, 3))
+
+    about_z = matrix(cz, -sz, zero, sz, cz, zero, zero, zero, one)
+    about_x = matrix(one, zero, zero, zero, cx, -sx, zero, sx, cx)
+    about_y = matrix(cy, zero, sy, zero, one, zero, -sy, zero, cy)
+    return about_y @ about_x @ about_z
+
+
+def _spread(x: Tensor) -> Tensor:
+    """(B, T, 3) -> (B, 3, T, 1, 1), or (B,) -> (B, 1, 1, 1)."""
+    return x.transpose(1, 2)[..., None, None] if x.ndim == 3 else x[:, None, None, None]
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum(1)
+
+
+def _hit_ellipsoid(
+    rays: Tensor, centre: Tensor, radii: Tensor, turn: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """rays (B, 3, T, H, W), centre (B, T, 3), radii (B, 3), turn (B, 3, 3) -> z, normal and local hit."""
+    inward = turn.transpose(1, 2) / radii[..., None]  # world -> unit sphere
+    direction = torch.einsum("bij,bjthw->bithw", inward, rays)
+    origin = _spread(-torch.einsum("bij,btj->bti", inward, centre))
+    a, b, c = _dot(direction, direction), _dot(origin, direction), _dot(origin, origin) - 1
+    inside = b * b - a * c
+    z = torch.where(inside > 0, (-b - inside.clamp(min=0).sqrt()) / a, FAR * 2)
+    at = origin + z[:, None] * direction
+    normal = torch.einsum("bji,bjthw->bithw", inward, at)
+    return z, normal / normal.norm(dim=1, keepdim=True).clamp(min=1e-6), at * radii[:, :, None, None, None]
+
+
+def _hit_capsule(rays: Tensor, end: Tensor, other: Tensor, radius: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Ends (B, T, 3), radius (B,). The cylinder between the ends, then the sphere of the nearer end."""
+    r, a, axis = radius[:, None, None, None], _spread(end), _spread(other - end)
+    length = _dot(axis, axis).clamp(min=1e-8)
+    along, off = _dot(axis, rays), _dot(axis, -a)
+    aa, bb, cc = _dot(rays, rays), _dot(rays, -a), _dot(a, a)
+    qa, qb = length * aa - along * along, length * bb - off * along
+    qc = length * cc - off * off - r * r * length
+    inside = qb * qb - qa * qc
+    z = (-qb - inside.clamp(min=0).sqrt()) / qa.clamp(min=1e-8)
+    position = off + z * along  # along the axis, times its length
+    on_side = (inside > 0) & (position > 0) & (position < length)
+    ball = torch.where((position <= 0)[:, None], a, a + axis)
+    b, c = _dot(rays, -ball), _dot(ball, ball) - r * r
+    round_inside = b * b - aa * c
+    round_z = torch.where(
+        (inside > 0) & (round_inside > 0), (-b - round_inside.clamp(min=0).sqrt()) / aa, FAR * 2
+    )
+    z = torch.where(on_side, z, round_z)
+    at = z[:, None] * rays - a
+    nearest = (_dot(at, axis) / length).clamp(0, 1)[:, None] * axis
+    return z, (at - nearest) / r[:, None], at
+
+
+def _hit_box(rays: Tensor, centre: Tensor, half: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    inward = turn.transpose(1, 2)
+    direction = torch.einsum("bij,bjthw->bithw", inward, rays)
+    origin = _spread(-torch.einsum("bij,btj->bti", inward, centre))
+    size = half[:, :, None, None, None]
+    inverse = torch.where(direction.abs() < 1e-6, 1e6, 1 / direction)
+    enter = -origin * inverse - size * inverse.abs()
+    leave = -origin * inverse + size * inverse.abs()
+    near, face = enter.max(1)
+    z = torch.where((near < leave.min(1).values) & (near > 0), near, FAR * 2)
+    of_face = torch.nn.functional.one_hot(face, 3).movedim(-1, 1)
+    normal = torch.einsum("bji,bjthw->bithw", inward, -direction.sign() * of_face)
+    return z, normal, origin + z[:, None] * direction
+
+
+def _hit_plane(rays: Tensor, plane: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    normal = plane[:, :3, None, None, None]
+    facing = _dot(rays, normal)
+    z = torch.where(facing < -1e-4, plane[:, 3, None, None, None] / facing.clamp(max=-1e-4), FAR * 2)
+    z = z.clamp(max=FAR * 2)
+    return z, normal.expand_as(rays), z[:, None] * rays
