@@ -4,9 +4,10 @@ batches.
     scenes = sample_scenes(8, generator)
     surface = render(scenes, times, height=144, width=256)      # times (B, T) in seconds
 
-A scene is a fixed number of ellipsoids, capsules, boxes and planes, each with its own motion; whoever is absent
-stands behind the camera. Rays are cast analytically, one primitive after the other, and the nearest hit wins.
-Camera space: x right, y down, z away from the camera, metres. Nothing here depends on what is painted later.
+A scene is a fixed number of ellipsoids, capsules, boxes and planes, each with its own motion; whoever is
+absent stands behind the camera. Rays are cast analytically, one primitive after the other, and the nearest
+hit wins. Camera space: x right, y down, z away from the camera, metres. Nothing here depends on what is
+painted later.
 """
 
 from dataclasses import dataclass
@@ -49,8 +50,8 @@ class Surface:
 
     distance: Tensor  # (B, T, H, W) z of the hit in metres
     normal: Tensor  # (B, T, 3, H, W) unit, towards the camera
-    object: Tensor  # (B, T, H, W) int64: ellipsoids, capsules, boxes, planes in this order; -1 nothing
-    local: Tensor  # (B, T, 3, H, W) the hit in the object's own coordinates, metres: for textures that move along
+    object: Tensor  # (B, T, H, W) int64: ellipsoids, capsules, boxes, planes in turn; -1 nothing
+    local: Tensor  # (B, T, 3, H, W) the hit in the object's own coordinates, metres: textures move along
 
 
 def sample_scenes(
