@@ -456,8 +456,8 @@ NEAREST: dict[str, Paint] = _nearest(
     ),
     ("silk, satin, linen", Paint("wool", "pink")),
     (
-        "fur, bear, hair, hairy, gorilla, werewolf, dog, fox, chewbacca, straw, basket, burlap, wicker, rope, "
-        "lion, bigfoot, hay",
+        "fur, bear, hair, hairy, gorilla, werewolf, dog, fox, chewbacca, straw, basket, burlap, wicker, "
+        "rope, lion, bigfoot, hay",
         Paint("wool", "brown"),
     ),
     ("ash, elephant, mouse, koala, wolf", Paint("wool", "grey")),
