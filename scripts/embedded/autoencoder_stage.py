@@ -1,0 +1,205 @@
+"""The autoencoder: TAEHV's class at the built-in preset's size, trained on looks, depth and camera
+pictures."""
+
+import random
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scripts.embedded.clips import degraded, depth_clips
+from scripts.embedded.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint, paint
+from scripts.embedded.photo import photograph
+from scripts.embedded.training import Budget, Ema, Log, World, load_checkpoint, save_checkpoint
+from streaming.modules.taehv import TAEHV, MemBlock, TGrow, TPool, run_layers
+from streaming.presets import EMBEDDED
+
+FRAMES = 17
+CONTRAST = 2.0  # latents of a mid-grey ... white picture, at the start
+
+
+def build_autoencoder() -> TAEHV:
+    """Starts as the codec that stores the mean colour of a block: what training then adds to, and never has
+    to find."""
+    config = EMBEDDED.autoencoder
+    autoencoder = TAEHV(config)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for half in (autoencoder.encoder, autoencoder.decoder):
+            _start_as_identity(half, autoencoder.config.patch_size)
+    return autoencoder
+
+
+def _start_as_identity(layers: nn.Sequential, patch: int) -> None:
+    convs = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+    pixels = patch * patch
+    for layer in layers:
+        match layer:
+            case MemBlock():
+                last = layer.conv[-1]
+                assert isinstance(last, nn.Conv2d) and last.bias is not None
+                last.weight.mul_(0.2)
+                last.weight[:3] = 0
+                last.bias.zero_()
+            case TPool():
+                channels = layer.conv.out_channels
+                layer.conv.weight[:3] = 0
+                for c in range(3):
+                    layer.conv.weight[c, c::channels] = 1 / layer.stride
+            case TGrow():
+                grown, channels = layer.conv.weight, layer.conv.in_channels
+                for copy in range(layer.stride):
+                    grown[copy * channels : copy * channels + 3] = 0
+                    for c in range(3):
+                        grown[copy * channels + c, c] = 1
+            case nn.Conv2d():
+                layer.weight[:3] = 0
+                if layer.bias is not None:
+                    layer.bias[:3] = 0
+                if layer is convs[0] and layer.in_channels == 3 * pixels:  # pixels -> colours
+                    for c in range(3):
+                        layer.weight[c, c * pixels : (c + 1) * pixels, 1, 1] = 1 / pixels
+                elif layer is convs[-1] and layer.out_channels == 3 * pixels:  # colours -> pixels
+                    layer.weight.mul_(0.2)
+                    assert layer.bias is not None
+                    layer.bias.zero_()
+                    for c in range(3):
+                        layer.weight[c * pixels : (c + 1) * pixels] *= 0.3
+                        layer.weight[c * pixels : (c + 1) * pixels, :3] = 0
+                        layer.weight[c * pixels : (c + 1) * pixels, c, 1, 1] = 1
+                elif layer is convs[-1]:  # colours -> latents, about -1 ... 1
+                    assert layer.bias is not None
+                    for c in range(3):
+                        layer.weight[c, c, 1, 1] = CONTRAST * 2
+                        layer.bias[c] = -CONTRAST
+                elif layer is convs[0]:  # latents -> colours
+                    assert layer.bias is not None
+                    for c in range(3):
+                        layer.weight[c, c, 1, 1] = 1 / (CONTRAST * 2)
+                        layer.bias[c] = 0.5
+                elif layer.stride[0] == 2:  # mean of 2 x 2
+                    for c in range(3):
+                        layer.weight[c, c, 1:, 1:] = 0.25
+                else:
+                    for c in range(3):
+                        layer.weight[c, c, 1, 1] = 1
+            case _:
+                pass
+
+
+def random_paint(rng: random.Random) -> Paint:
+    look = rng.choice(LOOKS)
+    colour = rng.choice([None, *COLOURS]) if look in COLOURED else None
+    return Paint(look, colour, rng.choice(BACKGROUNDS) if rng.random() < 0.3 else None)
+
+
+@torch.no_grad()
+def autoencoder_batch(
+    clips: int, generator: torch.Generator, rng: random.Random, *, height: int, width: int
+) -> Tensor:
+    """(B, T, 3, H, W) in [-1, 1]: of eight clips five painted, two of depth, one of the camera."""
+    scenes = max(1, clips // 4)
+    depth, surface, where = depth_clips(scenes, FRAMES, generator, height=height, width=width)
+    painted = torch.cat([paint(depth, [random_paint(rng) for _ in range(scenes)]) for _ in range(3)])[
+        : clips * 5 // 8
+    ]
+    seen = degraded(depth, generator)[:, :, None].expand(-1, -1, 3, -1, -1) * 2 - 1
+    few = max(1, clips // 8)
+    camera = photograph(surface[:few], where[:few], generator)
+    return torch.cat([painted, seen, camera])[:clips]
+
+
+def reconstruction_loss(out: Tensor, video: Tensor) -> Tensor:
+    """Colour, edges at two scales, motion. Both (B, T, 3, H, W)."""
+    loss = (out - video).abs().mean() + 2 * F.mse_loss(out, video)
+    a, b = out.flatten(0, 1), video.flatten(0, 1)
+    for _ in range(2):
+        loss = loss + 0.5 * ((a.diff(dim=-1) - b.diff(dim=-1)).abs().mean())
+        loss = loss + 0.5 * ((a.diff(dim=-2) - b.diff(dim=-2)).abs().mean())
+        a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+    return loss + 0.2 * (out.diff(dim=1) - video.diff(dim=1)).abs().mean()
+
+
+def train_autoencoder(
+    out: Path,
+    *,
+    world: World,
+    minutes: float | None,
+    steps: int | None,
+    batch: int = 16,
+    seed: int = 0,
+    resume: bool = False,
+    height: int = EMBEDDED.height,
+    width: int = EMBEDDED.width,
+) -> TAEHV:
+    """Train, save checkpoints below `out`, and return the averaged weights."""
+    device = world.device
+    torch.manual_seed(seed)
+    autoencoder = build_autoencoder().to(device)
+    ema = Ema(autoencoder, 0.998)
+    optimizer = torch.optim.AdamW(autoencoder.parameters(), lr=2e-3, betas=(0.9, 0.98), weight_decay=1e-3)
+    budget, log = Budget(steps, minutes), Log(out / "autoencoder.jsonl", world)
+    if resume and (found := load_checkpoint(out / "autoencoder")):
+        tensors, meta = found
+        autoencoder.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+        ema.average = {k[4:]: v.to(device) for k, v in tensors.items() if k.startswith("ema.")}
+        budget.step = meta["step"]
+        seed += budget.step
+    generator = torch.Generator(device).manual_seed(seed * 997 + world.rank)
+    rng = random.Random(seed * 997 + world.rank)
+    if device.type == "cuda":
+        autoencoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    while budget.share < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = 2e-3 * budget.rate(decay_from=0.2)
+        video = autoencoder_batch(batch, generator, rng, height=height, width=width)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            latents, _ = autoencoder.encode(video, None)
+            noise = 0.06 * torch.rand(len(video), 1, 1, 1, 1, device=device, generator=generator)
+            noisy = latents + noise * torch.randn(latents.shape, generator=generator, device=device)
+            raw, _ = run_layers(autoencoder.decoder, noisy, None)
+            raw = F.pixel_shuffle(raw, autoencoder.config.patch_size)  # not clamped: gradients pass
+        result = raw.float()[:, autoencoder.frames_to_trim :]
+        loss = reconstruction_loss(result * 2 - 1, video)
+        flat = latents.float().transpose(0, 2).flatten(1)
+        spread = (flat.mean(1).square() + (flat.std(1) - 1).square()).mean()
+        optimizer.zero_grad(set_to_none=True)
+        (loss + 0.02 * spread).backward()
+        world.average_gradients(autoencoder.parameters())
+        nn.utils.clip_grad_norm_(autoencoder.parameters(), 1.0)
+        optimizer.step()
+        ema.update(autoencoder, budget.step)
+        budget.step += 1
+        if budget.step % 50 == 0:
+            error = (result.clamp(0, 1) - (video * 0.5 + 0.5)).square().mean((1, 2, 3, 4))
+            psnr = -10 * error.clamp(min=1e-10).log10()
+            painted = batch * 5 // 8
+            log(
+                step=budget.step,
+                loss=loss.item(),
+                psnr=psnr[:painted].mean().item(),
+                depth_psnr=psnr[painted : painted + batch // 4].mean().item(),
+                spread=spread.item(),
+            )
+        if budget.step % 1000 == 0 and world.rank == 0:
+            _save(out, autoencoder, ema, budget.step)
+    if world.rank == 0:
+        _save(out, autoencoder, ema, budget.step)
+    ema.copy_to(autoencoder)
+    return autoencoder.eval()
+
+
+def _save(out: Path, autoencoder: TAEHV, ema: Ema, step: int) -> None:
+    tensors = {f"model.{k}": v for k, v in autoencoder.state_dict().items()}
+    tensors |= {f"ema.{k}": v for k, v in ema.average.items()}
+    save_checkpoint(out / "autoencoder", tensors, {"step": step})
+
+
+def load_autoencoder(out: Path, device: torch.device) -> TAEHV:
+    """The averaged weights of the last checkpoint below `out`, frozen."""
+    found = load_checkpoint(out / "autoencoder")
+    if found is None:
+        raise FileNotFoundError(f"{out / 'autoencoder'}: no checkpoint; run the autoencoder stage first")
+    autoencoder = build_autoencoder()
+    autoencoder.load_state_dict({k[4:]: v for k, v in found[0].items() if k.startswith("ema.")})
+    return autoencoder.to(device).eval().requires_grad_(False)

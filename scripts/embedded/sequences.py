@@ -1,0 +1,209 @@
+"""What the generator learns from: streams of four chunks as latents, kept on the device and drawn several
+times."""
+
+import random
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from scripts.embedded.captions import blank_caption, caption, training_caption
+from scripts.embedded.clips import degraded, depth_clips, followed, region_masks
+from scripts.embedded.looks import Paint, duotone, paint, shape_of
+from scripts.embedded.photo import photograph
+from streaming.blocks.reference_images import fit_reference
+from streaming.blocks.vace_encoding import mask_latents
+from streaming.config import CHUNK_LATENTS
+from streaming.modules.taehv import TAEHV
+
+CHUNKS = 4
+FRAMES = (9, 12, 12, 12)
+STARTS = (0, 9, 21, 33, 45)
+VARIANTS = 4  # captions of a clip
+PLAIN, MASKED, REFERRED = range(3)
+SCALES = (0.0, 0.5, 1.5)  # guidance strengths other than 1, a twentieth of the clips each
+SWITCHED = 0.15  # share of clips whose prompt changes
+
+
+@dataclass(slots=True)
+class Sequences:
+    """N clips; latents in float16."""
+
+    reactive: Tensor  # (N, L, C, h, w): what VACE is to follow
+    inactive: Tensor  # (N, L, C, h, w): what it is to keep
+    mask: Tensor  # (N, L, s * s, h, w)
+    target: Tensor  # (N, L, C, h, w)
+    references: Tensor  # (N, 2, C, h, w); meaningless unless kind is REFERRED
+    tokens: Tensor  # (N, VARIANTS, 2, text_len) int32, before and after the switch
+    switch: Tensor  # (N,) int64: the first chunk under the second prompt; CHUNKS: none
+    scale: Tensor  # (N,) float32
+    kind: Tensor  # (N,) int64
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def put(self, at: Tensor, other: "Sequences") -> None:
+        for name in Sequences.__slots__:
+            getattr(self, name)[at] = getattr(other, name)
+
+    def __getitem__(self, at: Tensor) -> "Sequences":
+        return Sequences(*(getattr(self, name)[at] for name in Sequences.__slots__))
+
+
+class SequenceMaker:
+    """Renders, paints and encodes new clips."""
+
+    def __init__(
+        self,
+        autoencoder: TAEHV,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        text_len: int,
+        height: int,
+        width: int,
+        seed: int,
+    ) -> None:
+        self._autoencoder = autoencoder
+        self._tokenizer = tokenizer
+        self._text_len = text_len
+        self._height, self._width = height, width
+        self._device = next(autoencoder.parameters()).device
+        self._generator = torch.Generator(self._device).manual_seed(seed)
+        self._rng = random.Random(seed)
+        self._empty = self._encode(torch.zeros(1, STARTS[-1], 3, height, width, device=self._device))
+
+    @torch.no_grad()
+    def make(self, scenes: int, paints: int, kind: int) -> Sequences:
+        """`scenes` times `paints` clips of one kind."""
+        count = scenes * paints
+        depth, surface, where = depth_clips(
+            scenes, STARTS[-1], self._generator, height=self._height, width=self._width, gap_after=STARTS[1]
+        )
+        seen = degraded(depth, self._generator)
+        scale = torch.ones(count, device=self._device)
+        if kind == PLAIN:
+            draw = self._uniform(count)
+            for n, value in enumerate(SCALES):
+                scale[(draw >= 0.05 * n) & (draw < 0.05 * (n + 1))] = value
+        effective = followed(depth.repeat_interleave(paints, 0), scale)
+        prompts = [self._prompts() for _ in range(count)]
+        references = self._empty[:, :2].expand(count, -1, -1, -1, -1)
+        if kind == REFERRED:
+            painted, references, prompts = self._referred(effective, prompts)
+        else:
+            painted = self._painted(effective, prompts)
+        control = seen[:, :, None].expand(-1, -1, 3, -1, -1) * 2 - 1
+        latents = CHUNK_LATENTS * CHUNKS
+        if kind == MASKED:
+            mask = region_masks(effective, self._generator)[:, None, None]
+            # The neighbour of this maker's camera is a render; what it keeps may be anything, so often a
+            # painting.
+            camera = photograph(surface, where, self._generator).repeat_interleave(paints, 0)
+            other = painted.roll(1, 0)
+            camera = torch.where((self._uniform(count, 1, 1, 1, 1) < 0.3), other, camera)
+            control = control.repeat_interleave(paints, 0)
+            painted = painted * mask + camera * (1 - mask)
+            reactive = self._encode(control * mask)
+            inactive = self._encode(camera * (1 - mask))
+            per_pixel = mask_latents(mask, time_stride=1, space_stride=self._autoencoder.config.space_stride)
+            channels = per_pixel.expand(-1, latents, -1, -1, -1)
+        else:
+            reactive = self._encode(control).repeat_interleave(paints, 0)
+            inactive = self._empty.expand(count, -1, -1, -1, -1)
+            stride = self._autoencoder.config.space_stride
+            channels = reactive.new_ones(count, latents, stride**2, *reactive.shape[3:])
+        return Sequences(
+            reactive=reactive,
+            inactive=inactive,
+            mask=channels.half(),
+            target=self._encode(painted),
+            references=references,
+            tokens=torch.stack([tokens for _, tokens, _ in prompts]).to(self._device),
+            switch=torch.tensor([switch for *_, switch in prompts], device=self._device),
+            scale=scale,
+            kind=torch.full((count,), kind, device=self._device),
+        )
+
+    def _prompts(self) -> tuple[tuple[Paint, Paint], Tensor, int]:
+        """Two paints, their tokens (VARIANTS, 2, text_len), and when the second takes over."""
+        is_switched = self._rng.random() < SWITCHED
+        (first_text, first), (second_text, second) = (training_caption(self._rng) for _ in range(2))
+        if not is_switched:
+            second_text, second = first_text, first
+        texts = [first_text, second_text]
+        for _ in range(VARIANTS - 1):
+            texts += [caption(first, self._rng), caption(second, self._rng)]
+        switch = self._rng.randrange(1, CHUNKS) if is_switched else CHUNKS
+        return (first, second), self.tokens(texts).unflatten(0, (VARIANTS, 2)), switch
+
+    def tokens(self, texts: list[str]) -> Tensor:
+        """(N, text_len) int32, padded with the tokenizer's padding token."""
+        ids = self._tokenizer(
+            texts, padding="max_length", truncation=True, max_length=self._text_len, return_tensors="pt"
+        )["input_ids"]
+        assert isinstance(ids, Tensor)
+        return ids.int()
+
+    def _painted(self, depth: Tensor, prompts: list[tuple[tuple[Paint, Paint], Tensor, int]]) -> Tensor:
+        picture = paint(depth, [paints[0] for paints, *_ in prompts])
+        for n, (paints, _, switch) in enumerate(prompts):
+            if switch < CHUNKS:
+                picture[n, STARTS[switch] :] = paint(depth[n : n + 1, STARTS[switch] :], [paints[1]])[0]
+        return picture
+
+    def _referred(
+        self, depth: Tensor, prompts: list[tuple[tuple[Paint, Paint], Tensor, int]]
+    ) -> tuple[Tensor, Tensor, list[tuple[tuple[Paint, Paint], Tensor, int]]]:
+        """Clips that follow a picture: its look, or three colours taken from it, whatever the prompt says."""
+        count = len(depth)
+        pictured, *_ = depth_clips(2 * count, 1, self._generator, height=self._height, width=self._width)
+        colours = self._uniform(count, 3, 3)
+        order = (colours * colours.new_tensor([0.3, 0.59, 0.11])).sum(2).argsort(1)
+        colours = colours.gather(1, order[:, :, None].expand(-1, -1, 3))
+        colours = colours * colours.new_tensor([0.5, 1.0, 1.0])[None, :, None]
+        colours[:, 2] = colours[:, 2] * 0.5 + 0.5
+        of_look = self._uniform(count) < 0.5
+        both = [paints[0] for paints, *_ in prompts]
+        target = torch.where(
+            of_look[:, None, None, None, None],
+            paint(depth, both),
+            duotone(shape_of(depth), colours) * 2 - 1,
+        )
+        shown_look = paint(pictured, [p for p in both for _ in range(2)])
+        twice = colours.repeat_interleave(2, 0)
+        shown_tones = duotone(shape_of(pictured), twice) * 2 - 1
+        blotches = torch.randn(2 * count, 3, 5, 8, generator=self._generator, device=self._device)
+        size = (self._height, self._width)
+        area = torch.nn.functional.interpolate(blotches, size=size, mode="bicubic").argmax(1)
+        abstract = twice[torch.arange(2 * count, device=self._device)[:, None, None], area].movedim(-1, 1)[
+            :, None
+        ]
+        is_abstract = self._uniform(2 * count, 1, 1, 1, 1) < 0.4
+        shown_tones = torch.where(is_abstract, abstract * 2 - 1, shown_tones)
+        shown = torch.where(of_look.repeat_interleave(2)[:, None, None, None, None], shown_look, shown_tones)
+        for n in range(len(shown)):
+            if self._rng.random() < 0.25:  # of another shape, and so with white beside it
+                narrow = int(self._width * self._rng.uniform(0.4, 0.9))
+                shown[n, 0] = fit_reference(shown[n, 0, :, :, :narrow], self._height, self._width)
+        references = self._encode(shown).unflatten(0, (count, 2))[:, :, 0]
+        retold: list[tuple[tuple[Paint, Paint], Tensor, int]] = []
+        for (first, _), tokens, _ in prompts:
+            draw = self._rng.random()
+            if draw < 0.5:
+                tokens = self.tokens([blank_caption(self._rng) for _ in range(2 * VARIANTS)]).unflatten(
+                    0, (-1, 2)
+                )
+            elif draw < 0.75:
+                texts = [training_caption(self._rng)[0] for _ in range(2 * VARIANTS)]
+                tokens = self.tokens(texts).unflatten(0, (-1, 2))
+            retold.append(((first, first), tokens, CHUNKS))
+        return target, references, retold
+
+    def _encode(self, video: Tensor) -> Tensor:
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
+            latents, _ = self._autoencoder.encode(video, None)
+        return latents.half()
+
+    def _uniform(self, *shape: int) -> Tensor:
+        return torch.rand(*shape, generator=self._generator, device=self._device)

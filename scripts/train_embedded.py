@@ -1,0 +1,133 @@
+"""Train the built-in model, one command a stage. Everything it learns from is rendered while it learns.
+
+python -m scripts.train_embedded tokenizer
+python -m scripts.train_embedded autoencoder --out out/train --minutes 5
+python -m scripts.train_embedded depth --out out/train --minutes 5
+python -m scripts.train_embedded probes --minutes 1
+torchrun --nproc-per-node 2 -m scripts.train_embedded generator --out out/train --minutes 10
+python -m scripts.train_embedded export --out out/train
+
+Stages save checkpoints below --out (files under 16 MiB); --resume goes on from there. Autoencoder and
+generator run on any number of GPUs under torchrun; a run of the same length and seed on as many devices sees
+the same clips.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+if not __package__:  # run by its path: find the sibling modules as `python -m` would
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.embedded.training import World
+
+PACKAGED = Path(__file__).resolve().parents[1] / "streaming" / "embedded"
+PROBES = Path(__file__).resolve().parents[1] / "tests" / "data" / "probes.safetensors"
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+
+Out = Annotated[Path, typer.Option(help="Folder of the checkpoints and logs.")]
+Minutes = Annotated[float | None, typer.Option(help="Train for so long ...")]
+Steps = Annotated[int | None, typer.Option(help="... or for so many steps.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of weights, scenes and noise.")]
+Resume = Annotated[bool, typer.Option(help="Go on from the checkpoint in --out.")]
+Device = Annotated[str, typer.Option(help="cuda or cpu; torchrun chooses by itself.")]
+DEFAULT_OUT = Path("out/train")
+AUTO = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@app.command()
+def tokenizer(folder: Path = PACKAGED / "tokenizer", seed: Seed = 0) -> None:
+    """Learn the word pieces from captions (CPU, seconds)."""
+    from scripts.embedded.tokenizer import train_tokenizer
+
+    train_tokenizer(folder, seed)
+
+
+@app.command()
+def autoencoder(
+    out: Out = DEFAULT_OUT,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    batch: int = 16,
+    seed: Seed = 0,
+    resume: Resume = False,
+    device: Device = AUTO,
+) -> None:
+    """Train the autoencoder on looks, depth and camera pictures."""
+    from scripts.embedded.autoencoder_stage import train_autoencoder
+
+    with _world(device, minutes, steps) as world:
+        train_autoencoder(
+            out, world=world, minutes=minutes, steps=steps, batch=batch, seed=seed, resume=resume
+        )
+
+
+@app.command()
+def generator(
+    out: Out = DEFAULT_OUT,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    batch: int = 32,
+    pool: int = 4096,
+    draws: float = 5.0,
+    scenes: int = 8,
+    paints: int = 3,
+    seed: Seed = 0,
+    resume: Resume = False,
+    device: Device = AUTO,
+    compiled: bool = False,
+) -> None:
+    """Train transformer, VACE branch and text encoder; needs the autoencoder's checkpoint."""
+    from scripts.embedded.generator_stage import train_generator
+
+    with _world(device, minutes, steps) as world:
+        train_generator(
+            out,
+            PACKAGED / "tokenizer",
+            world=world,
+            minutes=minutes,
+            steps=steps,
+            batch=batch,
+            pool=pool,
+            draws=draws,
+            scenes=scenes,
+            paints=paints,
+            seed=seed,
+            resume=resume,
+            compiled=compiled,
+        )
+
+
+@app.command()
+def export(out: Out = DEFAULT_OUT, folder: Path = PACKAGED) -> None:
+    """Write the averaged weights as the package ships them."""
+    from scripts.embedded.export import export as write
+    from scripts.embedded.generator_stage import trained_models
+
+    write(trained_models(out, PACKAGED / "tokenizer"), folder)
+
+
+class _world:
+    """Joins the processes and leaves them again; refuses a training without an end."""
+
+    def __init__(self, device: str, minutes: float | None, steps: int | None) -> None:
+        if minutes is None and steps is None:
+            raise typer.BadParameter("give --minutes or --steps")
+        self._world = World.join(device)
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+
+    def __enter__(self) -> World:
+        return self._world
+
+    def __exit__(self, *_: object) -> None:
+        self._world.leave()
+
+
+if __name__ == "__main__":
+    app()
