@@ -23,6 +23,7 @@ from streaming.config import PipelineConfig, TaehvConfig
 from streaming.depth import DepthEstimator, DepthRange, load_depth
 from streaming.frames import fit_frames
 from streaming.hub import OnProgress, pull
+from streaming.looks import Look, load_looks
 from streaming.pipeline import GenerationFailed, LongLivePipeline, Transition
 from streaming.preflight import check, free_memory, needs
 from streaming.presets import find_preset
@@ -50,6 +51,8 @@ class EngineInfo:
     width: int
     height: int
     steps: int
+    about: str  # of the trained weights, in a few words; may be empty
+    looks: tuple[Look, ...]  # prompts that the model knows well; may be empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,7 @@ class StreamEngine:
     """The models of one device and everything that streams share."""
 
     def __init__(self, pipeline: LongLivePipeline, estimator: DepthEstimator, depth: str) -> None:
+        """Raises LooksError when the preset's looks cannot be read."""
         self.pipeline = pipeline
         self.estimator = estimator
         preset = pipeline.preset
@@ -107,6 +111,8 @@ class StreamEngine:
             width=preset.width,
             height=preset.height,
             steps=len(preset.sampler.denoising_step_list),
+            about=preset.about,
+            looks=load_looks(preset.folder) if preset.folder else (),
         )
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +18,7 @@ from streaming.presets import AutoencoderConfig, Preset
 from streaming.weights import (
     Lora,
     State,
+    WeightsError,
     generator_state,
     load_into,
     lora_file,
@@ -67,13 +69,13 @@ def load_models(
 
     Tensors go one at a time from the mapped file to `device` and `dtype`. A branch for 16 control channels
     has no published patch embedding and gets one drawn from `seed`. Raises ConfigError for a file that is not
-    named and WeightsError for one that does not fit.
+    named and WeightsError for one that is not there, cannot be read or does not fit.
     """
     needed = ["generator_path", "vace_path", "text_encoder_path", "tokenizer_path", "vae_path"]
     if missing := [name for name in needed if name not in files]:
         raise ConfigError(f"{preset.name} needs {missing[0]}; given: {', '.join(sorted(files)) or 'none'}")
     with torch.device("meta"):
-        models = _build(preset, AutoTokenizer.from_pretrained(files["tokenizer_path"]), trained=True)
+        models = _build(preset, _tokenizer(files["tokenizer_path"]), trained=True)
 
     def fill(
         module: nn.Module, name: str, state: State, only: str | None = None, lora: Lora | None = None
@@ -95,6 +97,16 @@ def load_models(
     for module in _modules(models):
         module.to(device).eval().requires_grad_(False)
     return models
+
+
+def _tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """From a folder or by its id. Raises WeightsError."""
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        # transformers takes a folder that is not there for an id, and complains of its form
+        said = error if Path(name).is_dir() else f"no such folder; {error}"
+        raise WeightsError(f"{name}: cannot be read as a tokenizer ({said})") from error
 
 
 def _text_state(path: str, encoder: TextEncoder, device: torch.device) -> State:

@@ -94,8 +94,9 @@ class LongLivePipeline:
 
     def _models(self, preset: Preset) -> Models:
         where, seed = {"device": self.device, "dtype": self.dtype}, self.config.seed
-        if self.config.weight_paths or preset.needs_files:
-            return load_models(preset, self.config.weight_paths, seed=seed, **where)
+        files = preset.files | self.config.weight_paths  # what the configuration names goes before
+        if files or preset.needs_files:
+            return load_models(preset, files, seed=seed, **where)
         return random_models(preset, seed=seed, **where)
 
     def open_session(self, *, seed: int) -> StreamSession:

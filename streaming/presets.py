@@ -1,11 +1,23 @@
 """The models this engine knows, as data. A new model is a new entry, never a branch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from streaming.config import ConfigError, SamplerConfig, TaehvConfig, TextConfig, WanConfig, WindowConfig
 from streaming.modules.wan_vae import WanVaeConfig
 
 AutoencoderConfig = TaehvConfig | WanVaeConfig
+
+# The layout of a preset that brings its own files: PipelineConfig's path keys -> places in its folder.
+PACKAGED_FILES: Mapping[str, str] = {
+    "generator_path": "generator.safetensors",
+    "vace_path": "vace.safetensors",
+    "text_encoder_path": "text_encoder.safetensors",
+    "tokenizer_path": "tokenizer",
+    "vae_path": "autoencoder.safetensors",
+}
+PACKAGED_DEPTH = "depth-anything-tiny"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +31,10 @@ class Preset:
     height: int  # pixels
     width: int
     decoder: AutoencoderConfig | None = None  # None: the autoencoder's own
-    depth: str = "edges"  # the estimator it goes with: edges, or a model id
-    needs_files: bool = True  # False: may run with random weights, for want of better
+    depth: str = "edges"  # the estimator it goes with: edges, a model id or a folder
+    needs_files: bool = True  # False: runs without published files, by its folder or with random weights
+    folder: Path | None = None  # what it brings along, laid out as PACKAGED_FILES; looks.json too
+    about: str = ""  # what people should know of its weights, in a few words
     window: WindowConfig = field(default_factory=WindowConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
 
@@ -42,20 +56,32 @@ class Preset:
         stride = self.autoencoder.space_stride
         return self.height // stride, self.width // stride
 
+    @property
+    def files(self) -> dict[str, str]:
+        """Files that come with the preset, by PipelineConfig's path keys; empty when none do."""
+        return {key: str(self.folder / name) for key, name in PACKAGED_FILES.items()} if self.folder else {}
 
-# Small enough for two CPU cores; the same architecture and code path as the published model.
-EMBEDDED = Preset(
+
+def packaged(preset: Preset, folder: Path) -> Preset:
+    """`preset` with the weights, the depth estimator and the looks that lie in `folder`."""
+    return replace(preset, folder=folder, depth=str(folder / PACKAGED_DEPTH))
+
+
+# Small enough for two CPU cores; the same architecture and code path as the published model. Random weights:
+# for tests of the path and for benchmarks.
+UNTRAINED = Preset(
     name="embedded",
     transformer=WanConfig(
-        dim=192,
-        ffn_dim=576,
-        num_heads=3,
+        dim=256,
+        ffn_dim=768,
+        num_heads=4,
         num_layers=4,
         freq_dim=64,
         text_dim=128,
-        text_len=96,
+        text_len=32,
         vace_layers=(0, 2),
     ),
+    window=WindowConfig(local_attn_size=9, sink_size=3),
     autoencoder=TaehvConfig(
         patch_size=4,
         encoder_channels=(24, 32, 48, 64),
@@ -63,11 +89,15 @@ EMBEDDED = Preset(
         encoder_space_downscale=(True, False, False),
         decoder_space_upscale=(True, False, False),
     ),
-    text=TextConfig(vocab_size=384, d_kv=32, d_ff=256, num_layers=2, num_heads=4),
+    text=TextConfig(vocab_size=1024, d_kv=32, d_ff=256, num_layers=2, num_heads=4),
     height=144,
     width=256,
     needs_files=False,
+    about="built-in model, trained on synthetic scenes",
 )
+
+# What runs when nothing else is asked for.
+EMBEDDED = UNTRAINED  # trained: packaged(UNTRAINED, Path(__file__).with_name("embedded"))
 
 # Wan 2.1 as published, with VACE's layer maps.
 WAN_1_3B = WanConfig(

@@ -4,19 +4,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from scripts.embedded.export import export
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.config import ConfigError, TextConfig, WanConfig
-from streaming.engine import StreamEngine
+from streaming.engine import Controls, StreamEngine
+from streaming.looks import Look
 from streaming.models import load_models, random_models
 from streaming.modules.wan_vae import WanVaeConfig
 from streaming.pipeline import LongLivePipeline
 from streaming.preflight import DoesNotFit, Free
-from streaming.presets import LONGLIVE, PRESETS
+from streaming.presets import LONGLIVE, PACKAGED_DEPTH, PACKAGED_FILES, PRESETS, UNTRAINED, packaged
 from streaming.weights import WeightsError
 from tests.streaming.published_files import write_published_files
+from tests.streaming.test_depth import save_tiny_model
 
 CPU = torch.device("cpu")
 # LongLive's parts at a size for tests: Wan's autoencoder, umT5 in fp8, a VACE branch on every second layer.
@@ -150,8 +154,57 @@ def test_a_file_that_was_not_named_is_named(tmp_path: Path) -> None:
         load_models(TINY, {"generator_path": "base.pt"}, device=CPU, dtype=torch.float32)
 
 
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder as the package ships it, and the built-in model made of it."""
+    export(random_models(UNTRAINED, device=CPU, dtype=torch.float32, seed=3), tmp_path)
+    save_tiny_model(tmp_path / PACKAGED_DEPTH)
+    (tmp_path / "looks.json").write_text('[{"name": "Gold", "prompt": "a statue of molten gold"}]')
+    monkeypatch.setitem(PRESETS, "embedded", packaged(UNTRAINED, tmp_path))
+    return tmp_path
+
+
+def test_files_that_come_with_a_preset_are_used_and_nothing_is_fetched(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    engine = StreamEngine.load(model="embedded", device="cpu")
+    info = engine.info
+    assert info.trained and info.depth == "depth-anything-tiny"
+    assert info.about == "built-in model, trained on synthetic scenes"
+    assert info.looks == (Look("Gold", "a statue of molten gold", None),)
+    stream = engine.open(prompt="gold", seed=0)
+    assert stream.step([np.zeros((48, 64, 3), np.uint8)] * 9, Controls()).frames.shape[0] == 9
+
+
+def test_what_the_configuration_names_goes_before_what_comes_with_a_preset(
+    package: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = random_models(UNTRAINED, device=CPU, dtype=torch.float32, seed=4)
+    files = export(other, tmp_path_factory.mktemp("other"))
+    mixed = LongLivePipeline({"generator_path": files["generator_path"]}, CPU, torch.float32).models
+    own = LongLivePipeline({}, CPU, torch.float32).models
+    assert own.trained and mixed.trained
+    weights = [models.transformer.head.head.weight for models in (mixed, own, other)]
+    assert torch.equal(weights[0], weights[2].half().float()) and not torch.equal(weights[0], weights[1])
+    branches = [models.transformer.vace_patch_embedding.weight for models in (mixed, own)]
+    assert torch.equal(*branches)
+
+
+@pytest.mark.parametrize("name", PACKAGED_FILES.values())
+def test_a_file_of_the_package_that_is_missing_or_damaged_is_named(package: Path, name: str) -> None:
+    path = package / name
+    damaged = path / "tokenizer_config.json" if path.is_dir() else path
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    with pytest.raises(WeightsError, match=f"{name}: cannot be read"):
+        LongLivePipeline({}, CPU, torch.float32)
+    path.rename(path.with_name("elsewhere"))
+    with pytest.raises(WeightsError, match=f"{name}: .*no such f"):
+        LongLivePipeline({}, CPU, torch.float32)
+
+
 @torch.inference_mode()
-@pytest.mark.parametrize("preset", [TINY, replace(PRESETS["embedded"], height=32, width=48)])
+@pytest.mark.parametrize("preset", [TINY, replace(UNTRAINED, height=32, width=48)])
 def test_a_stream_cut_into_chunks_equals_one_offline_run(preset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control encoded in one call, latents decoded in one call: the same frames as chunk by chunk."""
     monkeypatch.setitem(PRESETS, "cut", replace(preset, name="cut", needs_files=False))
