@@ -5,6 +5,8 @@ import logging
 import signal
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -13,10 +15,15 @@ from server.metrics import Metrics
 from server.settings import IceServer, Settings
 from server.signaling import Peers, Whip
 
+if TYPE_CHECKING:
+    from streaming.looks import Look
+
 logger = logging.getLogger(__name__)
 
+THUMBNAIL_CACHE = "public, max-age=3600"
 MAX_BODY_BYTES = 64 * 1024  # an offer of a browser has about 8 KiB
 SHUTDOWN_TIMEOUT_S = 5.0
+PICTURE_TYPES = {".webp": "image/webp", ".png": "image/png", ".jpg": "image/jpeg"}
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
     "object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
@@ -44,6 +51,7 @@ class Api:
             web.get("/readyz", self.readyz),
             web.get("/metrics", self.metrics),
             web.get("/api/info", self.info),
+            web.get("/looks/{name}", self.thumbnail),
             web.static("/", self._page),  # last: it takes whatever is left
         ]
 
@@ -70,6 +78,7 @@ class Api:
                 "ready": self._is_ready(),
                 "reason": self._worker.readiness.reason,
                 "model": self._model(),
+                "looks": [_look(look) for look in self._looks()],
                 "default_prompt": self._settings.prompt,
                 "max_sessions": self._settings.max_sessions,
                 "sessions": len(self._peers),
@@ -77,11 +86,24 @@ class Api:
             }
         )
 
+    async def thumbnail(self, request: web.Request) -> web.FileResponse:
+        """The picture of a look, found among the model's own: what is asked for never becomes a path."""
+        pictures = {look.thumbnail.name: look.thumbnail for look in self._looks() if look.thumbnail}
+        if (picture := pictures.get(request.match_info["name"])) is None:
+            raise web.HTTPNotFound(text="there is no such picture")
+        # The type is named because Python does not know .webp before 3.13.
+        headers = {"Cache-Control": THUMBNAIL_CACHE, "Content-Type": PICTURE_TYPES[picture.suffix]}
+        return web.FileResponse(picture, headers=headers)
+
     def _is_ready(self) -> bool:
         return self._worker.readiness.phase is Phase.READY
 
     def _model(self) -> dict[str, object] | None:
         return model_info(self._worker.info).model_dump() if self._worker.info else None
+
+    def _looks(self) -> "tuple[Look, ...]":
+        """Those of the model; none while it is loading."""
+        return self._worker.info.looks if self._worker.info else ()
 
 
 def create_app(settings: Settings, worker: GpuWorker) -> web.Application:
@@ -147,6 +169,12 @@ def _rtc_ice_server(server: IceServer) -> dict[str, object]:
     if server.credential is not None:
         entry["credential"] = server.credential.get_secret_value()
     return entry
+
+
+def _look(look: "Look") -> dict[str, str | None]:
+    """As the page takes it. The address is relative, like all of the page's."""
+    thumbnail = look.thumbnail and f"looks/{quote(look.thumbnail.name)}"
+    return {"name": look.name, "prompt": look.prompt, "thumbnail": thumbnail}
 
 
 def _url(host: str, runner: web.AppRunner) -> str:

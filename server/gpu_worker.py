@@ -63,6 +63,7 @@ def model_info(info: "EngineInfo") -> ModelInfo:
     return ModelInfo(
         name=info.model,
         trained=info.trained,
+        about=info.about,
         width=info.width,
         height=info.height,
         steps=info.steps,

@@ -78,10 +78,14 @@ ClientMessage: TypeAlias = Command | GetStats | Ping
 
 
 class ModelInfo(Message):
-    """Which model paints, as the page and /readyz tell it. `trained` is false for seeded random weights."""
+    """Which model paints, as the page and /readyz tell it. `trained` is false for seeded random weights.
+
+    `about` says in a few words what its trained weights are; it may be empty.
+    """
 
     name: str
     trained: bool
+    about: str
     width: int
     height: int
     steps: int

@@ -8,11 +8,19 @@ import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 WIDTH, HEIGHT = 64, 48
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    name: str
+    prompt: str
+    thumbnail: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +33,8 @@ class EngineInfo:
     width: int = WIDTH
     height: int = HEIGHT
     steps: int = 4
+    about: str = "a stand-in"
+    looks: tuple[Look, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +116,7 @@ class LiveStream:
 
 class StreamEngine:
     def __init__(self, module: "FakeEngineModule") -> None:
-        self.info = EngineInfo()
+        self.info = EngineInfo(looks=module.looks)
         self._module = module
 
     def warm_up(self) -> None:
@@ -127,6 +137,7 @@ class FakeEngineModule:
     """Give it to GpuWorker as `import_engine=lambda: module`, told first what to do differently."""
 
     load_error: Exception | None = None
+    looks: tuple[Look, ...] = ()
     step_seconds: float = 0.0
     has_diverged: bool = False
     may_load: threading.Event = field(default_factory=threading.Event)

@@ -3,16 +3,18 @@
 import asyncio
 import signal
 import sys
+from urllib.parse import quote
 
 import aiohttp
 import numpy as np
 import pytest
+from yarl import URL
 
 import server.app as server_app
 from server.app import page_directory, serve
 from server.gpu_worker import GpuWorker
 from server.settings import load_settings
-from tests.server.fakes import HEIGHT, WIDTH
+from tests.server.fakes import HEIGHT, WIDTH, Look
 from tests.server.running import CAMERA_FPS, running_server, until
 
 
@@ -164,3 +166,38 @@ async def test_a_port_in_use_is_an_os_error(server, engine, monkeypatch):
     monkeypatch.setattr(server_app, "GpuWorker", lambda settings: _fake_worker(settings, engine))
     with pytest.raises(OSError):
         await serve(load_settings({"port": int(server.url.rsplit(":")[-1])}))
+
+
+async def test_looks_are_listed_and_their_pictures_served_from_the_models_own(tmp_path, settings, engine):
+    picture, other = tmp_path / "gold leaf.webp", tmp_path / "secret.webp"
+    picture.write_bytes(b"webp")
+    other.write_bytes(b"secret")
+    engine.looks = (Look("Molten gold", "a statue of molten gold", picture), Look("Clay", "grey clay", None))
+    engine.may_load.clear()
+    async with running_server(settings, engine) as server:
+        assert (await server.json("/api/info"))["looks"] == []
+        async with server.http.get(server.url + "/looks/gold%20leaf.webp") as response:
+            assert response.status == 404
+        engine.may_load.set()
+        await server.worker.ready()
+        looks = (await server.json("/api/info"))["looks"]
+        assert [look["name"] for look in looks] == ["Molten gold", "Clay"]
+        assert looks[0]["prompt"] == "a statue of molten gold" and looks[1]["thumbnail"] is None
+        async with server.http.get(f"{server.url}/{looks[0]['thumbnail']}") as response:
+            assert await response.read() == b"webp" and response.content_type == "image/webp"
+            assert response.headers["Cache-Control"] == "public, max-age=3600"
+            etag = response.headers["ETag"]
+        async with server.http.get(
+            f"{server.url}/{looks[0]['thumbnail']}", headers={"If-None-Match": etag}
+        ) as response:
+            assert response.status == 304
+        # What lies beside the pictures is not the model's, however it is asked for.
+        for name in ("secret.webp", "../secret.webp", "%2e%2e%2fsecret.webp", quote(str(other), safe="")):
+            async with server.http.get(URL(f"{server.url}/looks/{name}", encoded=True)) as response:
+                assert response.status == 404
+
+
+async def test_a_model_without_looks_has_an_empty_list(server):
+    await server.worker.ready()
+    info = await server.json("/api/info")
+    assert info["looks"] == [] and info["model"]["about"] == "a stand-in"
