@@ -11,6 +11,7 @@ export class Controls {
   #elements;
   #issue;
   #notice;
+  #onPrompt;
   #strengthTimer = null;
   #touched = { prompt: false, strength: false };
 
@@ -18,11 +19,13 @@ export class Controls {
    * @param {object} elements promptForm, prompt, strength, strengthValue, reset
    * @param {(message: object, label: string) => boolean} issue false: no stream to send it to
    * @param {(words: string) => void} notice says why a command was not sent
+   * @param {(text: string) => void} onPrompt the prompt that now holds, or will when the stream starts
    */
-  constructor(elements, issue, notice) {
+  constructor(elements, issue, notice, onPrompt) {
     this.#elements = elements;
     this.#issue = issue;
     this.#notice = notice;
+    this.#onPrompt = onPrompt;
     elements.promptForm.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#sendPrompt();
@@ -35,13 +38,20 @@ export class Controls {
 
   /** The default prompt, shown before a stream runs. */
   suggestPrompt(text) {
-    if (!this.#touched.prompt) this.#elements.prompt.value = text;
+    if (!this.#touched.prompt) this.#takePrompt(text);
+  }
+
+  /** A prompt that was picked: as if it had been typed and sent. */
+  pickPrompt(text) {
+    this.#touched.prompt = true;
+    this.#elements.prompt.value = text;
+    this.#sendPrompt();
   }
 
   /** The stream has begun: take over its values, or send it ours where the person has already chosen. */
   greet({ prompt, guidance_scale: scale }) {
     if (this.#touched.prompt && this.#promptText() && this.#promptText() !== prompt) this.#sendPrompt();
-    else this.#elements.prompt.value = prompt;
+    else this.#takePrompt(prompt);
     if (this.#touched.strength && this.#scale() !== scale) this.#sendStrength();
     else this.#showStrength(scale);
   }
@@ -52,9 +62,15 @@ export class Controls {
     this.#sendPrompt();
   }
 
+  #takePrompt(text) {
+    this.#elements.prompt.value = text;
+    this.#onPrompt(text);
+  }
+
   #sendPrompt() {
     const text = this.#promptText();
     if (!text) return this.#notice("The prompt is empty: write what the picture should become.");
+    this.#onPrompt(text);
     this.#issueOrSay(setPrompt(text.slice(0, PROMPT_MAX_LENGTH), this.#transition()), "Prompt", KEPT);
   }
 

@@ -3,6 +3,7 @@ import { CameraError, listCameras, obstacle, openCamera, watchCameras } from "./
 import { Commands } from "./commands.js";
 import { ConnectError, Connection } from "./connection.js";
 import { Controls } from "./controls.js";
+import { Gallery } from "./gallery.js";
 import { View } from "./view.js";
 
 const SERVER_POLL_MS = 2000;
@@ -29,6 +30,7 @@ const commands = new Commands(
   (message) => attempt?.connection?.send(message) ?? false,
   (report) => view.command(report),
 );
+const gallery = new Gallery(element("looks"), element("looks-list"), (prompt) => controls.pickPrompt(prompt));
 const controls = new Controls(
   {
     promptForm: element("prompt-form"),
@@ -39,6 +41,7 @@ const controls = new Controls(
   },
   (message, label) => commands.issue(message, label),
   (words) => view.command({ stage: "notice", words }),
+  (prompt) => gallery.mark(prompt),
 );
 
 async function start() {
@@ -157,7 +160,10 @@ async function askServer() {
 }
 
 function showServer() {
-  if (server?.model) view.model(server.model);
+  if (server?.model) {
+    view.model(server.model);
+    gallery.show(server.looks);
+  }
   if (server) controls.suggestPrompt(server.default_prompt);
   const { words, problem } = describe(server);
   if (words + problem === serverWords) return; // said already; something newer may stand there now

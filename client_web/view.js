@@ -57,10 +57,11 @@ export class View {
   }
 
   /** Which model paints, from /api/info or hello. */
-  model({ name, trained, width, height, depth, device }) {
+  model({ name, trained, about, width, height, depth, device }) {
     const { model, modelNote, body } = this.#at;
     setText(model, `${name} ${width} × ${height}, depth from ${depth}, on ${device}`);
-    setText(modelNote, trained ? "" : UNTRAINED);
+    setText(modelNote, trained ? about : UNTRAINED);
+    modelNote.dataset.trained = String(trained);
     body.style.setProperty("--ratio", String(width / height));
   }
 
