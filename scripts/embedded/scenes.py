@@ -15,7 +15,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-ELLIPSOIDS, CAPSULES, BOXES, PLANES = 12, 8, 5, 3
+ELLIPSOIDS, CAPSULES, BOXES, PLANES = 12, 10, 7, 4
+OBJECTS = ELLIPSOIDS + CAPSULES + BOXES + PLANES
+
+# Numbers of what is always the same thing where it is present; the rest are things of any kind.
+HEAD, HAIR, NOSE, TORSO, CHIN, HANDS = 0, 1, 2, 3, 4, (5, 6)
+NECK, SHOULDERS = ELLIPSOIDS, ELLIPSOIDS + 1
+UPPER_ARMS, FOREARMS = (ELLIPSOIDS + 2, ELLIPSOIDS + 4), (ELLIPSOIDS + 3, ELLIPSOIDS + 5)
+LEGS = (ELLIPSOIDS + 6, ELLIPSOIDS + 7)  # of who stands; free where nobody does
+SHIRT = (TORSO, SHOULDERS, *UPPER_ARMS)
+DESK, CHAIR = ELLIPSOIDS + CAPSULES, ELLIPSOIDS + CAPSULES + 1
+WALL, FLOOR, SIDE, CEILING = range(OBJECTS - PLANES, OBJECTS)
+
 FAR = 60.0  # metres: what a ray that hits nothing is said to have met
 ABSENT = -50.0  # z of a primitive that is not part of the scene
 
@@ -40,6 +51,11 @@ class Scenes:
     def to(self, device: torch.device) -> "Scenes":
         return Scenes(*(getattr(self, name).to(device) for name in Scenes.__slots__))
 
+    def face_of_chin(self) -> Tensor:
+        """Where the chin's centre lies in the head's own coordinates: (B, 3) metres."""
+        turn = _turn(self.ellipsoid_turn[:, HEAD])
+        return torch.einsum("bji,bj->bi", turn, self.ellipsoid[:, CHIN, :3] - self.ellipsoid[:, HEAD, :3])
+
     def __getitem__(self, index: Tensor | slice) -> "Scenes":
         return Scenes(*(getattr(self, name)[index] for name in Scenes.__slots__))
 
@@ -52,6 +68,9 @@ class Surface:
     normal: Tensor  # (B, T, 3, H, W) unit, towards the camera
     object: Tensor  # (B, T, H, W) int64: ellipsoids, capsules, boxes, planes in turn; -1 nothing
     local: Tensor  # (B, T, 3, H, W) the hit in the object's own coordinates, metres: textures move along
+
+    def __getitem__(self, index: Tensor | slice) -> "Surface":
+        return Surface(*(getattr(self, name)[index] for name in Surface.__slots__))
 
 
 def sample_scenes(
@@ -73,11 +92,37 @@ def sample_scenes(
     swing = torch.zeros(batch, ELLIPSOIDS + 2 * CAPSULES + BOXES, 3, 3, device=device)
     person = torch.zeros(batch, ELLIPSOIDS + CAPSULES + BOXES, dtype=torch.bool, device=device)
 
-    # A person: ellipsoids 0-6, capsules 0-5. Sizes of a body, seated 0.45 ... 1.3 m away.
+    # The room: the camera looks down a little more often than up, which tilts all but the person.
+    pitch = torch.where(chance(0.6), uniform(-0.12, 0.4), torch.zeros(batch, device=device))
+    is_outside = chance(0.2)
+    has_floor = chance(0.5) | is_outside
+    level = torch.where(is_outside, uniform(0.9, 1.9), uniform(0.35, 1.4))  # of the floor, below the camera
+
+    def tilted(points: Tensor) -> Tensor:
+        """Points (B, ..., 3) of an upright room -> as the pitched camera sees them."""
+        along = [1] * (points.ndim - 2)
+        c, s = pitch.cos().view(-1, *along), pitch.sin().view(-1, *along)
+        x, y, z = points.unbind(-1)
+        return torch.stack([x, y * c - z * s, y * s + z * c], -1)
+
+    # A person: ellipsoids 0-6, capsules 0-5. Sizes of a body, seated 0.45 ... 1.3 m away, or standing farther
+    # off on two more capsules.
     at_x, at_y, at_z = uniform(-0.22, 0.22), uniform(-0.1, 0.12), uniform(0.45, 1.3)
     size = uniform(0.88, 1.12)
+    stands = chance(0.15) & is_person
+    far_z = uniform(1.3, 4.0)
+    feet = tilted(torch.stack([uniform(-0.3, 0.3) * far_z, level, far_z], -1))
+    at_x = torch.where(stands, feet[:, 0], at_x)
+    at_y = torch.where(stands, torch.where(has_floor, feet[:, 1] - 1.5 * size, uniform(-0.5, 0.1)), at_y)
+    at_z = torch.where(stands, feet[:, 2].clamp(min=1.0), at_z)
     tilt = uniform(-0.25, 0.25)
     turn = uniform(-0.5, 0.5)  # yaw of the head
+    facing = torch.stack([tilt, uniform(-0.2, 0.3), -0.9 * turn], -1)
+    face = _turn(facing)
+
+    def on_head(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        """From the head's own coordinates (B,) each, metres, to camera space (B, 3)."""
+        return head + torch.einsum("bij,bj->bi", face, torch.stack([x, y, z], -1))
 
     def part(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
         return torch.stack([at_x + x * size, at_y + y * size, at_z + z * size], -1)
@@ -87,28 +132,26 @@ def sample_scenes(
     head_radii = (
         torch.stack([uniform(0.068, 0.085), uniform(0.1, 0.125), uniform(0.085, 0.105)], -1) * size[:, None]
     )
-    nose = head + torch.stack([turn * 0.07, zero + 0.015, -0.085 * size - 0.012], -1)
+    nose = on_head(zero, 0.15 * head_radii[:, 1], -head_radii[:, 2] * 0.97)
     hair_lift = uniform(0.0, 0.05)
-    hair = head + torch.stack([zero, -0.02 - hair_lift, zero + 0.03], -1)
     hair_radii = head_radii + torch.stack([uniform(0.0, 0.05), uniform(0.0, 0.02), uniform(-0.02, 0.03)], -1)
     long_hair = chance(0.4)
     hair_radii[:, 1] += torch.where(long_hair, uniform(0.03, 0.12), zero)
-    hair[:, 1] += torch.where(long_hair, uniform(0.03, 0.1), zero)
+    hang = torch.where(long_hair, uniform(0.03, 0.1), zero)
+    hair = on_head(zero, -0.02 - hair_lift + hang, zero + 0.03)
     torso = part(zero, uniform(0.36, 0.42), zero + 0.03)
     torso_radii = (
         torch.stack([uniform(0.14, 0.21), uniform(0.24, 0.32), uniform(0.09, 0.14)], -1) * size[:, None]
     )
     shoulder_x, shoulder_y = uniform(0.14, 0.19), uniform(0.19, 0.24)
     left, right = part(-shoulder_x, shoulder_y, zero + 0.02), part(shoulder_x, shoulder_y, zero + 0.02)
-    chin = head + torch.stack([turn * 0.02, 0.075 * size, zero - 0.02], -1)
+    chin = on_head(zero, 0.55 * head_radii[:, 1], -0.24 * head_radii[:, 2])
     ellipsoid[:, 0] = torch.cat([head, head_radii], -1)
     ellipsoid[:, 1] = torch.cat([hair, hair_radii], -1)
-    ellipsoid[:, 2] = torch.cat(
-        [nose, torch.tensor([0.014, 0.024, 0.02], device=device).expand(batch, 3)], -1
-    )
+    ellipsoid[:, 2] = torch.cat([nose, torch.tensor([0.014, 0.026, 0.02], device=device) * size[:, None]], -1)
     ellipsoid[:, 3] = torch.cat([torso, torso_radii], -1)
-    ellipsoid[:, 4] = torch.cat([chin, head_radii * torch.tensor([0.6, 0.45, 0.7], device=device)], -1)
-    ellipsoid_turn[:, :2, 0] = tilt[:, None]
+    ellipsoid[:, 4] = torch.cat([chin, head_radii * torch.tensor([0.68, 0.55, 0.72], device=device)], -1)
+    ellipsoid_turn[:, [HEAD, HAIR, NOSE, CHIN]] = facing[:, None]
     neck = torch.cat(
         [head + torch.tensor([0, 0.07, 0.015], device=device), part(zero, zero + 0.22, zero + 0.03)], -1
     )
@@ -153,6 +196,12 @@ def sample_scenes(
         swing[:, first + 1] = elbow_wave
         swing[:, first + 2] = elbow_wave
         swing[:, first + 3] = wave
+    # Legs of who stands, as far as the floor.
+    for side in range(2):
+        sideways = zero + (side - 0.5) * 0.2
+        hip = part(sideways, zero + 0.62, zero + 0.03)
+        foot = part(sideways * uniform(0.6, 2.0), zero + 1.45, uniform(-0.15, 0.2))
+        capsule[:, 6 + side] = torch.cat([hip, foot, uniform(0.06, 0.1, 1)], -1)
     ellipsoid[:, :7, 2] = torch.where(is_person[:, None], ellipsoid[:, :7, 2], ABSENT)
     capsule[:, :6, 2] = torch.where(is_person[:, None], capsule[:, :6, 2], ABSENT)
     capsule[:, :6, 5] = torch.where(is_person[:, None], capsule[:, :6, 5], ABSENT)
@@ -160,14 +209,20 @@ def sample_scenes(
     person[:, ELLIPSOIDS : ELLIPSOIDS + 6] = True
 
     # Things: behind a person, or anywhere when there is none.
-    near = torch.where(is_person, at_z + 0.4, torch.full_like(at_z, 0.5))
+    near = torch.where(is_person, at_z + 0.4, uniform(0.4, 1.2))
     wall = torch.maximum(near + 0.4, uniform(1.2, 6.0))
+    wall = torch.where(is_outside, near + 4 * uniform(0.0, 3.0).exp(), wall)
+    wall_turn = torch.where(chance(0.3), zero, uniform(-0.55, 0.55))
+    clutter = torch.where(is_person, zero + 0.4, zero + 0.7)[:, None]
 
-    def things(count: int, first: int) -> Tensor:
-        depth = near[:, None] + (wall - near)[:, None] * uniform(0.0, 1.0, count)
-        present = chance(0.55, count)
+    def things(count: int, first: int, half: Tensor | None = None) -> Tensor:
+        """Centres (B, count, 3); what has a half height (B, count) mostly stands on the floor."""
+        depth = near[:, None] + (wall - near)[:, None] * uniform(0.0, 1.0, count) ** 1.5
+        present = uniform(0, 1, count) < clutter
         spread = depth * 0.75
         x, y = uniform(-1, 1, count) * spread, uniform(-0.7, 0.7, count) * spread
+        if half is not None:
+            y = torch.where(has_floor[:, None] & chance(0.75, count), level[:, None] - half, y)
         motion = torch.stack(
             [
                 uniform(0.0, 0.25, count, 3) * chance(0.35, count, 1),
@@ -177,35 +232,83 @@ def sample_scenes(
             -1,
         )
         swing[:, first : first + count] = motion
-        return torch.stack([x, y, torch.where(present, depth, ABSENT)], -1)
+        centre = tilted(torch.stack([x, y, depth], -1))
+        centre[..., 2] = torch.where(present, centre[..., 2].clamp(min=0.3), ABSENT)
+        return centre
+
+    def grown(sizes: Tensor, depth: Tensor) -> Tensor:
+        """Sizes (B, count, 3) for what stands at `depth`: far things are large, or nobody would see them."""
+        return sizes * depth[..., None].clamp(0.6, 8.0) * 0.7
 
     free = ELLIPSOIDS - 7
-    centres = things(free, 7)
-    ellipsoid[:, 7:] = torch.cat(
-        [centres, uniform(0.06, 0.32, free, 3) * centres[..., 2:].clamp(min=0.6) * 0.7], -1
-    )
-    ellipsoid_turn[:, 7:] = uniform(-3, 3, free, 3)
+    rough = (near[:, None] + (wall - near)[:, None] * 0.4).expand(-1, free)
+    round_sizes = grown(uniform(0.06, 0.32, free, 3), rough)
+    centres = things(free, 7, round_sizes[..., 1])
+    ellipsoid[:, 7:] = torch.cat([centres, round_sizes], -1)
+    ellipsoid_turn[:, 7:] = uniform(-3, 3, free, 3) * chance(0.6, free, 1)
     for slot in range(6, CAPSULES):
         first = ELLIPSOIDS + 2 * slot
         centre = things(1, first)[:, 0]
         along = uniform(-1, 1, 3)
-        along = along / along.norm(dim=-1, keepdim=True) * uniform(0.1, 0.5, 1)
+        along = torch.where(chance(0.5, 1), torch.tensor([0.0, 1.0, 0.0], device=device), along)
+        along = along / along.norm(dim=-1, keepdim=True).clamp(min=1e-3) * uniform(0.1, 0.8, 1)
+        free_capsule = torch.cat([centre - along, centre + along, uniform(0.02, 0.14, 1)], -1)
+        if slot < 8:  # a leg, unless nobody stands
+            swing[:, first] *= ~stands[:, None, None]
+            free_capsule = torch.where(stands[:, None], capsule[:, slot], free_capsule)
+            person[:, ELLIPSOIDS + slot] = stands
         swing[:, first + 1] = swing[:, first]
-        capsule[:, slot] = torch.cat([centre - along, centre + along, uniform(0.03, 0.14, 1)], -1)
-    centres = things(BOXES, ELLIPSOIDS + 2 * CAPSULES)
-    box = torch.cat([centres, uniform(0.06, 0.36, BOXES, 3) * centres[..., 2:].clamp(min=0.6) * 0.7], -1)
+        capsule[:, slot] = free_capsule
+    rough = (near[:, None] + (wall - near)[:, None] * 0.4).expand(-1, BOXES)
+    box_sizes = grown(uniform(0.06, 0.36, BOXES, 3), rough)
+    # Two pieces of furniture, along the wall: cupboards and shelves, tall ones too.
+    box_sizes[:, 2:4, 1] *= uniform(1.0, 3.0, 2)
+    centres = things(BOXES, ELLIPSOIDS + 2 * CAPSULES, box_sizes[..., 1])
+    at_wall = (wall[:, None] - box_sizes[:, 2:4, 2]) - centres[:, 2:4, 0] * wall_turn.tan()[:, None]
+    keep = (centres[:, 2:4, 2] > 0) & (at_wall > near[:, None])
+    centres[:, 2:4, 2] = torch.where(keep, at_wall, centres[:, 2:4, 2])
     box_turn = uniform(-3, 3, BOXES, 3) * torch.where(chance(0.5, BOXES, 1), 1.0, 0.0)
+    stand = torch.stack([zero, pitch, wall_turn], -1)[:, None]
+    box_turn = torch.where(
+        chance(0.5, BOXES, 1), stand * torch.tensor([1.0, 1.0, -1.0], device=device), box_turn
+    )
+    box_turn[:, 2:4] = stand * torch.tensor([1.0, 1.0, -1.0], device=device)
+    swing[:, ELLIPSOIDS + 2 * CAPSULES + 2 :][:, :2, :, 0] = 0
+    box = torch.cat([centres, box_sizes], -1)
+    # A desk before the person, and the back of a chair.
+    desk = torch.stack(
+        [
+            uniform(-0.3, 0.3),
+            torch.where(is_person, at_y + uniform(0.3, 0.5), uniform(0.15, 0.6)),
+            zero + 0.5,
+        ],
+        -1,
+    )
+    desk_half = torch.stack([uniform(0.3, 1.2), zero + 0.02, uniform(0.15, 0.3)], -1)
+    has_desk = chance(0.3)[:, None]
+    box[:, 0] = torch.where(has_desk, torch.cat([desk, desk_half], -1), box[:, 0])
+    box_turn[:, 0] = torch.where(has_desk, torch.stack([zero, pitch, uniform(-0.3, 0.3)], -1), box_turn[:, 0])
+    chair = part(uniform(-0.06, 0.06), uniform(0.2, 0.5), uniform(0.18, 0.26))
+    chair_half = torch.stack([uniform(0.18, 0.3), uniform(0.2, 0.45), uniform(0.02, 0.06)], -1)
+    has_chair = (chance(0.35) & is_person & ~stands)[:, None]
+    box[:, 1] = torch.where(has_chair, torch.cat([chair, chair_half], -1), box[:, 1])
+    box_turn[:, 1] = torch.where(has_chair, uniform(-0.3, 0.3, 3), box_turn[:, 1])
+    of_box = swing[:, ELLIPSOIDS + 2 * CAPSULES :]
+    of_box[:, 0, :, 0] *= ~has_desk
+    of_box[:, 1, :, 0] *= ~has_chair
 
     plane = torch.zeros(batch, PLANES, 4, device=device)
-    wall_normal = torch.stack([uniform(-0.5, 0.5), uniform(-0.12, 0.12), zero - 1], -1)
-    wall_normal = wall_normal / wall_normal.norm(dim=-1, keepdim=True)
-    plane[:, 0] = torch.cat([wall_normal, (wall_normal[:, 2] * wall)[:, None]], -1)
-    floor = torch.stack([zero, zero - 1, zero], -1)
-    floor_level = torch.where(chance(0.5), uniform(0.35, 1.4), torch.full_like(zero, 99.0))
-    plane[:, 1] = torch.cat([floor, -floor_level[:, None]], -1)
+    away = torch.full_like(zero, 99.0)
+    upright = torch.stack([wall_turn.sin(), uniform(-0.05, 0.05), -wall_turn.cos()], -1)
+    wall_normal = tilted(upright / upright.norm(dim=-1, keepdim=True))
+    plane[:, 0] = torch.cat([wall_normal, (upright[:, 2] * wall)[:, None]], -1)
+    floor = tilted(torch.stack([zero, zero - 1, zero], -1))
+    plane[:, 1] = torch.cat([floor, -torch.where(has_floor, level, away)[:, None]], -1)
     side = torch.where(chance(0.5), 1.0, -1.0)
-    side_at = torch.where(chance(0.35), uniform(0.9, 3.0), torch.full_like(zero, 99.0))
+    side_at = torch.where(chance(0.35) & ~is_outside, uniform(0.9, 3.0), away)
     plane[:, 2] = torch.cat([torch.stack([-side, zero, zero], -1), -side_at[:, None]], -1)
+    ceiling_at = torch.where(chance(0.4) & ~is_outside, uniform(0.7, 2.2), away)
+    plane[:, 3] = torch.cat([-floor, -ceiling_at[:, None]], -1)
 
     moves = (~chance(still)).float()
     swing[..., 0] *= moves[:, None, None]
