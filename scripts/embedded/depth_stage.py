@@ -1,0 +1,349 @@
+"""The built-in model's depth net: a small Depth-Anything, trained on pictures of procedural scenes.
+
+    train_depth(out, World.join("cuda"), minutes=5)     # writes out/depth-anything-tiny
+    evaluate_depth(out / "depth-anything-tiny")         # {"correlation": ..., ...}
+
+The scenes give true inverse depth; what is learned is its order and relative spacing, frame by frame.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scripts.embedded.photo import photograph
+from scripts.embedded.probes import HELD_OUT_SEED
+from scripts.embedded.scenes import Scenes, Surface, inverse_depth, render, sample_scenes
+from scripts.embedded.training import Budget, Ema, Log, World, load_checkpoint, save_checkpoint
+
+NAME = "depth-anything-tiny"
+HEIGHT, WIDTH, PATCH = 72, 128, 8  # what the net sees: half of the served picture each way
+_REUSE = 3  # photographs of each rendered scene: another light, other colours, another camera
+_POOL = 4  # batches of scenes kept, of which each step takes one
+_DEPTH_OF_FAR = 0.2  # what the net should give for the farthest point of a frame: clear of its last ReLU
+
+
+def build_depth_net() -> tuple[Any, Any]:
+    """A fresh net on the CPU (RGB (B, 3, 72, 128) in [-1, 1] -> inverse depth (B, 72, 128), >= 0) and its
+    image processor."""
+    # Here and not at the top: transformers takes seconds to import.
+    from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
+    from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPil
+
+    backbone = Dinov2Config(
+        hidden_size=128,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        mlp_ratio=4,
+        # Dinov2 keeps positions for a square: as many as 16 x 9, stretched to it.
+        image_size=math.isqrt(HEIGHT * WIDTH),
+        patch_size=PATCH,
+        out_indices=[1, 2, 3, 4],  # pyright: ignore[reportCallIssue]
+        reshape_hidden_states=False,
+        use_mask_token=False,
+    )
+    config = DepthAnythingConfig(
+        backbone_config=backbone,
+        patch_size=PATCH,
+        reassemble_hidden_size=128,
+        reassemble_factors=[4, 2, 1, 0.5],
+        neck_hidden_sizes=[24, 32, 48, 64],
+        fusion_hidden_size=24,
+        head_hidden_size=16,
+    )
+    model = DepthAnythingForDepthEstimation(config)
+    _initialise(model)
+    processor = DPTImageProcessorPil(
+        size={"height": HEIGHT, "width": WIDTH},
+        keep_aspect_ratio=False,
+        ensure_multiple_of=PATCH,
+        resample=2,  # bilinear
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    )
+    return model, processor
+
+
+@torch.no_grad()
+def _initialise(model: Any) -> None:
+    """Weights by fan-in.
+
+    The library's 0.02 suits wide layers only: through a dozen narrow ones the picture fades to nothing, the
+    output is one constant, and if that is negative the last ReLU never lets a gradient back.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            inputs = module.weight[0].numel()
+            if isinstance(module, nn.ConvTranspose2d):  # kernel as large as the stride: one tap per output
+                inputs = module.in_channels
+            gain = 2.0 if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3) else 1.0
+            nn.init.trunc_normal_(module.weight, std=math.sqrt(gain / inputs))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    # Beside a picture of this contrast, positions of 0.02 would not be seen.
+    nn.init.trunc_normal_(model.backbone.embeddings.position_embeddings, std=0.3)
+    # Residual branches begin small, and the output in the middle of what it has to become.
+    for layer in model.neck.fusion_stage.layers:
+        for unit in (layer.residual_layer1, layer.residual_layer2):
+            unit.convolution2.weight.mul_(0.2)
+    model.head.conv3.weight.mul_(0.1)
+    nn.init.constant_(model.head.conv3.bias, _DEPTH_OF_FAR + 0.5)
+
+
+def depth_loss(predicted: Tensor, disparity: Tensor) -> tuple[Tensor, Tensor]:
+    """Predicted and true inverse depth, both (B, H, W) -> loss up to scale and shift, and pull to a range.
+
+    The first is close to MiDaS's: what is left of 1 when Pearson's r is taken away, which is the squared
+    error of both maps less their mean over their deviation, and the L1 of that error's gradients at four
+    scales. No pixel is trimmed, as this truth has no outliers (the worst pixels are hands), and squares beat
+    L1 by far in a short training. The pull keeps scale and shift steady from frame to frame, and the output
+    above zero.
+    """
+    target = disparity_target(disparity)
+    error = _standardised(predicted) - _standardised(target)
+    loss = 0.5 * error.square().mean()
+    for scale in range(4):
+        coarse = F.avg_pool2d(error[:, None], 2**scale)[:, 0] if scale else error
+        across = (coarse[:, :, 1:] - coarse[:, :, :-1]).abs().mean()
+        down = (coarse[:, 1:] - coarse[:, :-1]).abs().mean()
+        loss = loss + 0.1 * (across + down)
+    return loss, F.smooth_l1_loss(predicted, target, beta=0.2)
+
+
+def disparity_target(disparity: Tensor) -> Tensor:
+    """(B, H, W): each frame's 2nd percentile becomes _DEPTH_OF_FAR, its 98th 1 more; nearer goes on to 2."""
+    ends = torch.quantile(disparity.flatten(1), torch.tensor([0.02, 0.98], device=disparity.device), dim=1)
+    low, high = ends[..., None, None]
+    return ((disparity - low) / (high - low).clamp(min=1e-2)).clamp(0, 2) + _DEPTH_OF_FAR
+
+
+def _standardised(values: Tensor) -> Tensor:
+    centred = values - values.mean((1, 2), keepdim=True)
+    return centred / centred.square().mean((1, 2), keepdim=True).add(1e-3).sqrt()
+
+
+def correlation(predicted: Tensor, disparity: Tensor) -> Tensor:
+    """Pearson's r of each frame: (B, H, W) twice -> (B,)."""
+    a, b = (x.flatten(1).float() - x.flatten(1).float().mean(1, keepdim=True) for x in (predicted, disparity))
+    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)).clamp(min=1e-6)
+
+
+def sample_surfaces(batch: int, generator: torch.Generator) -> tuple[Surface, Scenes]:
+    """New scenes at one random moment each, at twice the net's size: (B, 1, 144, 256)."""
+    scenes = sample_scenes(batch, generator, webcam=0.65)
+    times = torch.rand(batch, 1, generator=generator, device=generator.device) * 10
+    return render(scenes, times, height=2 * HEIGHT, width=2 * WIDTH), scenes
+
+
+def photographs(
+    surface: Surface, scenes: Scenes, generator: torch.Generator, *, shrink: int = 2
+) -> tuple[Tensor, Tensor]:
+    """RGB (B, 3, h, w) in [-1, 1] and true inverse depth (B, h, w), `shrink` times smaller than `surface`."""
+    pictures = photograph(surface, scenes, generator, shrink=shrink)[:, 0]
+    # The nearest of the merged pixels: an average would be a depth where nothing is.
+    return pictures, F.max_pool2d(inverse_depth(surface), shrink)[:, 0]
+
+
+class Supply:
+    """Endless training batches on the generator's device; each batch of scenes serves several steps."""
+
+    def __init__(self, batch: int, generator: torch.Generator) -> None:
+        self._batch, self._generator = batch, generator
+        self._pool: list[tuple[Surface, Scenes]] = []
+        self._drawn = 0
+
+    def next(self) -> tuple[Tensor, Tensor]:
+        """See `photographs`."""
+        if len(self._pool) < _POOL:
+            self._pool.append(sample_surfaces(self._batch, self._generator))
+        elif self._drawn % _REUSE == 0:
+            self._pool[self._drawn // _REUSE % _POOL] = sample_surfaces(self._batch, self._generator)
+        surface, scenes = self._pool[self._drawn % len(self._pool)]
+        self._drawn += 1
+        return photographs(surface, scenes, self._generator)
+
+
+def train_depth(
+    out: Path,
+    world: World,
+    *,
+    minutes: float | None = None,
+    steps: int = 20_000,
+    batch: int = 96,
+    rate: float = 1e-3,
+    seed: int = 0,
+    resume: bool = False,
+    checkpoint_minutes: float = 2.0,
+) -> Path:
+    """Train until `steps` or `minutes`, whichever comes first, and write the averaged net to `out`/NAME.
+
+    `batch` is one process's; `seed` 0 ... 999999. `resume` goes on from `out`/depth-checkpoint, if there is
+    one. Every process of the world calls this; the first one writes. Returns the net's folder.
+    """
+    device, checkpoint = world.device, out / "depth-checkpoint"
+    torch.manual_seed(seed)  # the same weights in every process
+    torch.set_float32_matmul_precision("high")  # at this size TF32 is faster than bfloat16 and its casts
+    torch.backends.cudnn.allow_tf32 = True
+    model, processor = build_depth_net()
+    model.to(device).train()
+    # While it learns, the output may fall below zero, or a dead pixel would stay dead.
+    model.head.activation2 = nn.Identity()
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    optimiser = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.03}, {"params": others, "weight_decay": 0.0}],
+        lr=rate,
+        betas=(0.9, 0.98),
+        fused=device.type == "cuda",
+    )
+    ema = Ema(model, 0.998)
+    generator = torch.Generator(device).manual_seed(seed + 7919 * world.rank)
+    budget = Budget(steps, minutes)
+    if resume and (found := load_checkpoint(checkpoint)) is not None:
+        budget.step = _restore(found[0], found[1], model, ema, optimiser, generator, world)
+    supply = Supply(batch, generator)
+    judge = _held_out(device)
+    log = Log(out / "depth.jsonl", world)
+    saved = reported = time.monotonic()
+    pictures_since = 0
+    while budget.goes_on(world):
+        factor = min(1.0, (budget.step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * budget.share))
+        for group in optimiser.param_groups:
+            group["lr"] = rate * factor
+        is_reported = budget.step % 50 == 0
+        began = _now(device) if is_reported else 0.0
+        pictures, disparity = supply.next()
+        rendered = _now(device) if is_reported else 0.0
+        predicted = model(pixel_values=pictures).predicted_depth.float()
+        loss, pull = depth_loss(predicted, disparity)
+        (loss + 2 * pull).backward()
+        world.average_gradients(model.parameters())
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        ema.update(model, budget.step)
+        pictures_since += batch * world.size
+        if is_reported:
+            now = _now(device)
+            log(
+                stage="depth",
+                step=budget.step,
+                loss=loss.item(),
+                pull=pull.item(),
+                train_corr=correlation(predicted.detach(), disparity).mean().item(),
+                corr=judge(model, ema) if world.rank == 0 else 0.0,
+                lr=rate * factor,
+                per_s=pictures_since / max(now - reported, 1e-3),
+                render_share=(rendered - began) / max(now - began, 1e-6),
+            )
+            reported, pictures_since = _now(device), 0
+        budget.step += 1
+        if time.monotonic() - saved > 60 * checkpoint_minutes:
+            if world.rank == 0:
+                save_checkpoint(checkpoint, *_state(model, ema, optimiser, generator, budget.step))
+            saved = time.monotonic()
+    if world.rank == 0:
+        save_checkpoint(checkpoint, *_state(model, ema, optimiser, generator, budget.step))
+        log(stage="depth", step=budget.step, corr=judge(model, ema), done="yes")
+        save_depth_net(out / NAME, model, processor, ema)
+    return out / NAME
+
+
+def save_depth_net(folder: Path, model: Any, processor: Any, ema: Ema | None = None) -> None:
+    """Write the net in half precision, with the processor beside it; with `ema`, its averaged weights."""
+    final, _ = build_depth_net()
+    final.load_state_dict(model.state_dict())
+    if ema is not None:
+        final.cpu()
+        for name, parameter in final.named_parameters():
+            parameter.data.copy_(ema.average[name])
+    final.half().save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def evaluate_depth(folder: Path, *, scenes: int = 48, device: str = "cpu") -> dict[str, float]:
+    """How well the net in `folder` sees held-out scenes at the served size, by the served path.
+
+    correlation: mean Pearson's r with true inverse depth; worst_tenth: its 10th percentile; webcam and
+    clutter: its mean for either kind.
+    """
+    from streaming.depth import TransformersDepth
+
+    estimator = TransformersDepth(str(folder), device, torch.float32)
+    generator = torch.Generator().manual_seed(HELD_OUT_SEED)
+    found, kinds = [], []
+    for _ in range(0, scenes, 12):
+        surface, drawn = sample_surfaces(12, generator)
+        pictures, disparity = photographs(surface, drawn, generator, shrink=1)
+        found.append(correlation(estimator.estimate(pictures.to(device)).cpu(), disparity))
+        kinds.append(drawn.kind)
+    r, kind = torch.cat(found), torch.cat(kinds)
+    return {
+        "correlation": r.mean().item(),
+        "worst_tenth": r.quantile(0.1).item(),
+        "webcam": r[kind == 0].mean().item(),
+        "clutter": r[kind == 1].mean().item(),
+    }
+
+
+def _held_out(device: torch.device) -> Callable[[Any, Ema], float]:
+    """A judge of averaged weights: correlation on a fixed batch that training never sees."""
+    generator = torch.Generator(device).manual_seed(HELD_OUT_SEED)
+    count = 64 if device.type == "cuda" else 16
+    pictures, disparity = photographs(*sample_surfaces(count, generator), generator)
+
+    @torch.no_grad()
+    def judge(model: Any, ema: Ema) -> float:
+        output = torch.func.functional_call(model, ema.average, (), {"pixel_values": pictures})
+        return correlation(output.predicted_depth, disparity).mean().item()
+
+    return judge
+
+
+def _now(device: torch.device) -> float:
+    """The clock, once the device has done what it was asked."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.monotonic()
+
+
+def _state(
+    model: Any, ema: Ema, optimiser: torch.optim.Optimizer, generator: torch.Generator, step: int
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    tensors = {f"model.{name}": p.detach() for name, p in model.named_parameters()}
+    tensors |= {f"ema.{name}": value for name, value in ema.average.items()}
+    for number, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{number}.{name}": value for name, value in state.items()}
+    tensors["generator"] = generator.get_state()
+    return tensors, {"step": step}
+
+
+def _restore(
+    tensors: dict[str, Tensor],
+    meta: dict[str, Any],
+    model: Any,
+    ema: Ema,
+    optimiser: torch.optim.Optimizer,
+    generator: torch.Generator,
+    world: World,
+) -> int:
+    """The inverse of `_state`, which the first process wrote. Returns the step to go on with."""
+    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+    for name, average in ema.average.items():
+        average.copy_(tensors[f"ema.{name}"])
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimiser."):
+            _, number, name = key.split(".")
+            state.setdefault(int(number), {})[name] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    if world.rank == 0:
+        generator.set_state(tensors["generator"])
+    else:  # only the first one's was kept; this one must not go through the same scenes again
+        generator.manual_seed(generator.initial_seed() + 104729 * (1 + meta["step"]))
+    return meta["step"]
