@@ -67,6 +67,33 @@ def autoencoder(
 
 
 @app.command()
+def depth(
+    out: Out = DEFAULT_OUT,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    batch: int = 96,
+    seed: Seed = 0,
+    resume: Resume = False,
+    device: Device = AUTO,
+) -> None:
+    """Train the depth net on camera-like pictures; writes its folder below --out."""
+    from scripts.embedded.depth_stage import train_depth
+
+    with _world(device, minutes, steps) as world:
+        train_depth(out, world, minutes=minutes, steps=steps or 10**6, batch=batch, seed=seed, resume=resume)
+
+
+@app.command()
+def probes(
+    out: Path = PROBES, minutes: float = 1.25, steps: Steps = None, seed: Seed = 77, device: Device = AUTO
+) -> None:
+    """Train the judges of the evaluation: one names looks, one reads depth off a picture."""
+    from scripts.embedded.probes import train_probes
+
+    typer.echo(train_probes(out, device=torch.device(device), minutes=minutes, steps=steps, seed=seed))
+
+
+@app.command()
 def generator(
     out: Out = DEFAULT_OUT,
     minutes: Minutes = None,

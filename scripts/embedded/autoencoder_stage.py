@@ -1,6 +1,7 @@
 """The autoencoder: TAEHV's class at the built-in preset's size, trained on looks, depth and camera
 pictures."""
 
+import math
 import random
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from torch import Tensor, nn
 from scripts.embedded.clips import degraded, depth_clips
 from scripts.embedded.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint, paint
 from scripts.embedded.photo import photograph
+from scripts.embedded.scenes import Scenes, Surface
 from scripts.embedded.training import Budget, Ema, Log, World, load_checkpoint, save_checkpoint
 from streaming.modules.taehv import TAEHV, MemBlock, TGrow, TPool, run_layers
 from streaming.presets import EMBEDDED
 
 FRAMES = 17
+REUSED = 3  # steps that see the same scenes in other paints
 CONTRAST = 2.0  # latents of a mid-grey ... white picture, at the start
 
 
@@ -95,18 +98,20 @@ def random_paint(rng: random.Random) -> Paint:
 
 @torch.no_grad()
 def autoencoder_batch(
-    clips: int, generator: torch.Generator, rng: random.Random, *, height: int, width: int
+    clips: int, rendered: tuple[Tensor, Surface, Scenes], generator: torch.Generator, rng: random.Random
 ) -> Tensor:
-    """(B, T, 3, H, W) in [-1, 1]: of eight clips five painted, two of depth, one of the camera."""
-    scenes = max(1, clips // 4)
-    depth, surface, where = depth_clips(scenes, FRAMES, generator, height=height, width=width)
-    painted = torch.cat([paint(depth, [random_paint(rng) for _ in range(scenes)]) for _ in range(3)])[
-        : clips * 5 // 8
+    """(B, T, 3, H, W) in [-1, 1] from what `depth_clips` gave: of eight clips five painted, two of depth,
+    one of the camera."""
+    depth, surface, scenes = rendered
+    count = len(depth)
+    paintings = clips * 5 // 8
+    painted = [
+        paint(depth, [random_paint(rng) for _ in range(count)]) for _ in range(math.ceil(paintings / count))
     ]
     seen = degraded(depth, generator)[:, :, None].expand(-1, -1, 3, -1, -1) * 2 - 1
     few = max(1, clips // 8)
-    camera = photograph(surface[:few], where[:few], generator)
-    return torch.cat([painted, seen, camera])[:clips]
+    camera = photograph(surface[:few], scenes[:few], generator)
+    return torch.cat([torch.cat(painted)[:paintings], seen[: clips // 4], camera])
 
 
 def reconstruction_loss(out: Tensor, video: Tensor) -> Tensor:
@@ -149,10 +154,13 @@ def train_autoencoder(
     rng = random.Random(seed * 997 + world.rank)
     if device.type == "cuda":
         autoencoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    while budget.share < 1:
+    rendered = depth_clips(max(1, batch // 4), FRAMES, generator, height=height, width=width)
+    while budget.goes_on(world):
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * budget.rate(decay_from=0.2)
-        video = autoencoder_batch(batch, generator, rng, height=height, width=width)
+        if budget.step % REUSED == 0:
+            rendered = depth_clips(max(1, batch // 4), FRAMES, generator, height=height, width=width)
+        video = autoencoder_batch(batch, rendered, generator, rng)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             latents, _ = autoencoder.encode(video, None)
             noise = 0.06 * torch.rand(len(video), 1, 1, 1, 1, device=device, generator=generator)

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 
 from scripts.embedded.autoencoder_stage import load_autoencoder
 from scripts.embedded.sequences import CHUNKS, MASKED, PLAIN, REFERRED, SequenceMaker, Sequences
-from scripts.embedded.teacher import Lesson, predict_flow
+from scripts.embedded.teacher import Lesson, compile_blocks, predict_flow
 from scripts.embedded.training import Budget, Ema, Log, World, load_checkpoint, save_checkpoint
 from streaming.blocks.denoise import Denoiser
 from streaming.config import CHUNK_LATENTS
@@ -194,9 +194,10 @@ def train_generator(
     while filled < min(pool, 6 * batch):
         restock(rng.choices(kinds, shares)[0])
     parameters = [p for p in generator.parameters() if p.requires_grad]
-    flow_of = torch.compile(predict_flow) if compiled else predict_flow
+    if compiled:
+        compile_blocks()
     sums: dict[str, list[Tensor]] = {"loss": [], "x0_at_noise": []}
-    while budget.share < 1:
+    while budget.goes_on(world):
         for optimizer, rate in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * budget.rate(decay_from=0.4)
@@ -206,15 +207,14 @@ def train_generator(
             restock(rng.choices(kinds, shares)[0])
             owed -= fresh
         is_referred = rng.random() < KIND_SHARES[REFERRED]
-        candidates = (
-            (kind_at == REFERRED) if is_referred else (kind_at >= 0) & (kind_at != REFERRED)
-        ).nonzero()[:, 0]
-        if not len(candidates):
-            continue
+        of_kind = (kind_at == REFERRED) if is_referred else (kind_at >= 0) & (kind_at != REFERRED)
+        if not of_kind.any():
+            of_kind = (kind_at >= 0) & (kind_at != REFERRED)
+        candidates = of_kind.nonzero()[:, 0]
         at = candidates[torch.tensor([rng.randrange(len(candidates)) for _ in range(batch)])].to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             lesson, wanted, sigma = lessons.lesson(stores[at])
-            flow = flow_of(generator.transformer, lesson, preset.window)
+            flow = predict_flow(generator.transformer, lesson, preset.window)
         error = (flow.float() - wanted).square().mean((2, 3, 4, 5))
         loss = error.mean()
         for optimizer, _ in optimizers:

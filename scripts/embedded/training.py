@@ -14,6 +14,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+AGREE_EVERY = 10  # steps between two questions for the time: each waits for the device
 PART_BYTES = 15_000_000  # a checkpoint is cut into files of about this size
 
 
@@ -61,13 +62,20 @@ class Budget:
     minutes: float | None
     began: float = field(default_factory=time.monotonic)
     step: int = 0
+    share: float = 0.0  # 0 ... 1 of the training that is over
 
-    @property
-    def share(self) -> float:
-        """0 ... 1 of the training that is over."""
+    def goes_on(self, world: "World") -> bool:
+        """Whether there is another step. All processes agree, or one would wait for ever for the others."""
         of_steps = self.step / self.steps if self.steps else 0.0
         of_time = (time.monotonic() - self.began) / (60 * self.minutes) if self.minutes else 0.0
-        return min(1.0, max(of_steps, of_time))
+        share = min(1.0, max(of_steps, of_time))
+        if world.size == 1:
+            self.share = share
+        elif self.step % AGREE_EVERY == 0:
+            agreed = torch.tensor(share, device=world.device)
+            dist.broadcast(agreed, 0)
+            self.share = agreed.item()
+        return self.share < 1
 
     def rate(self, *, warm_up: int = 100, decay_from: float = 0.3) -> float:
         """Factor of the learning rate: a rise over `warm_up` steps, level, then down to 0 in a straight
