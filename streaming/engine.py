@@ -51,7 +51,7 @@ class EngineInfo:
     width: int
     height: int
     steps: int
-    about: str  # of the trained weights, in a few words; may be empty
+    about: str  # the trained weights, in a few words; may be empty
     looks: tuple[Look, ...]  # prompts that the model knows well; may be empty
 
 
@@ -111,7 +111,7 @@ class StreamEngine:
             width=preset.width,
             height=preset.height,
             steps=len(preset.sampler.denoising_step_list),
-            about=preset.about,
+            about=preset.about if pipeline.models.trained else "",
             looks=load_looks(preset.folder) if preset.folder else (),
         )
 

@@ -34,7 +34,7 @@ class Preset:
     depth: str = "edges"  # the estimator it goes with: edges, a model id or a folder
     needs_files: bool = True  # False: runs without published files, by its folder or with random weights
     folder: Path | None = None  # what it brings along, laid out as PACKAGED_FILES; looks.json too
-    about: str = ""  # what people should know of its weights, in a few words
+    about: str = ""  # what people should know of its trained weights, in a few words
     window: WindowConfig = field(default_factory=WindowConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
 

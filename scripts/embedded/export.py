@@ -36,6 +36,7 @@ def export(models: Models, folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     for key, state in states.items():
         save_file(state, files[key], metadata={"format": "pt"})
+        files[key].chmod(0o644)  # safetensors lets nobody else read
     models.text_encoder.tokenizer.save_pretrained(str(files["tokenizer_path"]))
     return {key: str(path) for key, path in files.items()}
 

@@ -1,5 +1,6 @@
 """A video file goes in, and comes out repainted: as many pictures, in their order, at their times."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice
@@ -15,6 +16,7 @@ from scripts import generate
 from scripts.generate import Transition, parse_transition, repaint
 from scripts.video_file import Picture, VideoReader, VideoWriter
 from streaming.engine import ChunkResult, Controls, StreamEngine
+from streaming.presets import PRESETS, UNTRAINED
 from tests.e2e.camera import clip_path
 from tests.scripts.clips import packets, write_clip
 
@@ -112,8 +114,16 @@ def coarse(pixels: np.ndarray) -> np.ndarray:
     return pixels.mean(-1).reshape(18, 8, 32, 8).mean((1, 3))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def untrained() -> Iterator[None]:
+    """What is tested is the command, whatever the weights are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "embedded", UNTRAINED)
+        yield
+
+
 @pytest.fixture(scope="module")
-def engine() -> StreamEngine:
+def engine(untrained: None) -> StreamEngine:
     return StreamEngine.load(model="embedded", depth="edges", device="auto", seed=3)
 
 

@@ -11,9 +11,16 @@ from PIL import Image
 
 from streaming import test_depth_guidance as command
 from streaming.pipeline import GenerationFailed, LongLivePipeline
+from streaming.presets import PRESETS, UNTRAINED
 from streaming.vace_utils import extract_depth_chunk, preprocess_depth_frames
 
 SIZE = (64, 96)
+
+
+@pytest.fixture(autouse=True)
+def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tested is the command, whatever the weights are."""
+    monkeypatch.setitem(PRESETS, "embedded", UNTRAINED)
 
 
 def frames_of(path: Path) -> np.ndarray:

@@ -27,6 +27,7 @@ def test_exported_models_come_back_to_half_precision(tmp_path: Path) -> None:
     models = random_models(UNTRAINED, device=CPU, dtype=torch.float32, seed=3)
     files = export(models, tmp_path / "new")
     assert files == packaged(UNTRAINED, tmp_path / "new").files
+    assert all(path.stat().st_mode & 0o044 for path in (tmp_path / "new").iterdir()), "all may read"
     loaded = load_models(UNTRAINED, files, device=CPU, dtype=torch.float32)
     before, after = tensors_of(models), tensors_of(loaded)
     assert before.keys() == after.keys()
