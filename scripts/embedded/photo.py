@@ -29,6 +29,7 @@ from scripts.embedded.scenes import (
     OBJECTS,
     SHIRT,
     SIDE,
+    TORSO,
     WALL,
     Scenes,
     Surface,
@@ -275,6 +276,8 @@ def _paint(surface: Surface, scenes: Scenes, bank: Tensor, dice: _Dice) -> tuple
     albedo = texel * at[..., 8:11] * (1 - of_body) + of_body * at[..., 11:14] * (0.8 + 0.4 * grey)
     albedo = torch.where(of_body > 0.5, _face(albedo, number, surface, scenes, skin, hair, dice), albedo)
 
+    is_torso = (number == TORSO)[..., None] & ~glued[..., None]
+    albedo = torch.where(is_torso, _suit(albedo, local, scenes, dice), albedo)
     glow = torch.zeros_like(albedo)
     on_wall = ((number == WALL) & ~glued)[..., None]
     for _ in range(_DECALS):
@@ -381,6 +384,29 @@ def _face(
     return blend(out, each(hair), growth)
 
 
+def _suit(albedo: Tensor, local: Tensor, scenes: Scenes, dice: _Dice) -> Tensor:
+    """An open jacket with shirt and tie, or a print, on the torso of some: (B, T, H, W, 3)."""
+    batch = len(albedo)
+
+    def each(x: Tensor) -> Tensor:
+        return x.view(batch, *([1] * 3), -1)
+
+    x, y = (local / each(scenes.ellipsoid[:, TORSO, 3:]))[..., :2].split(1, -1)
+    x = x.abs()
+    opening = (x < each(dice.uniform(0.2, 0.6, batch)) * (each(dice.uniform(-0.4, 0.5, batch)) - y)) & each(
+        dice.chance(0.3, batch)
+    )
+    tie = opening & (x < each(dice.uniform(0.03, 0.1, batch))) & each(dice.chance(0.5, batch))
+    on_front = (x < each(dice.uniform(0.1, 0.4, batch))) & (
+        (y + 0.3).abs() < each(dice.uniform(0.05, 0.3, batch))
+    )
+    albedo = torch.where(on_front & each(dice.chance(0.15, batch)), each(dice.colour(batch)), albedo)
+    albedo = torch.where(
+        opening, each(dice.uniform(0.4, 0.9, batch, 1) * dice.uniform(0.9, 1, batch, 3)), albedo
+    )
+    return torch.where(tie, each(dice.colour(batch)), albedo)
+
+
 def _light(surface: Surface, dice: _Dice) -> Tensor:
     """Light that falls on every point: (B, T, H, W, 3)."""
     batch, frames, height, width = surface.distance.shape
@@ -444,8 +470,8 @@ def _camera(picture: Tensor, disparity: Tensor, dice: _Dice, *, clips: int, comp
     # Defocus: what is behind the subject, in some pictures.
     nearest = disparity.flatten(1).quantile(0.85, dim=1).view(-1, 1, 1, 1)
     behind = ((nearest - disparity) / nearest).clamp(0, 1)
-    amount = each(dice.uniform(0, 1.6, clips) * dice.chance(0.4, clips).float())
-    small, large = _blur(picture, 1), _blur(picture, 3)
+    amount = each(dice.uniform(0, 2.5, clips) * dice.chance(0.35, clips).float())
+    small, large = _blur(picture, 1), _blur(picture, max(2, width // 32))
     level = (behind * amount) * 2
     picture = picture + (small - picture) * level.clamp(0, 1) + (large - small) * (level - 1).clamp(0, 1)
     overall = each(dice.uniform(0, 1, clips) ** 2 * dice.chance(0.6, clips).float())

@@ -94,6 +94,9 @@ def sample_scenes(
 
     # The room: the camera looks down a little more often than up, which tilts all but the person.
     pitch = torch.where(chance(0.6), uniform(-0.12, 0.4), torch.zeros(batch, device=device))
+    # Without a person it may look at what stands on a table, or be a long lens in a street.
+    pitch = torch.where(chance(0.25) & ~is_person, uniform(0.3, 1.1), pitch)
+    focal = torch.where(chance(0.35) & ~is_person, uniform(1.0, 2.4), uniform(0.6, 1.1))
     is_outside = chance(0.2)
     has_floor = chance(0.5) | is_outside
     level = torch.where(is_outside, uniform(0.9, 1.9), uniform(0.35, 1.4))  # of the floor, below the camera
@@ -138,7 +141,9 @@ def sample_scenes(
     long_hair = chance(0.4)
     hair_radii[:, 1] += torch.where(long_hair, uniform(0.03, 0.12), zero)
     hang = torch.where(long_hair, uniform(0.03, 0.1), zero)
-    hair = on_head(zero, -0.02 - hair_lift + hang, zero + 0.03)
+    # Long hair hangs behind the face, or it would close before it.
+    hair_radii[:, 2] = torch.where(long_hair, head_radii[:, 2] * 0.95, hair_radii[:, 2])
+    hair = on_head(zero, -0.02 - hair_lift + hang, torch.where(long_hair, zero + 0.05, zero + 0.03))
     torso = part(zero, uniform(0.36, 0.42), zero + 0.03)
     torso_radii = (
         torch.stack([uniform(0.14, 0.21), uniform(0.24, 0.32), uniform(0.09, 0.14)], -1) * size[:, None]
@@ -334,7 +339,7 @@ def sample_scenes(
         sway=sway,
         person=person,
         pan=pan,
-        focal=uniform(0.6, 1.1),
+        focal=focal,
         kind=(~is_person).long(),
     )
 
