@@ -1,0 +1,146 @@
+"""Judge the built-in model: on held-out scenes, on real video, and by the clock.
+
+python -m scripts.eval_embedded --quick --json out/eval.json --sheets out/sheets
+python -m scripts.eval_embedded --full --only looks --only switches --model-folder out/model
+
+Prints a table of goal, value and verdict; LOOK at the sheets as well. Scenes come from seeds that training
+never uses. Files are written after every trial, so that an interrupted run leaves what it found.
+"""
+
+import json
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+# OpenMP reads it when torch is loaded; the server sets the same.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if not __package__:  # run by its path: find the sibling modules as `python -m` would
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+
+from scripts.embedded.judging import FULL, QUICK, Finding, Row, Subject
+from scripts.embedded.live_trials import LIVE_TRIALS
+from scripts.embedded.probes import PROBES, load_probes
+from scripts.embedded.trials import TRIALS
+from streaming.config import PipelineConfig
+from streaming.depth import load_depth
+from streaming.engine import StreamEngine, choose_device
+from streaming.pipeline import LongLivePipeline
+from streaming.presets import EMBEDDED, PACKAGED_DEPTH, PACKAGED_FILES
+
+MODEL = Path(__file__).resolve().parents[1] / "streaming" / "embedded"
+ALL_TRIALS = TRIALS | LIVE_TRIALS
+
+
+def main(
+    is_full: Annotated[
+        bool, typer.Option("--full/--quick", help="Everything, for a GPU; or minutes on a CPU.")
+    ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(help=f"Some trials: {', '.join(ALL_TRIALS)}; repeat for several.")
+    ] = None,
+    model_folder: Annotated[Path, typer.Option(help="Weights, laid out as the package ships them.")] = MODEL,
+    probes_file: Annotated[Path, typer.Option("--probes", help="The judges.")] = PROBES,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything here.")] = None,
+    sheets: Annotated[Path | None, typer.Option(help="Write contact sheets (PNG) into this folder.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads; speed is measured as served.")] = 1,
+) -> None:
+    """Judge the built-in model on scenes that it never saw."""
+    chosen = only or list(ALL_TRIALS)
+    if unknown := [name for name in chosen if name not in ALL_TRIALS]:
+        raise typer.BadParameter(f"{unknown[0]!r}: expected {', '.join(ALL_TRIALS)}", param_hint="--only")
+    torch.set_num_threads(threads)
+    try:
+        subject = load_subject(model_folder, probes_file, device)
+    except (OSError, ValueError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    report: dict[str, Any] = {
+        "command": shlex.join(sys.argv),
+        "machine": describe_machine(subject.device),
+        "model": str(subject.folder),
+        "probes": subject.probes.figures,
+        "rows": [],
+        "trials": {},
+        "seconds": {},
+    }
+    rows: list[Row] = []
+    for name in chosen:
+        began = time.monotonic()
+        typer.echo(f"{name} ...", err=True)
+        finding = ALL_TRIALS[name](subject, FULL if is_full else QUICK)
+        rows += finding.rows
+        report["rows"] += [asdict(row) | {"passed": row.passed} for row in finding.rows]
+        report["trials"][name] = finding.details
+        report["seconds"][name] = round(time.monotonic() - began, 1)
+        write(finding, report, json_file, sheets)
+    typer.echo(table(rows))
+
+
+def load_subject(folder: Path = MODEL, probes_file: Path = PROBES, device: str = "auto") -> Subject:
+    """The model in `folder` with its judges, in the served precision; without a depth net there, edges.
+
+    Raises OSError or ValueError, whose text says what is missing.
+    """
+    where = choose_device(device)
+    dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
+    files = {key: str(folder / name) for key, name in PACKAGED_FILES.items()}
+    if missing := next((path for path in files.values() if not Path(path).exists()), None):
+        raise FileNotFoundError(f"{missing}: no such file; --model-folder must hold a trained model")
+    depth = str(folder / PACKAGED_DEPTH) if (folder / PACKAGED_DEPTH).is_dir() else "edges"
+    config = PipelineConfig.from_mapping({"base_model_name": EMBEDDED.name} | files)
+    pipeline = LongLivePipeline(config, where, dtype)
+    engine = StreamEngine(pipeline, load_depth(depth, where, dtype), Path(depth).name)
+    return Subject(engine, load_probes(probes_file, where), folder)
+
+
+def write(finding: Finding, report: dict[str, Any], json_file: Path | None, sheets: Path | None) -> None:
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(report, indent=1) + "\n")
+    if sheets is not None:
+        for name, sheet in finding.sheets.items():
+            sheet.save(sheets / f"{name}.png")
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The figures for people."""
+    lines = [("figure", "goal", "value", "", "")]
+    for row in rows:
+        goal = "" if row.goal is None else f"{'<=' if row.at_most else '>='} {row.goal:g}"
+        value = (
+            "-" if row.value is None else f"{row.value:.3f}" if abs(row.value) < 10 else f"{row.value:.1f}"
+        )
+        verdict = {None: "", True: "pass", False: "FAIL"}[row.passed]
+        lines.append((row.name, goal, f"{value} {row.unit}".strip(), verdict, row.note))
+    widths = [max(len(line[column]) for line in lines) for column in range(4)]
+    return "\n".join(
+        "  ".join([*(text.ljust(width) for text, width in zip(line, widths, strict=False)), line[4]]).rstrip()
+        for line in lines
+    )
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    return {
+        "device": str(device),
+        "name": name,
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+if __name__ == "__main__":
+    typer.run(main)
