@@ -277,8 +277,8 @@ def evaluate_depth(folder: Path, *, scenes: int = 48, device: str = "cpu") -> di
     estimator = TransformersDepth(str(folder), device, torch.float32)
     generator = torch.Generator().manual_seed(HELD_OUT_SEED)
     found, kinds = [], []
-    for _ in range(0, scenes, 12):
-        surface, drawn = sample_surfaces(12, generator)
+    for begun in range(0, scenes, 12):
+        surface, drawn = sample_surfaces(min(12, scenes - begun), generator)
         pictures, disparity = photographs(surface, drawn, generator, shrink=1)
         found.append(correlation(estimator.estimate(pictures.to(device)).cpu(), disparity))
         kinds.append(drawn.kind)
@@ -294,7 +294,7 @@ def evaluate_depth(folder: Path, *, scenes: int = 48, device: str = "cpu") -> di
 def _held_out(device: torch.device) -> Callable[[Any, Ema], float]:
     """A judge of averaged weights: correlation on a fixed batch that training never sees."""
     generator = torch.Generator(device).manual_seed(HELD_OUT_SEED)
-    count = 64 if device.type == "cuda" else 16
+    count = 64 if device.type == "cuda" else 8
     pictures, disparity = photographs(*sample_surfaces(count, generator), generator)
 
     @torch.no_grad()
