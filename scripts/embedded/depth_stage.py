@@ -25,7 +25,10 @@ NAME = "depth-anything-tiny"
 HEIGHT, WIDTH, PATCH = 72, 128, 8  # what the net sees: half of the served picture each way
 _REUSE = 3  # photographs of each rendered scene: another light, other colours, another camera
 _POOL = 4  # batches of scenes kept, of which each step takes one
+_MUON_RATE, _ADAM_RATE = 2e-3, 1.5e-3
 _DEPTH_OF_FAR = 0.2  # what the net should give for the farthest point of a frame: clear of its last ReLU
+
+Optimisers = list[tuple[torch.optim.Optimizer, float]]  # each with its highest learning rate
 
 
 def build_depth_net() -> tuple[Any, Any]:
@@ -175,7 +178,6 @@ def train_depth(
     minutes: float | None = None,
     steps: int = 20_000,
     batch: int = 96,
-    rate: float = 1e-3,
     seed: int = 0,
     resume: bool = False,
     checkpoint_minutes: float = 2.0,
@@ -193,19 +195,12 @@ def train_depth(
     model.to(device).train()
     # While it learns, the output may fall below zero, or a dead pixel would stay dead.
     model.head.activation2 = nn.Identity()
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": 0.03}, {"params": others, "weight_decay": 0.0}],
-        lr=rate,
-        betas=(0.9, 0.98),
-        fused=device.type == "cuda",
-    )
+    optimisers = _optimisers(model, fused=device.type == "cuda")
     ema = Ema(model, 0.998)
     generator = torch.Generator(device).manual_seed(seed + 7919 * world.rank)
     budget = Budget(steps, minutes)
     if resume and (found := load_checkpoint(checkpoint)) is not None:
-        budget.step = _restore(found[0], found[1], model, ema, optimiser, generator, world)
+        budget.step = _restore(found[0], found[1], model, ema, optimisers, generator, world)
     supply = Supply(batch, generator)
     judge = _held_out(device)
     log = Log(out / "depth.jsonl", world)
@@ -213,8 +208,9 @@ def train_depth(
     pictures_since = 0
     while budget.goes_on(world):
         factor = min(1.0, (budget.step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * budget.share))
-        for group in optimiser.param_groups:
-            group["lr"] = rate * factor
+        for optimiser, rate in optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate * factor
         is_reported = budget.step % 50 == 0
         began = _now(device) if is_reported else 0.0
         pictures, disparity = supply.next()
@@ -224,8 +220,9 @@ def train_depth(
         (loss + 2 * pull).backward()
         world.average_gradients(model.parameters())
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        for optimiser, _ in optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
         ema.update(model, budget.step)
         pictures_since += batch * world.size
         if is_reported:
@@ -237,7 +234,7 @@ def train_depth(
                 pull=pull.item(),
                 train_corr=correlation(predicted.detach(), disparity).mean().item(),
                 corr=judge(model, ema) if world.rank == 0 else 0.0,
-                lr=rate * factor,
+                rate=factor,
                 per_s=pictures_since / max(now - reported, 1e-3),
                 render_share=(rendered - began) / max(now - began, 1e-6),
             )
@@ -245,13 +242,28 @@ def train_depth(
         budget.step += 1
         if time.monotonic() - saved > 60 * checkpoint_minutes:
             if world.rank == 0:
-                save_checkpoint(checkpoint, *_state(model, ema, optimiser, generator, budget.step))
+                save_checkpoint(checkpoint, *_state(model, ema, optimisers, generator, budget.step))
             saved = time.monotonic()
     if world.rank == 0:
-        save_checkpoint(checkpoint, *_state(model, ema, optimiser, generator, budget.step))
+        save_checkpoint(checkpoint, *_state(model, ema, optimisers, generator, budget.step))
         log(stage="depth", step=budget.step, corr=judge(model, ema), done="yes")
         save_depth_net(out / NAME, model, processor, ema)
     return out / NAME
+
+
+def _optimisers(model: nn.Module, *, fused: bool) -> Optimisers:
+    """Muon for the transformer's matrices, AdamW for the rest, each with its rate.
+
+    In 110 steps of 16 pictures Muon came to a loss of 0.76 where AdamW alone, at the better of two rates, had
+    1.02.
+    """
+    inner = {name: p for name, p in model.named_parameters() if ".encoder." in name and p.ndim == 2}
+    rest = [p for name, p in model.named_parameters() if name not in inner]
+    muon = torch.optim.Muon(
+        inner.values(), lr=_MUON_RATE, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+    )
+    adam = torch.optim.AdamW(rest, lr=_ADAM_RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=fused)
+    return [(muon, _MUON_RATE), (adam, _ADAM_RATE)]
 
 
 def save_depth_net(folder: Path, model: Any, processor: Any, ema: Ema | None = None) -> None:
@@ -313,12 +325,13 @@ def _now(device: torch.device) -> float:
 
 
 def _state(
-    model: Any, ema: Ema, optimiser: torch.optim.Optimizer, generator: torch.Generator, step: int
+    model: nn.Module, ema: Ema, optimisers: Optimisers, generator: torch.Generator, step: int
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors = {f"model.{name}": p.detach() for name, p in model.named_parameters()}
     tensors |= {f"ema.{name}": value for name, value in ema.average.items()}
-    for number, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{number}.{name}": value for name, value in state.items()}
+    for which, (optimiser, _) in enumerate(optimisers):
+        for number, state in optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{which}.{number}.{name}": value for name, value in state.items()}
     tensors["generator"] = generator.get_state()
     return tensors, {"step": step}
 
@@ -326,9 +339,9 @@ def _state(
 def _restore(
     tensors: dict[str, Tensor],
     meta: dict[str, Any],
-    model: Any,
+    model: nn.Module,
     ema: Ema,
-    optimiser: torch.optim.Optimizer,
+    optimisers: Optimisers,
     generator: torch.Generator,
     world: World,
 ) -> int:
@@ -336,12 +349,13 @@ def _restore(
     model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
     for name, average in ema.average.items():
         average.copy_(tensors[f"ema.{name}"])
-    state: dict[int, dict[str, Tensor]] = {}
+    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimisers]
     for key, value in tensors.items():
         if key.startswith("optimiser."):
-            _, number, name = key.split(".")
-            state.setdefault(int(number), {})[name] = value
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+            _, which, number, name = key.split(".")
+            states[int(which)].setdefault(int(number), {})[name] = value
+    for (optimiser, _), state in zip(optimisers, states, strict=True):
+        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     if world.rank == 0:
         generator.set_state(tensors["generator"])
     else:  # only the first one's was kept; this one must not go through the same scenes again
