@@ -25,6 +25,7 @@ from streaming.pipeline import LongLivePipeline
 class Effort:
     """How much of everything. A chunk takes half a second or more on a CPU."""
 
+    looks: tuple[str, ...] = LOOKS  # of the main figures
     scenes: int = 3
     chunks: int = 2  # of a clip that is judged against the truth
     clips_per_look: int = 1  # the first is of the plain look, others have colours and backgrounds
@@ -230,7 +231,7 @@ def draw_cases(effort: Effort) -> list[Case]:
     rng = random.Random(HELD_OUT_SEED)
     cases = []
     for turn in range(effort.clips_per_look):
-        for index, look in enumerate(LOOKS):
+        for index, look in enumerate(effort.looks):
             kind = Paint(look)
             if turn:
                 colour = rng.choice(list(COLOURS)) if look in COLOURED else None

@@ -117,7 +117,7 @@ def try_looks(subject: Subject, effort: Effort) -> Finding:
             ):
                 note_ = f"{values['clips']:.0f} clips" if name == "look accuracy" else ""
                 rows.append(Row(f"{column}: {name}", values[name], unit=unit, note=note_))
-    by_look = {look: summary([c for c in columns["4 steps"] if c.look == look]) for look in LOOKS}
+    by_look = {look: summary([c for c in columns["4 steps"] if c.look == look]) for look in effort.looks}
     details = {
         "means": means,
         "by look, 4 steps": by_look,
