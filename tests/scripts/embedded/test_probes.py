@@ -60,6 +60,7 @@ def test_missing_probes_say_how_to_train_them(tmp_path: Path) -> None:
         load_probes(tmp_path / "none")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     EMBEDDED.folder is None and not PROBES.is_file(), reason="probes and built-in model are not trained yet"
 )
