@@ -71,7 +71,7 @@ def depth(
     out: Out = DEFAULT_OUT,
     minutes: Minutes = None,
     steps: Steps = None,
-    batch: int = 96,
+    batch: int = 192,
     seed: Seed = 0,
     resume: Resume = False,
     device: Device = AUTO,

@@ -1,7 +1,6 @@
 """The autoencoder: TAEHV's class at the built-in preset's size, trained on looks, depth and camera
 pictures."""
 
-import math
 import random
 from pathlib import Path
 
@@ -10,15 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scripts.embedded.clips import degraded, depth_clips
+from scripts.embedded.graphed import Gradients, Graphed
 from scripts.embedded.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint, paint
 from scripts.embedded.photo import photograph
-from scripts.embedded.scenes import Scenes, Surface
 from scripts.embedded.training import Budget, Ema, Log, World, load_checkpoint, save_checkpoint
 from streaming.modules.taehv import TAEHV, MemBlock, TGrow, TPool, run_layers
 from streaming.presets import EMBEDDED
 
 FRAMES = 17
-REUSED = 3  # steps that see the same scenes in other paints
+REUSED = 6  # steps between two batches of new videos
+RATE = 2e-3
+LATENT_NOISE = 0.06
 CONTRAST = 2.0  # latents of a mid-grey ... white picture, at the start
 
 
@@ -96,24 +97,6 @@ def random_paint(rng: random.Random) -> Paint:
     return Paint(look, colour, rng.choice(BACKGROUNDS) if rng.random() < 0.3 else None)
 
 
-@torch.no_grad()
-def autoencoder_batch(
-    clips: int, rendered: tuple[Tensor, Surface, Scenes], generator: torch.Generator, rng: random.Random
-) -> Tensor:
-    """(B, T, 3, H, W) in [-1, 1] from what `depth_clips` gave: of eight clips five painted, two of depth,
-    one of the camera."""
-    depth, surface, scenes = rendered
-    count = len(depth)
-    paintings = clips * 5 // 8
-    painted = [
-        paint(depth, [random_paint(rng) for _ in range(count)]) for _ in range(math.ceil(paintings / count))
-    ]
-    seen = degraded(depth, generator)[:, :, None].expand(-1, -1, 3, -1, -1) * 2 - 1
-    few = max(1, clips // 8)
-    camera = photograph(surface[:few], scenes[:few], generator)
-    return torch.cat([torch.cat(painted)[:paintings], seen[: clips // 4], camera])
-
-
 def reconstruction_loss(out: Tensor, video: Tensor) -> Tensor:
     """Colour, edges at two scales, motion. Both (B, T, 3, H, W)."""
     loss = (out - video).abs().mean() + 2 * F.mse_loss(out, video)
@@ -134,6 +117,7 @@ def train_autoencoder(
     batch: int = 16,
     seed: int = 0,
     resume: bool = False,
+    pool_size: int = 1200,
     height: int = EMBEDDED.height,
     width: int = EMBEDDED.width,
 ) -> TAEHV:
@@ -142,59 +126,113 @@ def train_autoencoder(
     torch.manual_seed(seed)
     autoencoder = build_autoencoder().to(device)
     ema = Ema(autoencoder, 0.998)
-    optimizer = torch.optim.AdamW(autoencoder.parameters(), lr=2e-3, betas=(0.9, 0.98), weight_decay=1e-3)
+    optimizer = torch.optim.AdamW(
+        autoencoder.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=1e-3, fused=device.type == "cuda"
+    )
     budget, log = Budget(steps, minutes), Log(out / "autoencoder.jsonl", world)
+    before = 0
     if resume and (found := load_checkpoint(out / "autoencoder")):
         tensors, meta = found
         autoencoder.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
         ema.average = {k[4:]: v.to(device) for k, v in tensors.items() if k.startswith("ema.")}
-        budget.step = meta["step"]
-        seed += budget.step
-    generator = torch.Generator(device).manual_seed(seed * 997 + world.rank)
-    rng = random.Random(seed * 997 + world.rank)
+        before = meta["step"]
+    own_seed = (seed + before) * 997 + world.rank
+    torch.manual_seed(own_seed)
     if device.type == "cuda":
         autoencoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    rendered = depth_clips(max(1, batch // 4), FRAMES, generator, height=height, width=width)
-    while budget.goes_on(world):
-        for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * budget.rate(decay_from=0.2)
-        if budget.step % REUSED == 0:
-            rendered = depth_clips(max(1, batch // 4), FRAMES, generator, height=height, width=width)
-        video = autoencoder_batch(batch, rendered, generator, rng)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+    pool = VideoPool(pool_size, batch, height, width, own_seed, device)
+    gradients = Gradients(list(autoencoder.parameters()))
+    video = pool.draw(batch)
+
+    def learn() -> tuple[Tensor, ...]:
+        gradients.flat.zero_()
+        on_cuda = device.type == "cuda"
+        with torch.autocast(device.type, torch.bfloat16, enabled=on_cuda, cache_enabled=False):
             latents, _ = autoencoder.encode(video, None)
-            noise = 0.06 * torch.rand(len(video), 1, 1, 1, 1, device=device, generator=generator)
-            noisy = latents + noise * torch.randn(latents.shape, generator=generator, device=device)
-            raw, _ = run_layers(autoencoder.decoder, noisy, None)
+            noise = LATENT_NOISE * torch.rand(len(video), 1, 1, 1, 1, device=device)
+            raw, _ = run_layers(autoencoder.decoder, latents + noise * torch.randn_like(latents), None)
             raw = F.pixel_shuffle(raw, autoencoder.config.patch_size)  # not clamped: gradients pass
         result = raw.float()[:, autoencoder.frames_to_trim :]
         loss = reconstruction_loss(result * 2 - 1, video)
         flat = latents.float().transpose(0, 2).flatten(1)
         spread = (flat.mean(1).square() + (flat.std(1) - 1).square()).mean()
-        optimizer.zero_grad(set_to_none=True)
         (loss + 0.02 * spread).backward()
-        world.average_gradients(autoencoder.parameters())
-        nn.utils.clip_grad_norm_(autoencoder.parameters(), 1.0)
+        error = (result.detach().clamp(0, 1) - (video * 0.5 + 0.5)).square().mean((1, 2, 3, 4))
+        psnr = -10 * error.clamp(min=1e-10).log10()
+        painted, depth, camera = psnr.split(pool.shares(batch))
+        return loss.detach(), spread.detach(), painted.mean(), depth.mean(), camera.mean()
+
+    learning = Graphed(learn, device)
+    while budget.goes_on(world):
+        if budget.step % REUSED == 0:
+            pool.renew()
+        video.copy_(pool.draw(batch))
+        figures = learning()
+        gradients.finish(world)
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * budget.rate(decay_from=0.3)
         optimizer.step()
         ema.update(autoencoder, budget.step)
         budget.step += 1
-        if budget.step % 50 == 0:
-            error = (result.clamp(0, 1) - (video * 0.5 + 0.5)).square().mean((1, 2, 3, 4))
-            psnr = -10 * error.clamp(min=1e-10).log10()
-            painted = batch * 5 // 8
-            log(
-                step=budget.step,
-                loss=loss.item(),
-                psnr=psnr[:painted].mean().item(),
-                depth_psnr=psnr[painted : painted + batch // 4].mean().item(),
-                spread=spread.item(),
-            )
-        if budget.step % 1000 == 0 and world.rank == 0:
-            _save(out, autoencoder, ema, budget.step)
+        if budget.step % 100 == 0:
+            names = ("loss", "spread", "psnr", "depth_psnr", "camera_psnr")
+            log(step=before + budget.step, **dict(zip(names, torch.stack(figures).tolist(), strict=True)))
+        if budget.step % 2500 == 0 and world.rank == 0:
+            _save(out, autoencoder, ema, before + budget.step)
     if world.rank == 0:
-        _save(out, autoencoder, ema, budget.step)
+        _save(out, autoencoder, ema, before + budget.step)
     ema.copy_to(autoencoder)
     return autoencoder.eval()
+
+
+class VideoPool:
+    """Videos on the device in 8 bits, in three kinds: painted, of depth, of the camera."""
+
+    def __init__(
+        self, size: int, batch: int, height: int, width: int, seed: int, device: torch.device
+    ) -> None:
+        self._generator = torch.Generator(device).manual_seed(seed)
+        self._rng = random.Random(seed)
+        self._batch, self._size = batch, (height, width)
+        self._kinds: list[Tensor] = []
+        self._made = 0
+        for share, part in zip(self.shares(batch), self._make(), strict=True):
+            held = max(share, size * share // batch // share * share)
+            self._kinds.append(torch.zeros(held, *part.shape[1:], dtype=torch.uint8, device=device))
+        while self._made * batch < size:
+            self.renew()
+
+    @staticmethod
+    def shares(batch: int) -> list[int]:
+        camera, depth = max(1, batch // 8), max(1, batch // 4)
+        return [batch - camera - depth, depth, camera]
+
+    def renew(self) -> None:
+        """A batch of new videos in place of the oldest."""
+        for kind, part in zip(self._kinds, self._make(), strict=True):
+            first = self._made * len(part) % len(kind)
+            kind[first : first + len(part)] = ((part * 0.5 + 0.5) * 255).round_().to(torch.uint8)
+        self._made += 1
+
+    def draw(self, batch: int) -> Tensor:
+        """(B, T, 3, H, W) in [-1, 1], in the order of `shares`."""
+        parts: list[Tensor] = []
+        for kind, share in zip(self._kinds, self.shares(batch), strict=True):
+            filled = min(len(kind), self._made * share)
+            at = torch.tensor([self._rng.randrange(filled) for _ in range(share)], device=kind.device)
+            parts.append(kind[at])
+        return torch.cat(parts).float() / 127.5 - 1
+
+    def _make(self) -> list[Tensor]:
+        painted, seen, camera = self.shares(self._batch)
+        height, width = self._size
+        depth, surface, scenes = depth_clips(seen, FRAMES, self._generator, height=height, width=width)
+        rows: list[Tensor] = []
+        while len(rows) * seen < painted:
+            rows.append(paint(depth, [random_paint(self._rng) for _ in range(seen)]))
+        maps = degraded(depth, self._generator)[:, :, None].expand(-1, -1, 3, -1, -1) * 2 - 1
+        photographed = photograph(surface[:camera], scenes[:camera], self._generator)
+        return [torch.cat(rows)[:painted], maps, photographed]
 
 
 def _save(out: Path, autoencoder: TAEHV, ema: Ema, step: int) -> None:

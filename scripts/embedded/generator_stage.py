@@ -1,15 +1,17 @@
 """The generator with its VACE branch and its text encoder: flow matching with teacher forcing."""
 
 import random
+import re
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
 from scripts.embedded.autoencoder_stage import load_autoencoder
-from scripts.embedded.sequences import CHUNKS, MASKED, PLAIN, REFERRED, SequenceMaker, Sequences
+from scripts.embedded.graphed import Gradients, Graphed, Muon
+from scripts.embedded.sequences import CHUNKS, KIND_SHARES, PLAIN, REFERRED, SequenceMaker, Sequences, Stock
 from scripts.embedded.teacher import Lesson, compile_blocks, predict_flow
 from scripts.embedded.training import Budget, Ema, Log, World, load_checkpoint, save_checkpoint
 from streaming.blocks.denoise import Denoiser
@@ -19,7 +21,7 @@ from streaming.modules.causal_vace_model import CausalVaceWanModel
 from streaming.modules.text_encoder import TextEncoder
 from streaming.presets import EMBEDDED, Preset
 
-KIND_SHARES = {PLAIN: 0.66, MASKED: 0.14, REFERRED: 0.2}
+SERVED = 0.7  # share of noise levels that are the served ones
 MUON_RATE, ADAM_RATE = 1e-3, 1.5e-3
 
 
@@ -41,53 +43,50 @@ class Generator(nn.Module):
 
 
 class Lessons:
-    """Turns drawn sequences into batches for `predict_flow`."""
+    """Turns drawn sequences into batches for `predict_flow`. Its noise is the device's default generator's,
+    which a CUDA graph can go on drawing from."""
 
-    def __init__(self, generator: Generator, seed: int, device: torch.device) -> None:
+    def __init__(self, generator: Generator, device: torch.device) -> None:
         self._generator = generator
-        self._noise = torch.Generator(device).manual_seed(seed)
-        self._rng = random.Random(seed)
         self._device = device
         self._served = torch.tensor(Denoiser(EMBEDDED.sampler).sigmas, device=device)
         self._shift = EMBEDDED.sampler.timestep_shift
+        self._chunk = torch.arange(CHUNKS, device=device)
         pad = generator.text_encoder.tokenizer.pad_token_id
         self._pad = int(pad) if isinstance(pad, int) else 0
 
-    def lesson(self, drawn: Sequences) -> tuple[Lesson, Tensor, Tensor]:
-        """The lesson, the flow it should give (B, n, F, C, h, w), and sigma (B, n)."""
+    def lesson(self, drawn: Sequences, references: int) -> tuple[Lesson, Tensor, Tensor]:
+        """The lesson with so many reference pictures, the flow it should give (B, n, F, C, h, w), and sigma
+        (B, n). `drawn.tokens` are those of one caption, (B, 2, text_len)."""
         batch = len(drawn)
         target = drawn.target.float().unflatten(1, (CHUNKS, CHUNK_LATENTS))
         sigma = self._sigmas(batch)
-        noise = self._normal(target.shape)
+        noise = torch.randn_like(target)
         wide = sigma[:, :, None, None, None, None]
         noisy = (1 - wide) * target + wide * noise
         past = target[:, :-1]
         # Remembered chunks are the model's own: a little wrong.
-        wrong = 0.2 * torch.rand(batch, CHUNKS - 1, 1, 1, 1, 1, generator=self._noise, device=self._device)
-        gain = 1 + 0.08 * self._normal((batch, CHUNKS - 1, 1, past.shape[3], 1, 1))
-        past = past * gain + wrong * self._normal(past.shape)
+        wrong = 0.2 * torch.rand(batch, CHUNKS - 1, 1, 1, 1, 1, device=self._device)
+        gain = 1 + 0.08 * torch.randn(batch, CHUNKS - 1, 1, past.shape[3], 1, 1, device=self._device)
+        past = past * gain + wrong * torch.randn_like(past)
         control = torch.cat([drawn.inactive, drawn.reactive, drawn.mask], 2).float()
-        chunk = torch.arange(CHUNKS, device=self._device)
-        prompt = (chunk >= drawn.switch[:, None]).long()
-        references = noised = None
-        if int(drawn.kind[0]) == REFERRED:
-            count = 1 if self._rng.random() < 0.75 else 2
-            pictures = drawn.references[:, :count].float()
-            references = torch.nn.functional.pad(
-                pictures, (0, 0, 0, 0, 0, control.shape[2] - pictures.shape[2])
-            )
-            several = pictures[:, None].expand(-1, CHUNKS, -1, -1, -1, -1)
-            noised = (1 - wide) * several + wide * self._normal(several.shape)
+        prompt = (self._chunk >= drawn.switch[:, None]).long()
+        pictures = noised = None
+        if references:
+            kept = drawn.references[:, :references].float()
+            pictures = torch.nn.functional.pad(kept, (0, 0, 0, 0, 0, control.shape[2] - kept.shape[2]))
+            several = kept[:, None].expand(-1, CHUNKS, -1, -1, -1, -1)
+            noised = (1 - wide) * several + wide * torch.randn_like(several)
         lesson = Lesson(
             clean=past,
             noisy=noisy,
             timestep=1000 * sigma,
             control=control.unflatten(1, (CHUNKS, CHUNK_LATENTS)),
             scale=drawn.scale,
-            text=self._text(drawn.tokens[:, self._rng.randrange(drawn.tokens.shape[1])].long()),
+            text=self._text(drawn.tokens.long()),
             clean_prompt=prompt[:, 1:],  # what the next chunk sees of them was recomputed under its prompt
             noisy_prompt=prompt,
-            references=references,
+            references=pictures,
             noised_references=noised,
         )
         return lesson, noise - target, sigma
@@ -95,36 +94,57 @@ class Lessons:
     def _sigmas(self, batch: int) -> Tensor:
         """Mostly the noise levels that are served, otherwise any."""
         shape = (batch, CHUNKS)
-        u = torch.rand(shape, generator=self._noise, device=self._device)
+        u = torch.rand(shape, device=self._device)
         anywhere = self._shift * u / (1 + (self._shift - 1) * u)
-        at = torch.randint(len(self._served), shape, generator=self._noise, device=self._device)
-        served = torch.rand(shape, generator=self._noise, device=self._device) < 0.7
-        return torch.where(served, self._served[at], anywhere.clamp(min=0.02))
+        at = torch.randint(len(self._served), shape, device=self._device)
+        is_served = torch.rand(shape, device=self._device) < SERVED
+        return torch.where(is_served, self._served[at], anywhere.clamp(min=0.02))
 
     def _text(self, tokens: Tensor) -> Tensor:
         """(B, P, text_len) -> (B, P, text_len, text_dim), zero past each prompt, as `TextEncoder.encode`."""
         flat = tokens.flatten(0, 1)
-        return self._generator.text_encoder.encode_ids(flat, (flat != self._pad).long()).unflatten(
-            0, tokens.shape[:2]
+        text = self._generator.text_encoder.encode_ids(flat, (flat != self._pad).long())
+        return text.unflatten(0, tokens.shape[:2])
+
+
+class Optimizers:
+    """Muon for the matrices inside blocks, AdamW for everything else."""
+
+    def __init__(self, generator: Generator) -> None:
+        named = list(generator.named_parameters())
+        is_matrix = {
+            name: p.ndim == 2 and "block" in name and not re.search("shared|bias|modulation", name)
+            for name, p in named
+        }
+        self.muon = Muon([p for name, p in named if is_matrix[name]])
+        others = [p for name, p in named if not is_matrix[name]]
+        self.adam = torch.optim.AdamW(
+            others, lr=ADAM_RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=others[0].is_cuda
         )
 
-    def _normal(self, shape: Any) -> Tensor:
-        return torch.randn(shape, generator=self._noise, device=self._device)
+    def step(self, factor: float) -> None:
+        self.muon.step(MUON_RATE * factor)
+        for group in self.adam.param_groups:
+            group["lr"] = ADAM_RATE * factor
+        self.adam.step()
 
+    def state(self) -> dict[str, Tensor]:
+        """Moments, in half the bits."""
+        state = {f"muon.{n}": momentum.bfloat16() for n, momentum in enumerate(self.muon.momenta)}
+        for index, moments in self.adam.state_dict()["state"].items():
+            for key, value in moments.items():
+                state[f"adam.{index}.{key}"] = value.bfloat16() if value.ndim else value
+        return state
 
-def build_optimizers(generator: Generator) -> list[tuple[torch.optim.Optimizer, float]]:
-    """Muon for the matrices inside blocks, AdamW for everything else; each with its rate."""
-    matrices, others = [], []
-    for name, parameter in generator.named_parameters():
-        is_matrix = parameter.ndim == 2 and "block" in name and "shared" not in name and "bias" not in name
-        (matrices if is_matrix else others).append(parameter)
-    muon = torch.optim.Muon(
-        matrices, lr=MUON_RATE, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw"
-    )
-    adam = torch.optim.AdamW(
-        others, lr=ADAM_RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=others[0].is_cuda
-    )
-    return [(muon, MUON_RATE), (adam, ADAM_RATE)]
+    def load(self, state: dict[str, Tensor]) -> None:
+        for n, momentum in enumerate(self.muon.momenta):
+            momentum.copy_(state[f"muon.{n}"])
+        adam: dict[int, dict[str, Tensor]] = {}
+        for name, value in state.items():
+            if name.startswith("adam."):
+                _, index, key = name.split(".")
+                adam.setdefault(int(index), {})[key] = value.float()
+        self.adam.load_state_dict(self.adam.state_dict() | {"state": adam})
 
 
 def train_generator(
@@ -153,12 +173,15 @@ def train_generator(
     autoencoder = load_autoencoder(out, device)
     generator = Generator(preset, tokenizer_folder).to(device)
     ema = Ema(generator, 0.999)
-    optimizers = build_optimizers(generator)
+    optimizers = Optimizers(generator)
     budget, log = Budget(steps, minutes), Log(out / "generator.jsonl", world)
     if resume and (found := load_checkpoint(out / "generator")):
-        _restore(found, generator, ema, optimizers)
+        _restore(found[0], generator, ema, optimizers)
         seed += found[1]["step"]
     own_seed = seed * 1009 + world.rank
+    torch.manual_seed(own_seed)
+    if compiled:
+        compile_blocks()
     maker = SequenceMaker(
         autoencoder,
         generator.text_encoder.tokenizer,
@@ -167,74 +190,47 @@ def train_generator(
         width=preset.width,
         seed=own_seed,
     )
-    lessons = Lessons(generator, own_seed, device)
-    rng = random.Random(own_seed)
-    kinds, shares = list(KIND_SHARES), list(KIND_SHARES.values())
-    fresh = scenes * paints
-    pool = max(pool - pool % fresh, 3 * fresh)
-    stock = maker.make(scenes, paints, PLAIN)
-    stores = Sequences(
-        *(
-            torch.zeros(pool, *getattr(stock, n).shape[1:], dtype=getattr(stock, n).dtype, device=device)
-            for n in Sequences.__slots__
-        )
-    )
-    filled, owed = 0, 0.0
-    kind_at = torch.full((pool,), -1)
+    stock = Stock(maker, pool, scenes, paints, random.Random(own_seed))
+    lessons = Lessons(generator, device)
+    gradients = Gradients([p for p in generator.parameters() if p.requires_grad])
+    drawn = stock.draw(batch, PLAIN)
 
-    def restock(kind: int) -> None:
-        nonlocal filled
-        at = torch.arange(filled % pool, filled % pool + fresh, device=device)
-        stores.put(at, maker.make(scenes, paints, kind))
-        kind_at[at.cpu()] = kind
-        filled += fresh
-
-    for kind in kinds:
-        restock(kind)
-    while filled < min(pool, 6 * batch):
-        restock(rng.choices(kinds, shares)[0])
-    parameters = [p for p in generator.parameters() if p.requires_grad]
-    if compiled:
-        compile_blocks()
-    sums: dict[str, list[Tensor]] = {"loss": [], "x0_at_noise": []}
-    while budget.goes_on(world):
-        for optimizer, rate in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate * budget.rate(decay_from=0.4)
-        # Early on the pool grows as fast as it can be made; later it is renewed.
-        owed += batch / (draws if filled >= pool else 1.5)
-        while owed >= fresh:
-            restock(rng.choices(kinds, shares)[0])
-            owed -= fresh
-        is_referred = rng.random() < KIND_SHARES[REFERRED]
-        of_kind = (kind_at == REFERRED) if is_referred else (kind_at >= 0) & (kind_at != REFERRED)
-        if not of_kind.any():
-            of_kind = (kind_at >= 0) & (kind_at != REFERRED)
-        candidates = of_kind.nonzero()[:, 0]
-        at = candidates[torch.tensor([rng.randrange(len(candidates)) for _ in range(batch)])].to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            lesson, wanted, sigma = lessons.lesson(stores[at])
+    def learn(references: int) -> tuple[Tensor, ...]:
+        gradients.flat.zero_()
+        on_cuda = device.type == "cuda"
+        with torch.autocast(device.type, torch.bfloat16, enabled=on_cuda, cache_enabled=False):
+            lesson, wanted, sigma = lessons.lesson(drawn, references)
             flow = predict_flow(generator.transformer, lesson, preset.window)
         error = (flow.float() - wanted).square().mean((2, 3, 4, 5))
-        loss = error.mean()
-        for optimizer, _ in optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        world.average_gradients(parameters)
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        for optimizer, _ in optimizers:
-            optimizer.step()
+        error.mean().backward()
+        from_noise = ((sigma > 0.99) & (lesson.scale == 1)[:, None]).float()
+        return error.detach().mean(), (error.detach() * from_noise).sum() / from_noise.sum().clamp(min=1)
+
+    learning = [Graphed(partial(learn, count), device) for count in range(3)]
+    sums: list[list[Tensor]] = [[], []]
+    owed = 0.0
+    while budget.goes_on(world):
+        # Early on the pool grows as fast as it can be made; later it is renewed.
+        owed += batch / (draws if stock.is_full else min(draws, 2.0))
+        while owed >= scenes * paints:
+            stock.renew()
+            owed -= scenes * paints
+        kind = REFERRED if stock.rng.random() < KIND_SHARES[REFERRED] else PLAIN
+        drawn.put(slice(None), stock.draw(batch, kind))
+        references = stock.rng.choice((1, 1, 1, 2)) if kind == REFERRED else 0
+        figures = learning[references]()
+        gradients.finish(world)
+        optimizers.step(budget.rate(decay_from=0.4))
         ema.update(generator, budget.step)
         budget.step += 1
-        guided = (sigma > 0.99) & (lesson.scale == 1)[:, None]
-        sums["loss"].append(loss.detach())
-        sums["x0_at_noise"].append((error.detach() * guided).sum() / guided.sum().clamp(min=1))
-        if budget.step % 100 == 0:
-            means = {name: torch.stack(values).mean().item() for name, values in sums.items()}
-            log(step=budget.step, share=budget.share, clips=filled * world.size, **means)
-            for values in sums.values():
-                values.clear()
-        if budget.step % 2000 == 0 and world.rank == 0:
+        for values, figure in zip(sums, figures, strict=True):
+            values.append(figure.clone())
+        if budget.step % 50 == 0:
+            loss, from_noise = (torch.stack(values).mean().item() for values in sums)
+            clips = stock.made * world.size
+            log(step=budget.step, share=budget.share, clips=clips, loss=loss, from_noise=from_noise)
+            sums = [[], []]
+        if budget.step % 2500 == 0 and world.rank == 0:
             _save(out, generator, ema, optimizers, budget.step)
     if world.rank == 0:
         _save(out, generator, ema, optimizers, budget.step)
@@ -260,39 +256,19 @@ def trained_models(out: Path, tokenizer_folder: Path, preset: Preset = EMBEDDED)
     )
 
 
-def _save(
-    out: Path,
-    generator: Generator,
-    ema: Ema,
-    optimizers: list[tuple[torch.optim.Optimizer, float]],
-    step: int,
-) -> None:
+def _save(out: Path, generator: Generator, ema: Ema, optimizers: Optimizers, step: int) -> None:
     tensors = {f"model.{name}": p for name, p in generator.named_parameters()}
     tensors |= {f"ema.{name}": value.half() for name, value in ema.average.items()}
-    for number, (optimizer, _) in enumerate(optimizers):
-        for index, state in optimizer.state_dict()["state"].items():
-            for key, value in state.items():
-                if isinstance(value, Tensor):
-                    kept = value.bfloat16() if value.ndim else value
-                    tensors[f"optimizer.{number}.{index}.{key}"] = kept
+    tensors |= {f"optimizer.{name}": value for name, value in optimizers.state().items()}
     save_checkpoint(out / "generator", tensors, {"step": step})
 
 
-def _restore(
-    found: tuple[dict[str, Tensor], dict[str, Any]],
-    generator: Generator,
-    ema: Ema,
-    optimizers: list[tuple[torch.optim.Optimizer, float]],
-) -> None:
-    tensors, _ = found
+def _restore(tensors: dict[str, Tensor], generator: Generator, ema: Ema, optimizers: Optimizers) -> None:
     with torch.no_grad():
         for name, p in generator.named_parameters():
             p.copy_(tensors[f"model.{name}"])
             ema.average[name].copy_(tensors[f"ema.{name}"])
-    for number, (optimizer, _) in enumerate(optimizers):
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            if name.startswith(f"optimizer.{number}."):
-                _, _, index, key = name.split(".", 3)
-                state.setdefault(int(index), {})[key] = value.float()
-        optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+    prefix = "optimizer."
+    optimizers.load(
+        {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+    )

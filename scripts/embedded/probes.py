@@ -314,7 +314,8 @@ def _worn(frames: Tensor, generator: torch.Generator) -> Tensor:
         drawn = torch.rand(len(frames), *shape, generator=generator, device=frames.device)
         return drawn * (high - low) + low
 
-    soft = _blurred(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+    # Under autocast the blur comes back in half precision.
+    soft = _blurred(frames.flatten(0, 1)).to(frames.dtype).unflatten(0, frames.shape[:2])
     worn = torch.lerp(frames, soft, (uniform(-1.0, 1.0, 1, 1, 1)).clamp(min=0))
     worn = worn * uniform(0.88, 1.1, 3, 1, 1) + uniform(-0.06, 0.06, 3, 1, 1)
     noise = torch.randn(frames.shape, generator=generator, device=frames.device)

@@ -24,6 +24,7 @@ VARIANTS = 4  # captions of a clip
 PLAIN, MASKED, REFERRED = range(3)
 SCALES = (0.0, 0.5, 1.5)  # guidance strengths other than 1, a twentieth of the clips each
 SWITCHED = 0.15  # share of clips whose prompt changes
+KIND_SHARES = {PLAIN: 0.66, MASKED: 0.14, REFERRED: 0.2}
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ class Sequences:
     def __len__(self) -> int:
         return len(self.kind)
 
-    def put(self, at: Tensor, other: "Sequences") -> None:
+    def put(self, at: Tensor | slice, other: "Sequences") -> None:
         for name in Sequences.__slots__:
             getattr(self, name)[at] = getattr(other, name)
 
@@ -207,3 +208,51 @@ class SequenceMaker:
 
     def _uniform(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self._generator, device=self._device)
+
+
+class Stock:
+    """A pool of clips on the device, renewed in turn, from which batches are drawn."""
+
+    def __init__(self, maker: SequenceMaker, size: int, scenes: int, paints: int, rng: random.Random) -> None:
+        self.rng, self.made = rng, 0
+        self._maker, self._scenes, self._paints = maker, scenes, paints
+        fresh = scenes * paints
+        self._size = max(size - size % fresh, 3 * fresh)
+        first = maker.make(scenes, paints, PLAIN)
+        self._clips = Sequences(
+            *(
+                torch.zeros(
+                    self._size, *getattr(first, name).shape[1:], dtype=value.dtype, device=value.device
+                )
+                for name in Sequences.__slots__
+                if isinstance(value := getattr(first, name), Tensor)
+            )
+        )
+        self._kinds = torch.full((self._size,), -1)
+        for kind in KIND_SHARES:
+            self.renew(kind)
+
+    @property
+    def is_full(self) -> bool:
+        return self.made >= self._size
+
+    def renew(self, kind: int | None = None) -> None:
+        """Make clips of one kind, drawn by its share if none is named, in place of the oldest."""
+        if kind is None:
+            kind = self.rng.choices(list(KIND_SHARES), list(KIND_SHARES.values()))[0]
+        clips = self._maker.make(self._scenes, self._paints, kind)
+        first = self.made % self._size
+        self._clips.put(slice(first, first + len(clips)), clips)
+        self._kinds[first : first + len(clips)] = kind
+        self.made += len(clips)
+
+    def draw(self, count: int, kind: int) -> Sequences:
+        """Clips with references (REFERRED) or without (PLAIN: masked ones among them), with one caption each:
+        tokens are (N, 2, text_len)."""
+        is_referred = self._kinds == REFERRED
+        wanted = is_referred if kind == REFERRED and is_referred.any() else (self._kinds >= 0) & ~is_referred
+        candidates = wanted.nonzero()[:, 0]
+        at = candidates[torch.tensor([self.rng.randrange(len(candidates)) for _ in range(count)])]
+        drawn = self._clips[at.to(self._clips.kind.device)]
+        drawn.tokens = drawn.tokens[:, self.rng.randrange(VARIANTS)]
+        return drawn

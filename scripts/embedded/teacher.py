@@ -6,6 +6,7 @@ what runs; `tests/scripts/embedded/test_teacher.py` holds it to the cached pipel
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from streaming.config import CHUNK_LATENTS, WindowConfig
 from streaming.modules.attention import attend
-from streaming.modules.causal_model import ForwardPass, KeyValue, WanBlock, gated, modulate
+from streaming.modules.causal_model import KeyValue, WanBlock, gated, modulate
 from streaming.modules.causal_vace_model import CausalVaceWanModel
 from streaming.modules.rope import rotation
 
@@ -46,13 +47,8 @@ def predict_flow(model: CausalVaceWanModel, lesson: Lesson, window: WindowConfig
     prompt = torch.cat([lesson.clean_prompt, lesson.noisy_prompt], 1)
     embedded = model.text_embedding(lesson.text)
     hints = _hints(model, lesson, tokens[:, chunks - 1 :], grid, embedded)
-    turns = [
-        rotation(
-            range(CHUNK_LATENTS * n, CHUNK_LATENTS * (n + 1)), *grid[1:], model.config.head_dim, tokens.device
-        )
-        for n in range(chunks)
-    ]
-    places = _Places(chunks, window, torch.stack([torch.view_as_real(turn) for turn in turns]))
+    turns = _turns(chunks, grid, model.config.head_dim, tokens.device)
+    places = _Places(chunks, window, turns)
     x = tokens.flatten(0, 1)
     for layer, block in enumerate(model.blocks):
         context = _of_prompt(
@@ -64,6 +60,16 @@ def predict_flow(model: CausalVaceWanModel, lesson: Lesson, window: WindowConfig
             x = x + hint.flatten(0, 1)
     out = model.unpatchify(model.head(x, time), grid)
     return out.unflatten(0, (batch, -1))[:, chunks - 1 :]
+
+
+@lru_cache(maxsize=8)
+def _turns(chunks: int, grid: tuple[int, int, int], head_dim: int, device: torch.device) -> Tensor:
+    """Cosine and sine of each chunk's tokens, (chunks, L, D/2, 2); kept, since a CUDA graph cannot make
+    them."""
+    length = grid[0]
+    spans = [range(length * n, length * (n + 1)) for n in range(chunks)]
+    turns = [rotation(span, *grid[1:], head_dim, device) for span in spans]
+    return torch.stack([torch.view_as_real(turn) for turn in turns])
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,36 +166,34 @@ def _hints(
         control = torch.cat([repeated, control], 1)
         x = torch.cat([model.embed_patches(lesson.noised_references.flatten(0, 1)), x], 1)
     latents = CHUNK_LATENTS + count
-    time, modulation = model.embed_time(lesson.timestep.flatten()[:, None])
-    turn = rotation(range(latents), *grid[1:], model.config.head_dim, tokens.device)
-    shared = ForwardPass(x, time, modulation, (latents, *grid[1:]), turn, None)
+    _, modulation = model.embed_time(lesson.timestep.flatten()[:, None])
+    turn = _turns(1, (latents, *grid[1:]), model.config.head_dim, tokens.device)[0]
     context = tuple(
         _of_prompt(
             block.cross_attn.keys_values(embedded.flatten(0, 1)), lesson.noisy_prompt, lesson.text.shape[1]
         )
         for block in model.vace_blocks
     )
-    tokens = model.embed_control(control, latents) + shared.tokens
+    tokens = model.embed_control(control, latents) + x
     scale = lesson.scale.to(tokens.dtype).repeat_interleave(chunks)[:, None, None]
     hints: dict[int, Tensor] = {}
     for layer, block, keys_values in zip(model.config.vace_layers, model.vace_blocks, context, strict=True):
-        y = _branch_block(block, tokens, shared, keys_values)
-        tokens = y
+        tokens = _branch_block(block, tokens, modulation, turn, keys_values)
         hints[layer] = (block.after_proj(tokens)[:, -length:] * scale).unflatten(0, (batch, chunks))
     return hints
 
 
-def _branch_block(block: WanBlock, x: Tensor, shared: ForwardPass, context: KeyValue) -> Tensor:
+def _branch_block(block: WanBlock, x: Tensor, modulation: Tensor, turn: Tensor, context: KeyValue) -> Tensor:
     """As `WanBlock.forward` without memory, rotating in real numbers."""
     shift_sa, scale_sa, gate_sa, shift_ffn, scale_ffn, gate_ffn = (
-        block.modulation[:, None] + shared.modulation
+        block.modulation[:, None] + modulation
     ).chunk(6, dim=2)
     y = modulate(block.norm1(x), shift_sa, scale_sa)
     attention = block.self_attn
     v = attention.heads(attention.v(y))
     q = attention.heads(attention.norm_q(attention.q(y))).to(v.dtype)
     k = attention.heads(attention.norm_k(attention.k(y))).to(v.dtype)
-    turn = torch.view_as_real(shared.rotation)[:, None]
+    turn = turn[:, None]
     x = x + gated(attention.o(attend(_rotate(q, turn), _rotate(k, turn), v).flatten(2)), gate_sa)
     x = x + block.cross_attn(block.norm3(x), context)
     return x + gated(block.ffn(modulate(block.norm2(x), shift_ffn, scale_ffn)), gate_ffn)

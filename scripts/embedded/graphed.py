@@ -1,0 +1,105 @@
+"""Training steps without launch overhead: gradients in one flat buffer, forward and backward as a CUDA
+graph."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from scripts.embedded.training import World
+
+WARM_UP = 3  # eager calls before a capture, in which libraries choose their kernels
+
+
+class Gradients:
+    """All gradients as views of one buffer: zeroed, averaged between processes and clipped in a few
+    kernels."""
+
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        self.parameters = list(parameters)
+        self.flat = torch.zeros(sum(p.numel() for p in self.parameters), device=self.parameters[0].device)
+        for p, part in zip(
+            self.parameters, self.flat.split([p.numel() for p in self.parameters]), strict=True
+        ):
+            p.grad = part.view_as(p)
+
+    def finish(self, world: World, *, norm: float = 1.0) -> None:
+        """Average over the processes, then scale down to `norm` where larger."""
+        if world.size > 1:
+            dist.all_reduce(self.flat)
+            self.flat.div_(world.size)
+        self.flat.mul_((norm / (self.flat.norm() + 1e-6)).clamp(max=1.0))
+
+
+class Graphed:
+    """`work` reads and writes tensors that stay where they are; after some eager calls CUDA replays it whole.
+
+    What it returns is overwritten by the next call. Elsewhere than on CUDA it is simply called.
+    """
+
+    def __init__(self, work: Callable[[], tuple[Tensor, ...]], device: torch.device) -> None:
+        self._work = work
+        self._device = device
+        self._calls = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._result: tuple[Tensor, ...] = ()
+
+    def __call__(self) -> tuple[Tensor, ...]:
+        if self._device.type != "cuda":
+            return self._work()
+        if self._graph is None and self._calls < WARM_UP:
+            self._calls += 1
+            side = torch.cuda.Stream(self._device)
+            side.wait_stream(torch.cuda.current_stream(self._device))
+            with torch.cuda.stream(side):
+                result = self._work()
+            torch.cuda.current_stream(self._device).wait_stream(side)
+            return result
+        if self._graph is None:
+            self._graph = torch.cuda.CUDAGraph()
+            # Only this thread's calls are forbidden while it captures: the process group's watchdog goes on.
+            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+                self._result = self._work()
+        self._graph.replay()
+        return self._result
+
+
+class Muon:
+    """Momentum made orthogonal, for matrices; those of one shape go through Newton-Schulz together.
+
+    Source: Muon (Jordan et al. 2024), scaled to AdamW's step size as in Moonlight (Liu et al. 2025). A
+    batched form of `torch.optim.Muon`, which takes the matrices one by one.
+    """
+
+    def __init__(
+        self, matrices: Sequence[nn.Parameter], *, momentum: float = 0.95, weight_decay: float = 0.01
+    ) -> None:
+        shapes: dict[torch.Size, list[nn.Parameter]] = {}
+        for matrix in matrices:
+            shapes.setdefault(matrix.shape, []).append(matrix)
+        self._groups = list(shapes.values())
+        self.momenta = [torch.zeros_like(torch.stack(list(group))) for group in self._groups]
+        self._momentum, self._decay = momentum, weight_decay
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        for group, momentum in zip(self._groups, self.momenta, strict=True):
+            gradient = torch.stack([p.grad for p in group if p.grad is not None])
+            momentum.lerp_(gradient, 1 - self._momentum)
+            update = _orthogonal(gradient.lerp(momentum, self._momentum))
+            update.mul_(rate * 0.2 * max(group[0].shape) ** 0.5)
+            for p, change in zip(group, update.to(group[0].dtype), strict=True):
+                p.mul_(1 - rate * self._decay).sub_(change)
+
+
+def _orthogonal(matrices: Tensor) -> Tensor:
+    """(N, r, c) -> about the nearest orthogonal ones, by five quintic Newton-Schulz steps."""
+    x = matrices.bfloat16() if matrices.is_cuda else matrices
+    is_tall = x.shape[1] > x.shape[2]
+    x = x.mT if is_tall else x
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(5):
+        square = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return (x.mT if is_tall else x).float()
