@@ -19,10 +19,10 @@ class Gradients:
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
         self.parameters = list(parameters)
         self.flat = torch.zeros(sum(p.numel() for p in self.parameters), device=self.parameters[0].device)
-        for p, part in zip(
-            self.parameters, self.flat.split([p.numel() for p in self.parameters]), strict=True
-        ):
-            p.grad = part.view_as(p)
+        at = 0
+        for p in self.parameters:  # in the parameter's own layout, channels last or not
+            p.grad = torch.as_strided(self.flat, p.shape, p.stride(), at)
+            at += p.numel()
 
     def finish(self, world: World, *, norm: float = 1.0) -> None:
         """Average over the processes, then scale down to `norm` where larger."""
