@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+from contextlib import suppress
 
 from aiohttp import hdrs, web
 
@@ -57,12 +58,12 @@ class Peers:
         self._tasks[id] = asyncio.create_task(self._attend(peer))
         return id, answer
 
-    async def dismiss(self, id: str) -> bool:
+    async def dismiss(self, id: str, reason: str) -> bool:
         """End a peer and wait until it is closed; False when there is none of this id."""
         task = self._tasks.get(id)
         if task is None:
             return False
-        self._peers[id].hang_up("asked to")
+        self._peers[id].hang_up(reason)
         await asyncio.wait([task])
         return True
 
@@ -128,11 +129,31 @@ class Whip:
         response.headers[hdrs.LOCATION] = f"/whip/{id}"
         response.headers[hdrs.ETAG] = f'"{id}"'
         self._add_links(response)
+        await self._answer(request, response, id)
         return response
+
+    async def _answer(self, request: web.Request, response: web.Response, id: str) -> None:
+        """Send the answer to an offer; the peer of a client that is gone by then is dismissed at once.
+
+        Such a client never learns which session to delete, and would hold its place until it is found not to
+        connect. Sent here, not by aiohttp once the handler has returned, to see whether it could be.
+        """
+        is_sent = False
+        try:
+            with suppress(
+                ConnectionError
+            ):  # aiohttp, which sends what is returned, meets and ignores it again
+                await response.prepare(request)
+                await response.write_eof()
+                # A write that fails in the socket raises nothing: it closes the transport.
+                is_sent = request.transport is not None and not request.transport.is_closing()
+        finally:
+            if not is_sent:
+                await self._peers.dismiss(id, "left before it was answered")
 
     async def delete(self, request: web.Request) -> web.Response:
         """End a session: 200 once everything it held is free."""
-        if not await self._peers.dismiss(request.match_info["id"]):
+        if not await self._peers.dismiss(request.match_info["id"], "asked to"):
             return web.Response(status=404, text="no such session; it may have ended")
         return web.Response(text="ended")
 

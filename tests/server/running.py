@@ -9,12 +9,12 @@ from typing import Any
 
 import aiohttp
 import numpy as np
-from aiohttp.test_utils import TestServer
+from aiohttp import web
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
-from server.app import create_app
+from server.app import SHUTDOWN_TIMEOUT_S, create_app
 from server.gpu_worker import GpuWorker
 from server.settings import Settings
 from tests.server.fakes import FakeEngineModule
@@ -118,8 +118,15 @@ class Viewer:
 
 
 class RunningServer:
-    def __init__(self, url: str, http: aiohttp.ClientSession, worker: GpuWorker) -> None:
-        self.url, self.http, self.worker = url, http, worker
+    def __init__(self, runner: web.AppRunner, http: aiohttp.ClientSession, worker: GpuWorker) -> None:
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        self.http, self.worker = http, worker
+        self._runner = runner
+
+    def http_connections(self) -> int:
+        """How many HTTP connections are open, as far as the server knows."""
+        assert self._runner.server is not None
+        return sum(connection.connected for connection in self._runner.server.connections)
 
     @asynccontextmanager
     async def viewer(self, direction: str = "sendrecv") -> AsyncIterator[Viewer]:
@@ -159,15 +166,17 @@ async def started_worker(settings: Settings, engine: FakeEngineModule) -> AsyncI
 @asynccontextmanager
 async def running_server(settings: Settings, engine: FakeEngineModule) -> AsyncIterator[RunningServer]:
     worker = GpuWorker(settings, import_engine=lambda: engine)
-    server = TestServer(create_app(settings, worker), host="127.0.0.1")
-    await server.start_server()
+    # Run as server.app.serve does it; aiohttp's TestServer would cancel the handlers of clients that leave.
+    runner = web.AppRunner(create_app(settings, worker), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     try:
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
         async with aiohttp.ClientSession() as http:
-            yield RunningServer(str(server.make_url("")).rstrip("/"), http, worker)
+            yield RunningServer(runner, http, worker)
     finally:
         engine.may_load.set()
         engine.may_warm_up.set()
-        await server.close()
+        await runner.cleanup()
 
 
 async def until(holds: Callable[[], bool], what: str, patience: float = PATIENCE_S) -> None:

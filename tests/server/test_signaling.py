@@ -1,9 +1,15 @@
 """Who may come in, what they get, and how they leave: the WHIP endpoint over real HTTP and WebRTC."""
 
-import pytest
+import asyncio
 
+import aiohttp
+import pytest
+from aiohttp import web
+
+import server.app as server_app
+from server.peer import Peer
 from server.settings import load_settings
-from tests.server.running import CAMERA_FPS, running_server, until
+from tests.server.running import CAMERA_FPS, PATIENCE_S, Viewer, running_server, until
 
 
 @pytest.fixture
@@ -27,6 +33,65 @@ async def test_a_viewer_who_just_leaves_frees_the_place(server):
     async with server.viewer() as viewer:
         await viewer.live()
     await server.empty()
+
+
+@pytest.fixture
+def patient(settings):
+    """Waits for a peer to connect for longer than any test does, so that only a dismissal frees the place."""
+    return settings.model_copy(update={"peer_timeout": 1000 * PATIENCE_S})
+
+
+async def offer_sent(http: aiohttp.ClientSession, url: str) -> asyncio.Task[aiohttp.ClientResponse]:
+    """A viewer's offer on its way to the server."""
+    viewer = Viewer(url, http)
+    viewer.pc.addTransceiver(viewer.camera)
+    await viewer.pc.setLocalDescription(await viewer.pc.createOffer())
+    await viewer.close()
+    return asyncio.create_task(viewer.post(viewer.pc.localDescription.sdp))
+
+
+async def test_a_viewer_who_leaves_while_its_offer_is_answered_frees_the_place(
+    patient, engine, monkeypatch, caplog
+):
+    caplog.set_level("INFO")
+    is_asked, may_answer = asyncio.Event(), asyncio.Event()
+    accept = Peer.accept
+
+    async def accept_slowly(peer: Peer, offer: str) -> str:
+        is_asked.set()
+        await asyncio.wait_for(may_answer.wait(), 2 * PATIENCE_S)
+        return await accept(peer, offer)
+
+    monkeypatch.setattr(Peer, "accept", accept_slowly)
+    async with running_server(patient, engine) as server, aiohttp.ClientSession() as http:
+        offer = await offer_sent(http, server.url)
+        await asyncio.wait_for(is_asked.wait(), PATIENCE_S)
+        assert (await server.json("/api/info"))["sessions"] == 1
+        open_before = server.http_connections()
+        offer.cancel()
+        await until(lambda: server.http_connections() < open_before, "the server sees it go")
+        may_answer.set()
+        await server.empty()
+    assert "left before it was answered" in caplog.text
+    assert "Error handling request" not in caplog.text
+
+
+async def test_an_answer_that_cannot_be_sent_frees_the_place(patient, engine, monkeypatch, caplog):
+    """The connection is lost once the answer is made, just before it is written."""
+    caplog.set_level("INFO")
+
+    async def lose_the_connection(request: web.Request, response: web.StreamResponse) -> None:
+        if response.status == 201:
+            assert request.transport is not None
+            request.transport.abort()
+
+    monkeypatch.setattr(server_app, "_add_security_headers", lose_the_connection)
+    async with running_server(patient, engine) as server, aiohttp.ClientSession() as http:
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await (await offer_sent(http, server.url))
+        await server.empty()
+    assert "left before it was answered" in caplog.text
+    assert "Error handling request" not in caplog.text
 
 
 async def test_two_viewers_share_the_model_and_the_third_is_told_to_retry(server):
