@@ -5,6 +5,7 @@
  *   await connection.open(cameraTrack, iceServers);   // throws ConnectError with words for the person
  *   connection.send(message);
  *   connection.close();                               // after close() or onLost no handler is called again
+ *   connection.leave();                               // instead of close(), while the page is going away
  */
 import { ProtocolError, decode, ping } from "./protocol.js";
 
@@ -26,6 +27,7 @@ export class Connection {
   #control = null;
   #resource = null; // the session's URL, from Location
   #ended = false;
+  #leaving = new AbortController();
   #timers = [];
   #lastHeard = 0;
   #isInterrupted = false;
@@ -95,13 +97,23 @@ export class Connection {
     return null;
   }
 
-  /** Ends the session on both sides. Safe to call twice, and while the page is going away. */
+  /** Ends the session on both sides. Safe to call twice. */
   close() {
     if (this.#ended) return;
     this.#ended = true;
     for (const timer of this.#timers) clearTimeout(timer);
     // the server is told first: were the connection closed before, it would find no session left to delete
     this.#deleteSession().finally(() => this.#pc?.close());
+  }
+
+  /**
+   * As close(), while the page is going away. It could not act on an answer that is still to come, so the offer is
+   * taken back: the server drops a session whose answer finds nobody. An answer that was sent but not yet read here
+   * slips through, and its session lasts until the server finds it unconnected (its --peer-timeout).
+   */
+  leave() {
+    this.#leaving.abort();
+    this.close();
   }
 
   #openChannels(pc) {
@@ -128,13 +140,20 @@ export class Connection {
   async #publish(offer) {
     let response;
     try {
-      response = await fetch("whip", { method: "POST", headers: { "Content-Type": "application/sdp" }, body: offer });
+      response = await fetch("whip", {
+        method: "POST",
+        headers: { "Content-Type": "application/sdp" },
+        body: offer,
+        signal: this.#leaving.signal,
+      });
     } catch {
       throw new ConnectError("The server does not answer. Check that it is still running, then press Start.");
     }
+    const isCreated = response.status === 201;
+    // noted before the body is read: from here on close() can delete the session
+    if (isCreated) this.#resource = new URL(response.headers.get("Location"), response.url).href;
     const body = await response.text();
-    if (response.status !== 201) throw new ConnectError(refusal(response, body.trim()));
-    this.#resource = new URL(response.headers.get("Location"), response.url).href;
+    if (!isCreated) throw new ConnectError(refusal(response, body.trim()));
     return body;
   }
 

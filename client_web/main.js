@@ -204,7 +204,10 @@ function showLive(fps, stalledSeconds) {
 element("start").addEventListener("click", start);
 element("stop").addEventListener("click", () => stop());
 element("camera").addEventListener("change", switchCamera);
-window.addEventListener("pagehide", () => stop());
+window.addEventListener("pagehide", () => {
+  attempt?.connection?.leave();
+  stop();
+});
 watchCameras(() => refreshCameras());
 
 view.problem(obstacle() ?? "");

@@ -19,6 +19,7 @@ from playwright.sync_api import Page, expect
 from scripts import frame_number
 from scripts.latency_figures import CAMERA_PICTURE_BELOW, percentile
 from server.protocol import decode
+from server.settings import Settings
 from tests.e2e.conftest import OpenPage, Server, Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -47,7 +48,9 @@ OVERFLOWING = """(width) => [...document.querySelectorAll("body *")].filter((ele
 }).map((element) => `${element.tagName}#${element.id}`)"""
 LIVE_LIMIT_MS = 30_000
 APPLIED_LIMIT_MS = 20_000
-FREED_LIMIT_S = 5.0
+FREED_LIMIT_S = 5.0  # less than PEER_TIMEOUT_S, by which the server frees a place that nobody gave back
+PEER_TIMEOUT_S: float = Settings.model_fields["peer_timeout"].default  # of the server under test too
+MISSED_LIMIT_S = PEER_TIMEOUT_S + 20.0
 LEAST_FPS = 2.0
 MOST_GLASS_TO_GLASS_S = 7.0  # the numbers in the camera's picture begin anew after 7.9 s
 
@@ -259,12 +262,31 @@ def test_page_and_server_speak_the_same_protocol(open_page: OpenPage) -> None:
         decode(built)
 
 
-def test_leaving_the_page_ends_the_session(open_page: OpenPage, server: Server) -> None:
+def test_leaving_a_live_page_frees_the_place(open_page: OpenPage, server: Server) -> None:
     page = open_page().page
     page.click("#start")
-    assert wait_until(lambda: server.info()["sessions"] == 1, FREED_LIMIT_S)
+    wait_live(page)
     page.goto("about:blank")
     assert wait_until(lambda: is_free(server), FREED_LIMIT_S)
+
+
+def test_leaving_while_connecting_frees_the_place(open_page: OpenPage, server: Server) -> None:
+    """The page may leave between the server's answer and its receipt; the server must then miss it."""
+    page = open_page().page
+    page.click("#start")
+    assert wait_until(lambda: server.info()["sessions"] == 1, LIVE_LIMIT_MS / 1000)
+    page.goto("about:blank")
+    assert wait_until(lambda: is_free(server), MISSED_LIMIT_S)
+
+
+def test_leaving_takes_an_offer_back_that_is_not_yet_answered(open_page: OpenPage) -> None:
+    """Also where the browser keeps the page, and its request, for the way back: nothing is navigated."""
+    page = open_page(prepare=lambda page: page.route("**/whip", lambda route: None)).page  # never answered
+    with page.expect_request("**/whip") as offer:
+        page.click("#start")
+    with page.expect_event("requestfailed") as failed:
+        page.evaluate("() => window.dispatchEvent(new PageTransitionEvent('pagehide'))")
+    assert failed.value == offer.value
 
 
 def test_a_prompt_written_before_the_start_is_sent_then(open_page: OpenPage) -> None:
