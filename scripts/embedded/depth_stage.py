@@ -118,8 +118,8 @@ def depth_loss(predicted: Tensor, disparity: Tensor) -> tuple[Tensor, Tensor]:
 
 def disparity_target(disparity: Tensor) -> Tensor:
     """(B, H, W): each frame's 2nd percentile becomes _DEPTH_OF_FAR, its 98th 1 more; nearer goes on to 2."""
-    ends = torch.quantile(disparity.flatten(1), torch.tensor([0.02, 0.98], device=disparity.device), dim=1)
-    low, high = ends[..., None, None]
+    # Two calls: a tensor of both would have to be brought from the host, which a CUDA graph cannot.
+    low, high = (torch.quantile(disparity.flatten(1), q, dim=1)[:, None, None] for q in (0.02, 0.98))
     return ((disparity - low) / (high - low).clamp(min=1e-2)).clamp(0, 2) + _DEPTH_OF_FAR
 
 

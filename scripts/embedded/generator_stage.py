@@ -22,7 +22,7 @@ from streaming.modules.text_encoder import TextEncoder
 from streaming.presets import EMBEDDED, Preset
 
 SERVED = 0.7  # share of noise levels that are the served ones
-MUON_RATE, ADAM_RATE = 1e-3, 1.5e-3
+MUON_RATE, ADAM_RATE = 1.5e-3, 1.5e-3
 
 
 class Generator(nn.Module):
@@ -157,8 +157,8 @@ def train_generator(
     batch: int = 32,
     pool: int = 4096,
     draws: float = 5.0,
-    scenes: int = 8,
-    paints: int = 3,
+    scenes: int = 4,
+    paints: int = 6,
     seed: int = 0,
     resume: bool = False,
     preset: Preset = EMBEDDED,

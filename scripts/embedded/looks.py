@@ -54,6 +54,10 @@ class Shape:
     x: Tensor  # pixels
     y: Tensor
 
+    def of_clip(self, n: int) -> "Shape":
+        fields = (self.depth, self.light, self.facing, self.rising, self.edge, self.rim, self.near)
+        return Shape(*(field[n : n + 1] for field in fields), self.x, self.y)
+
 
 def shape_of(depth: Tensor) -> Shape:
     """Depth (B, T, H, W), 0 far ... 1 near."""
@@ -86,9 +90,9 @@ def shape_of(depth: Tensor) -> Shape:
 def paint(depth: Tensor, paints: Sequence[Paint]) -> Tensor:
     """Depth (B, T, H, W), 0 far ... 1 near, one Paint a clip -> RGB (B, T, 3, H, W) in [-1, 1]."""
     out = depth.new_empty(*depth.shape[:2], 3, *depth.shape[2:])
-    for kind in dict.fromkeys(paints):
-        index = torch.tensor([n for n, one in enumerate(paints) if one == kind], device=depth.device)
-        out[index] = _paint(shape_of(depth[index]), kind)
+    shape = shape_of(depth)
+    for n, kind in enumerate(paints):
+        out[n : n + 1] = _paint(shape.of_clip(n), kind)
     return out.mul_(2).sub_(1).clamp_(-1, 1)
 
 

@@ -1,4 +1,4 @@
-"""What the generator learns from: streams of four chunks as latents, kept on the device and drawn several
+"""What the generator learns from: streams of a few chunks as latents, kept on the device and drawn several
 times."""
 
 import random
@@ -17,9 +17,8 @@ from streaming.blocks.vace_encoding import mask_latents
 from streaming.config import CHUNK_LATENTS
 from streaming.modules.taehv import TAEHV
 
-CHUNKS = 4
-FRAMES = (9, 12, 12, 12)
-STARTS = (0, 9, 21, 33, 45)
+CHUNKS = 3  # sink, the one before, the one that is made: seen from a chunk, a stream never looks otherwise
+STARTS = (0, 9, 21, 33)  # frames
 VARIANTS = 4  # captions of a clip
 PLAIN, MASKED, REFERRED = range(3)
 SCALES = (0.0, 0.5, 1.5)  # guidance strengths other than 1, a twentieth of the clips each
