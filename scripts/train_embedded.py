@@ -6,6 +6,7 @@ python -m scripts.train_embedded depth --out out/train --minutes 5
 python -m scripts.train_embedded probes --minutes 1
 torchrun --nproc-per-node 2 -m scripts.train_embedded generator --out out/train --minutes 10
 python -m scripts.train_embedded export --out out/train
+python -m scripts.train_embedded showcase
 
 Stages save checkpoints below --out (files under 16 MiB); --resume goes on from there. Autoencoder and
 generator run on any number of GPUs under torchrun; a run of the same length and seed on as many devices sees
@@ -136,6 +137,19 @@ def export(out: Out = DEFAULT_OUT, folder: Path = PACKAGED) -> None:
     from scripts.embedded.generator_stage import trained_models
 
     write(trained_models(out, PACKAGED / "tokenizer"), folder)
+
+
+@app.command()
+def showcase(folder: Path = PACKAGED) -> None:
+    """Let the exported model paint the pictures of the looks that the page offers."""
+    from scripts.embedded.showcase import write_showcase
+    from streaming.config import PipelineConfig
+    from streaming.pipeline import LongLivePipeline
+    from streaming.presets import UNTRAINED, packaged
+
+    files = packaged(UNTRAINED, folder).files
+    pipeline = LongLivePipeline(PipelineConfig(**files), torch.device("cpu"), torch.float32)
+    write_showcase(pipeline, folder)
 
 
 class _world:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor
 
 from streaming.pillow_resize import RESAMPLING, pillow_resize
@@ -245,6 +246,7 @@ def _load_pipeline(model: str, device: torch.device | str, dtype: torch.dtype) -
     # Here and not at the top: it takes seconds, and nobody needs it without such a model.
     import transformers
 
+    transformers.utils.logging.disable_progress_bar()  # a bar over files that lie here already helps nobody
     try:
         config = transformers.AutoConfig.from_pretrained(model)
     except OSError as error:
@@ -256,7 +258,7 @@ def _load_pipeline(model: str, device: torch.device | str, dtype: torch.dtype) -
     try:
         network = transformers.AutoModelForDepthEstimation.from_pretrained(model, dtype=dtype)
         processor = transformers.AutoImageProcessor.from_pretrained(model)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise OSError(f"depth model {model!r}: incomplete or broken. {error}") from error
     return transformers.pipeline("depth-estimation", model=network, image_processor=processor, device=device)
 

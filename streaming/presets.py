@@ -97,7 +97,7 @@ UNTRAINED = Preset(
 )
 
 # What runs when nothing else is asked for.
-EMBEDDED = UNTRAINED  # trained: packaged(UNTRAINED, Path(__file__).with_name("embedded"))
+EMBEDDED = packaged(UNTRAINED, Path(__file__).with_name("embedded"))
 
 # Wan 2.1 as published, with VACE's layer maps.
 WAN_1_3B = WanConfig(

@@ -230,7 +230,7 @@ def train_generator(
             clips = stock.made * world.size
             log(step=budget.step, share=budget.share, clips=clips, loss=loss, from_noise=from_noise)
             sums = [[], []]
-        if budget.step % 2500 == 0 and world.rank == 0:
+        if budget.step % 1000 == 0 and world.rank == 0:
             _save(out, generator, ema, optimizers, budget.step)
     if world.rank == 0:
         _save(out, generator, ema, optimizers, budget.step)
