@@ -147,8 +147,8 @@ def showcase(folder: Path = PACKAGED) -> None:
     from streaming.pipeline import LongLivePipeline
     from streaming.presets import UNTRAINED, packaged
 
-    files = packaged(UNTRAINED, folder).files
-    pipeline = LongLivePipeline(PipelineConfig(**files), torch.device("cpu"), torch.float32)
+    config = PipelineConfig.from_mapping(packaged(UNTRAINED, folder).files)
+    pipeline = LongLivePipeline(config, torch.device("cpu"), torch.float32)
     write_showcase(pipeline, folder)
 
 

@@ -1,0 +1,78 @@
+"""The looks that the page offers, each with a picture of it that the model paints itself."""
+
+import json
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from scripts.embedded.clips import depth_clips
+from streaming.blocks.text_conditioning import parse_prompts
+from streaming.pipeline import LongLivePipeline
+
+# Name on the page -> prompt. The file of a picture is named after the look.
+SHOWCASE = {
+    "Molten gold": "a statue of molten gold",
+    "Chrome": "a person made of polished silver",
+    "Jade": "a jade figurine",
+    "Ice": "a sculpture of ice",
+    "Lava": "glowing lava",
+    "Porcelain": "painted porcelain",
+    "Wood": "carved from wood",
+    "Chocolate": "dark chocolate",
+    "Tiger": "tiger stripes",
+    "Leopard": "leopard fur",
+    "Zebra": "zebra stripes",
+    "Blueprint": "a blueprint",
+    "Thermal camera": "thermal camera",
+    "X-ray": "an x-ray",
+    "Hologram": "a hologram",
+    "Engraving": "a banknote engraving",
+    "Lego": "built from lego bricks",
+    "8-bit": "8-bit pixel art",
+    "Mosaic": "a roman mosaic",
+    "Brick": "made of bricks",
+    "Paper cut": "layers of cut paper",
+    "Rainbow": "rainbow colours",
+    "Amethyst": "an amethyst crystal",
+    "Toy": "a plastic toy",
+    "Neon": "a neon sign",
+    "Gold on black": "a golden statue against a black background",
+    "Chrome and curtain": "a chrome statue in front of a red curtain",
+    "Toy in a meadow": "a yellow plastic toy in a meadow",
+}
+SCENE_SEED = 1_000_000_123  # never trained on: those seeds lie below a million
+SIZE = (160, 90)
+CHUNKS = 3
+
+
+@torch.no_grad()
+def write_showcase(pipeline: LongLivePipeline, folder: Path) -> None:
+    """Write `looks.json` and `thumbnails/` into `folder`: one held-out scene, its true depth, each prompt."""
+    height, width = pipeline.preset.height, pipeline.preset.width
+    frames = 12 * CHUNKS - 3
+    generator = torch.Generator().manual_seed(SCENE_SEED)
+    depth, *_ = depth_clips(1, frames, generator, height=height, width=width, webcam=1.0, still=1.0)
+    control = (depth * 2 - 1)[None].to(pipeline.device)
+    (folder / "thumbnails").mkdir(parents=True, exist_ok=True)
+    looks: list[dict[str, str]] = []
+    for name, prompt in SHOWCASE.items():
+        session = pipeline.open_session(seed=0)
+        picture = None
+        for first, last in ((0, 9), *((9 + 12 * n, 21 + 12 * n) for n in range(CHUNKS - 1))):
+            video = pipeline.generate(
+                session,
+                parse_prompts(prompt),
+                guidance_mode="depth",
+                vace_input=control[:, :, first:last],
+                references_every_chunk=False,
+            )
+            picture = video[-1]
+        assert picture is not None
+        file = f"thumbnails/{name.lower().replace(' ', '-')}.webp"
+        pixels = (picture * 255).round().to(torch.uint8).cpu().numpy()
+        Image.fromarray(pixels).resize(SIZE, Image.Resampling.LANCZOS).save(
+            folder / file, quality=82, method=6
+        )
+        looks.append({"name": name, "prompt": prompt, "thumbnail": file})
+    (folder / "looks.json").write_text(json.dumps(looks, indent=1) + "\n")
