@@ -14,6 +14,7 @@ the same clips.
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ if not __package__:  # run by its path: find the sibling modules as `python -m` 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.embedded.training import World
+from streaming.presets import UNTRAINED, Preset, packaged
 
 PACKAGED = Path(__file__).resolve().parents[1] / "streaming" / "embedded"
 PROBES = Path(__file__).resolve().parents[1] / "tests" / "data" / "probes.safetensors"
@@ -36,6 +38,7 @@ Steps = Annotated[int | None, typer.Option(help="... or for so many steps.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of weights, scenes and noise.")]
 Resume = Annotated[bool, typer.Option(help="Go on from the checkpoint in --out.")]
 Device = Annotated[str, typer.Option(help="cuda or cpu; torchrun chooses by itself.")]
+Small = Annotated[bool, typer.Option(help="64x48 pixels: to see on a CPU that a stage runs.")]
 DEFAULT_OUT = Path("out/train")
 AUTO = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -53,17 +56,29 @@ def autoencoder(
     out: Out = DEFAULT_OUT,
     minutes: Minutes = None,
     steps: Steps = None,
-    batch: int = 16,
+    batch: int = 32,
+    pool: int = 1200,
     seed: Seed = 0,
     resume: Resume = False,
     device: Device = AUTO,
+    small: Small = False,
 ) -> None:
     """Train the autoencoder on looks, depth and camera pictures."""
     from scripts.embedded.autoencoder_stage import train_autoencoder
 
+    preset = _preset(small)
     with _world(device, minutes, steps) as world:
         train_autoencoder(
-            out, world=world, minutes=minutes, steps=steps, batch=batch, seed=seed, resume=resume
+            out,
+            world=world,
+            minutes=minutes,
+            steps=steps,
+            batch=batch,
+            pool_size=pool,
+            seed=seed,
+            resume=resume,
+            height=preset.height,
+            width=preset.width,
         )
 
 
@@ -73,6 +88,7 @@ def depth(
     minutes: Minutes = None,
     steps: Steps = None,
     batch: int = 192,
+    pool: int = 24_000,
     seed: Seed = 0,
     resume: Resume = False,
     device: Device = AUTO,
@@ -81,7 +97,16 @@ def depth(
     from scripts.embedded.depth_stage import train_depth
 
     with _world(device, minutes, steps) as world:
-        train_depth(out, world, minutes=minutes, steps=steps or 10**6, batch=batch, seed=seed, resume=resume)
+        train_depth(
+            out,
+            world,
+            minutes=minutes,
+            steps=steps or 10**6,
+            batch=batch,
+            pool=pool,
+            seed=seed,
+            resume=resume,
+        )
 
 
 @app.command()
@@ -108,6 +133,7 @@ def generator(
     resume: Resume = False,
     device: Device = AUTO,
     compiled: bool = False,
+    small: Small = False,
 ) -> None:
     """Train transformer, VACE branch and text encoder; needs the autoencoder's checkpoint."""
     from scripts.embedded.generator_stage import train_generator
@@ -127,6 +153,7 @@ def generator(
             seed=seed,
             resume=resume,
             compiled=compiled,
+            preset=_preset(small),
         )
 
 
@@ -145,11 +172,14 @@ def showcase(folder: Path = PACKAGED) -> None:
     from scripts.embedded.showcase import write_showcase
     from streaming.config import PipelineConfig
     from streaming.pipeline import LongLivePipeline
-    from streaming.presets import UNTRAINED, packaged
 
     config = PipelineConfig.from_mapping(packaged(UNTRAINED, folder).files)
     pipeline = LongLivePipeline(config, torch.device("cpu"), torch.float32)
     write_showcase(pipeline, folder)
+
+
+def _preset(small: bool) -> Preset:
+    return replace(UNTRAINED, height=48, width=64) if small else UNTRAINED
 
 
 class _world:

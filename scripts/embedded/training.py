@@ -141,17 +141,15 @@ class Log:
     """One JSON line a report, to the terminal and to a file; only the first process writes."""
 
     def __init__(self, path: Path, world: World) -> None:
-        self._file = None
-        if world.rank == 0:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a")
+        self._path = path if world.rank == 0 else None
+        path.parent.mkdir(parents=True, exist_ok=True)
         self._began = time.monotonic()
 
     def __call__(self, **values: float | int | str) -> None:
-        if self._file is None:
+        if self._path is None:
             return
         rounded = {k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in values.items()}
         line = json.dumps({"s": round(time.monotonic() - self._began, 1)} | rounded)
         print(line, flush=True)
-        self._file.write(line + "\n")
-        self._file.flush()
+        with self._path.open("a") as file:
+            file.write(line + "\n")

@@ -76,7 +76,6 @@ def test_supply_shows_each_scene_in_several_photographs() -> None:
     assert any(same)  # some depth maps come again in another picture
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # its log stays open
 def test_training_writes_a_net_that_serves_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     folder = train_depth(tmp_path, ALONE, steps=2, batch=2, pool=12)
     lines = [json.loads(line) for line in (tmp_path / "depth.jsonl").read_text().splitlines()]

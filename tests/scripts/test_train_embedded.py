@@ -1,0 +1,68 @@
+"""Every training stage runs on a CPU, goes on where it stopped, and ends in files that the engine loads."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from scripts.train_embedded import app
+from streaming.config import PipelineConfig
+from streaming.pipeline import LongLivePipeline
+from streaming.presets import UNTRAINED, packaged
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("train")
+
+
+@pytest.fixture(autouse=True)
+def gentle() -> Iterator[None]:
+    """The command line sets switches of the whole process."""
+    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = cuda.allow_tf32, cudnn.allow_tf32, cudnn.benchmark
+    yield
+    cuda.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = before
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+SMALL = ("--device", "cpu", "--small", "--steps", "2")
+
+
+@pytest.mark.slow
+def test_stages_follow_each_other(out: Path) -> None:
+    run("autoencoder", "--out", str(out), *SMALL, "--batch", "8", "--pool", "8")
+    stage = (
+        "generator",
+        "--out",
+        str(out),
+        *SMALL,
+        "--batch",
+        "2",
+        "--pool",
+        "6",
+        "--scenes",
+        "1",
+        "--paints",
+        "2",
+    )
+    run(*stage)
+    run(*stage, "--resume")
+    run("export", "--out", str(out), "--folder", str(out / "package"))
+    config = PipelineConfig.from_mapping(packaged(UNTRAINED, out / "package").files)
+    pipeline = LongLivePipeline(config, torch.device("cpu"), torch.float32)
+    assert pipeline.models.trained
+    assert pipeline(prompts="gold").isfinite().all()
+
+
+@pytest.mark.parametrize("stage", ["autoencoder", "generator", "depth"])
+def test_a_training_without_an_end_is_refused(stage: str, out: Path) -> None:
+    result = CliRunner().invoke(app, [stage, "--out", str(out), "--device", "cpu"])
+    assert result.exit_code == 2 and "--minutes or --steps" in result.output
