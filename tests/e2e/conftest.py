@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.e2e.camera import write_camera_file
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_LIMIT_S = 120.0
+READY_LIMIT_S = 600.0
+END_LIMIT_S = 60.0
+ANSWER_LIMIT_S = 60.0
+PAGE_LIMIT_MS = 60_000  # for anything that the page or Playwright is asked for without a limit of its own
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 INSTALL_BROWSER = "no Chromium on the PATH; install it with: sudo apt-get install chromium"
 
@@ -39,7 +42,7 @@ class Server:
         return float(line.split()[1])
 
     def get(self, path: str) -> str:
-        with urllib.request.urlopen(self.url + path, timeout=10) as response:
+        with urllib.request.urlopen(self.url + path, timeout=ANSWER_LIMIT_S) as response:
             return response.read().decode()
 
 
@@ -67,7 +70,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         finally:
             process.terminate()
             try:
-                assert process.wait(15) == 0, f"the server did not end cleanly:\n{log.read_text()[-4000:]}"
+                assert process.wait(END_LIMIT_S) == 0, (
+                    f"the server did not end cleanly:\n{log.read_text()[-4000:]}"
+                )
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
@@ -110,8 +115,11 @@ def browser(camera_file: Path) -> Iterator[Browser]:
         "--disable-quic",
         "--disable-gpu",
     ]
+    expect.set_options(timeout=PAGE_LIMIT_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, headless=True, args=arguments)
+        browser = playwright.chromium.launch(
+            executable_path=found, headless=True, args=arguments, timeout=PAGE_LIMIT_MS
+        )
         yield browser
         browser.close()
 
@@ -137,6 +145,7 @@ def open_page(browser: Browser, server: Server) -> Iterator[OpenPage]:
     ) -> Visit:
         permissions = ["camera"] if camera else []
         context = browser.new_context(permissions=permissions, **options)
+        context.set_default_timeout(PAGE_LIMIT_MS)
         contexts.append(context)
         page = context.new_page()
         visit = Visit(page, [])

@@ -1,5 +1,10 @@
 /* Notes what both videos show: (options) => installs window.sampled. Evaluated in the page by test_browser.py. */
-({ strip, thumbnail }) => {
+({ strip, thumbnail, settleMs }) => {
+  const sampled = (window.sampled = { stopped: false, wasAlwaysLive: true });
+  const notePhase = () => (sampled.wasAlwaysLive &&= document.body.dataset.phase === "live");
+  notePhase();
+  new MutationObserver(notePhase).observe(document.body, { attributes: true, attributeFilter: ["data-phase"] });
+  const began = performance.now() + settleMs; // until then pictures may be shown from before the page said live
   const watch = (id) => {
     const video = document.getElementById(id);
     const seen = { frames: [], presented: 0, width: 0, height: 0 };
@@ -10,6 +15,8 @@
       return Array.from({ length: width * height }, (_, i) => (data[4 * i] + data[4 * i + 1] + data[4 * i + 2]) / 3);
     };
     const look = (now, metadata) => {
+      if (!sampled.stopped) video.requestVideoFrameCallback(look);
+      if (now < began) return;
       const { videoWidth: w, videoHeight: h } = video;
       context.drawImage(video, 0, h * 0.04, w, h * 0.02, 0, 0, strip.width, 1);
       const frame = { time: metadata.expectedDisplayTime, row: luma(0, 0, strip.width, 1) };
@@ -23,12 +30,10 @@
       seen.presented = metadata.presentedFrames;
       seen.width = w;
       seen.height = h;
-      if (!window.sampled.stopped) video.requestVideoFrameCallback(look);
     };
     video.requestVideoFrameCallback(look);
     return seen;
   };
-  window.sampled = { stopped: false };
-  window.sampled.input = watch("input");
-  window.sampled.output = watch("output");
+  sampled.input = watch("input");
+  sampled.output = watch("output");
 }

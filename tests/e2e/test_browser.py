@@ -27,7 +27,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SAMPLER = (Path(__file__).parent / "sampler.js").read_text()
 STRIP = {"width": 200}
 THUMBNAIL = {"width": 32, "height": 18}
+SETTLE_S = 2.0
 SAMPLE_S = 8.0
+LEAST_SAMPLED = 31  # output frames; a slow machine is waited for
+SAMPLED_LIMIT_S = 40.0
+MOST_SAMPLES = 6
 PROTOCOL = (Path(__file__).parents[2] / "PROTOCOL.md").read_text(encoding="utf-8")
 FROM_SERVER = re.findall(r"```json\n(.*?)\n```", PROTOCOL.split("## Server to client")[1], re.DOTALL)
 DECODE = """async (raw) => {
@@ -39,6 +43,7 @@ BUILD = """async () => {
   const messages = [setPrompt("gold", "cut"), setGuidance(1.5), reset(), ping()];
   return messages.map((message) => JSON.stringify(message));
 }"""
+IS_SAMPLED = "(count) => !window.sampled.wasAlwaysLive || window.sampled.output.frames.length >= count"
 # Elements that stick out of the page, or whose own text sticks out of them.
 OVERFLOWING = """(width) => [...document.querySelectorAll("body *")].filter((element) => {
   const { display, overflow } = getComputedStyle(element);
@@ -46,13 +51,15 @@ OVERFLOWING = """(width) => [...document.querySelectorAll("body *")].filter((ele
   const sticksOut = element.getBoundingClientRect().right > width + 0.5;
   return sticksOut || (spills && display !== "inline" && overflow === "visible");
 }).map((element) => `${element.tagName}#${element.id}`)"""
-LIVE_LIMIT_MS = 30_000
-APPLIED_LIMIT_MS = 20_000
+LIVE_LIMIT_MS = 150_000
+APPLIED_LIMIT_MS = 100_000
 FREED_LIMIT_S = 5.0  # less than PEER_TIMEOUT_S, by which the server frees a place that nobody gave back
 PEER_TIMEOUT_S: float = Settings.model_fields["peer_timeout"].default  # of the server under test too
 MISSED_LIMIT_S = PEER_TIMEOUT_S + 20.0
 LEAST_FPS = 2.0
-MOST_GLASS_TO_GLASS_S = 7.0  # the numbers in the camera's picture begin anew after 7.9 s
+LOOP_S = 7.9  # then the numbers in the camera's picture begin anew
+MOST_GLASS_TO_GLASS_S = 7.0
+MOST_SKIPPED = 15
 
 
 @dataclass(frozen=True)
@@ -80,13 +87,34 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """What the page showed for some seconds."""
+
+    camera: Shown
+    output: Shown
+    fps: float  # of the output, as the browser counts
+    was_always_live: bool
+
+    @classmethod
+    def of(cls, page: Page) -> "Sample":
+        page.evaluate(SAMPLER, {"strip": STRIP, "thumbnail": THUMBNAIL, "settleMs": 1000 * SETTLE_S})
+        frames, began = frames_shown(page), time.monotonic()
+        time.sleep(SETTLE_S + SAMPLE_S)
+        fps = (frames_shown(page) - frames) / (time.monotonic() - began)
+        wait_until(lambda: page.evaluate(IS_SAMPLED, LEAST_SAMPLED), SAMPLED_LIMIT_S)
+        seen = page.evaluate("() => { window.sampled.stopped = true; return window.sampled; }")
+        camera, output = Shown.from_page(seen["input"]), Shown.from_page(seen["output"])
+        return cls(camera, output, fps, seen["wasAlwaysLive"])
+
+
+@dataclass(frozen=True)
 class Live:
     """A page that is live, and what it showed for some seconds."""
 
     visit: Visit
     camera: Shown
     output: Shown
-    fps: float  # of the output, as the browser counts
+    fps: float  # at first, whatever was shown
 
     @property
     def page(self) -> Page:
@@ -95,17 +123,21 @@ class Live:
 
 @pytest.fixture(scope="module")
 def live(open_page: OpenPage) -> Iterator[Live]:
-    """One stream for the tests of TestLiveStream; in file order the last of them stops it."""
+    """One stream for the tests of TestLiveStream; in file order the last of them stops it.
+
+    A slow machine starves the stream now and then, most of all in the beginning. The page says so, and shows
+    the camera meanwhile: then it is sampled anew.
+    """
     visit = open_page()
     page = visit.page
     page.click("#start")
     wait_live(page)
-    page.evaluate(SAMPLER, {"strip": STRIP, "thumbnail": THUMBNAIL})
-    frames, began = frames_shown(page), time.monotonic()
-    time.sleep(SAMPLE_S)
-    sampled = page.evaluate("() => { window.sampled.stopped = true; return window.sampled; }")
-    fps = (frames_shown(page) - frames) / (time.monotonic() - began)
-    yield Live(visit, Shown.from_page(sampled["input"]), Shown.from_page(sampled["output"]), fps)
+    samples = [Sample.of(page)]
+    while not samples[-1].was_always_live:
+        assert len(samples) < MOST_SAMPLES, f"never live for {SAMPLE_S:g} s on end"
+        wait_live(page)
+        samples.append(Sample.of(page))
+    yield Live(visit, samples[-1].camera, samples[-1].output, samples[0].fps)
 
 
 def wait_live(page: Page) -> None:
@@ -209,15 +241,26 @@ class TestLiveStream:
 
 def glass_to_glass(camera: Shown, output: Shown) -> list[float]:
     """Seconds from when the page showed a camera frame to when it showed the picture made from it."""
-    shown = [
-        (at, number) for at, number in zip(camera.times, camera.numbers, strict=True) if number is not None
-    ]
+    shown = shown_by_camera(camera)
     latencies = []
     for at, number in zip(output.times, output.numbers, strict=True):
-        earlier = [moment for moment, shown_number in shown if shown_number == number and moment <= at]
-        if number is not None and earlier:
-            latencies.append(at - max(earlier))
+        ago = [at - moment for moment, shown_number in shown if shown_number == number]
+        recent = [seconds for seconds in ago if 0 <= seconds < LOOP_S]  # else it was the loop before
+        if recent:
+            latencies.append(min(recent))
     return latencies
+
+
+def shown_by_camera(camera: Shown) -> list[tuple[float, int]]:
+    """When which number was shown; in between for those that a slow browser skipped."""
+    seen = [
+        (at, number) for at, number in zip(camera.times, camera.numbers, strict=True) if number is not None
+    ]
+    shown = seen[-1:]
+    for (at, number), (next_at, next_number) in pairwise(seen):
+        steps = next_number - number if 0 < next_number - number <= MOST_SKIPPED else 1
+        shown += [(at + (next_at - at) * step / steps, number + step) for step in range(steps)]
+    return shown
 
 
 def test_the_keyboard_alone_is_enough(open_page: OpenPage, server: Server) -> None:

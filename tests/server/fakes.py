@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 WIDTH, HEIGHT = 64, 48
+HELD_LIMIT_S = 120.0  # longer than any test waits: an engine that goes on by itself would break it
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ class StreamEngine:
         self._module = module
 
     def warm_up(self) -> None:
-        self._module.may_warm_up.wait(10)
+        self._module.may_warm_up.wait(HELD_LIMIT_S)
 
     def open(self, *, prompt: str, seed: int) -> LiveStream:
         if prompt == "reject":
@@ -159,7 +160,7 @@ class FakeEngineModule:
 
     def load(self, **arguments: object) -> StreamEngine:
         self.loaded_with = arguments
-        self.may_load.wait(10)
+        self.may_load.wait(HELD_LIMIT_S)
         if self.load_error is not None:
             raise self.load_error
         return StreamEngine(self)

@@ -15,7 +15,7 @@ from server.app import page_directory, serve
 from server.gpu_worker import GpuWorker
 from server.settings import load_settings
 from tests.server.fakes import HEIGHT, WIDTH, Look
-from tests.server.running import CAMERA_FPS, running_server, until
+from tests.server.running import CAMERA_FPS, PATIENCE_S, running_server, until
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ async def test_serve_logs_its_address_and_ends_on_a_signal(engine, monkeypatch, 
     async with aiohttp.ClientSession() as http, http.get(url + "/healthz") as response:
         assert response.status == 200
     signal.raise_signal(signal.SIGTERM)
-    await asyncio.wait_for(serving, 5)
+    await asyncio.wait_for(serving, PATIENCE_S)
     assert "Shutting down" in caplog.text
 
 

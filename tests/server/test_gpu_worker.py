@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 
 from server.control import Change
-from server.gpu_worker import GpuWorker, InputRejected, Phase, StreamWasReset, WorkerUnavailable, model_info
+from server.gpu_worker import (
+    JOIN_TIMEOUT_S,
+    GpuWorker,
+    InputRejected,
+    Phase,
+    StreamWasReset,
+    WorkerUnavailable,
+    model_info,
+)
 from server.settings import load_settings
-from tests.server.running import until
+from tests.server.running import PATIENCE_S, until
 
 
 def frames(count: int):
@@ -36,7 +44,7 @@ async def test_readiness_goes_through_its_phases_with_a_reason(settings, engine)
     assert worker.readiness.phase is Phase.LOADING
     assert "embedded" in worker.readiness.reason
     with pytest.raises(WorkerUnavailable):
-        await asyncio.wait_for(_unready_step(worker), 1)
+        await asyncio.wait_for(_unready_step(worker), PATIENCE_S)
     worker.start()
     engine.may_load.set()
     await until(lambda: seen == [Phase.WARMING], "warming")
@@ -201,7 +209,7 @@ async def test_stop_joins_the_thread_and_fails_what_waits(worker, engine):
     began = time.monotonic()
     await worker.stop()
     assert not any(t.name == "gpu-worker" for t in threading.enumerate())
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < JOIN_TIMEOUT_S
     assert len((await step).frames) == 9
     with pytest.raises(WorkerUnavailable, match="shutting down"):
         await worker.open(prompt="clay", seed=0)

@@ -123,7 +123,7 @@ def test_endpoint_and_cache_come_from_the_librarys_own_variables(hub: Hub, tmp_p
     variables = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": "hf_secret"}
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     done = subprocess.run(
-        [sys.executable, "-c", program], env=kept | variables, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program], env=kept | variables, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert f"vae_path: {tmp_path / 'home' / 'hub'}" in done.stdout

@@ -7,7 +7,7 @@ from aiortc.sdp import SessionDescription
 from server.metrics import Metrics
 from server.peer import InvalidOffer, Peer
 from server.settings import load_settings
-from tests.server.running import Camera, running_server, until
+from tests.server.running import PATIENCE_S, Camera, running_server, until
 
 
 async def offer_of(*tracks: tuple[str, str], channel: bool = False) -> str:
@@ -115,13 +115,13 @@ async def test_broken_offers_raise_nothing_else(settings, worker):
 async def test_a_peer_that_never_connects_is_given_up(worker):
     peer = Peer("abc", load_settings({"peer_timeout": 0.2}), worker, Metrics())
     await peer.accept(await offer_of(("video", "sendrecv")))
-    await asyncio.wait_for(peer.attend(), 5)
+    await asyncio.wait_for(peer.attend(), PATIENCE_S)
     await peer.close()
 
 
 async def test_heartbeat_that_stops_ends_the_peer(engine):
     async with (
-        running_server(load_settings({"peer_timeout": 1.0}), engine) as server,
+        running_server(load_settings({"peer_timeout": 3.0}), engine) as server,
         server.viewer() as viewer,
     ):
         viewer.send({"type": "ping", "id": "1"})

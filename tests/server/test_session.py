@@ -75,7 +75,7 @@ def settings():
 
 @pytest.fixture
 async def stage(settings, worker, monkeypatch):
-    monkeypatch.setattr(server.session, "SILENCE_S", 0.3)
+    monkeypatch.setattr(server.session, "SILENCE_S", 1.0)
     monkeypatch.setattr(server.session, "TELEMETRY_PERIOD_S", 0.1)
     session = LiveSession("abc", settings, worker, Metrics())
     stage = Stage(session)

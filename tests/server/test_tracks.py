@@ -62,7 +62,7 @@ async def test_pictures_come_in_order_evenly_and_are_reported(scene, track):
     began = loop.time()
     frames = [await track.recv() for _ in range(6)]
     assert [value(f) for f in frames] == list(range(10, 16)) == scene.was_shown
-    assert 0.15 < loop.time() - began < 1.0
+    assert 0.15 < loop.time() - began < 5.0
     gaps = np.diff([f.pts for f in frames])
     assert gaps.min() > 0
 
@@ -98,12 +98,12 @@ async def test_pts_go_on_from_passthrough_to_pictures(scene, track):
 
 
 async def test_a_swept_queue_does_not_stop_the_track(scene, track):
-    scene.push(range(2), span=0.2)
+    scene.push(range(2), span=1.0)
     await track.recv()
     receiving = asyncio.create_task(track.recv())
     await asyncio.sleep(0.02)
     scene.pacer.clear()
-    await asyncio.sleep(0.2)  # the picture that was swept would have been due by now
+    await asyncio.sleep(0.7)  # the picture that was swept would have been due by now
     scene.push(range(7, 8), span=0.1)
     assert value(await receiving) == 7
 
