@@ -50,6 +50,7 @@ export class Controls {
 
   /** The stream has begun: take over its values, or send it ours where the person has already chosen. */
   greet({ prompt, guidance_scale: scale }) {
+    this.#notice(""); // "sent when the stream starts" is no longer true, also where the server has the same value
     if (this.#touched.prompt && this.#promptText() && this.#promptText() !== prompt) this.#sendPrompt();
     else this.#takePrompt(prompt);
     if (this.#touched.strength && this.#scale() !== scale) this.#sendStrength();

@@ -43,12 +43,12 @@ export class View {
     this.#at.rate.textContent = fps === null ? "" : ` at ${formatFps(fps)} fps`;
   }
 
-  /** The newest command's life. @param {{label: string, stage: string, words: string}} report */
+  /** The newest command's life; empty words take the line away. @param {{label: string, stage: string, words: string}} report */
   command({ stage, words, ...figures }) {
     const line = this.#at.command;
     for (const name of Object.keys(line.dataset)) delete line.dataset[name];
     Object.assign(line.dataset, { stage, ...figures });
-    setText(line, /[.!?]$/.test(words) ? words : `${words}.`);
+    setText(line, !words || /[.!?]$/.test(words) ? words : `${words}.`);
   }
 
   /** What is wrong and what to do about it; empty words take the line away. */
