@@ -7,7 +7,7 @@ them.
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import pydantic_core
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 MAX_MESSAGE_BYTES = 16 * 1024
 MAX_MESSAGES_PER_SECOND = 50.0
@@ -40,10 +40,10 @@ class Request(Message):
 class SetPrompt(Request):
     """Paint something else. `recache` keeps the picture's continuity, `cut` starts afresh."""
 
-    model_config = ConfigDict(str_strip_whitespace=True)
-
     type: Literal["prompt.set"] = "prompt.set"
-    text: str = Field(min_length=1, max_length=1000, description="1 to 1000 characters, not only spaces")
+    text: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
+        min_length=1, max_length=1000, description="1 to 1000 characters, not only spaces"
+    )
     transition: Literal["recache", "cut"] = Field("recache", description='"recache" or "cut"')
 
 

@@ -123,6 +123,13 @@ client_messages = (
 )
 
 
+@pytest.mark.parametrize("id", [" 7", "\r", "7 "])
+def test_an_id_comes_back_as_it_was(id):
+    """Only the prompt's text is trimmed."""
+    sent = {"type": "prompt.set", "id": id, "text": " gold "}
+    assert decode(json.dumps(sent)) == SetPrompt(id=id, text="gold")
+
+
 @settings(max_examples=50)
 @given(client_messages)
 def test_round_trip_client(message):
