@@ -4,7 +4,8 @@ python -m scripts.eval_embedded --quick --json out/eval.json --sheets out/sheets
 python -m scripts.eval_embedded --full --only looks --only switches --model-folder out/model
 
 Prints a table of goal, value and verdict; LOOK at the sheets as well. Scenes come from seeds that training
-never uses. Files are written after every trial, so that an interrupted run leaves what it found.
+never uses. Without judges (tests/data/probes.safetensors) what they read is not judged. Files are written
+after every trial, so that an interrupted run leaves what it found.
 """
 
 import json
@@ -37,7 +38,8 @@ from streaming.engine import StreamEngine, choose_device
 from streaming.pipeline import LongLivePipeline
 from streaming.presets import EMBEDDED, PACKAGED_DEPTH, PACKAGED_FILES
 
-MODEL = Path(__file__).resolve().parents[1] / "streaming" / "embedded"
+ROOT = Path(__file__).resolve().parents[1]
+MODEL = ROOT / "streaming" / "embedded"
 ALL_TRIALS = TRIALS | LIVE_TRIALS
 
 
@@ -49,7 +51,13 @@ def main(
         list[str] | None, typer.Option(help=f"Some trials: {', '.join(ALL_TRIALS)}; repeat for several.")
     ] = None,
     model_folder: Annotated[Path, typer.Option(help="Weights, laid out as the package ships them.")] = MODEL,
-    probes_file: Annotated[Path, typer.Option("--probes", help="The judges.")] = PROBES,
+    probes_file: Annotated[
+        Path | None,
+        typer.Option("--probes", help=f"The judges; {PROBES.relative_to(ROOT)} by default, if it is there."),
+    ] = None,
+    photos: Annotated[
+        Path | None, typer.Option(help="Where packages of marked photos were unzipped, if not installed.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything here.")] = None,
     sheets: Annotated[Path | None, typer.Option(help="Write contact sheets (PNG) into this folder.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
@@ -62,6 +70,7 @@ def main(
     torch.set_num_threads(threads)
     try:
         subject = load_subject(model_folder, probes_file, device)
+        subject.photos = photos
     except (OSError, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
@@ -69,7 +78,7 @@ def main(
         "command": shlex.join(sys.argv),
         "machine": describe_machine(subject.device),
         "model": str(subject.folder),
-        "probes": subject.probes.figures,
+        "probes": subject.probes.figures if subject.probes else None,
         "rows": [],
         "trials": {},
         "seconds": {},
@@ -87,8 +96,9 @@ def main(
     typer.echo(table(rows))
 
 
-def load_subject(folder: Path = MODEL, probes_file: Path = PROBES, device: str = "auto") -> Subject:
-    """The model in `folder` with its judges, in the served precision; without a depth net there, edges.
+def load_subject(folder: Path = MODEL, probes_file: Path | None = None, device: str = "auto") -> Subject:
+    """The model in `folder`, in the served precision; without a depth net there, edges. Its judges are those
+    in `probes_file`, or the kept ones if there are any.
 
     Raises OSError or ValueError, whose text says what is missing.
     """
@@ -101,7 +111,9 @@ def load_subject(folder: Path = MODEL, probes_file: Path = PROBES, device: str =
     config = PipelineConfig.from_mapping({"base_model_name": EMBEDDED.name} | files)
     pipeline = LongLivePipeline(config, where, dtype)
     engine = StreamEngine(pipeline, load_depth(depth, where, dtype), Path(depth).name)
-    return Subject(engine, load_probes(probes_file, where), folder)
+    if probes_file is None and PROBES.is_file():
+        probes_file = PROBES
+    return Subject(engine, load_probes(probes_file, where) if probes_file else None, folder)
 
 
 def write(finding: Finding, report: dict[str, Any], json_file: Path | None, sheets: Path | None) -> None:

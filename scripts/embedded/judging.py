@@ -33,7 +33,7 @@ class Effort:
     phrasings_every: int = 3
     still_clips: int = 4
     long_chunks: int = 27  # 20 s
-    long_looks: tuple[str, ...] = ("sketch",)
+    long_looks: tuple[str, ...] = ("lego",)  # one with fine lines: a flat picture has no sharpness to lose
     switches: int = 6
     guided_clips: int = 5
     referred_clips: int = 6
@@ -43,6 +43,7 @@ class Effort:
     speed_chunks: int = 20
 
 
+NO_JUDGES = "not run: no judges; train them with `python -m scripts.train_embedded probes`"
 QUICK = Effort()
 FULL = Effort(
     scenes=8,
@@ -81,6 +82,18 @@ class Row:
         return self.value <= self.goal if self.at_most else self.value >= self.goal
 
 
+def judged(
+    name: str,
+    value: float | None,
+    goal: float | None = None,
+    at_most: bool = False,
+    unit: str = "",
+    note: str = "",
+) -> Row:
+    """Row of a figure that the judges read: without them there is no value, and the row says so."""
+    return Row(name, value, goal, at_most, unit, NO_JUDGES if value is None else note)
+
+
 @dataclass(slots=True)
 class Finding:
     rows: list[Row]
@@ -93,8 +106,9 @@ class Subject:
     """The model under trial, and what judges it."""
 
     engine: StreamEngine
-    probes: Probes
+    probes: Probes | None  # None: what they read, accuracy and depth, is not known
     folder: Path  # its weights
+    photos: Path | None = None  # where marked pictures lie that are not installed
 
     @property
     def pipeline(self) -> LongLivePipeline:
@@ -134,9 +148,13 @@ class Subject:
         """All frames of a stream, see `streams.play`."""
         return torch.cat(list(play(self.pipeline, prompts, depth, **options)))
 
-    def accuracy(self, frames: Tensor, look: str) -> float:
-        """Share of frames (T, 3, H, W) in [0, 1] that show `look`."""
-        return statistics.fmean(name == look for name in self.probes.looks(frames * 2 - 1))
+    def accuracy(self, frames: Tensor, look: str) -> float | None:
+        """Share of frames (T, 3, H, W) in [0, 1] that show `look`; None without judges."""
+        return share(self.probes.looks(frames * 2 - 1), look) if self.probes else None
+
+    def read_depth(self, frames: Tensor) -> Tensor | None:
+        """(T, H, W) as the judge reads it off frames (T, 3, H, W) in [0, 1]; None without judges."""
+        return self.probes.depth(frames * 2 - 1) if self.probes else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,12 +166,12 @@ class Judged:
     colour: str | None
     background: str | None
     scene: int
-    accuracy: float  # share of frames
-    accuracy_by_chunk: list[float]
+    accuracy: float | None  # share of frames; None, here and below: no judges, or the prompt names none
+    accuracy_by_chunk: list[float | None]
     colour_accuracy: float | None
     background_accuracy: float | None
-    depth: float  # correlation of the depth read off with the true one
-    depth_of_truth: float  # the same, read off the true picture
+    depth: float | None  # correlation of the depth read off with the true one
+    depth_of_truth: float | None  # the same, read off the true picture
     sharpness: float
     detail: float
     psnr: float
@@ -172,25 +190,30 @@ def painted(depth: Tensor, kind: Paint) -> Tensor:
 
 
 def judge(
-    subject: Subject, case: Case, frames: Tensor, truth: Tensor, depth: Tensor, depth_of_truth: float
+    subject: Subject,
+    case: Case,
+    frames: Tensor,
+    truth: Tensor,
+    depth: Tensor,
+    depth_of_truth: float | None,
 ) -> Judged:
     """Frames and truth (T, 3, H, W) in [0, 1]; `depth` (T, H, W) is the true one, whatever was given."""
     probes, seen, kind = subject.probes, frames * 2 - 1, case.paint
-    hits = [name == kind.look for name in probes.looks(seen)]
-    starts = [start for start in chunk_starts(99) if start < len(hits)] + [len(hits)]
+    looks = probes.looks(seen) if probes else []
+    starts = [start for start in chunk_starts(99) if start < len(frames)] + [len(frames)]
     of_colour = of_background = None
-    if kind.colour is not None:
-        of_colour = statistics.fmean(name == kind.colour for name in probes.colours(seen))
-    if kind.background is not None:
-        of_background = statistics.fmean(name == kind.background for name in probes.backgrounds(seen))
+    if probes and kind.colour is not None:
+        of_colour = share(probes.colours(seen), kind.colour)
+    if probes and kind.background is not None:
+        of_background = share(probes.backgrounds(seen), kind.background)
     return Judged(
         prompt=case.prompt,
         look=kind.look,
         colour=kind.colour,
         background=kind.background,
         scene=case.scene,
-        accuracy=statistics.fmean(hits),
-        accuracy_by_chunk=[statistics.fmean(hits[a:b]) for a, b in zip(starts, starts[1:], strict=False)],
+        accuracy=share(looks, kind.look),
+        accuracy_by_chunk=[share(looks[a:b], kind.look) for a, b in zip(starts, starts[1:], strict=False)],
         colour_accuracy=of_colour,
         background_accuracy=of_background,
         depth=read_depth(subject, frames, depth),
@@ -201,9 +224,15 @@ def judge(
     )
 
 
-def read_depth(subject: Subject, frames: Tensor, depth: Tensor) -> float:
-    """Mean correlation of what the probe reads off frames (T, 3, H, W) in [0, 1] with depth (T, H, W)."""
-    return figures.pearson(subject.probes.depth(frames * 2 - 1), depth).mean().item()
+def read_depth(subject: Subject, frames: Tensor, depth: Tensor) -> float | None:
+    """Mean correlation of what the judge reads off frames (T, 3, H, W) in [0, 1] with depth (T, H, W)."""
+    read = subject.read_depth(frames)
+    return None if read is None else figures.pearson(read, depth).mean().item()
+
+
+def share(names: Sequence[str | None], wanted: str) -> float | None:
+    """How many of `names` are the wanted one, 1 all; None of none."""
+    return mean([float(name == wanted) for name in names])
 
 
 def mean(values: Sequence[float | None]) -> float | None:
@@ -214,12 +243,13 @@ def mean(values: Sequence[float | None]) -> float | None:
 def summary(clips: Sequence[Judged]) -> dict[str, float | None]:
     """Means over clips. No clip counts as sharper than the truth, or a noisy one would make up for a blurred
     one."""
+    depth, of_truth = mean([clip.depth for clip in clips]), mean([clip.depth_of_truth for clip in clips])
     return {
         "clips": len(clips),
         "look accuracy": mean([clip.accuracy for clip in clips]),
         "colour accuracy": mean([clip.colour_accuracy for clip in clips]),
         "background accuracy": mean([clip.background_accuracy for clip in clips]),
-        "depth fraction": sum(c.depth for c in clips) / max(sum(c.depth_of_truth for c in clips), 1e-9),
+        "depth fraction": None if depth is None or of_truth is None else depth / max(of_truth, 1e-9),
         "sharpness": mean([min(1.0, clip.sharpness) for clip in clips]),
         "detail": mean([clip.detail for clip in clips]),
         "psnr": mean([clip.psnr for clip in clips]),

@@ -18,7 +18,18 @@ from PIL import Image
 from torch import Tensor
 
 from scripts.embedded.captions import caption
-from scripts.embedded.judging import Case, Effort, Finding, Row, Subject, judge, painted, read_depth, summary
+from scripts.embedded.judging import (
+    Case,
+    Effort,
+    Finding,
+    Row,
+    Subject,
+    judge,
+    judged,
+    painted,
+    read_depth,
+    summary,
+)
 from scripts.embedded.looks import LOOKS, Paint
 from scripts.embedded.probes import HELD_OUT_SEED
 from scripts.embedded.sheets import Sheet
@@ -47,7 +58,7 @@ def try_depth_net(subject: Subject, effort: Effort) -> Finding:
         from scripts.depth_order import MarkedPictures, ordinal_accuracy
     except ImportError as error:
         return Finding([*rows, Row(name, None, 0.85, note=f"not run: {error}")], details)
-    marked, by_picture = MarkedPictures(), []
+    marked, by_picture = MarkedPictures(subject.photos), []
     for pixels, pairs in marked:
         picture = _whole(pixels, subject.size[0], subject.device)
         depth = subject.engine.estimator.estimate(picture)[0]
@@ -85,8 +96,11 @@ def try_real_clip(subject: Subject, effort: Effort) -> Finding:
         clips.append(judge(subject, case, generated, truth, depth, read_depth(subject, truth, depth)))
         sheet.add(f"{look}: {case.prompt}", [frames[-1] * 0.5 + 0.5, depth[-1], truth[-1], generated[-1]])
     means = summary(clips)
-    rows = [Row(name, means["look accuracy"], note=f"{len(clips)} clips, carphone")]
-    rows += [Row(f"real clip: {key}", means[key]) for key in ("depth fraction", "sharpness")]
+    rows = [
+        judged(name, means["look accuracy"]),
+        judged("real clip: depth fraction", means["depth fraction"]),
+        Row("real clip: sharpness", means["sharpness"], note=f"{len(clips)} clips, carphone"),
+    ]
     rows.append(Row("real clip: PSNR to the look over the live depth", means["psnr"], unit="dB"))
     return Finding(rows, {"means": means, "clips": [asdict(clip) for clip in clips]}, {"real": sheet})
 

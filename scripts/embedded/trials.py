@@ -23,6 +23,7 @@ from scripts.embedded.judging import (
     Subject,
     draw_cases,
     judge,
+    judged,
     mean,
     painted,
     read_depth,
@@ -49,7 +50,7 @@ def try_looks(subject: Subject, effort: Effort) -> Finding:
     """The main figures: as served, then with fewer steps, with the depth net's depth, and the autoencoder's
     own."""
     columns: dict[str, list[Judged]] = {}
-    on_truth: list[float] = []
+    on_truth: list[float | None] = []
     seams: list[float] = []
     pictures = Sheet("depth given | truth | generated in 4 steps", columns=2)
     steps = Sheet("truth | 4 steps | 2 steps | 1 step | autoencoder alone")
@@ -96,10 +97,10 @@ def try_looks(subject: Subject, effort: Effort) -> Finding:
     served = means["4 steps"]
     count = f"{served['clips']:.0f} clips"
     rows = [
-        Row("probe: look accuracy on truth", statistics.fmean(on_truth), 0.98),
-        Row("look accuracy", served["look accuracy"], 0.95, note=count),
-        Row("depth read off, fraction of truth's", served["depth fraction"], 0.97),
-        Row("sharpness (Laplacian energy)", served["sharpness"], 0.80),
+        judged("probe: look accuracy on truth", mean(on_truth), 0.98),
+        judged("look accuracy", served["look accuracy"], 0.95, note=count),
+        judged("depth read off, fraction of truth's", served["depth fraction"], 0.97),
+        Row("sharpness (Laplacian energy)", served["sharpness"], 0.80, note=count),
         Row("sharpness: true detail found", served["detail"]),
         Row("PSNR to truth", served["psnr"], 22.0, unit="dB"),
         Row("seam, moving scenes, over truth's", mean(seams)),
@@ -109,14 +110,12 @@ def try_looks(subject: Subject, effort: Effort) -> Finding:
             rows.append(Row(name, served[name]))
     for column, values in means.items():
         if column != "4 steps":
-            for name, unit in (
-                ("look accuracy", ""),
-                ("depth fraction", ""),
-                ("sharpness", ""),
-                ("psnr", "dB"),
-            ):
-                note_ = f"{values['clips']:.0f} clips" if name == "look accuracy" else ""
-                rows.append(Row(f"{column}: {name}", values[name], unit=unit, note=note_))
+            note_ = f"{values['clips']:.0f} clips"
+            rows += [
+                judged(f"{column}: {name}", values[name]) for name in ("look accuracy", "depth fraction")
+            ]
+            rows.append(Row(f"{column}: sharpness", values["sharpness"], note=note_))
+            rows.append(Row(f"{column}: psnr", values["psnr"], unit="dB"))
     by_look = {look: summary([c for c in columns["4 steps"] if c.look == look]) for look in effort.looks}
     details = {
         "means": means,
@@ -145,9 +144,10 @@ def try_phrasings(subject: Subject, effort: Effort) -> Finding:
         sheet.add(f"{kind.look}: {text}"[:44], [frames[-1]])
     means = summary(clips)
     rows = [
-        Row("unseen phrasings: look accuracy", means["look accuracy"], note=f"{len(clips)} prompts"),
-        Row("unseen phrasings: colour accuracy", means["colour accuracy"]),
-        Row("unseen phrasings: background accuracy", means["background accuracy"]),
+        judged("unseen phrasings: look accuracy", means["look accuracy"]),
+        judged("unseen phrasings: colour accuracy", means["colour accuracy"]),
+        judged("unseen phrasings: background accuracy", means["background accuracy"]),
+        Row("unseen phrasings: PSNR to truth", means["psnr"], unit="dB", note=f"{len(clips)} prompts"),
     ]
     return Finding(rows, {"means": means, "clips": [asdict(clip) for clip in clips]}, {"phrasings": sheet})
 
@@ -213,9 +213,9 @@ def try_long(subject: Subject, effort: Effort) -> Finding:
         last = [row for row in kept if row[0] + row[1] > total - window]
         ends = []
         for rows in (first, last):
-            ends.append([statistics.fmean(row[n] for row in rows) for n in (2, 3, 5)])
+            ends.append([mean([row[n] for row in rows]) for n in (2, 3, 5)])
             ends[-1] += [statistics.fmean(row[4][n] for row in rows) for n in range(6)]
-        drifts = [figures.drift(a, b) for a, b in zip(*ends, strict=True)]
+        drifts = [None if a is None else figures.drift(a, b) for a, b in zip(*ends, strict=True)]
         found.append(
             {
                 "look": look,
@@ -223,7 +223,7 @@ def try_long(subject: Subject, effort: Effort) -> Finding:
                 "accuracy": drifts[0],
                 "sharpness": drifts[1],
                 "psnr": drifts[2],
-                "colours": max(drifts[3:], key=abs),
+                "colours": max(drifts[3:], key=lambda drift: abs(drift or 0)),
                 "first": ends[0],
                 "last": ends[1],
             }
@@ -231,16 +231,10 @@ def try_long(subject: Subject, effort: Effort) -> Finding:
     seconds = num_frames(effort.long_chunks) / 16
     rows = []
     for name in ("accuracy", "sharpness", "colours"):
-        worst = max(found, key=lambda clip: abs(clip[name]))
+        worst = max(found, key=lambda clip: abs(clip[name] or 0))
+        value = None if worst[name] is None else abs(worst[name])
         rows.append(
-            Row(
-                f"drift of {name} in {seconds:.0f} s",
-                abs(worst[name]),
-                5.0,
-                True,
-                "%",
-                f"worst: {worst['look']}",
-            )
+            judged(f"drift of {name} in {seconds:.0f} s", value, 5.0, True, "%", f"worst: {worst['look']}")
         )
     return Finding(rows, found, {"long": sheet})
 
@@ -272,6 +266,15 @@ def try_switches(subject: Subject, effort: Effort) -> Finding:
                 )
             )
             after = chunks[before:]
+            truth = painted(loop, Paint(new))
+            ends = [num_frames(before + n) for n in (1, 2, 3)]  # a cut shows the newest of its chunk
+            shown = [
+                truth[torch.arange(end - len(frames), end, device=truth.device) % len(truth)]
+                for end, frames in zip(ends, after, strict=True)
+            ]
+            outcome[f"{transition}, psnr"] = [
+                figures.psnr(frames, true) for frames, true in zip(after, shown, strict=True)
+            ]
             outcome[transition] = [subject.accuracy(frames, new) for frames in after]
             outcome[f"{transition}, old look"] = [subject.accuracy(frames, old) for frames in after]
             if transition == "recache":
@@ -280,14 +283,24 @@ def try_switches(subject: Subject, effort: Effort) -> Finding:
         found.append(outcome)
         sheet.add(f"{old} -> {new}", strip)
     rows = [
-        Row(
+        judged(
             f"switch by {transition}: accuracy in chunk {chunk}",
-            statistics.fmean(outcome[transition][chunk - 1] for outcome in found),
+            mean([outcome[transition][chunk - 1] for outcome in found]),
             goal,
             note=f"{len(found)} switches",
         )
         for transition in ("recache", "cut")
         for chunk, goal in ((1, 0.85), (3, 0.95))
+    ]
+    rows += [
+        Row(
+            f"switch by {transition}: PSNR to the new look in chunk {chunk}",
+            statistics.fmean(outcome[f"{transition}, psnr"][chunk - 1] for outcome in found),
+            unit="dB",
+            note=f"{len(found)} switches",
+        )
+        for transition in ("recache", "cut")
+        for chunk in (1, 3)
     ]
     return Finding(rows, found, {"switches": sheet})
 
@@ -305,11 +318,15 @@ def try_guidance(subject: Subject, effort: Effort) -> Finding:
         strip = [depth[-1], painted(depth, Paint(look))[-1]]
         for scale in SCALES:
             frames = subject.play(prompts, depth, seed=index, scale=scale)
-            seen = subject.probes.depth(frames * 2 - 1)
-            read[scale].append(figures.pearson(seen, depth).mean().item())
-            relief[scale].append(figures.relief(seen, depth))
             strip.append(frames[-1])
+            seen = subject.read_depth(frames)
+            if seen is not None:
+                read[scale].append(figures.pearson(seen, depth).mean().item())
+                relief[scale].append(figures.relief(seen, depth))
         sheet.add(look, strip)
+    name = "guidance 0, 0.5, 1, 1.5: depth rises"
+    if subject.probes is None:
+        return Finding([judged(name, None, 1.0)], sheets={"guidance": sheet})
     means = [statistics.fmean(read[scale]) for scale in SCALES]
     reliefs = [statistics.fmean(relief[scale]) for scale in SCALES]
     # Beyond 1 the picture overdraws the depth, which cannot follow it any better than at 1.
@@ -318,7 +335,7 @@ def try_guidance(subject: Subject, effort: Effort) -> Finding:
     )
     shown = " ".join(f"{value:.2f}" for value in means)
     forms = " ".join(f"{value:.2f}" for value in reliefs)
-    rows = [Row("guidance 0, 0.5, 1, 1.5: depth rises", float(grows), 1.0, note=f"r {shown}; relief {forms}")]
+    rows = [Row(name, float(grows), 1.0, note=f"r {shown}; relief {forms}")]
     return Finding(rows, {"correlation": read, "relief": relief}, {"guidance": sheet})
 
 
@@ -363,7 +380,7 @@ def try_references(subject: Subject, effort: Effort) -> Finding:
         Row("reference: palette nearer to it than to prompt's", moved, note=f"{len(found)} clips"),
         Row("reference: palette distance to it", mean([clip["to reference"] for clip in found])),
         Row("reference: palette distance to prompt's own", mean([c["to the prompt's own"] for c in found])),
-        Row("reference: accuracy of its look", mean([clip["look of the reference"] for clip in found])),
+        judged("reference: accuracy of its look", mean([clip["look of the reference"] for clip in found])),
         Row("reference: PSNR to truth", mean([clip["psnr"] for clip in found]), unit="dB"),
     ]
     return Finding(rows, found, {"references": sheet})
@@ -401,7 +418,7 @@ def try_masks(subject: Subject, effort: Effort) -> Finding:
         )
         sheet.add(look, [camera[-1], truth[-1], frames[-1]])
     ceiling = mean([clip["kept psnr, autoencoder"] for clip in found])
-    on_truth = mean([clip["accuracy of truth"] for clip in found])
+    accuracy, on_truth = (mean([clip[key] for clip in found]) for key in ("accuracy", "accuracy of truth"))
     rows = [
         Row(
             "mask: PSNR of what is kept",
@@ -410,11 +427,7 @@ def try_masks(subject: Subject, effort: Effort) -> Finding:
             note=f"the autoencoder's own {ceiling:.1f}",
         ),
         Row("mask: PSNR of what is painted", mean([clip["painted psnr"] for clip in found]), unit="dB"),
-        Row(
-            "mask: look accuracy of what is painted",
-            mean([clip["accuracy"] for clip in found]),
-            note=f"truth's {on_truth:.2f}",
-        ),
+        judged("mask: look accuracy of what is painted", accuracy, note=f"truth's {on_truth or 0:.2f}"),
     ]
     return Finding(rows, found, {"masks": sheet})
 

@@ -6,9 +6,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from scripts.embedded.judging import NO_JUDGES
 from scripts.embedded.looks import LOOKS
 from scripts.embedded.probes import PROBES, DepthProbe, LookProbe, judge_truth, load_probes, train_probes
-from streaming.presets import EMBEDDED
 
 CPU = torch.device("cpu")
 SMALL = (32, 64)
@@ -61,9 +61,7 @@ def test_missing_probes_say_how_to_train_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    EMBEDDED.folder is None and not PROBES.is_file(), reason="probes and built-in model are not trained yet"
-)
+@pytest.mark.skipif(not PROBES.is_file(), reason=NO_JUDGES)
 def test_kept_probes_know_true_pictures_of_held_out_scenes() -> None:
     figures = judge_truth(load_probes(), device=CPU, scenes=1)
     assert figures["look"] >= 0.97  # of few pictures; 0.98 is asked of the many at training

@@ -82,10 +82,9 @@ class Judges:
         return frames.mean(1)
 
 
-def subject_of(painter: Painter) -> Subject:
+def subject_of(painter: Painter, judges: Any = Judges) -> Subject:
     engine: Any = SimpleNamespace(pipeline=painter, info=SimpleNamespace(depth="edges"), estimator=None)
-    judges: Any = Judges()
-    return Subject(engine, judges, Path("nowhere"))
+    return Subject(engine, judges and judges(), Path("nowhere"))
 
 
 @pytest.fixture(autouse=True)
@@ -200,6 +199,31 @@ def test_who_fades_drifts(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("sharpness", "colours"):
         drift = fades[f"drift of {name} in 20 s"]
         assert drift is not None and drift > 5
+
+
+@pytest.mark.parametrize(
+    "trial", sorted(trials.TRIALS.keys() - {"phrasings"})
+)  # this painter cannot read them
+def test_without_judges_the_rest_is_measured_and_says_so(trial: str) -> None:
+    finding = trials.TRIALS[trial](subject_of(Painter(), None), SMALL)
+    unknown = [row for row in finding.rows if row.value is None]
+    assert all(row.note == judging.NO_JUDGES and row.passed is None for row in unknown), table(finding.rows)
+    with_judges = values(trials.TRIALS[trial](subject_of(Painter()), SMALL))
+    kinds = ("accuracy", "depth read", "depth rises", "depth fraction")
+    read = [name for name in with_judges if any(kind in name for kind in kinds)]
+    assert [row.name for row in unknown] == read
+    assert {row.name for row in finding.rows} == with_judges.keys()
+    assert finding.sheets.keys() or trial == "seam"
+
+
+def test_a_switch_is_held_to_the_pictures_of_the_new_look() -> None:
+    prompt, late = run("switches", Painter()), run("switches", Painter(lag=1))
+    name = "switch by {}: PSNR to the new look in chunk {}"
+    for transition in ("recache", "cut"):
+        for chunk in (1, 3):
+            assert prompt[name.format(transition, chunk)] == pytest.approx(100, abs=1)
+    in_time, lagging = late[name.format("recache", 3)], late[name.format("recache", 1)]
+    assert in_time is not None and lagging is not None and lagging < 30 < in_time
 
 
 def test_a_stream_gives_nine_frames_then_twelve_and_nine_after_a_cut() -> None:
