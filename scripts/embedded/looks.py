@@ -55,8 +55,18 @@ class Shape:
     y: Tensor
 
     def of_clip(self, n: int) -> "Shape":
-        fields = (self.depth, self.light, self.facing, self.rising, self.edge, self.rim, self.near)
-        return Shape(*(field[n : n + 1] for field in fields), self.x, self.y)
+        only = slice(n, n + 1)
+        return Shape(
+            depth=self.depth[only],
+            light=self.light[only],
+            facing=self.facing[only],
+            rising=self.rising[only],
+            edge=self.edge[only],
+            rim=self.rim[only],
+            near=self.near[only],
+            x=self.x,
+            y=self.y,
+        )
 
 
 def shape_of(depth: Tensor) -> Shape:

@@ -18,7 +18,6 @@ SHOWCASE = {
     "Ice": "a sculpture of ice",
     "Lava": "glowing lava",
     "Porcelain": "painted porcelain",
-    "Wood": "carved from wood",
     "Chocolate": "dark chocolate",
     "Tiger": "tiger stripes",
     "Leopard": "leopard fur",
@@ -41,7 +40,7 @@ SHOWCASE = {
     "Chrome and curtain": "a chrome statue in front of a red curtain",
     "Toy in a meadow": "a yellow plastic toy in a meadow",
 }
-SCENE_SEED = 1_000_000_123  # never trained on: those seeds lie below a million
+SCENE_SEED = 1_000_000_077  # never trained on: those seeds lie below a million
 SIZE = (160, 90)
 CHUNKS = 3
 
