@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from streaming.blocks.text_conditioning import parse_prompts
-from streaming.config import PipelineConfig, TaehvConfig
+from streaming.config import CHUNK_LATENTS, PipelineConfig, TaehvConfig
 from streaming.depth import DepthEstimator, DepthRange, load_depth
 from streaming.frames import fit_frames
 from streaming.hub import OnProgress, pull
@@ -36,7 +36,6 @@ __all__ = ["ChunkResult", "Controls", "EngineInfo", "GenerationFailed", "LiveStr
 
 Decoder = Literal["vae", "taehv"]
 FIRST_CHUNK, CHUNK = 9, 12  # frames: latent 0 stands for one, every later latent for four
-WARM_UP_CHUNKS = 6  # fills the window and goes round once, so that every shape has been met
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,12 +153,17 @@ class StreamEngine:
         return LiveStream(self, prompt=prompt, seed=seed)
 
     def warm_up(self) -> None:
-        """Meet every shape of a stream once, prompt switch included, so that the first real chunk is not
-        slow."""
+        """Meet what the first real chunks would be slow for.
+
+        On a GPU that is every shape that a stream can have, prompt switch included. A CPU prepares nothing by
+        shape and is asked for a first and a later chunk only.
+        """
         self.pipeline.control.warm_up()
         size = (self.info.height, self.info.width, 3)
         stream = self.open(prompt="", seed=0)
-        for index in range(WARM_UP_CHUNKS):
+        # The window is filled and the ring goes round once.
+        every_shape = self.pipeline.preset.window.local_attn_size // CHUNK_LATENTS + 2
+        for index in range(2 if self.pipeline.device.type == "cpu" else every_shape):
             pictures = [np.full(size, 20 * n, np.uint8) for n in range(stream.frames_wanted)]
             stream.step(pictures, Controls(prompt=f"warming up {index}"))
 
