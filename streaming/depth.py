@@ -93,7 +93,7 @@ class TransformersDepth:
 
     def __init__(self, model: str, device: torch.device | str, dtype: torch.dtype) -> None:
         pipeline = _load_pipeline(model, device, dtype)
-        # Convolutions read channels last: 114 ms instead of 134 for 12 frames of the built-in net on one core.
+        # 12 frames of the built-in net take one core 114 ms this way, 134 with channels first.
         self._model = pipeline.model.to(memory_format=torch.channels_last)
         self._processor = pipeline.image_processor
         self._preprocess = DptPreprocess.of(self._processor)
