@@ -64,7 +64,6 @@ def write_showcase(pipeline: LongLivePipeline, folder: Path) -> None:
                 parse_prompts(prompt),
                 guidance_mode="depth",
                 vace_input=control[:, :, first:last],
-                references_every_chunk=False,
             )
             picture = video[-1]
         assert picture is not None

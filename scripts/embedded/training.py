@@ -4,7 +4,7 @@ checkpoints."""
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,18 +36,6 @@ class World:
         torch.cuda.set_device(where)
         dist.init_process_group("nccl", device_id=where)
         return cls(dist.get_rank(), size, where)
-
-    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """One all-reduce over all gradients together."""
-        if self.size == 1:
-            return
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        flat = torch.cat([g.flatten() for g in gradients])
-        dist.all_reduce(flat)
-        for gradient, part in zip(
-            gradients, (flat / self.size).split([g.numel() for g in gradients]), strict=True
-        ):
-            gradient.copy_(part.view_as(gradient))
 
     def leave(self) -> None:
         if self.size > 1:
