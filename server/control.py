@@ -7,7 +7,8 @@ first picture that it shaped goes out. Of commands of one kind that wait togethe
 from dataclasses import dataclass
 from typing import Literal
 
-from server.protocol import Ack, Applied, Command, ErrorReply, Reset, SetGuidance, SetPrompt, Superseded
+from server.replies import Ack, Applied, ErrorReply, Superseded
+from server.requests import Command, Reset, SetGuidance, SetPrompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +131,14 @@ def _merged(commands: list[Command]) -> Change:
     change: dict[str, object] = {}
     for command in commands:
         match command:
-            case SetPrompt(text=text, transition=transition):
-                change |= {"prompt": text, "transition": transition}
+            case SetPrompt(transition="cut"):
+                change |= {"prompt": command.weighted[0].text, "transition": "cut"}
+            case SetPrompt():
+                change |= {"prompt": command.weighted[0].text}
             case SetGuidance(scale=scale):
                 change |= {"guidance_scale": scale}
             case Reset(seed=seed):
                 change |= {"reset": True, "seed": seed}
+            case _:
+                pass
     return Change(**change)  # pyright: ignore[reportArgumentType] -- keys and values are matched above

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from server.control import Change
 from server.frames import Rgb, stamp_source
 from server.progress_bar import progress_bar
-from server.protocol import ModelInfo
+from server.replies import ModelInfo
 from server.settings import Settings
 
 if TYPE_CHECKING:

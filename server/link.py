@@ -4,19 +4,9 @@ from collections.abc import Callable
 
 from server.control import Heartbeat, RateLimit
 from server.metrics import Metrics
-from server.protocol import (
-    MAX_MESSAGES_PER_SECOND,
-    Command,
-    ErrorReply,
-    GetStats,
-    Ping,
-    Pong,
-    ProtocolError,
-    ServerMessage,
-    Telemetry,
-    decode,
-    encode,
-)
+from server.protocol import MAX_MESSAGES_PER_SECOND, ProtocolError, decode, encode
+from server.replies import ErrorReply, Pong, ServerMessage, Telemetry
+from server.requests import Command, GetStats, Ping
 
 Send = Callable[[str], None]
 

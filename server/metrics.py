@@ -7,7 +7,7 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from server.protocol import Dropped, Latency
+from server.replies import Dropped, Latency
 
 STAGES = tuple(Latency.model_fields)
 SMOOTHING = 0.2  # weight of the newest measurement

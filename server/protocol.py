@@ -1,15 +1,20 @@
-"""The control protocol (PROTOCOL.md): every message in both directions, decoded and encoded here alone.
+"""The control protocol (PROTOCOL.md): text to messages and back, in both directions.
 
-Sans-IO. The messages travel on the data channels `control` and `telemetry`; client_web/protocol.js mirrors
-them.
+Sans-IO. The messages travel on data channels, WebSockets and HTTP; client_web/protocol.js mirrors them. Their
+models are in server/requests.py and server/replies.py.
 """
 
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, get_args
 
 import pydantic_core
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-MAX_MESSAGE_BYTES = 16 * 1024
+from server.replies import ServerMessage
+from server.requests import ClientMessage, Request
+
+MAX_MESSAGE_BYTES = 32 * 1024
 MAX_MESSAGES_PER_SECOND = 50.0
 
 
@@ -23,187 +28,6 @@ class ProtocolError(Exception):
         self.id = id
         super().__init__(f"{field}: got {self.value}, expected {expected}")
 
-
-class Message(BaseModel):
-    """Base of every message: immutable, strictly typed, no unknown fields."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
-
-
-# Client to server. A field's description is what an error names as `expected`.
-
-
-class Request(Message):
-    id: str = Field(min_length=1, max_length=64, description="a string of 1 to 64 characters")
-
-
-class SetPrompt(Request):
-    """Paint something else. `recache` keeps the picture's continuity, `cut` starts afresh."""
-
-    type: Literal["prompt.set"] = "prompt.set"
-    text: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
-        min_length=1, max_length=1000, description="1 to 1000 characters, not only spaces"
-    )
-    transition: Literal["recache", "cut"] = Field("recache", description='"recache" or "cut"')
-
-
-class SetGuidance(Request):
-    """How strongly the camera's depth shapes the picture."""
-
-    type: Literal["guidance.set"] = "guidance.set"
-    scale: float = Field(ge=0, le=2, description="a number from 0 to 2")
-
-
-class Reset(Request):
-    """Forget every picture so far; the prompt stays."""
-
-    type: Literal["reset"] = "reset"
-    seed: int | None = Field(None, ge=0, lt=2**63, description="an integer from 0 to 2^63 - 1")
-
-
-class GetStats(Request):
-    type: Literal["stats"] = "stats"
-
-
-class Ping(Request):
-    """Heartbeat. A peer that has sent one and then falls silent is taken for gone."""
-
-    type: Literal["ping"] = "ping"
-
-
-Command: TypeAlias = SetPrompt | SetGuidance | Reset
-ClientMessage: TypeAlias = Command | GetStats | Ping
-
-# Server to client.
-
-
-class ModelInfo(Message):
-    """Which model paints, as the page and /readyz tell it. `trained` is false for seeded random weights.
-
-    `about` says in a few words what its trained weights are; it may be empty.
-    """
-
-    name: str
-    trained: bool
-    about: str
-    width: int
-    height: int
-    steps: int
-    depth: str
-    device: str
-
-
-class Hello(Message):
-    type: Literal["hello"] = "hello"
-    session: str
-    model: ModelInfo
-    prompt: str
-    guidance_scale: float
-
-
-ClientState: TypeAlias = Literal["warming", "waiting", "live", "failed"]
-
-
-class StateChanged(Message):
-    type: Literal["state"] = "state"
-    state: ClientState
-    detail: str
-
-
-class Ack(Message):
-    """The request was understood. A command takes effect later: see Applied and Superseded."""
-
-    type: Literal["ack"] = "ack"
-    id: str
-
-
-ErrorCode: TypeAlias = Literal["invalid", "rate", "rejected", "reset", "internal"]
-
-
-class ErrorReply(Message):
-    """`id` is null if no request caused it, or none could be read. Unless `state` is failed, all goes on."""
-
-    type: Literal["error"] = "error"
-    id: str | None = None
-    code: ErrorCode
-    field: str | None = None
-    value: str | None = None
-    expected: str | None = None
-    message: str
-
-
-class Applied(Message):
-    """The first picture shaped by the command has been handed to the encoder."""
-
-    type: Literal["applied"] = "applied"
-    id: str
-    command: Literal["prompt.set", "guidance.set", "reset"]
-    chunk: int
-    frame: int
-    latency_ms: int
-
-
-class Superseded(Message):
-    """A later command of the same kind replaced this one before it took effect."""
-
-    type: Literal["superseded"] = "superseded"
-    id: str
-    by: str
-
-
-class Latency(Message):
-    """Where the time of a picture goes, smoothed, in milliseconds. None: not measured yet."""
-
-    collect: float | None = None
-    depth: float | None = None
-    encode: float | None = None
-    generate: float | None = None
-    decode: float | None = None
-    pace: float | None = None
-    total: float | None = None
-
-
-class Dropped(Message):
-    """Pictures dropped since the session began, by place: a late picture is worth nothing."""
-
-    camera: int = 0
-    pacing: int = 0
-    stale: int = 0
-
-
-class Figures(Message):
-    """How the stream is doing. `chunk` is the one being shown, null before the first."""
-
-    fps: float
-    chunk: int | None
-    latency_ms: Latency
-    dropped: Dropped
-    state: ClientState
-
-
-class Stats(Figures):
-    type: Literal["stats"] = "stats"
-    id: str
-    camera_frames: int
-    shown_frames: int
-    chunks: int
-    uptime_s: float
-
-
-class Telemetry(Figures):
-    """The only message of the lossy channel `telemetry`, about once a second."""
-
-    type: Literal["telemetry"] = "telemetry"
-
-
-class Pong(Message):
-    type: Literal["pong"] = "pong"
-    id: str
-
-
-ServerMessage: TypeAlias = (
-    Hello | StateChanged | Ack | ErrorReply | Applied | Superseded | Stats | Telemetry | Pong
-)
 
 CLIENT_MESSAGES: dict[str, type[Request]] = {
     get_args(model.model_fields["type"].annotation)[0]: model for model in get_args(ClientMessage)
@@ -228,7 +52,7 @@ def decode(raw: str | bytes) -> ClientMessage:
     if not isinstance(data, dict):
         raise ProtocolError("message", raw, "a JSON object")
     try:
-        return _client_adapter.validate_python(data)
+        return _client_adapter.validate_json(raw)
     except ValidationError as error:
         raise _protocol_error(error, data) from None  # pyright: ignore[reportUnknownArgumentType] -- raw input
 
@@ -239,23 +63,65 @@ def decode_server(raw: str | bytes) -> ServerMessage:
 
 
 def encode(message: ClientMessage | ServerMessage) -> str:
-    """The JSON text of a message."""
+    """The JSON text of a message; of a request, what was given alone, as null and absent may differ."""
+    if isinstance(message, Request):
+        given = message.model_dump(mode="json", exclude_unset=True)
+        return json.dumps({"type": message.type} | given, ensure_ascii=False)
     return message.model_dump_json()
 
 
 def _protocol_error(error: ValidationError, data: dict[str, Any]) -> ProtocolError:
     """The first thing wrong with `data`, in the words of the field's own description."""
-    first = error.errors(include_url=False, include_context=False)[0]
+    first = error.errors(include_url=False)[0]
     id = data.get("id")
     id = id if isinstance(id, str) and 1 <= len(id) <= 64 else None
     tag = data.get("type")
     model = CLIENT_MESSAGES.get(tag) if isinstance(tag, str) else None
     if model is None:
         return ProtocolError("type", tag, "one of " + ", ".join(CLIENT_MESSAGES), id)
-    field = str(first["loc"][1])
-    if field not in model.model_fields:
-        return ProtocolError(field, data.get(field), f"no such field in {tag}", id)
-    return ProtocolError(field, data.get(field), model.model_fields[field].description or first["msg"], id)
+    path = first["loc"][1:]
+    if first["type"] == "rule":  # between fields: see requests.broken_rule
+        context = first.get("ctx", {})
+        path = (*path, context["field"])
+        return ProtocolError(_name(path), _value_at(path, data), context["expected"], id)
+    expected = _expected(path, model) or first["msg"]
+    if first["type"] == "extra_forbidden":
+        expected = f"no such field in {tag}"
+    return ProtocolError(_name(path), _value_at(path, data), expected, id)
+
+
+def _name(path: Sequence[str | int]) -> str:
+    """("prompts", 0, "weight") -> "prompts[0].weight"."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
+def _value_at(path: Sequence[str | int], data: Any) -> object:
+    """What stands at `path`; None where nothing does."""
+    for part in path:
+        if isinstance(data, dict):
+            data = data.get(part)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] -- raw input
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):  # pyright: ignore[reportUnknownArgumentType] -- raw input
+            data = data[part]  # pyright: ignore[reportUnknownVariableType] -- raw input
+        else:
+            return None
+    return data  # pyright: ignore[reportUnknownVariableType] -- raw input
+
+
+def _expected(path: Sequence[str | int], model: type[BaseModel]) -> str | None:
+    """The description of the innermost described field on the way along `path`."""
+    expected: str | None = None
+    for part in path:
+        if isinstance(part, str) and (field := model.model_fields.get(part)) is not None:
+            expected = field.description or expected
+            model = _model_within(field.annotation) or model
+    return expected
+
+
+def _model_within(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field holds, alone or in a list."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_within(part))), None)
 
 
 def _excerpt(value: object) -> str:

@@ -25,7 +25,8 @@ from server.link import ControlLink
 from server.logs import session_logger
 from server.metrics import Metrics, StreamMeter
 from server.pacing import MediaClock, Pacer
-from server.protocol import Ack, ErrorReply, Figures, GetStats, Hello, StateChanged, Stats, Telemetry
+from server.replies import Ack, ErrorReply, Figures, Hello, StateChanged, Stats, Telemetry
+from server.requests import GetStats
 from server.settings import Settings
 from streaming.chunks import Chunk, ChunkAssembler
 

@@ -46,7 +46,7 @@ SERVER_TO_STREAMING = {
     ("server.models_cli", "streaming.hub"),  # a command of its own, no part of the live server
 }
 HUB = "huggingface_hub"  # its one user: files of models, never streams
-PURE = {"server.pacing", "server.camera_clock", "server.control", "server.protocol"}
+PURE = {f"server.{name}" for name in ("pacing", "camera_clock", "control", "protocol", "requests", "replies")}
 EDGE_TO_CORE = ["cli", "app", "signaling", "peer", "session", "tracks", "frames", "pacing"]
 
 

@@ -1,5 +1,6 @@
 from server.control import Change, ControlQueue, Heartbeat, RateLimit
-from server.protocol import Ack, Applied, ErrorReply, Reset, SetGuidance, SetPrompt, Superseded
+from server.replies import Ack, Applied, ErrorReply, Superseded
+from server.requests import Reset, SetGuidance, SetPrompt
 
 
 def prompt(id: str, text: str = "gold", transition: str = "recache") -> SetPrompt:

@@ -4,7 +4,9 @@ import pytest
 
 from server.link import ControlLink
 from server.metrics import Metrics
-from server.protocol import MAX_MESSAGES_PER_SECOND, Dropped, Latency, SetPrompt, Telemetry
+from server.protocol import MAX_MESSAGES_PER_SECOND
+from server.replies import Dropped, Latency, Telemetry
+from server.requests import SetPrompt
 
 
 @pytest.fixture

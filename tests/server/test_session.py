@@ -244,7 +244,10 @@ async def test_telemetry_has_every_figure(stage):
     await stage.until("state", state="live")
     await until(lambda: bool(stage.telemetry) and stage.telemetry[-1]["fps"] > 0, "telemetry")
     last = stage.telemetry[-1]
-    assert set(last) == {"type", "fps", "chunk", "latency_ms", "dropped", "state"}
+    assert set(last) == {
+        *("type", "fps", "chunk", "latency_ms", "dropped", "state"),
+        *("guidance_scale", "depth_preview", "timeline_position"),
+    }
     assert all(value is not None for value in last["latency_ms"].values())
     assert last["latency_ms"]["generate"] == 3.0
     assert last["latency_ms"]["total"] > last["latency_ms"]["pace"]
