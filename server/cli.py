@@ -57,6 +57,9 @@ def serve(
     host: Annotated[str | None, _option(NETWORK, "host")] = None,
     port: Annotated[int | None, _option(NETWORK, "port")] = None,
     ice_servers: Annotated[list[str] | None, _option(NETWORK, "ice_servers", "--ice-server")] = None,
+    allowed_origins: Annotated[
+        list[str] | None, _option(NETWORK, "allowed_origins", "--allowed-origin")
+    ] = None,
     peer_timeout: Annotated[float | None, _option(NETWORK, "peer_timeout")] = None,
     model: Annotated[str | None, _option(MODEL, "model")] = None,
     decoder: Annotated[str | None, _option(MODEL, "decoder")] = None,
@@ -66,6 +69,8 @@ def serve(
     seed: Annotated[int | None, _option(MODEL, "seed")] = None,
     max_sessions: Annotated[int | None, _option(LIMITS, "max_sessions")] = None,
     max_fps: Annotated[float | None, _option(LIMITS, "max_fps")] = None,
+    max_recording_minutes: Annotated[float | None, _option(LIMITS, "max_recording_minutes")] = None,
+    max_recordings_mb: Annotated[int | None, _option(LIMITS, "max_recordings_mb")] = None,
     log_level: Annotated[str | None, _option(DEBUGGING, "log_level")] = None,
     stamp_source: Annotated[bool | None, _option(DEBUGGING, "stamp_source")] = None,
 ) -> None:

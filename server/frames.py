@@ -58,12 +58,27 @@ def to_video_frame(rgb: Rgb, pts: int) -> VideoFrame:
     return frame
 
 
+def filling(camera: VideoFrame, size: Size) -> Rgb:
+    """A camera frame scaled and cropped to fill `size`. Safe in any thread."""
+    return _crop(to_rgb([camera], size)[0], size)
+
+
+def beside(camera: VideoFrame | None, output: Rgb) -> Rgb:
+    """The camera, cropped to the output's size, on the left of it; (H, 2 W, 3). Safe in any thread."""
+    height, width, _ = output.shape
+    if camera is None:
+        left = np.full_like(output, NEUTRAL)
+    else:
+        left = filling(camera, (width, height))
+    return np.concatenate((left, output), axis=1)
+
+
 def with_note(camera: VideoFrame | None, size: Size, note: str) -> Rgb:
     """The camera cropped to fill `size`, or a neutral picture without one; a small note at the bottom."""
     if camera is None:
         image = Image.new("RGB", size, NEUTRAL)
     else:
-        image = Image.fromarray(_crop(to_rgb([camera], size)[0], size))
+        image = Image.fromarray(filling(camera, size))
     width, height = size
     font = _font(max(9, height // 16))
     line_height = round(font.size * 1.3)

@@ -1,5 +1,6 @@
 """What the server can be told. Flags > environment (DEPTHLIVE_...) > a TOML file > the defaults below."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -70,6 +71,13 @@ class Settings(BaseSettings):
     ice_servers: tuple[IceServer, ...] = Field(
         (), description="STUN and TURN servers, used by the server and handed to the page."
     )
+    allowed_origins: tuple[str, ...] = Field(
+        (), description="Other sites, as https://example.org, that may embed the page and call the server."
+    )
+    max_recording_minutes: float = Field(10.0, gt=0, le=24 * 60, description="Longest recording.")
+    max_recordings_mb: int = Field(
+        512, ge=1, description="Megabytes that all recordings together may take; the oldest gives way."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe messages logged."
     )
@@ -77,6 +85,15 @@ class Settings(BaseSettings):
         False,
         description="Debugging: paste the top tenth of each camera frame over the picture made from it.",
     )
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        """They end up in headers, so nothing but scheme, host and port: no path, no space, no wildcard."""
+        for origin in origins:
+            if not re.fullmatch(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", origin):
+                raise ValueError(f"{origin!r} is not an origin: expected one like https://example.org")
+        return origins
 
     @field_validator("ice_servers", mode="before")
     @classmethod

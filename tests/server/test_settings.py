@@ -22,6 +22,10 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path, monkeypatc
         ({"max_sessions": 0}, "max_sessions"),
         ({"prompt": ""}, "prompt"),
         ({"ice_servers": ["http://example.org"]}, "ice_servers"),
+        ({"allowed_origins": ["https://example.org/page"]}, "allowed_origins"),
+        ({"allowed_origins": ["*"]}, "allowed_origins"),
+        ({"allowed_origins": ["https://a.org; script-src *"]}, "allowed_origins"),
+        ({"max_recording_minutes": 0}, "max_recording_minutes"),
         ({"colour": "red"}, "colour"),
     ],
 )
@@ -61,6 +65,11 @@ def test_description_has_every_setting_and_no_secret(monkeypatch):
 
 def test_plain_url_stands_for_an_ice_server():
     assert load_settings({"ice_servers": ["stun:a:1"]}).ice_servers[0].urls == ("stun:a:1",)
+
+
+def test_origins_are_scheme_host_and_port():
+    origins = ("https://example.org", "http://127.0.0.1:8080", "http://[::1]:80")
+    assert load_settings({"allowed_origins": origins}).allowed_origins == origins
 
 
 def test_misspelt_variable_is_found():
