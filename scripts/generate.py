@@ -23,6 +23,7 @@ if not __package__:  # run by its path: find the sibling modules as `python -m` 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.video_file import Picture, VideoFileError, VideoReader, VideoWriter
+from streaming.blocks.text_conditioning import parse_prompts
 from streaming.engine import ChunkResult, Controls, Decoder, GenerationFailed, StreamEngine
 from streaming.hub import Progress
 
@@ -97,12 +98,12 @@ def repaint(
     pictures = iter(pictures)
     pending = deque(sorted(changes, key=lambda change: change.seconds))
     while chunk := list(islice(pictures, stream.frames_wanted)):
-        prompt = None
+        prompts = None
         while pending and pending[0].seconds <= chunk[0].seconds:
-            prompt = pending.popleft().prompt
+            prompts = parse_prompts(pending.popleft().prompt)
         frames = [picture.pixels for picture in chunk]
         frames += frames[-1:] * (stream.frames_wanted - len(frames))
-        result = stream.step(frames, Controls(prompt=prompt, guidance_scale=scale))
+        result = stream.step(frames, Controls(prompts=prompts, guidance_scale=scale))
         for picture, pixels in zip(chunk, result.frames, strict=False):
             yield replace(picture, pixels=pixels)
 

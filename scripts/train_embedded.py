@@ -37,6 +37,10 @@ Minutes = Annotated[float | None, typer.Option(help="Train for so long ...")]
 Steps = Annotated[int | None, typer.Option(help="... or for so many steps.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of weights, scenes and noise.")]
 Resume = Annotated[bool, typer.Option(help="Go on from the checkpoint in --out.")]
+Span = Annotated[
+    tuple[float, float],
+    typer.Option(help="Which part of the whole training this run is: learning rates follow the whole."),
+]
 Device = Annotated[str, typer.Option(help="cuda or cpu; torchrun chooses by itself.")]
 Small = Annotated[bool, typer.Option(help="64x48 pixels: to see on a CPU that a stage runs.")]
 DEFAULT_OUT = Path("out/train")
@@ -56,10 +60,12 @@ def autoencoder(
     out: Out = DEFAULT_OUT,
     minutes: Minutes = None,
     steps: Steps = None,
-    batch: int = 32,
+    span: Span = (0.0, 1.0),
+    batch: int = 24,
     pool: int = 1200,
     seed: Seed = 0,
     resume: Resume = False,
+    muon: bool = True,
     device: Device = AUTO,
     small: Small = False,
 ) -> None:
@@ -73,6 +79,8 @@ def autoencoder(
             world=world,
             minutes=minutes,
             steps=steps,
+            span=span,
+            with_muon=muon,
             batch=batch,
             pool_size=pool,
             seed=seed,
@@ -124,6 +132,7 @@ def generator(
     out: Out = DEFAULT_OUT,
     minutes: Minutes = None,
     steps: Steps = None,
+    span: Span = (0.0, 1.0),
     batch: int = 32,
     pool: int = 4096,
     draws: float = 5.0,
@@ -145,6 +154,7 @@ def generator(
             world=world,
             minutes=minutes,
             steps=steps,
+            span=span,
             batch=batch,
             pool=pool,
             draws=draws,

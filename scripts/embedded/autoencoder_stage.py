@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scripts.embedded.clips import degraded, depth_clips
-from scripts.embedded.graphed import Gradients, Graphed
+from scripts.embedded.graphed import Gradients, Graphed, Muon
 from scripts.embedded.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint, paint
 from scripts.embedded.photo import photograph
 from scripts.embedded.training import Budget, Ema, Log, World, load_checkpoint, save_checkpoint
@@ -17,8 +17,10 @@ from streaming.modules.taehv import TAEHV, MemBlock, TGrow, TPool, run_layers
 from streaming.presets import EMBEDDED
 
 FRAMES = 17
-REUSED = 6  # steps between two batches of new videos
-RATE = 2e-3
+CROP = 96  # pixels each way of what a step sees: many small steps teach more than few large ones
+REUSED = 30  # steps between two batches of new videos
+RENDERED = 24  # videos made together
+MUON_RATE, ADAM_RATE = 1.5e-3, 2e-3
 LATENT_NOISE = 0.06
 CONTRAST = 2.0  # latents of a mid-grey ... white picture, at the start
 
@@ -114,22 +116,24 @@ def train_autoencoder(
     world: World,
     minutes: float | None,
     steps: int | None,
-    batch: int = 16,
+    batch: int = 24,
     seed: int = 0,
     resume: bool = False,
+    span: tuple[float, float] = (0.0, 1.0),
+    with_muon: bool = True,
     pool_size: int = 1200,
     height: int = EMBEDDED.height,
     width: int = EMBEDDED.width,
 ) -> TAEHV:
-    """Train, save checkpoints below `out`, and return the averaged weights."""
+    """Train, save checkpoints below `out`, and return the averaged weights.
+
+    A step sees `batch` crops; `span` is the part of the whole training that this run is.
+    """
     device = world.device
     torch.manual_seed(seed)
     autoencoder = build_autoencoder().to(device)
-    ema = Ema(autoencoder, 0.998)
-    optimizer = torch.optim.AdamW(
-        autoencoder.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=1e-3, fused=device.type == "cuda"
-    )
-    budget, log = Budget(steps, minutes), Log(out / "autoencoder.jsonl", world)
+    ema = Ema(autoencoder, 0.999)
+    budget, log = Budget(steps, minutes, span), Log(out / "autoencoder.jsonl", world)
     before = 0
     if resume and (found := load_checkpoint(out / "autoencoder")):
         tensors, meta = found
@@ -140,7 +144,16 @@ def train_autoencoder(
     torch.manual_seed(own_seed)
     if device.type == "cuda":
         autoencoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    pool = VideoPool(pool_size, batch, height, width, own_seed, device)
+    inner = {id(p) for p in _inner(autoencoder)} if with_muon else set[int]()
+    muon = Muon([p for p in autoencoder.parameters() if id(p) in inner], weight_decay=0.0)
+    adam = torch.optim.AdamW(
+        [p for p in autoencoder.parameters() if id(p) not in inner],
+        lr=ADAM_RATE,
+        betas=(0.9, 0.98),
+        weight_decay=1e-3,
+        fused=device.type == "cuda",
+    )
+    pool = VideoPool(pool_size, min(RENDERED, pool_size), height, width, own_seed, device)
     gradients = Gradients(list(autoencoder.parameters()))
     video = pool.draw(batch)
 
@@ -169,20 +182,31 @@ def train_autoencoder(
         video.copy_(pool.draw(batch))
         figures = learning()
         gradients.finish(world)
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * budget.rate(decay_from=0.3)
-        optimizer.step()
+        rate = budget.rate(decay_from=0.3)
+        muon.step(MUON_RATE * rate)
+        for group in adam.param_groups:
+            group["lr"] = ADAM_RATE * rate
+        adam.step()
         ema.update(autoencoder, budget.step)
         budget.step += 1
-        if budget.step % 100 == 0:
+        if budget.step % 250 == 0:
             names = ("loss", "spread", "psnr", "depth_psnr", "camera_psnr")
             log(step=before + budget.step, **dict(zip(names, torch.stack(figures).tolist(), strict=True)))
-        if budget.step % 2500 == 0 and world.rank == 0:
+        if budget.step % 10_000 == 0 and world.rank == 0:
             _save(out, autoencoder, ema, before + budget.step)
     if world.rank == 0:
         _save(out, autoencoder, ema, before + budget.step)
     ema.copy_to(autoencoder)
     return autoencoder.eval()
+
+
+def _inner(autoencoder: TAEHV) -> list[nn.Parameter]:
+    """The convolutions between features; those that meet pixels or latents are not among them."""
+    found: list[nn.Parameter] = []
+    for half in (autoencoder.encoder, autoencoder.decoder):
+        convs = [layer for layer in half.modules() if isinstance(layer, nn.Conv2d)]
+        found += [conv.weight for conv in convs[1:-1]]
+    return found
 
 
 class VideoPool:
@@ -191,6 +215,7 @@ class VideoPool:
     def __init__(
         self, size: int, batch: int, height: int, width: int, seed: int, device: torch.device
     ) -> None:
+        """`batch` videos are made at a time."""
         self._generator = torch.Generator(device).manual_seed(seed)
         self._rng = random.Random(seed)
         self._batch, self._size = batch, (height, width)
@@ -215,13 +240,21 @@ class VideoPool:
         self._made += 1
 
     def draw(self, batch: int) -> Tensor:
-        """(B, T, 3, H, W) in [-1, 1], in the order of `shares`."""
-        parts: list[Tensor] = []
-        for kind, share in zip(self._kinds, self.shares(batch), strict=True):
-            filled = min(len(kind), self._made * share)
-            at = torch.tensor([self._rng.randrange(filled) for _ in range(share)], device=kind.device)
-            parts.append(kind[at])
-        return torch.cat(parts).float() / 127.5 - 1
+        """Crops (B, T, 3, CROP, CROP) in [-1, 1] or smaller, in the order of `shares`; patterns keep their
+        place in a token."""
+        height, width = (min(CROP, side) for side in self._size)
+        crops: list[Tensor] = []
+        for kind, share, made in zip(
+            self._kinds, self.shares(batch), self.shares(self._batch), strict=True
+        ):
+            filled = min(len(kind), self._made * made)
+            for _ in range(share):
+                y, x = (
+                    16 * self._rng.randrange((whole - part) // 16 + 1)
+                    for whole, part in zip(self._size, (height, width), strict=True)
+                )
+                crops.append(kind[self._rng.randrange(filled), :, :, y : y + height, x : x + width])
+        return torch.stack(crops).float() / 127.5 - 1
 
     def _make(self) -> list[Tensor]:
         painted, seen, camera = self.shares(self._batch)

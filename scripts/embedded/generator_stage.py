@@ -71,6 +71,11 @@ class Lessons:
         past = past * gain + wrong * torch.randn_like(past)
         control = torch.cat([drawn.inactive, drawn.reactive, drawn.mask], 2).float()
         prompt = (self._chunk >= drawn.switch[:, None]).long()
+        # What the next chunk sees of a remembered one was recomputed under its own prompt; but a sink that
+        # the window has left behind was not.
+        read_as = prompt[:, 1:].clone()
+        is_kept = torch.rand(batch, device=self._device) < 0.5
+        read_as[:, 0] = torch.where(is_kept, prompt[:, 0], read_as[:, 0])
         pictures = noised = None
         if references:
             kept = drawn.references[:, :references].float()
@@ -84,7 +89,7 @@ class Lessons:
             control=control.unflatten(1, (CHUNKS, CHUNK_LATENTS)),
             scale=drawn.scale,
             text=self._text(drawn.tokens.long()),
-            clean_prompt=prompt[:, 1:],  # what the next chunk sees of them was recomputed under its prompt
+            clean_prompt=read_as,
             noisy_prompt=prompt,
             references=pictures,
             noised_references=noised,
@@ -163,6 +168,7 @@ def train_generator(
     resume: bool = False,
     preset: Preset = EMBEDDED,
     compiled: bool = False,
+    span: tuple[float, float] = (0.0, 1.0),
 ) -> Generator:
     """Train on the autoencoder below `out`; save checkpoints there and return the averaged weights.
 
@@ -174,10 +180,12 @@ def train_generator(
     generator = Generator(preset, tokenizer_folder).to(device)
     ema = Ema(generator, 0.999)
     optimizers = Optimizers(generator)
-    budget, log = Budget(steps, minutes), Log(out / "generator.jsonl", world)
+    budget, log = Budget(steps, minutes, span), Log(out / "generator.jsonl", world)
+    before = 0
     if resume and (found := load_checkpoint(out / "generator")):
         _restore(found[0], generator, ema, optimizers)
-        seed += found[1]["step"]
+        before = found[1]["step"]
+        seed += before
     own_seed = seed * 1009 + world.rank
     torch.manual_seed(own_seed)
     if compiled:
@@ -221,19 +229,19 @@ def train_generator(
         figures = learning[references]()
         gradients.finish(world)
         optimizers.step(budget.rate(decay_from=0.4))
-        ema.update(generator, budget.step)
+        ema.update(generator, before + budget.step)
         budget.step += 1
         for values, figure in zip(sums, figures, strict=True):
             values.append(figure.clone())
-        if budget.step % 50 == 0:
+        if budget.step % 200 == 0:
             loss, from_noise = (torch.stack(values).mean().item() for values in sums)
             clips = stock.made * world.size
-            log(step=budget.step, share=budget.share, clips=clips, loss=loss, from_noise=from_noise)
+            log(step=before + budget.step, share=budget.share, clips=clips, loss=loss, from_noise=from_noise)
             sums = [[], []]
-        if budget.step % 1000 == 0 and world.rank == 0:
-            _save(out, generator, ema, optimizers, budget.step)
+        if budget.step % 5000 == 0 and world.rank == 0:
+            _save(out, generator, ema, optimizers, before + budget.step)
     if world.rank == 0:
-        _save(out, generator, ema, optimizers, budget.step)
+        _save(out, generator, ema, optimizers, before + budget.step)
     ema.copy_to(generator)
     return generator.eval()
 

@@ -66,7 +66,8 @@ class Graphed:
 
 
 class Muon:
-    """Momentum made orthogonal, for matrices; those of one shape go through Newton-Schulz together.
+    """Momentum made orthogonal, for matrices and convolutions (all inputs of an output as a row); those of one
+    shape go through Newton-Schulz together.
 
     Source: Muon (Jordan et al. 2024), scaled to AdamW's step size as in Moonlight (Liu et al. 2025). A
     batched form of `torch.optim.Muon`, which takes the matrices one by one.
@@ -79,18 +80,20 @@ class Muon:
         for matrix in matrices:
             shapes.setdefault(matrix.shape, []).append(matrix)
         self._groups = list(shapes.values())
-        self.momenta = [torch.zeros_like(torch.stack(list(group))) for group in self._groups]
+        self.momenta = [
+            group[0].new_zeros(len(group), len(group[0]), group[0][0].numel()) for group in self._groups
+        ]
         self._momentum, self._decay = momentum, weight_decay
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         for group, momentum in zip(self._groups, self.momenta, strict=True):
-            gradient = torch.stack([p.grad for p in group if p.grad is not None])
+            gradient = torch.stack([p.grad.flatten(1) for p in group if p.grad is not None])
             momentum.lerp_(gradient, 1 - self._momentum)
             update = _orthogonal(gradient.lerp(momentum, self._momentum))
-            update.mul_(rate * 0.2 * max(group[0].shape) ** 0.5)
+            update.mul_(rate * 0.2 * max(update.shape[1:]) ** 0.5)
             for p, change in zip(group, update.to(group[0].dtype), strict=True):
-                p.mul_(1 - rate * self._decay).sub_(change)
+                p.mul_(1 - rate * self._decay).sub_(change.view(p.shape))
 
 
 def _orthogonal(matrices: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from scripts.embedded import figures
 from scripts.embedded.captions import caption
 from scripts.embedded.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint, paint
-from scripts.embedded.probes import HELD_OUT_SEED, Probes
+from scripts.embedded.probes import HELD_OUT_SEED, Probes, has_subject
 from scripts.embedded.sheets import Sheet
 from scripts.embedded.streams import Scene, chunk_starts, held_out_scene, num_frames, play
 from streaming.engine import StreamEngine
@@ -198,7 +198,10 @@ def judge(
     depth_of_truth: float | None,
 ) -> Judged:
     """Frames and truth (T, 3, H, W) in [0, 1]; `depth` (T, H, W) is the true one, whatever was given."""
-    probes, seen, kind = subject.probes, frames * 2 - 1, case.paint
+    kind = case.paint
+    # Where nothing stands before a background of another kind, nobody could tell the look.
+    is_telling = kind.background is None or bool(has_subject(depth).float().mean() > 0.5)
+    probes, seen = subject.probes if is_telling else None, frames * 2 - 1
     looks = probes.looks(seen) if probes else []
     starts = [start for start in chunk_starts(99) if start < len(frames)] + [len(frames)]
     of_colour = of_background = None

@@ -103,7 +103,17 @@ def paint(depth: Tensor, paints: Sequence[Paint]) -> Tensor:
     shape = shape_of(depth)
     for n, kind in enumerate(paints):
         out[n : n + 1] = _paint(shape.of_clip(n), kind)
-    return out.mul_(2).sub_(1).clamp_(-1, 1)
+    return _through_lens(out).mul_(2).sub_(1).clamp_(-1, 1)
+
+
+def _through_lens(picture: Tensor) -> Tensor:
+    """(B, T, 3, H, W) by [1 2 1] / 4 both ways, as a camera's optics would: steps of the threshold patterns
+    and outlines of single rays are stairs of pixels otherwise, ugly, and nothing that 16 numbers for 8 x 8
+    pixels could carry."""
+    flat = F.pad(picture.flatten(0, 1), (1, 1, 1, 1), mode="replicate")
+    kernel = picture.new_tensor([0.25, 0.5, 0.25]).expand(3, 1, 3)
+    flat = F.conv2d(F.conv2d(flat, kernel[:, :, :, None], groups=3), kernel[:, :, None], groups=3)
+    return flat.unflatten(0, picture.shape[:2])
 
 
 def _paint(shape: Shape, kind: Paint) -> Tensor:
@@ -275,14 +285,19 @@ def _hologram(s: Shape) -> Tensor:
 
 def _map(s: Shape) -> Tensor:
     land = _ramp(s.depth, "4a9fd0", "9fd6a0", "d8e29a", "e8c687", "c79a6a", "ffffff")
-    minor, major = _line(s.depth * 14, 0.06, 0.16), _line(s.depth * 3.5, 0.03, 0.05)
+    minor, major = _line(s.depth * 10, 0.08, 0.16), _line(s.depth * 2.5, 0.03, 0.05)
     return _mix(_mix(land, "7a5230", minor * 0.75), "3d2412", major)
+
+
+def _strokes(phase: Tensor) -> Tensor:
+    """A firm stroke and a light one in each period."""
+    return torch.maximum(_line(phase, 0.14, 0.1), 0.6 * _line(phase + 0.5, 0.06, 0.1))
 
 
 def _sketch(s: Shape) -> Tensor:
     dark = 1 - (0.25 + 0.9 * s.light * (0.6 + 0.4 * (1 - s.near)))
-    hatch = _line((s.x + s.y) / 8, 0.2, 0.2) * _step(dark, 0.1, 0.3)
-    cross = _line((s.x - s.y) / 8, 0.2, 0.2) * _step(dark, 0.35, 0.55)
+    hatch = _strokes((s.x + s.y) / 16) * _step(dark, 0.1, 0.3)
+    cross = _strokes((s.x - s.y) / 16) * _step(dark, 0.35, 0.55)
     ink = torch.maximum(torch.maximum(hatch, cross) * 0.75, s.edge)
     return _ramp(ink.clamp(0, 1), "f7f4ec", "2b2a2e")
 
@@ -295,12 +310,14 @@ def _engraving(s: Shape) -> Tensor:
 
 
 def _comic(s: Shape) -> Tensor:
-    u, v = _tile(s, 8)
-    away = (u * u + v * v).sqrt()
-    size = 0.1 + 0.5 * (1 - s.light)
-    dots = 1 - _step(away - size, -0.08, 0.08)
+    u, v = _tile(s, 16)
+    # A printer's screen stands at 45 degrees: dots at the middle and at the corners of a tile.
+    at_corner = ((0.5 - u.abs()) ** 2 + (0.5 - v.abs()) ** 2).sqrt()
+    away = torch.minimum((u * u + v * v).sqrt(), at_corner)
+    size = 0.06 + 0.34 * (1 - s.light)
+    dots = 1 - _step(away - size, -0.05, 0.05)
     skin = _mix(_flat("ffe24a", s), "e8262a", dots)
-    sky = _mix(_flat("4fc3f7", s), "ffffff", 1 - _step(away - 0.25, -0.08, 0.08).expand_as(s.depth))
+    sky = _mix(_flat("4fc3f7", s), "ffffff", 1 - _step(away - 0.16, -0.05, 0.05).expand_as(s.depth))
     return _mix(_mix(sky, skin, s.near), "0a0a0a", s.edge)
 
 
@@ -376,10 +393,11 @@ def _plastic(s: Shape, code: str) -> Tensor:
 
 
 def _wool(s: Shape, code: str) -> Tensor:
-    u, v = _tile(s, 8)
-    stitch = _line((s.y - 5 * u.abs() * 2) / 8 + 0.2, 0.35, 0.25)
-    gap = _step(u.abs(), 0.36, 0.5)
-    yarn = (0.5 + 0.5 * stitch) * (1 - 0.55 * gap)
+    u, _ = _tile(s, 16)
+    row = (s.y - 16 * u.abs()) / 8 + 0.2
+    stitch = _line(row, 0.35, 0.25) * (1 - 0.25 * (row.round() % 2))  # every other row is darker
+    gap = torch.maximum(_step(u.abs(), 0.4, 0.5), 1 - _step(u.abs(), 0.02, 0.1))
+    yarn = (0.45 + 0.55 * stitch) * (1 - 0.5 * gap)
     return (_rgb(code, s.depth) * (yarn * (0.3 + 1.3 * s.light * (0.45 + 0.55 * s.near)))[:, :, None]).clamp(
         0, 1
     )

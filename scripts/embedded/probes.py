@@ -27,7 +27,7 @@ from torch import Tensor, nn
 if not __package__:  # run by its path: find the sibling modules as `python -m` would
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scripts.embedded.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint, paint
+from scripts.embedded.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint, paint, shape_of
 from scripts.embedded.scenes import inverse_depth, normalised_depth, render, sample_scenes
 
 PROBES = Path(__file__).resolve().parents[2] / "tests" / "data" / "probes.safetensors"
@@ -158,11 +158,14 @@ def train_probes(
     seed: int = 77,
     frames_per_look: int = 4,
     scenes: int = 64,
+    pictures: int = 12_000,
+    batch: int = 192,
     size: tuple[int, int] = (144, 256),
 ) -> dict[str, float]:
     """Train both probes on true pictures for `minutes`, or for exactly `steps`; write fp16 weights to `out`.
 
-    `seed` 0 ... 999999; `scenes` are rendered at a time; `size` is height and width. Returns the figures on
+    `seed` 0 ... 999999; `scenes` are rendered at a time, `pictures` are kept at once, a step sees `batch` of
+    them; `size` is height and width. Returns the figures on
     held-out scenes: accuracies, and the mean correlation of the depth read off.
     """
     if not 0 <= seed < 1_000_000:
@@ -172,20 +175,12 @@ def train_probes(
     look_net, depth_net = LookProbe().to(device), DepthProbe().to(device)
     weights = [*look_net.parameters(), *depth_net.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=3e-3, weight_decay=0.01, fused=device.type == "cuda")
-    pool = torch.cat([_true_depth(scenes, generator, size) for _ in range(2)])
+    gallery = _Gallery(pictures, scenes, frames_per_look, generator, size)
     began, step, done = time.monotonic(), 0, 0.0
     while done < 1:
-        if step % 6 == 5:
-            fresh = _true_depth(scenes, generator, size)
-            if len(pool) < 32 * len(fresh):
-                pool = torch.cat([pool, fresh])
-            else:
-                place = step // 6 % 32 * len(fresh)
-                pool[place : place + len(fresh)] = fresh
-        paints = _draw_paints(generator)
-        chosen = torch.randint(len(pool), (len(paints), frames_per_look), generator=generator, device=device)
-        depth = _softened(pool[chosen], generator)
-        frames = paint(depth, paints).flatten(0, 1)
+        if step % 4 == 0:
+            gallery.renew()
+        frames, depth, labels = gallery.draw(batch)
         warm_up = min(1.0, (step + 1) / 50)
         for group in optimizer.param_groups:
             group["lr"] = 3e-3 * warm_up * (1 - done)
@@ -193,12 +188,11 @@ def train_probes(
             seen = _worn(frames, generator).contiguous(memory_format=torch.channels_last)
             look, colour, background = look_net(seen)
             read = depth_net(seen)
-        targets = _targets(paints, frames_per_look, device)
         loss = sum(
             F.cross_entropy(logits.float(), target, label_smoothing=0.02)
-            for logits, target in zip((look, colour, background), targets, strict=True)
+            for logits, target in zip((look, colour, background), labels.unbind(1), strict=True)
         )
-        loss = loss + 4 * F.smooth_l1_loss(read.float(), depth.flatten(0, 1), beta=0.1)
+        loss = loss + 4 * F.smooth_l1_loss(read.float(), depth, beta=0.1)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(weights, 1.0)
@@ -242,12 +236,18 @@ def judge_truth(
     worst: dict[str, float] = {}
     for kind in (*plain, *coloured, *mixed):
         frames = paint(depth[:, None], [kind] * len(depth))[:, 0]
-        hits = [name == kind.look for name in probes.looks(frames)]
+        # Before a background of another kind a look can be told only where there is something of it.
+        telling = has_subject(depth).tolist() if kind.background else [True] * len(depth)
+        hits = [name == kind.look for name, tells in zip(probes.looks(frames), telling, strict=True) if tells]
         right["look"] += hits
         if kind in plain:
             worst[kind.look] = sum(hits) / len(hits)
         if kind.colour is not None:
-            right["colour"] += [name == kind.colour for name in probes.colours(frames)]
+            right["colour"] += [
+                name == kind.colour
+                for name, tells in zip(probes.colours(frames), telling, strict=True)
+                if tells
+            ]
         right["background"] += [name == kind.background for name in probes.backgrounds(frames)]
         read, true = probes.depth(frames).flatten(1), depth.flatten(1)
         pair = [value - value.mean(1, keepdim=True) for value in (read, true)]
@@ -265,6 +265,65 @@ def _true_depth(scenes: int, generator: torch.Generator, size: tuple[int, int]) 
     times = start + torch.arange(4, device=device) * 0.7
     surface = render(sample_scenes(scenes, generator), times, height=size[0], width=size[1])
     return normalised_depth(inverse_depth(surface)).flatten(0, 1)
+
+
+def has_subject(depth: Tensor) -> Tensor:
+    """Whether depth (..., H, W), 0 far ... 1 near, shows anything in front of a background: (...). A picture
+    all background says nothing of its look."""
+    return shape_of(depth.flatten(0, -3)[:, None]).near.mean((1, 2, 3)).unflatten(0, depth.shape[:-2]) > 0.04
+
+
+class _Gallery:
+    """Painted pictures on the device in 8 bits with what they show, renewed in turn."""
+
+    def __init__(
+        self, size: int, scenes: int, frames: int, generator: torch.Generator, picture: tuple[int, int]
+    ) -> None:
+        self._generator, self._picture = generator, picture
+        self._scenes, self._frames = scenes, frames
+        device = generator.device
+        count = len(_draw_paints(generator)) * frames
+        size = max(count, size - size % count)
+        self._pictures = torch.zeros(size, 3, *picture, dtype=torch.uint8, device=device)
+        self._depth = torch.zeros(size, *picture, dtype=torch.float16, device=device)
+        self._labels = torch.zeros(size, 3, dtype=torch.int64, device=device)
+        self._made = self._turn = 0
+        self._maps = _true_depth(scenes, generator, picture)
+        for _ in range(min(8, size // count)):
+            self.renew()
+
+    def renew(self) -> None:
+        """A picture or some of every look in place of the oldest; of other scenes every second time."""
+        if self._turn % 2 == 1:
+            fresh = _true_depth(self._scenes, self._generator, self._picture)
+            if len(self._maps) < 32 * len(fresh):
+                self._maps = torch.cat([self._maps, fresh])
+            else:
+                place = self._turn // 2 % 32 * len(fresh)
+                self._maps[place : place + len(fresh)] = fresh
+        self._turn += 1
+        paints = _draw_paints(self._generator)
+        chosen = torch.randint(
+            len(self._maps),
+            (len(paints), self._frames),
+            generator=self._generator,
+            device=self._generator.device,
+        )
+        depth = _softened(self._maps[chosen], self._generator)
+        labels = torch.stack(_targets(paints, self._frames, depth.device), 1)
+        is_hidden = (labels[:, 2] != 0) & ~has_subject(depth).flatten()
+        labels[is_hidden, :2] = NO_LABEL
+        frames = paint(depth, paints).flatten(0, 1)
+        at = slice(first := self._made % len(self._pictures), first + len(frames))
+        self._pictures[at] = ((frames + 1) * 127.5).round_().to(torch.uint8)
+        self._depth[at], self._labels[at] = depth.flatten(0, 1), labels
+        self._made += len(frames)
+
+    def draw(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Pictures (N, 3, H, W) in [-1, 1], depth (N, H, W), class numbers (N, 3) of the three heads."""
+        filled = min(self._made, len(self._pictures))
+        at = torch.randint(filled, (count,), generator=self._generator, device=self._generator.device)
+        return self._pictures[at].float() / 127.5 - 1, self._depth[at].float(), self._labels[at]
 
 
 def _draw_paints(generator: torch.Generator) -> list[Paint]:

@@ -22,7 +22,7 @@ STARTS = (0, 9, 21, 33)  # frames
 VARIANTS = 4  # captions of a clip
 PLAIN, MASKED, REFERRED = range(3)
 SCALES = (0.0, 0.5, 1.5)  # guidance strengths other than 1, a twentieth of the clips each
-SWITCHED = 0.15  # share of clips whose prompt changes
+SWITCHED = 0.25  # share of clips whose prompt changes
 KIND_SHARES = {PLAIN: 0.66, MASKED: 0.14, REFERRED: 0.2}
 
 

@@ -48,22 +48,25 @@ class Budget:
 
     steps: int | None
     minutes: float | None
+    span: tuple[float, float] = (0.0, 1.0)  # the part of the whole training that this run is
     began: float = field(default_factory=time.monotonic)
     step: int = 0
-    share: float = 0.0  # 0 ... 1 of the training that is over
+    share: float = 0.0  # 0 ... 1 of the whole training that is over
 
     def goes_on(self, world: "World") -> bool:
         """Whether there is another step. All processes agree, or one would wait for ever for the others."""
         of_steps = self.step / self.steps if self.steps else 0.0
         of_time = (time.monotonic() - self.began) / (60 * self.minutes) if self.minutes else 0.0
-        share = min(1.0, max(of_steps, of_time))
+        begin, end = self.span
+        done = max(of_steps, of_time)
+        share = end if done >= 1 else begin + (end - begin) * done
         if world.size == 1:
             self.share = share
         elif self.step % AGREE_EVERY == 0:
             agreed = torch.tensor(share, device=world.device)
             dist.broadcast(agreed, 0)
             self.share = agreed.item()
-        return self.share < 1
+        return self.share < end
 
     def rate(self, *, warm_up: int = 100, decay_from: float = 0.3) -> float:
         """Factor of the learning rate: a rise over `warm_up` steps, level, then down to 0 in a straight
@@ -81,9 +84,8 @@ class Ema:
     @torch.no_grad()
     def update(self, modules: nn.Module, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
-        pairs = [(self.average[name], p.detach()) for name, p in modules.named_parameters()]
-        for average, parameter in pairs:
-            average.lerp_(parameter, 1 - decay)
+        named = list(modules.named_parameters())
+        torch._foreach_lerp_([self.average[name] for name, _ in named], [p.detach() for _, p in named], 1 - decay)
 
     def copy_to(self, modules: nn.Module) -> None:
         with torch.no_grad():

@@ -17,7 +17,7 @@ SMALL = (32, 64)
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("probes") / "probes.safetensors"
-    train_probes(path, device=CPU, steps=2, frames_per_look=1, scenes=2, size=SMALL)
+    train_probes(path, device=CPU, steps=2, frames_per_look=1, scenes=2, pictures=100, batch=8, size=SMALL)
     return path
 
 
@@ -31,7 +31,7 @@ def test_a_few_steps_train_save_and_load(trained: Path) -> None:
 
 
 def test_training_repeats_with_its_seed(trained: Path, tmp_path: Path) -> None:
-    train_probes(tmp_path / "again", device=CPU, steps=2, frames_per_look=1, scenes=2, size=SMALL)
+    train_probes(tmp_path / "again", device=CPU, steps=2, frames_per_look=1, scenes=2, pictures=100, batch=8, size=SMALL)
     before, after = load_file(trained), load_file(tmp_path / "again")
     assert all(torch.equal(before[name], after[name]) for name in before)
 
