@@ -10,13 +10,14 @@ A stream's first chunk has 9 frames because latent 0 stands for one frame and ev
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from streaming.blocks.denoise import Denoiser
+from streaming.blocks.prompt_blend import BlendCurve, PromptBlend, check_blend
 from streaming.blocks.recache import recache, remember
 from streaming.blocks.reference_images import ReferenceImage
 from streaming.blocks.text_conditioning import Prompts, TextConditioning, WeightedPrompts, parse_prompts
@@ -29,7 +30,9 @@ from streaming.presets import BASE_MODELS, Preset, find_preset
 from streaming.session import StreamSession
 from streaming.stage_clock import StageClock
 
-Transition = Literal["recache", "cut"]
+Transition = Literal["recache", "cut", "blend"]
+
+STEP_LISTS_KEPT = 16  # a sampler's tables are small; the bound is for clients that ask for ever new ones
 
 
 class GenerationFailed(RuntimeError):
@@ -46,11 +49,19 @@ class Guidance:
     scale: float
 
 
-def _check_transition(name: str) -> None:
-    if name == "blend":
-        raise NotImplementedError("blended prompt transitions are not built yet")
-    if name not in get_args(Transition):
-        raise ValueError(f"transition must be {' or '.join(get_args(Transition))}, got {name!r}")
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """What a chunk is painted under."""
+
+    context: TextContext
+    blend: PromptBlend | None  # under way after this chunk
+    is_new: bool  # other than what the window was computed with
+
+
+def _check_transition(name: str | None) -> None:
+    if name is not None and name not in get_args(Transition):
+        *names, last = get_args(Transition)
+        raise ValueError(f"transition must be {', '.join(names)} or {last}, got {name!r}")
 
 
 class LongLivePipeline:
@@ -74,6 +85,7 @@ class LongLivePipeline:
         )
         self.decoder: VideoDecoder = self.models.decoder
         self.denoise = Denoiser(self.preset.sampler)
+        self._denoiser = lru_cache(STEP_LISTS_KEPT)(self._new_denoiser)
 
     @cached_property
     def session(self) -> StreamSession:
@@ -98,6 +110,9 @@ class LongLivePipeline:
         if files or preset.needs_files:
             return load_models(preset, files, seed=seed, **where)
         return random_models(preset, seed=seed, **where)
+
+    def _new_denoiser(self, steps: tuple[int, ...]) -> Denoiser:
+        return Denoiser(replace(self.preset.sampler, denoising_step_list=steps))
 
     def open_session(self, *, seed: int) -> StreamSession:
         """The memory of a new stream."""
@@ -134,11 +149,15 @@ class LongLivePipeline:
         *,
         guidance_mode: GuidanceMode | None = None,
         vace_input: Tensor | None = None,
-        ref_images: Sequence[ReferenceImage] | None = None,
+        ref_images: Sequence[ReferenceImage] | Tensor | None = None,
         references_every_chunk: bool = False,
         vace_input_masks: Tensor | None = None,
+        vace_source: Tensor | None = None,
         vace_context_scale: float = 1.0,
-        transition: Transition = "recache",
+        transition: Transition | None = None,
+        blend_chunks: int = 4,
+        blend_curve: BlendCurve = "slerp",
+        steps: tuple[int, ...] | None = None,
         seed: int | None = None,
         clock: StageClock | None = None,
     ) -> Tensor:
@@ -147,27 +166,38 @@ class LongLivePipeline:
 
         `guidance_mode` "depth" takes `vace_input`, depth (1, 1 or 3, T, H, W) in [-1, 1], near = +1: 12
         frames, of which a first chunk uses the newest 9 (9 are accepted there too). `vace_input_masks` (1, 1,
-        T, H, W) say where to paint (1) and where to keep `vace_input` as a picture (0). "r2v" takes 1 to 3
-        `ref_images`, "depth+r2v" both. References guide the chunk in which they are new and live on in the
-        stream's memory; `references_every_chunk` repeats them. A changed prompt takes effect in this chunk,
-        by recomputing the window under it. `transition` "cut" is a hard reset first, with `seed` if one is
-        given.
+        T, H, W) say where to paint (1) and where to keep `vace_source` (as `vace_input`, and by default the
+        same) as a picture (0). "r2v" takes 1 to 3 `ref_images`, or what `control.encode_references` gave for
+        them, "depth+r2v" both. References guide the chunk in which they are new and live on in the stream's
+        memory; `references_every_chunk` repeats them. `steps` are nominal denoising steps, falling within
+        1000 ... 1, for this chunk alone; None: the model's own.
+
+        A changed prompt takes effect in this chunk. `transition` says how: "recache" (and None) recomputes
+        the window under it; "blend" goes there over `blend_chunks` chunks, see `PromptBlend`, and later calls
+        with the same prompt and no other transition go on with it ("recache" ends it there); "cut" is a hard
+        reset first, with `seed` if one is given.
 
         Raises ValueError for bad input, before anything has changed, and GenerationFailed.
         """
         if not 0 <= vace_context_scale <= 2:
             raise ValueError(f"vace_context_scale must be 0 ... 2, got {vace_context_scale}")
         _check_transition(transition)
+        check_blend(blend_chunks, blend_curve)
+        denoise = self.denoise if steps is None else self._denoiser(tuple(steps))
         mark = clock.stage if clock else lambda _name: nullcontext()
         starts_over = transition == "cut" and (session.chunk > 0 or seed is not None)
         known = None if starts_over else session.references
         with mark("encode"):
-            context = self.text(prompts)
+            if starts_over or session.recent is None:
+                text = _Text(self.text(prompts), blend=None, is_new=False)
+            else:
+                text = self._text(session, prompts, transition, blend_chunks, blend_curve)
             control, control_state = self.control(
                 guidance_mode,
                 None if starts_over else session.control,
                 vace_input=vace_input,
                 vace_input_masks=vace_input_masks,
+                vace_source=vace_source,
                 ref_images=ref_images,
             )
             references = control.references if control else None
@@ -178,9 +208,11 @@ class LongLivePipeline:
         if starts_over:
             session.reset(seed)
         with mark("generate"):
-            self._switch_prompt(session, prompts, context)
-            latents = self._denoise(session, context, guidance)
-            remember(self.models.transformer, latents, context, session.cache, session.latent)
+            if text.is_new and session.recent is not None:
+                recache(self.models.transformer, session.recent, text.context, session.cache)
+            session.prompts, session.blend = prompts, text.blend
+            latents = self._denoise(session, denoise, text.context, guidance)
+            remember(self.models.transformer, latents, text.context, session.cache, session.latent)
         with mark("decode"):
             video, decoder = self.decoder.decode(latents, session.decoder)
         self._require_finite(session, latents, video)
@@ -188,6 +220,30 @@ class LongLivePipeline:
         session.references = references
         session.advance(latents, video.shape[1])
         return (video[0] * 0.5 + 0.5).clamp(0, 1).movedim(1, -1)
+
+    def _text(
+        self,
+        session: StreamSession,
+        prompts: WeightedPrompts,
+        transition: Transition | None,
+        chunks: int,
+        curve: BlendCurve,
+    ) -> _Text:
+        """The text of a later chunk of a stream. Changes nothing."""
+        blend, was = session.blend, session.prompts
+        assert was is not None, "a stream that has begun has a prompt"
+        is_new = prompts != was or blend is not None
+        if prompts != was and transition == "blend":
+            here = self.text.embedding(was)
+            blend = PromptBlend(blend.towards(here) if blend else here, chunks, curve)
+        elif prompts != was or transition == "recache":
+            blend = None
+        if blend is not None:
+            blend = blend.advanced()
+            if not blend.has_arrived:
+                context = self.text.context_of(blend.towards(self.text.embedding(prompts)))
+                return _Text(context, blend, is_new)
+        return _Text(self.text(prompts), None, is_new)
 
     def _guidance(self, control: Control, *, with_references: bool, scale: float) -> Guidance:
         """Embed the chunk's control, reference pictures before its own frames."""
@@ -198,12 +254,9 @@ class LongLivePipeline:
         kept = control.references[:, :, : self.preset.transformer.in_dim]
         return Guidance(embed(together, together.shape[1]), kept, scale)
 
-    def _switch_prompt(self, session: StreamSession, prompts: WeightedPrompts, context: TextContext) -> None:
-        if session.recent is not None and prompts != session.prompts:
-            recache(self.models.transformer, session.recent, context, session.cache)
-        session.prompts = prompts
-
-    def _denoise(self, session: StreamSession, context: TextContext, guidance: Guidance | None) -> Tensor:
+    def _denoise(
+        self, session: StreamSession, denoise: Denoiser, context: TextContext, guidance: Guidance | None
+    ) -> Tensor:
         """Clean latents (1, F, C, h, w) of the next chunk."""
         shape = (1, CHUNK_LATENTS, self.preset.transformer.in_dim, *self.preset.latent_size)
         model, cache, start = self.models.transformer, session.cache, session.latent
@@ -229,7 +282,7 @@ class LongLivePipeline:
                 references=references,
             )
 
-        *_, last = self.denoise(predict_flow, noise_like(shape), lambda: noise_like(shape))
+        *_, last = denoise(predict_flow, noise_like(shape), lambda: noise_like(shape))
         return last.x0
 
     def _require_finite(self, session: StreamSession, latents: Tensor, video: Tensor) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from streaming.blocks.prompt_blend import PromptBlend
 from streaming.blocks.text_conditioning import WeightedPrompts
 from streaming.blocks.vace_encoding import ControlState
 from streaming.config import CHUNK_LATENTS
@@ -25,7 +26,8 @@ class StreamSession:
     chunk: int = 0  # index of the next chunk since the last reset
     frame: int = 0  # frames given out since the session was opened; never goes back
     generation: int = 0  # rises with every reset; results of an older one are stale
-    prompts: WeightedPrompts | None = None  # what the window was computed with
+    prompts: WeightedPrompts | None = None  # what the window was computed with, or blends into
+    blend: PromptBlend | None = None  # under way to `prompts`; None: the window has arrived there
     control: ControlState | None = None
     decoder: Any = None  # the decoder's memory; its kind is the decoder's affair
     references: Tensor | None = None  # control of the reference pictures last met
@@ -42,13 +44,13 @@ class StreamSession:
 
     def reset(self, seed: int | None = None) -> None:
         """Hard reset: as if just opened, except for `frame` and `generation`. The same seed gives the same
-        stream."""
+        stream. A blend under way is over: the next chunk has the whole prompt."""
         self.seed = self.seed if seed is None else seed
         self.noise.manual_seed(self.seed)
         self.cache.reset()
         self.chunk = 0
         self.generation += 1
-        self.control = self.decoder = self.references = self.recent = None
+        self.control = self.decoder = self.references = self.recent = self.blend = None
 
     def advance(self, latents: Tensor, num_frames: int) -> None:
         """Note a finished chunk: latents (B, F, C, h, w) and how many frames they gave."""

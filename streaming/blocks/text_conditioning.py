@@ -62,9 +62,18 @@ class TextConditioning:
         """Cross-attention keys and values of `prompts`, a result of `parse_prompts`."""
         return self._context(prompts)
 
+    @torch.inference_mode()
+    def embedding(self, prompts: WeightedPrompts) -> Tensor:
+        """(text_len, E): what `prompts` say before the transformer's layers make keys and values of it."""
+        return blend([self._embedding(text) for text, _ in prompts], [weight for _, weight in prompts])
+
+    @torch.inference_mode()
+    def context_of(self, embedding: Tensor) -> TextContext:
+        """Keys and values of an embedding (text_len, E) that no prompt has; not kept."""
+        return self._transformer.encode_text(embedding[None])
+
     def _make_embedding(self, text: str) -> Tensor:
         return self._encode([text])[0].to(self._transformer.patch_embedding.weight.dtype)
 
     def _make_context(self, prompts: WeightedPrompts) -> TextContext:
-        embeddings = [self._embedding(text) for text, _ in prompts]
-        return self._transformer.encode_text(blend(embeddings, [weight for _, weight in prompts])[None])
+        return self.context_of(self.embedding(prompts))

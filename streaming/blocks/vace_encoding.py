@@ -19,6 +19,7 @@ from torch import Tensor
 
 from streaming.blocks.control_lanes import ControlLanes, EncoderLane, StreamAutoencoder
 from streaming.blocks.reference_images import (
+    MAX_REFERENCES,
     ReferenceImage,
     check_references,
     fit_reference,
@@ -136,13 +137,15 @@ class VaceEncodingBlock:
         *,
         vace_input: Tensor | None = None,
         vace_input_masks: Tensor | None = None,
-        ref_images: Sequence[ReferenceImage] | None = None,
+        vace_source: Tensor | None = None,
+        ref_images: Sequence[ReferenceImage] | Tensor | None = None,
     ) -> tuple[Control | None, ControlState]:
         """Control of the next chunk and the stream's new state; `state` None begins a stream.
 
-        "depth" takes `vace_input` (and `vace_input_masks`), "r2v" takes `ref_images`, "depth+r2v" both;
-        without a mode the chunk is unguided (None) and time goes on. Raises ValueError for input that does
-        not fit its mode.
+        "depth" takes `vace_input` (and `vace_input_masks`, and the `vace_source` that they keep: see
+        `encode_depth`), "r2v" takes `ref_images`, pictures or what `encode_references` gave for them,
+        "depth+r2v" both; without a mode the chunk is unguided (None) and time goes on. Raises ValueError for
+        input that does not fit its mode.
         """
         if guidance_mode is not None and guidance_mode not in get_args(GuidanceMode):
             modes = ", ".join(get_args(GuidanceMode))
@@ -154,9 +157,11 @@ class VaceEncodingBlock:
                 raise ValueError(f"guidance_mode {guidance_mode!r} {verb} {name}")
         if vace_input_masks is not None and vace_input is None:
             raise ValueError("vace_input_masks needs the vace_input that it masks")
-        references = None if ref_images is None else self.encode_references(ref_images)
+        if vace_source is not None and vace_input_masks is None:
+            raise ValueError("vace_source needs vace_input_masks that say where to keep it")
+        references = None if ref_images is None else self._ready_references(ref_images)
         if vace_input is not None:
-            frames, state = self.encode_depth(vace_input, state, mask=vace_input_masks)
+            frames, state = self.encode_depth(vace_input, state, mask=vace_input_masks, source=vace_source)
         elif references is not None:
             frames, state = self.encode_empty(state)
         else:
@@ -233,6 +238,16 @@ class VaceEncodingBlock:
     def warm_up(self, batch: int = 1) -> None:
         """Compute now what the first chunks of the process's first stream would have to."""
         self._lanes.empty_video(batch).settle()
+
+    def _ready_references(self, given: Sequence[ReferenceImage] | Tensor) -> Tensor:
+        if not isinstance(given, Tensor):
+            return self.encode_references(given)
+        if given.ndim != 5 or given.shape[2] != self.vace_in_dim:
+            raise ValueError(
+                f"ref_images must be a list of 1 to {MAX_REFERENCES} images, or what encode_references gave "
+                f"for them: (1, R, {self.vace_in_dim}, h, w), got {tuple(given.shape)}"
+            )
+        return given
 
     def _encode_references(self, images: list[Tensor]) -> Tensor:
         weight = next(self.autoencoder.parameters())

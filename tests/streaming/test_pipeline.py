@@ -87,7 +87,15 @@ def test_bad_input_is_named_before_anything_changes(pipeline: LongLivePipeline) 
     for options, named in (
         ({"guidance_mode": "depth"}, "'depth' needs vace_input"),
         ({"vace_input": depth(0)}, "takes no vace_input"),
-        ({"transition": "fade"}, "transition must be recache or cut, got 'fade'"),
+        ({"transition": "fade"}, "transition must be recache, cut or blend, got 'fade'"),
+        ({"transition": "blend", "blend_chunks": 0}, "blend_chunks must be 1 ... 32, got 0"),
+        ({"blend_curve": "bounce"}, "blend_curve must be linear or slerp, got 'bounce'"),
+        ({"steps": (500, 1000)}, r"must fall within 1000 ... 1, got \(500, 1000\)"),
+        (
+            {"guidance_mode": "depth", "vace_input": depth(0), "vace_source": depth(1)},
+            "needs vace_input_masks",
+        ),
+        ({"guidance_mode": "r2v", "ref_images": depth(0)}, r"ref_images must be .* got \(1, 1, 12, 64, 96\)"),
         ({"guidance_mode": "edges"}, "guidance_mode must be .* got 'edges'"),
         ({"vace_context_scale": 2.5}, "vace_context_scale must be 0 ... 2, got 2.5"),
         ({"guidance_mode": "depth", "vace_input": depth(0, frames=10)}, "Expected 12 depth frames .* got 10"),
@@ -107,11 +115,6 @@ def test_bad_input_with_a_cut_leaves_the_stream_as_it_was(pipeline: LongLivePipe
             session, prompts, guidance_mode="depth", vace_input=depth(0) * float("nan"), transition="cut"
         )
     assert (session.chunk, session.generation) == (1, 0)
-
-
-def test_what_is_not_built_yet_says_so(pipeline: LongLivePipeline) -> None:
-    with pytest.raises(NotImplementedError, match="blended prompt transitions"):
-        pipeline.generate(pipeline.open_session(seed=0), parse_prompts("gold"), transition="blend")  # type: ignore[arg-type]
 
 
 def test_a_bad_configuration_is_named() -> None:
