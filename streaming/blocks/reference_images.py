@@ -55,6 +55,18 @@ def load_reference(image: ReferenceImage) -> Tensor:
     return torch.from_numpy(np.array(upright)).movedim(-1, 0).float() / 127.5 - 1
 
 
+def reference_of(pixels: np.ndarray, height: int, width: int) -> Tensor:
+    """Pixels (H, W, 3) uint8 RGB -> (3, h, w) float32 in [-1, 1], no larger than fits a picture of `height` x
+    `width`: shrunk with antialiasing, which a photo of many megapixels needs and `fit_reference` leaves out.
+    """
+    picture = torch.from_numpy(np.array(pixels)).movedim(-1, 0)
+    scale = min(height / picture.shape[1], width / picture.shape[2])
+    if scale < 1:
+        inner = [max(1, int(side * scale)) for side in picture.shape[1:]]
+        picture = F.interpolate(picture[None], size=inner, mode="bilinear", antialias=True)[0]
+    return picture.float() / 127.5 - 1
+
+
 def fit_reference(image: Tensor, height: int, width: int) -> Tensor:
     """(3, H, W) -> (3, height, width): scaled to fit whole, centred on white, as VACE was trained."""
     if image.shape[1:] == (height, width):

@@ -37,7 +37,9 @@ class FakeStream:
     def step(self, frames, controls: Controls) -> ChunkResult:
         assert len(frames) == self.frames_wanted
         self.asked.append(([int(frame[0, 0, 0]) for frame in frames], controls))
-        return ChunkResult(frames=np.stack(frames) + 1, chunk=0, first_frame=0, generation=0)
+        return ChunkResult(
+            frames=np.stack(frames) + 1, chunk=0, first_frame=0, generation=0, guidance_scale=1.0
+        )
 
 
 def pictures(count: int) -> list[Picture]:
@@ -80,7 +82,8 @@ def test_a_prompt_changes_with_the_first_chunk_that_begins_then_or_later() -> No
     stream = FakeStream()  # chunks begin at 0.0, 0.9, 2.1 and 3.3 s
     changes = [Transition(2.2, "c"), Transition(0.9, "a"), Transition(2.15, "b"), Transition(60, "never")]
     list(repaint(stream, pictures(45), changes, scale=0.5))
-    assert [controls.prompt for _, controls in stream.asked] == [None, "a", None, "c"]
+    asked = [controls.prompts for _, controls in stream.asked]
+    assert asked == [None, (("a", 1.0),), None, (("c", 1.0),)]
     assert {controls.guidance_scale for _, controls in stream.asked} == {0.5}
     assert {controls.transition for _, controls in stream.asked} == {"recache"}
 

@@ -64,7 +64,7 @@ def test_reset_equals_fresh_and_keeps_the_prompt(
     monkeypatch.setattr(engine, "estimator", Brightness())
     used, fresh = engine.open(prompt="clay", seed=3), engine.open(prompt="gold", seed=4)
     used.step([frame // 3 for frame in pictures(9, salt=50)], Controls())
-    used.step(pictures(12, salt=51), Controls(prompt="gold"))
+    used.step(pictures(12, salt=51), Controls(prompts=(("gold", 1.0),)))
     frames = pictures(12, salt=1)
     result = used.step(frames, Controls(reset=True, seed=4))
     assert (result.chunk, result.first_frame, result.generation) == (0, 21, 1)
@@ -76,7 +76,7 @@ def test_reset_equals_fresh_and_keeps_the_prompt(
 def test_a_cut_to_the_same_prompt_starts_afresh_all_the_same(engine: StreamEngine) -> None:
     stream = engine.open(prompt="gold", seed=0)
     run(stream, 2)
-    result = stream.step(pictures(12), Controls(prompt="gold", transition="cut"))
+    result = stream.step(pictures(12), Controls(prompts=(("gold", 1.0),), transition="cut"))
     assert (result.chunk, result.generation, len(result.frames)) == (0, 1, 9)
 
 
@@ -85,7 +85,7 @@ def test_what_was_asked_with_bad_pictures_has_not_happened(engine: StreamEngine)
     run(stream, 1), run(twin, 1)
     bad = [frame.astype(np.float64) for frame in pictures(12)]
     with pytest.raises(ValueError, match="float64"):
-        stream.step(bad, Controls(prompt="clay", transition="cut", guidance_scale=0.1))
+        stream.step(bad, Controls(prompts=(("clay", 1.0),), transition="cut", guidance_scale=0.1))
     frames = pictures(12, salt=4)
     assert np.array_equal(stream.step(frames, Controls()).frames, twin.step(frames, Controls()).frames)
 
@@ -112,9 +112,9 @@ def test_a_prompt_shapes_the_chunk_it_comes_with(engine: StreamEngine) -> None:
         stream.step(pictures(9), Controls())
     frames = pictures(12, salt=1)
     before = plain.step(frames, Controls()).frames
-    after = switched.step(frames, Controls(prompt="clay"))
+    after = switched.step(frames, Controls(prompts=(("clay", 1.0),)))
     assert after.generation == 0 and not np.array_equal(after.frames, before)
-    fresh_start = cut.step(frames, Controls(prompt="clay", transition="cut"))
+    fresh_start = cut.step(frames, Controls(prompts=(("clay", 1.0),), transition="cut"))
     assert (fresh_start.chunk, fresh_start.generation, len(fresh_start.frames)) == (0, 1, 9)
 
 

@@ -1,0 +1,200 @@
+"""One live stream: camera pictures and controls in, one generated chunk out."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from streaming.adaptive_scale import AdaptiveScale
+from streaming.blocks.reference_images import reference_of
+from streaming.blocks.text_conditioning import Prompts, WeightedPrompts, parse_prompts
+from streaming.blocks.vace_encoding import GuidanceMode
+from streaming.controls import ChunkResult, Controls
+from streaming.depth_settings import DepthSettings
+from streaming.frames import fit_frames
+from streaming.live_depth import Depth, LiveDepth
+from streaming.pipeline import GenerationFailed, LongLivePipeline
+from streaming.region_mask import RegionMask
+from streaming.session import StreamSession
+from streaming.stage_clock import StageClock
+
+if TYPE_CHECKING:
+    from streaming.engine import StreamEngine
+
+logger = logging.getLogger(__name__)
+
+FIRST_CHUNK, CHUNK = 9, 12  # frames: latent 0 stands for one, every later latent for four
+PREVIEW = (72, 128)  # height and width of a depth preview, whatever the model's size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """All that a stream's user has asked for so far: a value, so that a chunk which fails changes nothing."""
+
+    prompts: WeightedPrompts
+    scale: float = 1.0
+    adaptive: float = 0.0
+    depth: DepthSettings = DepthSettings()
+    references: Tensor | None = None  # encoded, as the control block's `encode_references` gives them
+    region: RegionMask | None = None
+    steps: tuple[int, ...] | None = None  # None: the model's own
+
+    def changed_by(self, controls: Controls, pipeline: LongLivePipeline) -> "Asked":
+        """Raises ValueError for what cannot be used."""
+        size = pipeline.preset.height, pipeline.preset.width
+        changes: dict[str, object] = {
+            name: value
+            for name, value in (
+                ("scale", controls.guidance_scale),
+                ("adaptive", controls.adaptive),
+                ("depth", controls.depth),
+            )
+            if value is not None
+        }
+        if controls.prompts is not None:
+            items = [{"text": text, "weight": weight} for text, weight in controls.prompts]
+            changes["prompts"] = parse_prompts(items)
+        if controls.steps is not None:
+            changes["steps"] = controls.steps or None
+        if controls.references is not None:
+            pictures = [reference_of(pixels, *size) for pixels in controls.references]
+            changes["references"] = pipeline.control.encode_references(pictures) if pictures else None
+        if controls.mask is not None:
+            changes["region"] = RegionMask.of(controls.mask, *size, pipeline.device)
+        return replace(self, **changes) if changes else self
+
+
+class LiveStream:
+    """One stream: its session, its depth and what its user asked for. Dropping it frees it."""
+
+    def __init__(self, engine: "StreamEngine", *, prompt: Prompts, seed: int) -> None:
+        info = engine.info
+        self._info = info
+        self._pipeline = engine.pipeline
+        self._session: StreamSession = engine.pipeline.open_session(seed=seed)
+        self._depth = LiveDepth(engine.estimator, engine.pipeline.device, info.height, info.width)
+        self._asked = Asked(prompts=parse_prompts(prompt))
+        self._liveliness = AdaptiveScale()
+        self._had_depth = False  # whether the last chunk had any
+        self._shown: Tensor | None = None  # (T, 3, H, W) in [-1, 1]: the last chunk, while depth looks at it
+
+    @property
+    def frames_wanted(self) -> int:
+        return CHUNK if self._session.chunk else FIRST_CHUNK
+
+    @torch.inference_mode()
+    def step(self, frames: Sequence[np.ndarray], controls: Controls) -> ChunkResult:
+        """Generate one chunk from `frames_wanted` pictures (H, W, 3) uint8 RGB, oldest first, of any size.
+
+        A reset or cut makes this a first chunk again: the newest 9 pictures are used and 9 come back. It
+        keeps everything that was asked for, the prompt too; a blend under way is over with it. References
+        guide every chunk until they are replaced or cleared: guiding their first alone, they would be gone
+        once the window has moved on, and clearing them would change nothing.
+
+        Raises ValueError (bad input, the stream is unharmed) or GenerationFailed (the stream was reset);
+        after either, what `controls` asked for has not happened.
+        """
+        if len(frames) != self.frames_wanted:
+            raise ValueError(f"frames: expected {self.frames_wanted} pictures, got {len(frames)}")
+        starts_over = controls.starts_over
+        clock, first_frame = StageClock(self._pipeline.device), self._session.frame
+        with clock.stage("total"):
+            with clock.stage("depth"):
+                camera = self._fit(frames[-FIRST_CHUNK:] if starts_over else frames)
+                asked = self._asked.changed_by(controls, self._pipeline)
+                depth = self._estimate(camera, asked.depth, starts_over)
+            liveliness = AdaptiveScale() if starts_over else self._liveliness
+            liveliness = liveliness.follow(depth.motion) if depth else AdaptiveScale()
+            scale = liveliness.applied(asked.scale, asked.adaptive)
+            try:
+                video = self._generate(asked, controls, camera, depth, scale, clock)
+            except GenerationFailed:
+                self._depth.reset()
+                self._liveliness, self._had_depth, self._shown = AdaptiveScale(), False, None
+                raise
+            if asked.region is not None:
+                video = asked.region.composite(video, camera)
+            pictures = (video * 255).round_().to(torch.uint8).cpu().numpy()
+        if depth is not None:
+            self._note_non_finite(depth)
+            self._depth.keep(depth)
+        self._asked, self._liveliness, self._had_depth = asked, liveliness, depth is not None
+        self._shown = video.float().movedim(-1, 1) * 2 - 1 if asked.depth.refinement else None
+        return ChunkResult(
+            frames=np.ascontiguousarray(pictures),
+            chunk=self._session.chunk - 1,
+            first_frame=first_frame,
+            generation=self._session.generation,
+            guidance_scale=scale,
+            depth_preview=None if depth is None else preview(depth.values[-1]),
+            timings_ms=clock.timings_ms(),
+        )
+
+    def _fit(self, frames: Sequence[np.ndarray]) -> Tensor:
+        """Camera pictures -> (T, 3, height, width) float32 in [-1, 1]."""
+        return fit_frames(frames, self._info.height, self._info.width, self._pipeline.device)
+
+    def _estimate(self, camera: Tensor, settings: DepthSettings, starts_over: bool) -> Depth | None:
+        if not settings.enabled:
+            return None
+        # What was seen before a pause of depth says nothing of the scene after it.
+        is_first = starts_over or not self._had_depth
+        return self._depth(camera, settings, None if is_first else self._shown, starts_over=is_first)
+
+    def _generate(
+        self,
+        asked: Asked,
+        controls: Controls,
+        camera: Tensor,
+        depth: Depth | None,
+        scale: float,
+        clock: StageClock,
+    ) -> Tensor:
+        """(T, H, W, 3) in [0, 1], before the camera is laid over it."""
+        values = region = source = None
+        if depth is not None:
+            values = depth.values[None, None]
+        if asked.region is not None:
+            region, source = asked.region.control(len(camera)), camera.movedim(0, 1)[None]
+            if values is None:  # mid-grey: paint there, and follow nothing
+                values = torch.zeros_like(region)
+        mode: GuidanceMode | None = None if values is None else "depth"
+        if asked.references is not None:
+            mode = "r2v" if values is None else "depth+r2v"
+        is_new = controls.prompts is not None
+        return self._pipeline.generate(
+            self._session,
+            asked.prompts,
+            guidance_mode=mode,
+            vace_input=values,
+            vace_input_masks=region,
+            vace_source=source,
+            ref_images=asked.references,
+            references_every_chunk=True,
+            vace_context_scale=scale,
+            transition="cut" if controls.starts_over else controls.transition if is_new else None,
+            blend_chunks=controls.blend_chunks,
+            blend_curve=controls.blend_curve,
+            steps=asked.steps,
+            seed=controls.seed if controls.starts_over else None,
+            clock=clock,
+        )
+
+    def _note_non_finite(self, depth: Depth) -> None:
+        if depth.non_finite and not self._depth.non_finite:
+            logger.warning(
+                "%s gave depth that is not finite (%d values in one chunk); replaced. Try another --depth",
+                self._info.depth,
+                depth.non_finite,
+            )
+
+
+def preview(depth: Tensor) -> np.ndarray:
+    """Depth (H, W) in [-1, 1] -> (72, 128) uint8, near = 255."""
+    small = F.interpolate(depth[None, None], size=PREVIEW, mode="bilinear", antialias=True)[0, 0]
+    return small.add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8).cpu().numpy()
