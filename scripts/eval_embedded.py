@@ -61,6 +61,9 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything here.")] = None,
     sheets: Annotated[Path | None, typer.Option(help="Write contact sheets (PNG) into this folder.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto (as served: bfloat16 on CUDA), float32 or bfloat16.")
+    ] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads; speed is measured as served.")] = 1,
 ) -> None:
     """Judge the built-in model on scenes that it never saw."""
@@ -69,7 +72,7 @@ def main(
         raise typer.BadParameter(f"{unknown[0]!r}: expected {', '.join(ALL_TRIALS)}", param_hint="--only")
     torch.set_num_threads(threads)
     try:
-        subject = load_subject(model_folder, probes_file, device)
+        subject = load_subject(model_folder, probes_file, device, precision)
         subject.photos = photos
     except (OSError, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
@@ -96,14 +99,20 @@ def main(
     typer.echo(table(rows))
 
 
-def load_subject(folder: Path = MODEL, probes_file: Path | None = None, device: str = "auto") -> Subject:
-    """The model in `folder`, in the served precision; without a depth net there, edges. Its judges are those
+def load_subject(
+    folder: Path = MODEL, probes_file: Path | None = None, device: str = "auto", precision: str = "auto"
+) -> Subject:
+    """The model in `folder`, in the served precision unless another is named; without a depth net there, edges. Its judges are those
     in `probes_file`, or the kept ones if there are any.
 
     Raises OSError or ValueError, whose text says what is missing.
     """
     where = choose_device(device)
-    dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    dtypes["auto"] = dtypes["bfloat16" if where.type == "cuda" else "float32"]
+    if precision not in dtypes:
+        raise ValueError(f"precision must be one of {', '.join(dtypes)}, got {precision!r}")
+    dtype = dtypes[precision]
     files = {key: str(folder / name) for key, name in PACKAGED_FILES.items()}
     if missing := next((path for path in files.values() if not Path(path).exists()), None):
         raise FileNotFoundError(f"{missing}: no such file; --model-folder must hold a trained model")

@@ -244,9 +244,7 @@ class VideoPool:
         place in a token."""
         height, width = (min(CROP, side) for side in self._size)
         crops: list[Tensor] = []
-        for kind, share, made in zip(
-            self._kinds, self.shares(batch), self.shares(self._batch), strict=True
-        ):
+        for kind, share, made in zip(self._kinds, self.shares(batch), self.shares(self._batch), strict=True):
             filled = min(len(kind), self._made * made)
             for _ in range(share):
                 y, x = (

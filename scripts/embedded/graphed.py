@@ -66,8 +66,8 @@ class Graphed:
 
 
 class Muon:
-    """Momentum made orthogonal, for matrices and convolutions (all inputs of an output as a row); those of one
-    shape go through Newton-Schulz together.
+    """Momentum made orthogonal, for matrices and for convolutions (all inputs of an output as one row); those
+    of one shape go through Newton-Schulz together.
 
     Source: Muon (Jordan et al. 2024), scaled to AdamW's step size as in Moonlight (Liu et al. 2025). A
     batched form of `torch.optim.Muon`, which takes the matrices one by one.

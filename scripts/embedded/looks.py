@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from scripts.embedded.constants import constant
+
 
 @dataclass(frozen=True, slots=True)
 class Paint:
@@ -71,7 +73,7 @@ class Shape:
 
 def shape_of(depth: Tensor) -> Shape:
     """Depth (B, T, H, W), 0 far ... 1 near."""
-    kernel = depth.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+    kernel = constant((1.0, 4.0, 6.0, 4.0, 1.0), depth.device) / 16
     flat = depth.flatten(0, 1)[:, None]
     flat = F.pad(flat, (2, 2, 2, 2), mode="replicate")
     smooth = F.conv2d(F.conv2d(flat, kernel.view(1, 1, 1, 5)), kernel.view(1, 1, 5, 1))
@@ -111,7 +113,7 @@ def _through_lens(picture: Tensor) -> Tensor:
     and outlines of single rays are stairs of pixels otherwise, ugly, and nothing that 16 numbers for 8 x 8
     pixels could carry."""
     flat = F.pad(picture.flatten(0, 1), (1, 1, 1, 1), mode="replicate")
-    kernel = picture.new_tensor([0.25, 0.5, 0.25]).expand(3, 1, 3)
+    kernel = constant((0.25, 0.5, 0.25), picture.device).expand(3, 1, 3)
     flat = F.conv2d(F.conv2d(flat, kernel[:, :, :, None], groups=3), kernel[:, :, None], groups=3)
     return flat.unflatten(0, picture.shape[:2])
 
@@ -138,7 +140,7 @@ def _step(x: Tensor, low: float, high: float) -> Tensor:
 
 
 def _rgb(code: str, like: Tensor) -> Tensor:
-    return like.new_tensor([int(code[n : n + 2], 16) / 255 for n in (0, 2, 4)]).view(1, 1, 3, 1, 1)
+    return constant(tuple(int(code[n : n + 2], 16) / 255 for n in (0, 2, 4)), like.device).view(1, 1, 3, 1, 1)
 
 
 def _ramp(value: Tensor, *codes: str) -> Tensor:
@@ -368,7 +370,7 @@ def _paper(s: Shape) -> Tensor:
 
 
 def _rainbow(s: Shape) -> Tensor:
-    hue = (s.depth * 2.5)[:, :, None] + s.depth.new_tensor([0.0, 1 / 3, 2 / 3]).view(1, 1, 3, 1, 1)
+    hue = (s.depth * 2.5)[:, :, None] + constant((0.0, 1 / 3, 2 / 3), s.depth.device).view(1, 1, 3, 1, 1)
     wave = 0.5 + 0.5 * torch.cos(2 * torch.pi * hue)
     return (0.08 + 0.92 * wave) * (0.45 + 0.6 * s.light)[:, :, None].clamp(0, 1)
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from scripts.embedded.constants import constant
 from scripts.embedded.scenes import (
     CAPSULES,
     CEILING,
@@ -99,12 +100,12 @@ class _Dice:
         """Linear RGB (..., 3): mostly dull, now and then loud."""
         hue, value = self.uniform(0, 6, *shape, 1), self.uniform(0.0, 1.0, *shape, 1) ** 1.5 * 0.92 + 0.02
         saturation = self.uniform(0, 1, *shape, 1) ** 2.5
-        turned = (hue + torch.tensor([0.0, 4.0, 2.0], device=self.device)) % 6
+        turned = (hue + constant((0.0, 4.0, 2.0), self.device)) % 6
         return value * (1 - saturation + saturation * ((turned - 3).abs() - 1).clamp(0, 1))
 
     def among(self, colours: tuple[tuple[float, float, float], ...], count: int) -> Tensor:
         """(count, 3): between two neighbours of the list."""
-        table = torch.tensor(colours, device=self.device)
+        table = constant(colours, self.device)
         at = self.uniform(0, len(colours) - 1.001, count)
         share = (at % 1)[:, None]
         return table[at.long()] * (1 - share) + table[at.long() + 1] * share
@@ -188,7 +189,7 @@ def _sample(bank: Tensor, which: Tensor, uv: Tensor) -> Tensor:
     flat = bank.reshape(-1, 3)
 
     def texel(du: int, dv: int) -> Tensor:
-        at = (first.long() + torch.tensor([du, dv], device=uv.device)) % (2 * _TEXELS)
+        at = (first.long() + constant((du, dv), uv.device).long()) % (2 * _TEXELS)
         at = torch.where(at < _TEXELS, at, 2 * _TEXELS - 1 - at)  # mirrored: no seams
         return flat[(which * _TEXELS + at[..., 1]) * _TEXELS + at[..., 0]]
 
@@ -206,7 +207,7 @@ def _paint(surface: Surface, scenes: Scenes, bank: Tensor, dice: _Dice) -> tuple
     texture = dice.pick(kinds, batch, OBJECTS + 1)
     tint = dice.scale(0.5, 1.4, batch, OBJECTS + 1, 1) * dice.uniform(0.85, 1.15, batch, OBJECTS + 1, 3)
     size = dice.scale(0.25, 3.0, batch, OBJECTS + 1, 1, 1)
-    project = torch.tensor([[1.0, 0.0, 0.37], [0.0, 1.0, 0.41]], device=device)
+    project = constant(((1.0, 0.0, 0.37), (0.0, 1.0, 0.41)), device)
     project = project + 0.15 * dice.normal(batch, OBJECTS + 1, 2, 3)
     wall_at = -(scenes.plane[:, 0, 3] / scenes.plane[:, 0, 2].clamp(max=-0.2))[:, None, None]
     for plane, axes in ((WALL, (0, 1)), (FLOOR, (0, 2)), (SIDE, (2, 1)), (CEILING, (0, 2))):
@@ -284,7 +285,7 @@ def _paint(surface: Surface, scenes: Scenes, bank: Tensor, dice: _Dice) -> tuple
         albedo, glow = _hang(albedo, glow, on_wall, local, wall_at, bank, dice)
     bright = (number == OBJECTS)[..., None] & sky[:, None, None, None, None]
     height_share = (1 - ys / ys.max().clamp(min=1e-3))[..., None]
-    blue = torch.tensor([0.35, 0.55, 0.9], device=device) * height_share + 0.75 * (1 - height_share)
+    blue = constant((0.35, 0.55, 0.9), device) * height_share + 0.75 * (1 - height_share)
     haze = (blue * dice.scale(0.3, 2.5, batch, 1, 1, 1, 1)) * (0.7 + 0.5 * grey)
     return torch.where(bright, 0.0, albedo), torch.where(bright & ~glued[..., None], haze, glow)
 
@@ -362,7 +363,7 @@ def _face(
     out = blend(out, white, spot(eye_x, eye_y, zero + 0.14, opened))
     out = blend(out, dark, spot(eye_x, eye_y, zero + 0.07, opened * 1.1))
     out = blend(out, brow, spot(eye_x, eye_y - 0.2, dice.uniform(0.15, 0.24, batch), zero + 0.045))
-    lip = each(skin) * torch.tensor([0.75, 0.42, 0.42], device=dice.device)
+    lip = each(skin) * constant((0.75, 0.42, 0.42), dice.device)
     smile = dice.uniform(0.03, 0.09, batch)
     mouth_y = dice.uniform(0.42, 0.55, batch)
     beard = (y + 0.25 * x - each(dice.uniform(0.2, 0.45, batch))) * 6
@@ -423,13 +424,13 @@ def _light(surface: Surface, dice: _Dice) -> Tensor:
         [torch.zeros_like(normal[..., :2]), torch.ones_like(normal[..., :1])], -1
     )
     for lamp in range(3):
-        towards = dice.normal(batch, 3) * torch.tensor([1.0, 0.6, 0.8], device=device)
-        towards = towards + torch.tensor([0.0, -0.6, -0.4], device=device)
+        towards = dice.normal(batch, 3) * constant((1.0, 0.6, 0.8), device)
+        towards = towards + constant((0.0, -0.6, -0.4), device)
         towards = towards / towards.norm(dim=-1, keepdim=True).clamp(min=1e-3)
         power = dice.scale(0.15, 1.6, batch) * (1.0 if lamp == 0 else dice.chance(0.45, batch).float())
-        colour = 1 + dice.uniform(0, 0.35, batch, 1) * torch.tensor(
-            [1.0, 0.1, -0.9], device=device
-        ) * dice.normal(batch, 1).clamp(-1, 1)
+        colour = 1 + dice.uniform(0, 0.35, batch, 1) * constant((1.0, 0.1, -0.9), device) * dice.normal(
+            batch, 1
+        ).clamp(-1, 1)
         wrap = each(dice.uniform(0, 0.5, batch))  # large lamps reach around
         facing = ((normal * each(towards)).sum(-1, keepdim=True) + wrap) / (1 + wrap)
         total = total + facing.clamp(min=0) * each(power[:, None] * colour)
@@ -441,8 +442,9 @@ def _light(surface: Surface, dice: _Dice) -> Tensor:
     disparity = surface.distance.clamp(min=0.1).reciprocal().flatten(0, 1)[:, None]
     side = max(3, width // 24) | 1
     near_by = F.avg_pool2d(disparity, side, 1, side // 2, count_include_pad=False)
-    shift_x, shift_y = (int(n) for n in (dice.pick(2 * side, 2) - side).tolist())
-    near_by = near_by.roll((shift_y // 2, shift_x // 2), (2, 3))
+    shift_x, shift_y = (dice.pick(2 * side, 2) - side).div(2, rounding_mode="floor").unbind()
+    near_by = near_by.index_select(2, (torch.arange(height, device=dice.device) - shift_y) % height)
+    near_by = near_by.index_select(3, (torch.arange(width, device=dice.device) - shift_x) % width)
     covered = ((near_by - disparity) / (disparity + 0.15)).clamp(0, 1).unflatten(0, (batch, frames))
     strength = dice.uniform(0, 0.8, batch) * dice.chance(0.7, batch).float()
     total = total * (1 - each(strength) * covered.permute(0, 1, 3, 4, 2))
@@ -493,9 +495,7 @@ def _camera(picture: Tensor, disparity: Tensor, dice: _Dice, *, clips: int, comp
         1 - each(dice.uniform(0, 0.45, clips) * dice.chance(0.5, clips).float()) * (xs**2 + ys**2) / 2
     )
     picture = picture.clamp(1e-4, 1) ** each(1 / dice.uniform(1.5, 2.5, clips))
-    grey = (picture * torch.tensor([0.299, 0.587, 0.114], device=dice.device).view(3, 1, 1)).sum(
-        1, keepdim=True
-    )
+    grey = (picture * constant((0.299, 0.587, 0.114), dice.device).view(3, 1, 1)).sum(1, keepdim=True)
     saturation = dice.uniform(0.3, 1.5, clips) * (~dice.chance(0.08, clips)).float()
     picture = grey + (picture - grey) * each(saturation)
     picture = (

@@ -11,6 +11,7 @@ python -m scripts.embedded.probes tests/data/probes.safetensors --minutes 1.25
 """
 
 import json
+import random
 import sys
 import time
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 if not __package__:  # run by its path: find the sibling modules as `python -m` would
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from scripts.embedded.constants import constant
 from scripts.embedded.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint, paint, shape_of
 from scripts.embedded.scenes import inverse_depth, normalised_depth, render, sample_scenes
 
@@ -282,7 +284,8 @@ class _Gallery:
         self._generator, self._picture = generator, picture
         self._scenes, self._frames = scenes, frames
         device = generator.device
-        count = len(_draw_paints(generator)) * frames
+        self._rng = random.Random(generator.initial_seed())
+        count = len(_draw_paints(self._rng)) * frames
         size = max(count, size - size % count)
         self._pictures = torch.zeros(size, 3, *picture, dtype=torch.uint8, device=device)
         self._depth = torch.zeros(size, *picture, dtype=torch.float16, device=device)
@@ -302,7 +305,7 @@ class _Gallery:
                 place = self._turn // 2 % 32 * len(fresh)
                 self._maps[place : place + len(fresh)] = fresh
         self._turn += 1
-        paints = _draw_paints(self._generator)
+        paints = _draw_paints(self._rng)
         chosen = torch.randint(
             len(self._maps),
             (len(paints), self._frames),
@@ -312,7 +315,7 @@ class _Gallery:
         depth = _softened(self._maps[chosen], self._generator)
         labels = torch.stack(_targets(paints, self._frames, depth.device), 1)
         is_hidden = (labels[:, 2] != 0) & ~has_subject(depth).flatten()
-        labels[is_hidden, :2] = NO_LABEL
+        labels[:, :2] = torch.where(is_hidden[:, None], NO_LABEL, labels[:, :2])
         frames = paint(depth, paints).flatten(0, 1)
         at = slice(first := self._made % len(self._pictures), first + len(frames))
         self._pictures[at] = ((frames + 1) * 127.5).round_().to(torch.uint8)
@@ -326,17 +329,14 @@ class _Gallery:
         return self._pictures[at].float() / 127.5 - 1, self._depth[at].float(), self._labels[at]
 
 
-def _draw_paints(generator: torch.Generator) -> list[Paint]:
+def _draw_paints(rng: random.Random) -> list[Paint]:
     """Every look once, by itself or before some background; then coloured looks."""
-    draws = iter(torch.rand(3 * len(LOOKS) + 64, generator=generator, device=generator.device).tolist())
 
     def background(share: float) -> str | None:
-        return BACKGROUNDS[int(next(draws) * len(BACKGROUNDS))] if next(draws) < share else None
+        return rng.choice(BACKGROUNDS) if rng.random() < share else None
 
     paints = [Paint(look, None, background(0.35)) for look in LOOKS]
-    for look in COLOURED * 4:
-        paints.append(Paint(look, list(COLOURS)[int(next(draws) * len(COLOURS))], background(0.6)))
-    return paints
+    return paints + [Paint(look, rng.choice(list(COLOURS)), background(0.6)) for look in COLOURED * 4]
 
 
 def _targets(paints: list[Paint], frames: int, device: torch.device) -> list[Tensor]:
@@ -346,14 +346,14 @@ def _targets(paints: list[Paint], frames: int, device: torch.device) -> list[Ten
     colours = [NO_LABEL if kind.colour is None else list(COLOURS).index(kind.colour) for kind in paints]
     backgrounds = [behind.index(kind.background) for kind in paints]
     return [
-        torch.tensor(labels, device=device).repeat_interleave(frames)
+        torch.tensor(labels).to(device, non_blocking=True).repeat_interleave(frames)
         for labels in (looks, colours, backgrounds)
     ]
 
 
 def _blurred(x: Tensor) -> Tensor:
     """(N, H, W) by a binomial kernel of 5 pixels."""
-    kernel = x.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+    kernel = constant((1.0, 4.0, 6.0, 4.0, 1.0), x.device).to(x.dtype) / 16
     padded = F.pad(x[:, None], (2, 2, 2, 2), mode="replicate")
     return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, 5)), kernel.view(1, 1, 5, 1))[:, 0]
 

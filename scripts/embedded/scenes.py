@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from scripts.embedded.constants import constant
+
 ELLIPSOIDS, CAPSULES, BOXES, PLANES = 12, 10, 7, 4
 OBJECTS = ELLIPSOIDS + CAPSULES + BOXES + PLANES
 
@@ -153,13 +155,11 @@ def sample_scenes(
     chin = on_head(zero, 0.55 * head_radii[:, 1], -0.24 * head_radii[:, 2])
     ellipsoid[:, 0] = torch.cat([head, head_radii], -1)
     ellipsoid[:, 1] = torch.cat([hair, hair_radii], -1)
-    ellipsoid[:, 2] = torch.cat([nose, torch.tensor([0.014, 0.026, 0.02], device=device) * size[:, None]], -1)
+    ellipsoid[:, 2] = torch.cat([nose, constant((0.014, 0.026, 0.02), device) * size[:, None]], -1)
     ellipsoid[:, 3] = torch.cat([torso, torso_radii], -1)
-    ellipsoid[:, 4] = torch.cat([chin, head_radii * torch.tensor([0.68, 0.55, 0.72], device=device)], -1)
+    ellipsoid[:, 4] = torch.cat([chin, head_radii * constant((0.68, 0.55, 0.72), device)], -1)
     ellipsoid_turn[:, [HEAD, HAIR, NOSE, CHIN]] = facing[:, None]
-    neck = torch.cat(
-        [head + torch.tensor([0, 0.07, 0.015], device=device), part(zero, zero + 0.22, zero + 0.03)], -1
-    )
+    neck = torch.cat([head + constant((0, 0.07, 0.015), device), part(zero, zero + 0.22, zero + 0.03)], -1)
     capsule[:, 0] = torch.cat([neck, uniform(0.045, 0.062, 1)], -1)
     capsule[:, 1] = torch.cat([left, right, uniform(0.06, 0.085, 1)], -1)
     for side, shoulder in enumerate((left, right)):
@@ -195,7 +195,7 @@ def sample_scenes(
         wave = torch.stack(
             [uniform(0.0, 0.14, 3) * waves, uniform(0.8, 6.0, 1).expand(batch, 3), uniform(0, 6.28, 3)], -1
         )
-        elbow_wave = wave * torch.tensor([0.4, 1.0, 1.0], device=device)
+        elbow_wave = wave * constant((0.4, 1.0, 1.0), device)
         swing[:, 5 + side] = wave
         first = ELLIPSOIDS + 2 * (2 + 2 * side)
         swing[:, first + 1] = elbow_wave
@@ -255,7 +255,7 @@ def sample_scenes(
         first = ELLIPSOIDS + 2 * slot
         centre = things(1, first)[:, 0]
         along = uniform(-1, 1, 3)
-        along = torch.where(chance(0.5, 1), torch.tensor([0.0, 1.0, 0.0], device=device), along)
+        along = torch.where(chance(0.5, 1), constant((0.0, 1.0, 0.0), device), along)
         along = along / along.norm(dim=-1, keepdim=True).clamp(min=1e-3) * uniform(0.1, 0.8, 1)
         free_capsule = torch.cat([centre - along, centre + along, uniform(0.02, 0.14, 1)], -1)
         if slot < 8:  # a leg, unless nobody stands
@@ -274,10 +274,8 @@ def sample_scenes(
     centres[:, 2:4, 2] = torch.where(keep, at_wall, centres[:, 2:4, 2])
     box_turn = uniform(-3, 3, BOXES, 3) * torch.where(chance(0.5, BOXES, 1), 1.0, 0.0)
     stand = torch.stack([zero, pitch, wall_turn], -1)[:, None]
-    box_turn = torch.where(
-        chance(0.5, BOXES, 1), stand * torch.tensor([1.0, 1.0, -1.0], device=device), box_turn
-    )
-    box_turn[:, 2:4] = stand * torch.tensor([1.0, 1.0, -1.0], device=device)
+    box_turn = torch.where(chance(0.5, BOXES, 1), stand * constant((1.0, 1.0, -1.0), device), box_turn)
+    box_turn[:, 2:4] = stand * constant((1.0, 1.0, -1.0), device)
     swing[:, ELLIPSOIDS + 2 * CAPSULES + 2 :][:, :2, :, 0] = 0
     box = torch.cat([centres, box_sizes], -1)
     # A desk before the person, and the back of a chair.
@@ -426,7 +424,7 @@ def normalised_depth(disparity: Tensor) -> Tensor:
     rows, columns = (max(1, side // 32) for side in disparity.shape[2:])
     samples = disparity[:, :, ::rows, ::columns].flatten(1)
     samples = samples[:, :: max(1, samples.shape[1] // 8192)]
-    low, high = torch.quantile(samples, torch.tensor([0.02, 0.98], device=samples.device), dim=1)
+    low, high = torch.quantile(samples, constant((0.02, 0.98), samples.device), dim=1)
     spread = (high - low).clamp(min=1e-3)
     return ((disparity - low[:, None, None, None]) / spread[:, None, None, None]).clamp(0, 1)
 

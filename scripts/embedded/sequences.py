@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from scripts.embedded.captions import blank_caption, caption, training_caption
 from scripts.embedded.clips import degraded, depth_clips, followed, region_masks
+from scripts.embedded.constants import constant
 from scripts.embedded.looks import Paint, duotone, paint, shape_of
 from scripts.embedded.photo import photograph
 from streaming.blocks.reference_images import fit_reference
@@ -119,8 +120,8 @@ class SequenceMaker:
             mask=channels.half(),
             target=self._encode(painted),
             references=references,
-            tokens=torch.stack([tokens for _, tokens, _ in prompts]).to(self._device),
-            switch=torch.tensor([switch for *_, switch in prompts], device=self._device),
+            tokens=torch.stack([tokens for _, tokens, _ in prompts]).to(self._device, non_blocking=True),
+            switch=torch.tensor([switch for *_, switch in prompts]).to(self._device, non_blocking=True),
             scale=scale,
             kind=torch.full((count,), kind, device=self._device),
         )
@@ -159,9 +160,9 @@ class SequenceMaker:
         count = len(depth)
         pictured, *_ = depth_clips(2 * count, 1, self._generator, height=self._height, width=self._width)
         colours = self._uniform(count, 3, 3)
-        order = (colours * colours.new_tensor([0.3, 0.59, 0.11])).sum(2).argsort(1)
+        order = (colours * constant((0.3, 0.59, 0.11), colours.device)).sum(2).argsort(1)
         colours = colours.gather(1, order[:, :, None].expand(-1, -1, 3))
-        colours = colours * colours.new_tensor([0.5, 1.0, 1.0])[None, :, None]
+        colours = colours * constant((0.5, 1.0, 1.0), colours.device)[None, :, None]
         colours[:, 2] = colours[:, 2] * 0.5 + 0.5
         of_look = self._uniform(count) < 0.5
         both = [paints[0] for paints, *_ in prompts]
@@ -252,6 +253,6 @@ class Stock:
         wanted = is_referred if kind == REFERRED and is_referred.any() else (self._kinds >= 0) & ~is_referred
         candidates = wanted.nonzero()[:, 0]
         at = candidates[torch.tensor([self.rng.randrange(len(candidates)) for _ in range(count)])]
-        drawn = self._clips[at.to(self._clips.kind.device)]
+        drawn = self._clips[at.to(self._clips.kind.device, non_blocking=True)]
         drawn.tokens = drawn.tokens[:, self.rng.randrange(VARIANTS)]
         return drawn

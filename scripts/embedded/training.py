@@ -85,7 +85,8 @@ class Ema:
     def update(self, modules: nn.Module, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
         named = list(modules.named_parameters())
-        torch._foreach_lerp_([self.average[name] for name, _ in named], [p.detach() for _, p in named], 1 - decay)
+        averages, current = [self.average[name] for name, _ in named], [p.detach() for _, p in named]
+        torch._foreach_lerp_(averages, current, 1 - decay)  # one kernel instead of one a tensor
 
     def copy_to(self, modules: nn.Module) -> None:
         with torch.no_grad():
