@@ -1,217 +1,228 @@
-/** The page's one path: Start -> camera -> connection -> words and pictures -> Stop. */
-import { CameraError, listCameras, obstacle, openCamera, watchCameras } from "./camera.js";
-import { Commands } from "./commands.js";
-import { ConnectError, Connection } from "./connection.js";
-import { Controls } from "./controls.js";
-import { Gallery } from "./gallery.js";
-import { View } from "./view.js";
+/** Wires the page: what the person does goes to the stream, what the stream tells goes to the page. */
+import { Commands } from "./stream/commands.js";
+import { ServerWatch, describe } from "./stream/server_watch.js";
+import { SessionHttp } from "./stream/session_http.js";
+import { Stream } from "./stream/stream.js";
+import { Wishes } from "./stream/wishes.js";
+import { isAllowed, listCameras, obstacle, watchCameras } from "./stream/camera.js";
+import { Dials } from "./controls/dials.js";
+import { Gallery } from "./controls/gallery.js";
+import { Mask } from "./controls/mask.js";
+import { PromptBox } from "./controls/prompt_box.js";
+import { References } from "./controls/references.js";
+import { Setup } from "./controls/setup.js";
+import { Timeline } from "./controls/timeline.js";
+import { Transport } from "./controls/transport.js";
+import { at, button, input, isPressed, select } from "./page/dom.js";
+import { Projector, beProjector, hasDesk, isProjector, toggleFullscreen } from "./page/projector.js";
+import { Shortcuts } from "./page/shortcuts.js";
+import { Tabs } from "./page/tabs.js";
+import { View } from "./page/view.js";
+import { keep, kept } from "./page/storage.js";
+import { offerThemes } from "./page/theme.js";
+import { SignalPanel } from "./signal/signal_panel.js";
 
-const SERVER_POLL_MS = 2000;
-const FIGURES_MS = 1000;
-const STALL_NOTICED_S = 2;
+/** @typedef {import("./protocol.js").ServerMessage} ServerMessage */
 
-const CONNECTING = "Connecting to the server.";
-const STATE_WORDS = {
-  warming: (detail) => sentence(detail || "warming up the model"),
-  waiting: (detail) => sentence(detail || "waiting for pictures from the camera"),
-  live: () => "Live",
-  failed: (detail) => `The server could not go on: ${detail}`,
-};
+const view = new View();
+const http = new SessionHttp();
+const projector = new Projector();
 
-/** One press of Start: its camera track and connection. Null while stopped; a newer one makes an older one stale. */
-let attempt = null;
-let server = null; // the last answer of api/info
-let serverWords = ""; // what was last said about it, so that it is said once
-let serverState = null; // the last `state` message, for when an interruption has passed
-
-const view = new View(document);
-const element = (id) => document.getElementById(id);
-const commands = new Commands(
-  (message) => attempt?.connection?.send(message) ?? false,
-  (report) => view.command(report),
-);
-const gallery = new Gallery(element("looks"), element("looks-list"), (prompt) => controls.pickPrompt(prompt));
-const controls = new Controls(
+const stream = new Stream(
   {
-    promptForm: element("prompt-form"),
-    prompt: element("prompt"),
-    strength: element("strength"),
-    strengthValue: element("strength-value"),
-    reset: element("reset"),
+    phase: (phase, words) => view.phase(phase, words),
+    problem: (words) => view.problem(words),
+    countdown: (seconds) => view.countdown(seconds),
+    camera: showCamera,
+    output: showOutput,
+    message: receive,
+    telemetry: (message) => {
+      signal.telemetry(message);
+      dials.telemetry(message);
+      timeline.position(message.timeline_position);
+    },
+    silent,
   },
-  (message, label) => commands.issue(message, label),
-  (words) => view.command({ stage: "notice", words }),
-  (prompt) => gallery.mark(prompt),
+  () => select("camera").value,
+  () => watch.info?.ice_servers ?? [],
 );
 
-async function start() {
-  const mine = (attempt = { camera: null, connection: null, modelSize: null });
-  view.problem("");
-  view.phase("asking", "Asking for the camera. Your browser may show a question: choose Allow.");
-  try {
-    mine.camera = await openCamera(element("camera").value);
-    if (attempt !== mine) return release(mine);
-    showCamera(mine.camera);
-    view.phase("connecting", CONNECTING);
-    mine.connection = new Connection(handlers(mine));
-    await mine.connection.open(mine.camera, server?.ice_servers ?? []);
-  } catch (error) {
-    if (attempt !== mine) return release(mine);
-    const isExpected = error instanceof CameraError || error instanceof ConnectError;
-    stop("Stopped.", isExpected ? error.message : `The connection could not be made: ${error.message}`);
-    if (!isExpected) throw error; // ours: let the console show where
+const commands = new Commands((message) => stream.send(message), report);
+const wishes = new Wishes((message, label) => commands.issue(message, label), () => http.id !== null, notice);
+const isOpen = (/** @type {string} */ type) => commands.isOpen(type);
+const gallery = new Gallery((prompt) => promptBox.pick(prompt));
+const promptBox = new PromptBox(wishes, notice, (prompt) => gallery.mark(prompt));
+const dials = new Dials(wishes, isOpen);
+const transport = new Transport({ wishes, http, commands, view });
+const timeline = new Timeline(wishes, () => at("prompt", HTMLTextAreaElement).value.trim());
+const setup = new Setup(wishes, isOpen);
+new References(wishes, http);
+const mask = new Mask(wishes, http);
+const signal = new SignalPanel(() => stream.reports(), showRate);
+const tabs = new Tabs((panel) => panel === "signal" && signal?.redraw());
+
+let serverWords = ""; // what was last said about the server, so that it is said once
+/** @type {ServerWatch} */
+const watch = new ServerWatch(() => !stream.isRunning, (info) => {
+  if (info?.model) {
+    view.model(info.model);
+    gallery.show(info.looks);
   }
-}
-
-/** Ends the running attempt, whatever it has reached. @param {string} problem empty when the person asked for it */
-function stop(words = "Stopped. Press Start to go on.", problem = "") {
-  if (!attempt) return;
-  release(attempt);
-  attempt = null;
-  serverState = null;
-  commands.clear();
-  view.showOutput(null);
-  view.showCamera(null);
-  view.clearFigures();
-  view.phase("idle", words);
-  view.problem(problem);
-}
-
-function release({ camera, connection }) {
-  camera?.stop();
-  connection?.close();
-}
-
-function handlers(mine) {
-  return {
-    onTrack: (stream) => view.showOutput(stream),
-    onMessage: (message) => commands.receive(message) || receive(message, mine),
-    onTelemetry: (message) => view.telemetry(message),
-    onInterrupted: () => view.phase("interrupted", "Connection interrupted. Waiting for it to come back."),
-    onRestored: () => showServerState(),
-    onLost: (reason) => stop("Stopped.", `${reason} Press Start to connect again.`),
-  };
-}
-
-function receive(message, mine) {
-  if (message.type === "hello") {
-    mine.modelSize = message.model;
-    view.model(message.model);
-    controls.greet(message);
-    mine.connection.limitUpload(message.model);
-  }
-  if (message.type === "state") {
-    serverState = message;
-    showServerState();
-  }
-}
-
-function showServerState() {
-  if (!serverState) return view.phase("connecting", CONNECTING);
-  const { state, detail } = serverState;
-  const words = STATE_WORDS[state]?.(detail) ?? `${state}: ${detail}`;
-  if (state === "failed") return stop("Stopped.", words);
-  view.phase(state, words);
-}
-
-function showCamera(track) {
-  view.showCamera(new MediaStream([track]));
-  track.addEventListener("ended", () => view.problem("The camera was disconnected. Choose another one."));
-  refreshCameras(track.getSettings().deviceId); // the names are known once the camera is allowed
-}
-
-async function refreshCameras(selectedId) {
-  view.cameras(await listCameras(), selectedId);
-}
-
-/** The server's details are lower-case clauses; here they stand alone. */
-function sentence(clause) {
-  return `${clause[0].toUpperCase()}${clause.slice(1)}.`;
-}
-
-/** Another camera without ending the stream. The old one is stopped first: phones open one at a time. */
-async function switchCamera() {
-  const mine = attempt;
-  if (!mine?.camera) return;
-  mine.camera.stop();
-  view.problem("");
-  try {
-    mine.camera = await openCamera(element("camera").value);
-  } catch (error) {
-    if (!(error instanceof CameraError)) throw error;
-    return view.problem(error.message);
-  }
-  if (attempt !== mine) return release(mine);
-  showCamera(mine.camera);
-  await mine.connection?.replaceCamera(mine.camera);
-  if (mine.modelSize) await mine.connection.limitUpload(mine.modelSize);
-}
-
-/** While stopped, say whether the server is there, ready and free. */
-async function askServer() {
-  if (attempt) return;
-  try {
-    server = await (await fetch("api/info")).json();
-  } catch {
-    server = null;
-  }
-  if (attempt) return;
-  showServer();
-}
-
-function showServer() {
-  if (server?.model) {
-    view.model(server.model);
-    gallery.show(server.looks);
-  }
-  if (server) controls.suggestPrompt(server.default_prompt);
-  const { words, problem } = describe(server);
+  if (info) promptBox.suggest(info.default_prompt);
+  const { words, problem } = describe(info);
   if (words + problem === serverWords) return; // said already; something newer may stand there now
   if (serverWords || problem) view.problem(problem);
   serverWords = words + problem;
   view.phase("idle", words);
-}
-
-function describe(info) {
-  if (!info) return { words: "No server.", problem: "The server does not answer. Check that it is still running." };
-  if (!info.ready) return { words: `The server is not ready: ${info.reason}`, problem: "" };
-  if (info.sessions >= info.max_sessions) return { words: "The server is full: Start may be refused.", problem: "" };
-  return { words: "Ready. Press Start to send your camera.", problem: "" };
-}
-
-/** Once a second: what really arrives here, so that "Live" is never said over a frozen picture. */
-async function measure(previous) {
-  const now = performance.now();
-  const received = (await attempt?.connection?.received()) ?? null;
-  let stalledSeconds = 0;
-  if (received && previous.received) {
-    const seconds = (now - previous.now) / 1000;
-    const fps = Math.max(0, received.frames - previous.received.frames) / seconds;
-    stalledSeconds = fps > 0 ? 0 : previous.stalledSeconds + seconds;
-    view.received({ ...received, fps });
-    if (serverState?.state === "live") showLive(fps, stalledSeconds);
-  }
-  setTimeout(measure, FIGURES_MS, { now, received, stalledSeconds });
-}
-
-function showLive(fps, stalledSeconds) {
-  if (document.body.dataset.phase !== "live") return;
-  const isStalled = stalledSeconds >= STALL_NOTICED_S;
-  view.phase("live", isStalled ? "Live, but no new picture is arriving" : "Live");
-  view.rate(isStalled ? null : fps);
-}
-
-element("start").addEventListener("click", start);
-element("stop").addEventListener("click", () => stop());
-element("camera").addEventListener("change", switchCamera);
-window.addEventListener("pagehide", () => {
-  attempt?.connection?.leave();
-  stop();
 });
-watchCameras(() => refreshCameras());
 
-view.problem(obstacle() ?? "");
-refreshCameras();
-askServer();
-setInterval(askServer, SERVER_POLL_MS);
-measure({ now: performance.now(), received: null, stalledSeconds: 0 });
+/** @param {ServerMessage} message */
+function receive(message) {
+  if (commands.receive(message)) return;
+  switch (message.type) {
+    case "hello": return greet(message);
+    case "settings": return show(message);
+    case "recording": return transport.recording(message);
+  }
+}
+
+/** A stream has begun: it gets all that was set before. @param {ServerMessage} hello */
+function greet(hello) {
+  notice(""); // "sent when the stream starts" is no longer true
+  const isResumed = http.last === hello.session;
+  http.begin(hello.session);
+  view.model(hello.model);
+  promptBox.greet(hello.prompt);
+  dials.greet(hello.guidance_scale);
+  wishes.replay(isResumed);
+}
+
+/** What holds now, by whatever hand. @param {ServerMessage} settings */
+function show(settings) {
+  transport.show(/** @type {any} */ (settings));
+  dials.show(/** @type {any} */ (settings));
+  setup.show(/** @type {any} */ (settings));
+  timeline.show(settings.timeline);
+  if (!isOpen("prompt.set")) promptBox.show(settings.prompts);
+  const blend = settings.transition;
+  view.badge("blend", blend ? `Blending ${blend.done} of ${blend.chunks}` : null);
+}
+
+/** @param {import("./stream/commands.js").Report} told */
+function report(told) {
+  view.command(told);
+  if (told.type === "prompt.set" && told.stage === "applied") signal.switched(told);
+}
+
+/** @param {string} words */
+function notice(words) {
+  view.command({ stage: "notice", words });
+}
+
+/** The connection is gone, for now or for good. */
+function silent() {
+  http.end();
+  commands.clear();
+  signal.clear();
+  dials.preview(null);
+  transport.clear();
+  view.badge("blend", null);
+}
+
+/** @param {MediaStreamTrack | null} track */
+function showCamera(track) {
+  view.showCamera(track && new MediaStream([track]));
+  track?.addEventListener("ended", () => view.problem("The camera was disconnected. Choose another one."));
+  if (track) void refreshCameras(track.getSettings().deviceId); // the names are known once the camera is allowed
+}
+
+/** @param {MediaStream | null} picture */
+function showOutput(picture) {
+  view.showOutput(picture);
+  projector.show(picture);
+}
+
+/** @param {string} [selectedId] */
+async function refreshCameras(selectedId) {
+  view.cameras(await listCameras(), selectedId);
+}
+
+/** "Live" is never said over a frozen picture. @param {number} fps @param {boolean} isStalled */
+function showRate(fps, isStalled) {
+  if (stream.serverState !== "live" || document.body.dataset.phase !== "live") return;
+  const isPaused = isPressed(button("pause"));
+  view.phase("live", isPaused ? "Paused" : isStalled ? "Live, but no new picture is arriving" : "Live");
+  view.rate(isPaused || isStalled ? null : fps);
+}
+
+function hold() {
+  if (!button("pause").matches(":disabled")) button("pause").click();
+}
+
+function press(/** @type {string} */ id) {
+  if (!button(id).matches(":disabled")) button(id).click();
+}
+
+function mirror() {
+  document.body.dataset.mirror = input("mirror").checked ? "on" : "off";
+  projector.show(/** @type {MediaStream | null} */ (at("output", HTMLVideoElement).srcObject));
+}
+
+function startOrStop() {
+  if (stream.isRunning) stream.stop();
+  else void stream.start();
+}
+
+function openProjector() {
+  if (!projector.open()) view.problem("The browser did not open a window: allow pop-ups for this page, then press Projector.");
+}
+
+function beDesk() {
+  new Shortcuts(
+    [
+      { keys: ["G"], words: "Start and stop", act: startOrStop },
+      { keys: ["Z"], words: "Freeze the camera", act: () => press("freeze") },
+      { keys: ["S"], words: "Snapshot", act: () => press("snapshot") },
+      { keys: ["R"], words: "Record", act: () => press("record") },
+      { keys: ["Backspace"], words: "Reset the picture", act: () => press("reset") },
+      { keys: ["/"], words: "Write a prompt", act: () => promptBox.focus() },
+      { keys: ["]"], words: "More guidance", act: () => dials.nudge(1) },
+      { keys: ["["], words: "Less guidance", act: () => dials.nudge(-1) },
+      { keys: ["T"], words: "Play the timeline", act: () => timeline.play() },
+      { keys: ["M"], words: "Draw the mask", act: () => (tabs.show("guide"), mask.toggle()) },
+      { keys: ["F"], words: "Full screen", act: toggleFullscreen },
+      { keys: ["O"], words: "Projector window", act: openProjector },
+      ...Array.from({ length: 9 }, (_, n) => ({ keys: [String(n + 1)], words: `Look ${n + 1}`, act: () => gallery.press(n) })),
+    ],
+    hold,
+  );
+  button("start").addEventListener("click", () => void stream.start());
+  button("stop").addEventListener("click", () => stream.stop());
+  button("fullscreen").addEventListener("click", toggleFullscreen);
+  button("open-projector").addEventListener("click", openProjector);
+  select("camera").addEventListener("change", () => void stream.switchCamera());
+  input("mirror").addEventListener("change", () => {
+    keep("mirror", input("mirror").checked);
+    mirror();
+  });
+  input("mirror").checked = kept("mirror", false) === true;
+  mirror();
+  offerThemes();
+}
+
+async function begin() {
+  window.addEventListener("pagehide", () => stream.leave());
+  if (isProjector()) beProjector();
+  if (hasDesk()) return; // it gives the picture
+  beDesk();
+  watchCameras(() => void refreshCameras());
+  view.problem(obstacle() ?? "");
+  void refreshCameras();
+  watch.begin();
+  signal.begin();
+  if (!isProjector()) return;
+  if (await isAllowed()) void stream.start();
+  else document.addEventListener("click", () => void stream.start());
+}
+
+void begin();

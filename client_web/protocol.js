@@ -1,18 +1,29 @@
 /**
  * The wire messages, the browser's side. Mirrors server/protocol.py; PROTOCOL.md shows each one by example.
  * Builders make what the page sends; `decode` checks what the server sent. Nothing here touches a socket or the page.
+ *
+ * @typedef {{type: string, id: string, [field: string]: any}} Request
+ * @typedef {{type: string, [field: string]: any}} ServerMessage
+ * @typedef {"recache"|"cut"|"blend"} Transition
+ * @typedef {{text: string, weight: number}} WeightedPrompt
+ * @typedef {{transition: Transition, chunks?: number, curve?: "linear"|"slerp"}} Change how one prompt gives way to the next
+ * @typedef {{at: number, text: string} & Change} TimelineStep `at` in seconds since the timeline began
  */
 
 export const PROMPT_MAX_LENGTH = 1000;
+export const MOST_REFERENCES = 3;
 
 /** What each server message must carry: field -> typeof. Fields that may be null or absent are not listed. */
+/** @type {Record<string, Record<string, string>>} */
 const SERVER_MESSAGES = {
   hello: { session: "string", model: "object", prompt: "string", guidance_scale: "number" },
   state: { state: "string", detail: "string" },
   ack: { id: "string" },
   error: { code: "string", message: "string" },
-  applied: { id: "string", command: "string", chunk: "number", frame: "number", latency_ms: "number" },
+  applied: { id: "string", command: "string", latency_ms: "number" },
   superseded: { id: "string", by: "string" },
+  settings: { prompts: "object", guidance: "object", depth: "object", references: "object", seed: "object", output: "object" },
+  recording: { state: "string" },
   stats: { id: "string" },
   pong: { id: "string" },
   telemetry: { latency_ms: "object", dropped: "object" },
@@ -21,25 +32,77 @@ const SERVER_MESSAGES = {
 /** A message from the server that this page cannot read. */
 export class ProtocolError extends Error {}
 
+/** No other client of the session may use the same ids. */
+const OWN = crypto.getRandomValues(new Uint32Array(1))[0].toString(36);
 let lastId = 0;
-const nextId = () => String(++lastId);
 
-/** @param {string} text 1..1000 characters after trimming @param {"recache"|"cut"} transition */
-export const setPrompt = (text, transition) => ({ type: "prompt.set", id: nextId(), text, transition });
+/** @param {string} type @param {Record<string, unknown>} fields @returns {Request} */
+const request = (type, fields = {}) => ({ type, id: `${OWN}-${++lastId}`, ...fields });
 
-/** @param {number} scale 0 (prompt alone) to 2 */
-export const setGuidance = (scale) => ({ type: "guidance.set", id: nextId(), scale });
+/** A blend says over how many chunks and along which curve; the others have neither. @param {Change} change */
+const changeFields = ({ transition, chunks, curve }) =>
+  transition === "blend" ? { transition, chunks: chunks ?? 4, curve: curve ?? "slerp" } : { transition };
+
+/** @param {string} text 1..1000 characters after trimming @param {Transition | Change} change */
+export const setPrompt = (text, change) =>
+  request("prompt.set", { text, ...changeFields(typeof change === "string" ? { transition: change } : change) });
+
+/** @param {WeightedPrompt[]} prompts 1..8, each weight over 0 and at most 10 @param {Change} change */
+export const setPrompts = (prompts, change) => request("prompt.set", { prompts, ...changeFields(change) });
+
+/** @param {TimelineStep[]} steps the first at 0 @param {{loop: boolean, duration?: number}} options `duration` for a loop */
+export const setTimeline = (steps, { loop, duration }) =>
+  request("timeline.set", {
+    steps: steps.map(({ at, text, ...change }) => ({ at, text, ...changeFields(change) })),
+    loop,
+    ...(loop ? { duration } : {}),
+  });
+
+export const stopTimeline = () => request("timeline.stop");
+
+/** @param {number} scale 0 (prompt alone) to 2 @param {number} adaptive 0 (steady) to 1: how far it follows motion */
+export const setGuidance = (scale, adaptive = 0) => request("guidance.set", { scale, adaptive });
+
+/** @param {{enabled?: boolean, smoothing?: number, refinement?: number}} change only what changes */
+export const setDepth = (change) => request("depth.set", change);
+
+/** @param {string[]} images ids of uploaded pictures, at most three; none clears */
+export const setReferences = (images) => request("references.set", { images });
+
+/** @param {string | null} image id of an uploaded picture, bright where to paint; null: everywhere */
+export const setMask = (image) => request("mask.set", { image });
+
+/** @param {number[] | null} steps one to eight falling integers from 1000 to 1; null: the model's own */
+export const setSteps = (steps) => request("steps.set", { steps });
+
+/** What the next reset or cut starts from. @param {number | null} seed null: a new one each time */
+export const setSeed = (seed) => request("seed.set", seed === null ? { mode: "random" } : { mode: "fixed", seed });
+
+/** @param {boolean} on hold the camera's picture */
+export const setFreeze = (on) => request("freeze.set", { on });
+
+export const pause = () => request("pause");
+
+export const resume = () => request("resume");
+
+/** @param {boolean} sideBySide the camera beside the picture */
+export const startRecording = (sideBySide) => request("record.start", { side_by_side: sideBySide });
+
+export const stopRecording = () => request("record.stop");
+
+/** @param {{fps: number | null, quality: "low"|"medium"|"high"}} output at most so many frames a second, and how fine */
+export const setOutput = ({ fps, quality }) => request("output.set", { fps, quality });
 
 /** A fresh start of the picture; the prompt stays. */
-export const reset = () => ({ type: "reset", id: nextId() });
+export const reset = () => request("reset");
 
 /** The heartbeat: once a peer has sent one, the server ends its session after 10 s of silence. */
-export const ping = () => ({ type: "ping", id: nextId() });
+export const ping = () => request("ping");
 
 /**
  * One server message, checked. Unknown extra fields are kept: a newer server may say more than this page shows.
  * @param {string} raw
- * @returns {{type: string, [field: string]: any}}
+ * @returns {ServerMessage}
  * @throws {ProtocolError} naming what was expected
  */
 export function decode(raw) {

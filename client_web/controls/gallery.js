@@ -1,32 +1,28 @@
 /** The looks that the model knows, each a button with a picture: pressed is the one whose prompt holds. */
+import { make, place } from "../page/dom.js";
+
+/** @typedef {{name: string, prompt: string, thumbnail: string | null}} Look from api/info */
 
 const SHAPE = { width: 256, height: 144 }; // holds a picture's place until it is there
 
 export class Gallery {
-  #section;
-  #list;
+  #list = place("looks-list");
   #pick;
   #shown = "[]"; // the looks on the page, to build them once
   #prompt = "";
 
-  /**
-   * @param {HTMLElement} section hidden while there are no looks
-   * @param {HTMLElement} list
-   * @param {(prompt: string) => void} pick
-   */
-  constructor(section, list, pick) {
-    this.#section = section;
-    this.#list = list;
+  /** @param {(prompt: string) => void} pick */
+  constructor(pick) {
     this.#pick = pick;
   }
 
-  /** @param {{name: string, prompt: string, thumbnail: string|null}[]} looks from /api/info */
+  /** @param {Look[]} looks */
   show(looks) {
+    place("looks-empty").hidden = looks.length > 0;
     const shown = JSON.stringify(looks);
     if (shown === this.#shown) return;
     this.#shown = shown;
     this.#list.replaceChildren(...looks.map((look) => this.#item(look)));
-    this.#section.hidden = looks.length === 0;
     this.mark(this.#prompt);
   }
 
@@ -38,19 +34,21 @@ export class Gallery {
     }
   }
 
+  /** The nth look, from 0, as if it had been pressed. @param {number} index */
+  press(index) {
+    this.#list.querySelectorAll("button")[index]?.click();
+  }
+
+  /** @param {Look} look */
   #item({ name, prompt, thumbnail }) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.title = prompt;
+    const button = make("button", { type: "button", title: prompt }, thumbnail ? picture(thumbnail) : blank(), make("span", {}, name));
     button.dataset.prompt = prompt;
-    button.append(thumbnail ? picture(thumbnail) : blank(), caption(name));
     button.addEventListener("click", () => this.#pick(prompt));
-    const item = document.createElement("li");
-    item.append(button);
-    return item;
+    return make("li", {}, button);
   }
 }
 
+/** @param {string} address */
 function picture(address) {
   const image = new Image(SHAPE.width, SHAPE.height);
   image.loading = "lazy"; // before src: it is asked for as soon as that is set
@@ -61,13 +59,5 @@ function picture(address) {
 }
 
 function blank() {
-  const place = document.createElement("span");
-  place.className = "blank";
-  return place;
-}
-
-function caption(name) {
-  const words = document.createElement("span");
-  words.textContent = name;
-  return words;
+  return make("span", { className: "blank" });
 }

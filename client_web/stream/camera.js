@@ -5,6 +5,7 @@ const WANTED = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ide
 /** No camera; `message` says how to get one. */
 export class CameraError extends Error {}
 
+/** @type {Record<string, string>} */
 const HOW_TO_FIX = {
   NotAllowedError:
     "The camera was refused. Allow it for this page (the icon beside the address), then press Start.",
@@ -35,11 +36,25 @@ export async function openCamera(deviceId) {
     const stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
     return stream.getVideoTracks()[0];
   } catch (error) {
-    throw new CameraError(HOW_TO_FIX[error.name] ?? `The camera could not be opened: ${error.message}`);
+    const { name, message } = /** @type {Error} */ (error);
+    throw new CameraError(HOW_TO_FIX[name] ?? `The camera could not be opened: ${message}`);
   }
 }
 
-/** Cameras as {id, label}; browsers hide both until the person has allowed a camera once. */
+/** Whether the camera would open without a question, as far as this browser tells. */
+export async function isAllowed() {
+  try {
+    const name = /** @type {PermissionName} */ ("camera"); // not in every browser's list
+    return (await navigator.permissions.query({ name })).state === "granted";
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Browsers hide names and ids until the person has allowed a camera once.
+ * @returns {Promise<{id: string, label: string}[]>}
+ */
 export async function listCameras() {
   const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
   return devices
@@ -47,7 +62,7 @@ export async function listCameras() {
     .map((device, index) => ({ id: device.deviceId, label: device.label || `Camera ${index + 1}` }));
 }
 
-/** Calls back whenever a camera comes or goes. */
+/** Calls back whenever a camera comes or goes. @param {() => void} callback */
 export function watchCameras(callback) {
   navigator.mediaDevices?.addEventListener("devicechange", callback);
 }

@@ -1,0 +1,158 @@
+/** A mask drawn over the picture: paint here, keep the camera there. The veil on the canvas is what keeps the camera. */
+import { setMask } from "../protocol.js";
+import { button, canvas, input, isPressed, pen, place, press, setText } from "../page/dom.js";
+import { encoded } from "./pictures.js";
+
+const WIDTH = 640; // of the drawing; the server fits it to the model
+const VEIL = "#171a1f"; // drawn densely; the style sheet lets the picture shine through
+
+export class Mask {
+  #veil = canvas("mask-canvas");
+  #draw = button("mask-draw");
+  #wishes;
+  #http;
+  /** @type {{x: number, y: number} | null} where the brush was */
+  #last = null;
+
+  /**
+   * @param {import("../stream/wishes.js").Wishes} wishes
+   * @param {import("../stream/session_http.js").SessionHttp} http
+   */
+  constructor(wishes, http) {
+    this.#wishes = wishes;
+    this.#http = http;
+    this.#draw.addEventListener("click", () => this.toggle());
+    button("mask-clear").addEventListener("click", () => this.#clear());
+    button("mask-invert").addEventListener("click", () => this.#preset((pen, width, height) => {
+      pen.globalCompositeOperation = "xor";
+      pen.fillRect(0, 0, width, height);
+    }));
+    button("mask-centre").addEventListener("click", () => this.#preset((pen, width, height) => {
+      pen.fillRect(0, 0, width, height);
+      pen.globalCompositeOperation = "destination-out";
+      pen.beginPath();
+      pen.ellipse(width / 2, height / 2, width * 0.3, height * 0.42, 0, 0, 7);
+      pen.fill();
+    }, true));
+    button("mask-half").addEventListener("click", () => this.#preset((pen, width, height) => {
+      // left of what is seen
+      pen.fillRect(isMirrored() ? 0 : width / 2, 0, width / 2, height);
+    }, true));
+    this.#veil.addEventListener("pointerdown", (event) => this.#begin(event));
+    this.#veil.addEventListener("pointermove", (event) => this.#stroke(event));
+    for (const end of ["pointerup", "pointercancel"]) this.#veil.addEventListener(end, () => this.#end());
+    const size = input("brush-size");
+    size.addEventListener("input", () => setText(place("brush-size-value"), `${size.value} %`));
+  }
+
+  /** Draw, or be done with drawing. */
+  toggle() {
+    const isOn = !isPressed(this.#draw);
+    press(this.#draw, isOn);
+    setText(this.#draw, isOn ? "Done drawing" : "Draw on the picture");
+    place("mask-tools").hidden = !isOn;
+    this.#veil.hidden = !isOn;
+    if (isOn) this.#fit();
+  }
+
+  /** The canvas takes the picture's shape, and keeps what is drawn if it already has it. */
+  #fit() {
+    const ratio = Number(getComputedStyle(document.body).getPropertyValue("--ratio")) || 16 / 9;
+    const height = Math.round(WIDTH / ratio);
+    if (this.#veil.width === WIDTH && this.#veil.height === height) return;
+    this.#veil.width = WIDTH;
+    this.#veil.height = height;
+  }
+
+  /** @param {PointerEvent} event */
+  #begin(event) {
+    if (event.button !== 0) return;
+    this.#veil.setPointerCapture(event.pointerId);
+    this.#last = this.#place(event);
+    this.#stroke(event);
+  }
+
+  /** @param {PointerEvent} event */
+  #stroke(event) {
+    if (!this.#last) return;
+    const to = this.#place(event);
+    const brush = pen(this.#veil);
+    const isPaint = document.querySelector("input[name=brush]:checked")?.getAttribute("value") === "generate";
+    brush.globalCompositeOperation = isPaint ? "destination-out" : "source-over";
+    line(brush, this.#last, to);
+    this.#last = to;
+  }
+
+  #end() {
+    if (!this.#last) return;
+    this.#last = null;
+    this.#send();
+  }
+
+  /** @param {(pen: CanvasRenderingContext2D, width: number, height: number) => void} draw @param {boolean} isFresh */
+  #preset(draw, isFresh = false) {
+    this.#fit();
+    const { width, height } = this.#veil;
+    const brush = pen(this.#veil);
+    brush.save();
+    if (isFresh) brush.clearRect(0, 0, width, height);
+    brush.globalCompositeOperation = "source-over";
+    brush.fillStyle = VEIL;
+    draw(brush, width, height);
+    brush.restore();
+    this.#send();
+  }
+
+  #clear() {
+    pen(this.#veil).clearRect(0, 0, this.#veil.width, this.#veil.height);
+    setText(place("mask-words"), "");
+    this.#wishes.set("mask", "Mask", () => setMask(null));
+    this.#wishes.forget("mask");
+  }
+
+  #send() {
+    const drawing = blackOnWhite(this.#veil);
+    setText(place("mask-words"), "The camera stays where the veil is.");
+    this.#wishes.set("mask", "Mask", async () => setMask(await this.#http.upload(await encoded(drawing, "image/png"))));
+  }
+
+  /** Where on the drawing a pointer is: the picture may be letterboxed, and mirrored. @param {PointerEvent} event */
+  #place(event) {
+    const box = this.#veil.getBoundingClientRect();
+    const { width, height } = this.#veil;
+    const scale = Math.min(box.width / width, box.height / height);
+    const x = (event.clientX - box.left - (box.width - width * scale) / 2) / scale;
+    const y = (event.clientY - box.top - (box.height - height * scale) / 2) / scale;
+    return { x: isMirrored() ? width - x : x, y };
+  }
+}
+
+const isMirrored = () => document.body.dataset.mirror === "on";
+
+/** @param {CanvasRenderingContext2D} brush @param {{x: number, y: number}} from @param {{x: number, y: number}} to */
+function line(brush, from, to) {
+  brush.strokeStyle = VEIL;
+  brush.lineWidth = (WIDTH * input("brush-size").valueAsNumber) / 100;
+  brush.lineCap = "round";
+  brush.beginPath();
+  brush.moveTo(from.x, from.y);
+  brush.lineTo(to.x + 0.01, to.y); // a line without length would not be drawn
+  brush.stroke();
+}
+
+/** As the server wants it: white where to paint, black where the veil is. @param {HTMLCanvasElement} veil */
+function blackOnWhite(veil) {
+  const black = document.createElement("canvas");
+  const drawing = document.createElement("canvas");
+  black.width = drawing.width = veil.width;
+  black.height = drawing.height = veil.height;
+  const ink = pen(black);
+  ink.drawImage(veil, 0, 0);
+  ink.globalCompositeOperation = "source-in";
+  ink.fillRect(0, 0, black.width, black.height);
+  const paper = pen(drawing);
+  paper.fillStyle = "#fff";
+  paper.fillRect(0, 0, drawing.width, drawing.height);
+  paper.drawImage(black, 0, 0);
+  return drawing;
+}

@@ -1,0 +1,36 @@
+/** A timeline as JSON, as timeline.set has it: {steps: [{at, text, transition, chunks, curve}], loop, duration}. Pure. */
+
+/** @typedef {import("./timeline.js").Score} Score */
+
+const MOST_STEPS = 64;
+const TRANSITIONS = ["recache", "blend", "cut"];
+
+/**
+ * @param {string} text
+ * @returns {Score}
+ * @throws {Error} that says what is wrong with it
+ */
+export function readTimeline(text) {
+  let data;
+  try {
+    data = JSON.parse(text);
+  } catch {
+    throw new Error("it is not JSON.");
+  }
+  if (!Array.isArray(data?.steps)) throw new Error("it has no list of steps.");
+  if (data.steps.length > MOST_STEPS) throw new Error(`it has more than ${MOST_STEPS} steps.`);
+  const steps = data.steps.map(readStep);
+  const last = steps.at(-1)?.at ?? 0;
+  return { steps, loop: data.loop === true, duration: typeof data.duration === "number" ? data.duration : last + 8 };
+}
+
+/** @param {any} step @param {number} index @returns {import("../protocol.js").TimelineStep} */
+function readStep(step, index) {
+  const name = `steps[${index}]`;
+  if (typeof step?.at !== "number" || step.at < 0) throw new Error(`${name}.at must be seconds from 0.`);
+  if (typeof step.text !== "string" || !step.text.trim()) throw new Error(`${name}.text must be a prompt.`);
+  const transition = step.transition ?? "recache";
+  if (!TRANSITIONS.includes(transition)) throw new Error(`${name}.transition must be one of ${TRANSITIONS.join(", ")}.`);
+  const chunks = Number.isInteger(step.chunks) ? Math.min(32, Math.max(1, step.chunks)) : 4;
+  return { at: step.at, text: step.text.trim().slice(0, 1000), transition, chunks, curve: step.curve === "linear" ? "linear" : "slerp" };
+}

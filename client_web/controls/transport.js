@@ -1,0 +1,129 @@
+/** The keys under the picture: pause, freeze, snapshot, record, reset. */
+import { pause, reset, resume, setFreeze, startRecording, stopRecording } from "../protocol.js";
+import { button, input, isPressed, make, place, press, setText, video } from "../page/dom.js";
+import { save } from "./pictures.js";
+
+const MOST_RECORDINGS = 3;
+
+/**
+ * @typedef {object} Desk
+ * @property {import("../stream/wishes.js").Wishes} wishes
+ * @property {import("../stream/session_http.js").SessionHttp} http
+ * @property {import("../stream/commands.js").Commands} commands
+ * @property {import("../page/view.js").View} view
+ */
+
+export class Transport {
+  #desk;
+
+  /** @param {Desk} desk */
+  constructor(desk) {
+    this.#desk = desk;
+    button("pause").addEventListener("click", () => this.pause(!isPressed(button("pause"))));
+    button("freeze").addEventListener("click", () => this.freeze(!isPressed(button("freeze"))));
+    button("record").addEventListener("click", () => this.record(!isPressed(button("record"))));
+    button("snapshot").addEventListener("click", () => void this.#snapshot());
+    button("reset").addEventListener("click", () => this.#desk.wishes.once("Reset", reset()));
+  }
+
+  /** Still at once here, whatever the way to the server takes: someone may need that. @param {boolean} isOn */
+  pause(isOn) {
+    const { wishes } = this.#desk;
+    this.#showPause(isOn);
+    if (isOn) wishes.set("pause", "Pause", pause);
+    else {
+      wishes.forget("pause");
+      wishes.once("Resume", resume());
+    }
+  }
+
+  /** @param {boolean} isOn */
+  freeze(isOn) {
+    const { wishes } = this.#desk;
+    this.#showFreeze(isOn);
+    if (isOn) wishes.set("freeze", "Freeze", () => setFreeze(true));
+    else {
+      wishes.forget("freeze");
+      wishes.once("Freeze off", setFreeze(false));
+    }
+  }
+
+  /** @param {boolean} isOn */
+  record(isOn) {
+    const { wishes } = this.#desk;
+    press(button("record"), isOn);
+    const isSideBySide = input("record-side").checked;
+    if (isOn) wishes.set("record", "Recording", () => startRecording(isSideBySide)); // a lost connection begins another file
+    else {
+      wishes.forget("record");
+      wishes.once("End of recording", stopRecording());
+    }
+  }
+
+  /** What the server says of pause, freeze and recording. @param {{paused: boolean, frozen: boolean, recording: boolean}} settings */
+  show({ paused, frozen, recording }) {
+    const { commands } = this.#desk;
+    if (!commands.isOpen("pause") && !commands.isOpen("resume")) this.#showPause(paused);
+    if (!commands.isOpen("freeze.set")) this.#showFreeze(frozen);
+    if (!commands.isOpen("record.start") && !commands.isOpen("record.stop")) press(button("record"), recording);
+  }
+
+  /** One `recording` message. @param {import("../protocol.js").ServerMessage} message */
+  recording({ state, name, seconds, bytes, detail }) {
+    const { view, wishes, http } = this.#desk;
+    const isOn = state === "recording";
+    view.badge("recording", isOn ? `● ${clock(seconds ?? 0)}` : null);
+    press(button("record"), isOn);
+    if (isOn) return;
+    wishes.forget("record");
+    if (state === "failed") view.command({ stage: "refused", words: `The recording failed: ${detail}` });
+    if (state !== "stopped" || !name) return;
+    const link = make("a", { href: http.recording(name), download: `depthlive-${name}` }, `Download the recording`);
+    const item = make("li", {}, link, ` ${clock(seconds ?? 0)}, ${((bytes ?? 0) / 1e6).toFixed(1)} MB`);
+    place("recordings").prepend(item);
+    while (place("recordings").children.length > MOST_RECORDINGS) place("recordings").lastElementChild?.remove();
+  }
+
+  /** The stream is gone. */
+  clear() {
+    this.#desk.view.badge("recording", null);
+    if (!this.#desk.wishes.has("record")) press(button("record"), false);
+    if (!this.#desk.wishes.has("pause")) this.#showPause(false);
+    if (!this.#desk.wishes.has("freeze")) this.#showFreeze(false);
+  }
+
+  async #snapshot() {
+    const { http, view } = this.#desk;
+    try {
+      const picture = await http.snapshot();
+      const name = `depthlive-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}.png`;
+      save(picture, name);
+      view.command({ stage: "notice", words: `Snapshot saved as ${name}` });
+    } catch (error) {
+      view.command({ stage: "refused", words: `Snapshot: ${error instanceof Error ? error.message : error}` });
+    }
+  }
+
+  /** @param {boolean} isOn */
+  #showPause(isOn) {
+    const key = button("pause");
+    if (isPressed(key) === isOn) return;
+    press(key, isOn);
+    setText(key, isOn ? "Resume" : "Pause");
+    this.#desk.view.badge("paused", isOn ? "Paused" : null);
+    const output = video("output");
+    if (isOn) output.pause();
+    else if (output.srcObject) void output.play();
+  }
+
+  /** @param {boolean} isOn */
+  #showFreeze(isOn) {
+    press(button("freeze"), isOn);
+    this.#desk.view.badge("frozen", isOn ? "Camera frozen" : null);
+  }
+}
+
+/** 75 -> "1:15". @param {number} seconds */
+function clock(seconds) {
+  return `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+}

@@ -1,0 +1,101 @@
+/**
+ * The picture alone, for a second screen. Opened from the desk it shows the desk's own picture; opened by itself
+ * (`?view=output`, as a browser source has it) it is a page that starts by itself, if the camera was allowed before.
+ */
+import { video } from "./dom.js";
+
+const NAME = "depthlive-projector";
+const STILL_MS = 2000; // the pointer has not moved: it goes
+const CALL = "depthlive-projector"; // a projector window asks its desk for the picture
+
+export const isProjector = () => document.documentElement.dataset.view === "output";
+
+/** Whether a desk opened this window, and gives it its picture. */
+export function hasDesk() {
+  return isProjector() && window.name === NAME && deskOf() !== null;
+}
+
+/** At the desk: gives its picture to a window of its own. */
+export class Projector {
+  /** @type {MediaStream | null} */
+  #stream = null;
+  /** @type {Window | null} */
+  #window = null;
+
+  constructor() {
+    window.addEventListener(CALL, (event) => {
+      this.#window = /** @type {CustomEvent<Window>} */ (event).detail;
+      this.#give();
+    });
+  }
+
+  /** @returns {boolean} false: the browser did not let a window open */
+  open() {
+    const opened = window.open("?view=output", NAME, "popup,width=1280,height=720");
+    opened?.focus();
+    return opened !== null;
+  }
+
+  /** @param {MediaStream | null} stream */
+  show(stream) {
+    this.#stream = stream;
+    this.#give();
+  }
+
+  /** @param {boolean} isStill */
+  hold(isStill) {
+    const output = this.#output();
+    if (isStill) output?.pause();
+    else if (output?.srcObject) void output.play();
+  }
+
+  #give() {
+    const output = this.#output();
+    if (!output) return;
+    output.srcObject = this.#stream;
+    output.ownerDocument.body.dataset.picture = this.#stream ? "on" : "off";
+    output.ownerDocument.body.dataset.mirror = document.body.dataset.mirror ?? "off";
+  }
+
+  #output() {
+    if (!this.#window || this.#window.closed) return null;
+    return /** @type {HTMLVideoElement | null} */ (this.#window.document.getElementById("output"));
+  }
+}
+
+/** In the projector's window: no pointer, full screen by double click, the desk's picture if there is one. */
+export function beProjector() {
+  let timer = 0;
+  const root = document.documentElement;
+  const hide = () => (root.dataset.cursor = "hidden");
+  document.addEventListener("pointermove", () => {
+    root.dataset.cursor = "";
+    clearTimeout(timer);
+    timer = window.setTimeout(hide, STILL_MS);
+  });
+  timer = window.setTimeout(hide, STILL_MS);
+  const toggle = () => void (document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen?.());
+  document.addEventListener("dblclick", toggle);
+  if (!hasDesk()) return;
+  document.addEventListener("keydown", (event) => event.key.toLowerCase() === "f" && toggle());
+  deskOf()?.dispatchEvent(new CustomEvent(CALL, { detail: window }));
+}
+
+/** @returns {Window | null} the window that opened this one, if it is ours */
+function deskOf() {
+  try {
+    const opener = /** @type {Window | null} */ (window.opener);
+    return opener && !opener.closed && opener.location.origin === location.origin ? opener : null;
+  } catch {
+    return null; // another site's
+  }
+}
+
+/** The picture over the whole screen; a phone that can do that with videos alone does it with the video. */
+export function toggleFullscreen() {
+  if (document.fullscreenElement) return void document.exitFullscreen();
+  const stage = document.getElementById("stage");
+  const output = /** @type {HTMLVideoElement & {webkitEnterFullscreen?: () => void}} */ (video("output"));
+  if (stage?.requestFullscreen) void stage.requestFullscreen();
+  else output.webkitEnterFullscreen?.();
+}

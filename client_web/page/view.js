@@ -1,0 +1,136 @@
+/** The two pictures and the lines that say what is happening. Decides nothing. */
+import { at, button, place, select, setText, video } from "./dom.js";
+
+/**
+ * @typedef {{name: string, trained: boolean, about: string, width: number, height: number, steps: number, depth: string, device: string}} Model
+ * @typedef {import("../stream/stream.js").Phase} Phase
+ */
+
+const UNTRAINED = "Untrained model (random weights): its pictures do not follow the prompt yet.";
+const INVITATION = "Your camera goes in, a painted picture comes back.";
+
+export class View {
+  #at = {
+    input: video("input"), output: video("output"), stageWords: place("stage-words"),
+    progress: at("progress", HTMLProgressElement),
+    start: button("start"), stop: button("stop"), controls: at("live-controls", HTMLFieldSetElement), camera: select("camera"),
+    words: place("words"), rate: place("rate"), command: place("command"), problem: place("problem"),
+    model: place("model"), modelNote: place("model-note"), badges: place("badges"),
+  };
+  /** @type {Map<string, string>} */
+  #badges = new Map();
+
+  constructor() {
+    this.#at.output.addEventListener("resize", () => this.#fitStage());
+    this.#at.output.addEventListener("playing", () => (document.body.dataset.picture = "on"));
+    if (/Mac|iPhone|iPad/.test(navigator.platform)) place("prompt-modifier").textContent = "⌘";
+  }
+
+  /** What is happening now, in words. The phase also drives colours and which of Start and Stop is offered. @param {Phase} phase @param {string} words */
+  phase(phase, words) {
+    document.body.dataset.phase = phase;
+    if (phase !== "live") this.#at.rate.textContent = "";
+    setText(this.#at.words, words);
+    setText(this.#at.stageWords, phase === "idle" && words.startsWith("Ready") ? INVITATION : words);
+    this.#at.controls.disabled = !["waiting", "live", "interrupted"].includes(phase);
+    this.#progress(/(\d+) %/.exec(words)?.[1]);
+    this.#offer(phase === "idle" ? "start" : "stop");
+  }
+
+  /** Frames per second beside "Live"; hidden from screen readers, which would read it every second. @param {number | null} fps */
+  rate(fps) {
+    this.#at.rate.textContent = fps === null ? "" : ` at ${formatFps(fps)} fps`;
+  }
+
+  /** Until the next try; as quiet as the rate. @param {number | null} seconds */
+  countdown(seconds) {
+    this.#at.rate.textContent = seconds === null ? "" : ` Next try in ${seconds} s.`;
+  }
+
+  /** The newest command's life; empty words take the line away. @param {Partial<import("../stream/commands.js").Report>} report */
+  command({ stage = "notice", words = "", label, chunk, frame, latencyMs }) {
+    const line = this.#at.command;
+    for (const name of Object.keys(line.dataset)) delete line.dataset[name];
+    for (const [name, value] of Object.entries({ stage, label, chunk, frame, latencyMs })) {
+      if (value !== undefined && value !== null) line.dataset[name] = String(value);
+    }
+    setText(line, !words || /[.!?]$/.test(words) ? words : `${words}.`);
+  }
+
+  /** What is wrong and what to do about it; empty words take the line away. @param {string} words */
+  problem(words) {
+    setText(this.#at.problem, words);
+  }
+
+  /** A state that one must not forget, over the picture; null takes it away. @param {string} name @param {string | null} words */
+  badge(name, words) {
+    if ((this.#badges.get(name) ?? null) === words) return;
+    if (words === null) this.#badges.delete(name);
+    else this.#badges.set(name, words);
+    this.#at.badges.replaceChildren(
+      ...[...this.#badges].map(([badge, text]) => {
+        const item = document.createElement("li");
+        item.dataset.badge = badge;
+        item.textContent = text;
+        return item;
+      }),
+    );
+  }
+
+  /** Which model paints, from api/info or hello. @param {Model} model */
+  model({ name, trained, about, width, height, depth, device }) {
+    const { model, modelNote } = this.#at;
+    setText(model, `${name} ${width} × ${height}, depth from ${depth}, on ${device}`);
+    setText(modelNote, trained ? about : UNTRAINED);
+    modelNote.dataset.trained = String(trained);
+    document.body.style.setProperty("--ratio", String(width / height));
+  }
+
+  /** @param {{id: string, label: string}[]} cameras @param {string} [selectedId] */
+  cameras(cameras, selectedId) {
+    const { camera } = this.#at;
+    const wanted = selectedId || camera.value;
+    const options = cameras.map(({ id, label }) => new Option(label, id));
+    camera.replaceChildren(...(options.length ? options : [new Option("Default camera", "")]));
+    if (cameras.some(({ id }) => id === wanted)) camera.value = wanted;
+  }
+
+  /** The camera's own picture, or null when it is off. @param {MediaStream | null} stream */
+  showCamera(stream) {
+    this.#at.input.srcObject = stream;
+    document.body.dataset.camera = stream ? "on" : "off";
+  }
+
+  /** The picture from the server, or null when there is none. @param {MediaStream | null} stream */
+  showOutput(stream) {
+    this.#at.output.srcObject = stream;
+    if (!stream) document.body.dataset.picture = "off";
+  }
+
+  /** @param {string | undefined} percent */
+  #progress(percent) {
+    this.#at.progress.hidden = percent === undefined;
+    if (percent !== undefined) this.#at.progress.value = Number(percent);
+  }
+
+  /** @param {"start"|"stop"} name */
+  #offer(name) {
+    const { start, stop } = this.#at;
+    const [shown, hidden] = name === "start" ? [start, stop] : [stop, start];
+    if (!shown.hidden) return;
+    const hadFocus = document.activeElement === hidden;
+    shown.hidden = false;
+    hidden.hidden = true;
+    if (hadFocus) shown.focus(); // a hidden button would drop a keyboard user back to the top of the page
+  }
+
+  #fitStage() {
+    const { output } = this.#at;
+    if (output.videoWidth) document.body.style.setProperty("--ratio", String(output.videoWidth / output.videoHeight));
+  }
+}
+
+/** @param {number} fps */
+export function formatFps(fps) {
+  return fps >= 9.95 ? fps.toFixed(0) : fps.toFixed(1);
+}

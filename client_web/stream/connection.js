@@ -1,0 +1,221 @@
+/**
+ * One connection to the server: WHIP signalling, the camera track up, the generated track down, two data channels.
+ *
+ *   const connection = new Connection({ onTrack, onMessage, onTelemetry, onInterrupted, onRestored, onLost });
+ *   await connection.open(cameraTrack, iceServers);   // throws ConnectError with words for the person
+ *   connection.send(message);
+ *   connection.close();                               // after close() or onLost no handler is called again
+ *   connection.leave();                               // instead of close(), while the page is going away
+ */
+import { ProtocolError, decode, ping } from "../protocol.js";
+import { WhipSession } from "./whip.js";
+
+/**
+ * @typedef {import("../protocol.js").ServerMessage} ServerMessage
+ * @typedef {object} Handlers
+ * @property {(stream: MediaStream) => void} onTrack
+ * @property {(message: ServerMessage) => void} onMessage
+ * @property {(message: ServerMessage) => void} onTelemetry
+ * @property {() => void} onInterrupted
+ * @property {() => void} onRestored
+ * @property {(reason: string, mayReturn: boolean) => void} onLost
+ */
+
+const GATHERING_LIMIT_MS = 1500; // without a time limit a browser that gathers nothing would wait for ever
+const CONNECT_LIMIT_MS = 15000;
+const HEARTBEAT_MS = 2000;
+const SILENCE_NOTICED_MS = 6000;
+const SILENCE_LOST_MS = 12000;
+const UPLOAD_MARGIN = 1.25; // sent picture over model picture: room for the crop, without paying for pixels nobody uses
+
+const LOST = "The connection to the server was lost.";
+const NO_MEDIA_PATH =
+  "The server answers, but no video path to it was found. A firewall between you and the server may block UDP.";
+
+export class Connection {
+  #handlers;
+  #whip = new WhipSession();
+  /** @type {RTCPeerConnection | null} */
+  #pc = null;
+  /** @type {RTCRtpSender | null} */
+  #sender = null;
+  /** @type {RTCDataChannel | null} */
+  #control = null;
+  #ended = false;
+  /** @type {number[]} */
+  #timers = [];
+  #lastHeard = 0;
+  #isInterrupted = false;
+
+  /** @param {Handlers} handlers */
+  constructor(handlers) {
+    this.#handlers = handlers;
+  }
+
+  /**
+   * Resolves once the server has answered; media and channels follow. Give each Connection one open().
+   * @param {MediaStreamTrack} cameraTrack
+   * @param {RTCIceServer[]} iceServers
+   * @param {string | null} former id of a session that was lost
+   */
+  async open(cameraTrack, iceServers, former = null) {
+    const pc = (this.#pc = new RTCPeerConnection({ iceServers }));
+    const transceiver = pc.addTransceiver(cameraTrack, { direction: "sendrecv" });
+    this.#sender = transceiver.sender;
+    keepNothingBack(transceiver.receiver);
+    pc.addEventListener("track", ({ track }) => this.#handlers.onTrack(new MediaStream([track])));
+    pc.addEventListener("connectionstatechange", () => this.#watchTransport(pc.connectionState));
+    this.#openChannels(pc);
+
+    await pc.setLocalDescription(await pc.createOffer());
+    await gathered(pc, GATHERING_LIMIT_MS);
+    if (this.#ended) return;
+    const answer = await this.#whip.publish(pc.localDescription?.sdp ?? "", former);
+    if (this.#ended) return void this.#whip.end(); // stopped while the server was answering
+    await pc.setRemoteDescription({ type: "answer", sdp: answer });
+    this.#timers.push(window.setTimeout(() => this.#giveUpConnecting(), CONNECT_LIMIT_MS));
+  }
+
+  /** False when the control channel is not open; the message was then not sent. @param {object} message */
+  send(message) {
+    if (this.#control?.readyState !== "open") return false;
+    this.#control.send(JSON.stringify(message));
+    return true;
+  }
+
+  /** Another camera in the running session. @param {MediaStreamTrack} cameraTrack */
+  async replaceCamera(cameraTrack) {
+    await this.#sender?.replaceTrack(cameraTrack);
+  }
+
+  /** Shrink the upload to a little more than the model's picture: less to encode here, less to decode there. @param {{width: number, height: number}} model */
+  async limitUpload({ width, height }) {
+    const sent = this.#sender?.track?.getSettings();
+    if (!this.#sender || !sent?.width || !sent?.height) return;
+    const shrink = Math.min(sent.width / (width * UPLOAD_MARGIN), sent.height / (height * UPLOAD_MARGIN));
+    const parameters = this.#sender.getParameters();
+    if (!parameters.encodings?.length) return;
+    parameters.encodings[0].scaleResolutionDownBy = Math.max(1, shrink);
+    try {
+      await this.#sender.setParameters(parameters);
+    } catch (error) {
+      console.info("upload stays at full size:", error); // costs bandwidth, breaks nothing
+    }
+  }
+
+  /** What this browser measures of the connection, or null when there is none. @returns {Promise<Map<string, any> | null>} */
+  async reports() {
+    if (this.#ended || !this.#pc) return null;
+    return /** @type {any} */ (await this.#pc.getStats());
+  }
+
+  /** Ends the session on both sides. Safe to call twice, and after onLost: the server may be keeping it. */
+  close() {
+    this.#rest();
+    // the server is told first: were the connection closed before, it would find no session left to delete
+    void this.#whip.end().finally(() => this.#pc?.close());
+  }
+
+  #rest() {
+    this.#ended = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+  }
+
+  /** As close(), while the page is going away. */
+  leave() {
+    this.#whip.takeBack();
+    this.close();
+  }
+
+  /** @param {RTCPeerConnection} pc */
+  #openChannels(pc) {
+    this.#control = pc.createDataChannel("control");
+    this.#control.addEventListener("open", () => this.#startHeartbeat());
+    this.#control.addEventListener("close", () => this.#serverLeft());
+    this.#control.addEventListener("message", ({ data }) => this.#hear(data, this.#handlers.onMessage));
+    const telemetry = pc.createDataChannel("telemetry", { ordered: false, maxRetransmits: 0 });
+    telemetry.addEventListener("message", ({ data }) => this.#hear(data, this.#handlers.onTelemetry));
+  }
+
+  /** @param {string} data @param {(message: ServerMessage) => void} handler */
+  #hear(data, handler) {
+    if (this.#ended) return;
+    this.#lastHeard = performance.now();
+    this.#setInterrupted(false);
+    let message;
+    try {
+      message = decode(data);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      return console.warn("message from the server ignored:", error.message);
+    }
+    handler(message);
+  }
+
+  #startHeartbeat() {
+    if (this.#ended) return;
+    this.#lastHeard = performance.now();
+    this.send(ping());
+    this.#timers.push(window.setInterval(() => this.#beat(), HEARTBEAT_MS));
+  }
+
+  #beat() {
+    this.send(ping());
+    const silence = performance.now() - this.#lastHeard;
+    if (silence > SILENCE_LOST_MS) this.#lose(LOST);
+    else if (silence > SILENCE_NOTICED_MS) this.#setInterrupted(true);
+  }
+
+  /** @param {RTCPeerConnectionState} state */
+  #watchTransport(state) {
+    switch (state) {
+      case "disconnected": return this.#setInterrupted(true);
+      case "connected": return this.#setInterrupted(false);
+      case "failed": return this.#lastHeard ? this.#lose(LOST) : this.#lose(NO_MEDIA_PATH, false);
+    }
+  }
+
+  #giveUpConnecting() {
+    if (!this.#lastHeard) this.#lose(NO_MEDIA_PATH, false);
+  }
+
+  /** @param {boolean} isInterrupted */
+  #setInterrupted(isInterrupted) {
+    if (this.#ended || isInterrupted === this.#isInterrupted) return;
+    this.#isInterrupted = isInterrupted;
+    if (isInterrupted) this.#handlers.onInterrupted();
+    else this.#handlers.onRestored();
+  }
+
+  #serverLeft() {
+    this.#whip.forget(); // gone already
+    this.#lose("The server ended the stream.");
+  }
+
+  /** @param {string} reason @param {boolean} mayReturn whether trying again may help */
+  #lose(reason, mayReturn = true) {
+    if (this.#ended) return;
+    this.#rest();
+    this.#pc?.close(); // the session is not ended: whoever comes back may take it up again
+    this.#handlers.onLost(reason, mayReturn);
+  }
+}
+
+/** Show each frame when it comes: the server already paces them, and a second buffer only adds latency. @param {RTCRtpReceiver} receiver */
+function keepNothingBack(receiver) {
+  if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+}
+
+/**
+ * Resolves when every ICE candidate is known, or when the limit has passed.
+ * @param {RTCPeerConnection} pc
+ * @param {number} limitMs
+ * @returns {Promise<void>}
+ */
+function gathered(pc, limitMs) {
+  if (pc.iceGatheringState === "complete") return Promise.resolve();
+  return new Promise((resolve) => {
+    setTimeout(resolve, limitMs);
+    pc.addEventListener("icegatheringstatechange", () => pc.iceGatheringState === "complete" && resolve());
+  });
+}

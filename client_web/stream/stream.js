@@ -1,0 +1,240 @@
+/**
+ * The life of a performance: Start -> camera -> connection -> pictures -> Stop, and back again by itself when the
+ * connection is lost. Decides; shows nothing.
+ */
+import { CameraError, openCamera } from "./camera.js";
+import { Connection } from "./connection.js";
+import { ConnectError } from "./whip.js";
+import { delayBefore } from "./backoff.js";
+import { plainly } from "./words.js";
+
+/**
+ * @typedef {import("../protocol.js").ServerMessage} ServerMessage
+ * @typedef {"idle"|"asking"|"connecting"|"warming"|"waiting"|"live"|"interrupted"|"reconnecting"|"queued"} Phase
+ * @typedef {object} Listener
+ * @property {(phase: Phase, words: string) => void} phase what is happening now
+ * @property {(words: string) => void} problem what is wrong and what to do; empty: nothing
+ * @property {(seconds: number | null) => void} countdown until the next try
+ * @property {(track: MediaStreamTrack | null) => void} camera
+ * @property {(stream: MediaStream | null) => void} output
+ * @property {(message: ServerMessage) => void} message everything but `state`
+ * @property {(message: ServerMessage) => void} telemetry
+ * @property {() => void} silent the connection is gone, for now or for good
+ *
+ * @typedef {object} Attempt one press of Start; a newer one makes an older one stale
+ * @property {MediaStreamTrack | null} camera
+ * @property {Connection | null} connection
+ * @property {{width: number, height: number} | null} modelSize
+ * @property {string | null} session its id at the server, also when it was lost
+ * @property {number} losses in a row, since it last was live
+ */
+
+const CONNECTING = "Connecting to the server.";
+/** @type {Record<string, (detail: string) => string>} */
+const STATE_WORDS = {
+  warming: (detail) => plainly(detail || "warming up the model"),
+  waiting: (detail) => plainly(detail || "waiting for pictures from the camera"),
+  live: () => "Live",
+  failed: (detail) => `The server could not go on. ${plainly(detail)}`,
+};
+
+export class Stream {
+  #tell;
+  #cameraId;
+  #iceServers;
+  /** @type {Attempt | null} */
+  #attempt = null;
+  /** @type {ServerMessage | null} the last `state`, for when an interruption has passed */
+  #state = null;
+  #timer = 0;
+  /** @type {(() => void) | null} */
+  #tryNow = null;
+
+  /**
+   * @param {Listener} listener
+   * @param {() => string} cameraId the one that is chosen; empty for the browser's default
+   * @param {() => RTCIceServer[]} iceServers
+   */
+  constructor(listener, cameraId, iceServers) {
+    this.#tell = listener;
+    this.#cameraId = cameraId;
+    this.#iceServers = iceServers;
+    window.addEventListener("online", () => this.#tryNow?.());
+  }
+
+  get isRunning() {
+    return this.#attempt !== null;
+  }
+
+  /** What the server last said of this stream, or null. @returns {string | null} */
+  get serverState() {
+    return this.#state?.state ?? null;
+  }
+
+  async start() {
+    if (this.#attempt) return;
+    /** @type {Attempt} */
+    const mine = (this.#attempt = { camera: null, connection: null, modelSize: null, session: null, losses: 0 });
+    this.#tell.problem("");
+    this.#tell.phase("asking", "Asking for the camera. Your browser may show a question: choose Allow.");
+    await this.#guard(mine, async () => {
+      mine.camera = await openCamera(this.#cameraId());
+      if (this.#attempt !== mine) return release(mine);
+      this.#tell.camera(mine.camera);
+      await this.#connect(mine);
+    });
+  }
+
+  /** Ends the running attempt, whatever it has reached. @param {string} words @param {string} problem empty when the person asked for it */
+  stop(words = "Stopped. Press Start to go on.", problem = "") {
+    if (!this.#attempt) return;
+    release(this.#attempt);
+    this.#attempt = null;
+    this.#hush();
+    this.#tell.output(null);
+    this.#tell.camera(null);
+    this.#tell.phase("idle", words);
+    this.#tell.problem(problem);
+  }
+
+  /** The page is going away. */
+  leave() {
+    this.#attempt?.connection?.leave();
+    this.stop();
+  }
+
+  /** @param {object} message @returns {boolean} sent */
+  send(message) {
+    return this.#attempt?.connection?.send(message) ?? false;
+  }
+
+  /** @returns {Promise<Map<string, any> | null>} */
+  async reports() {
+    return (await this.#attempt?.connection?.reports()) ?? null;
+  }
+
+  /** Another camera without ending the stream. The old one is stopped first: phones open one at a time. */
+  async switchCamera() {
+    const mine = this.#attempt;
+    if (!mine?.camera) return;
+    mine.camera.stop();
+    this.#tell.problem("");
+    try {
+      mine.camera = await openCamera(this.#cameraId());
+    } catch (error) {
+      if (!(error instanceof CameraError)) throw error;
+      return this.#tell.problem(error.message);
+    }
+    if (this.#attempt !== mine) return release(mine);
+    this.#tell.camera(mine.camera);
+    await mine.connection?.replaceCamera(mine.camera);
+    if (mine.modelSize) await mine.connection?.limitUpload(mine.modelSize);
+  }
+
+  /** @param {Attempt} mine */
+  async #connect(mine) {
+    if (!mine.losses) this.#tell.phase("connecting", CONNECTING);
+    if (mine.camera?.readyState === "ended") {
+      mine.camera = await openCamera(this.#cameraId()); // it went while the server was away
+      if (this.#attempt !== mine) return release(mine);
+      this.#tell.camera(mine.camera);
+    }
+    if (!mine.camera) return;
+    mine.connection = new Connection(this.#handlers(mine));
+    await mine.connection.open(mine.camera, this.#iceServers(), mine.session);
+  }
+
+  /** Runs one step of `mine`: what goes wrong is said, and tried again where that may help. @param {Attempt} mine @param {() => Promise<void>} step */
+  async #guard(mine, step) {
+    try {
+      await step();
+    } catch (error) {
+      if (this.#attempt !== mine) return release(mine);
+      if (error instanceof ConnectError && error.retryAfter !== null) return this.#later(mine, error);
+      const isExpected = error instanceof CameraError || error instanceof ConnectError;
+      const words = error instanceof Error ? error.message : String(error);
+      this.stop("Stopped.", isExpected ? words : `The connection could not be made: ${words}`);
+      if (!isExpected) throw error; // ours: let the console show where
+    }
+  }
+
+  /** @param {Attempt} mine @param {ConnectError} error */
+  #later(mine, error) {
+    mine.losses += 1;
+    this.#hush();
+    const again = () => {
+      clearInterval(this.#timer);
+      this.#tryNow = null;
+      if (this.#attempt !== mine) return;
+      this.#tell.countdown(null);
+      void this.#guard(mine, () => this.#connect(mine));
+    };
+    let seconds = Math.ceil(delayBefore(mine.losses, error.retryAfter ?? 0));
+    if (error.isFull) this.#tell.phase("queued", "Waiting for a place at the server.");
+    else this.#tell.phase("reconnecting", "Connecting again by itself. What you have set is kept.");
+    this.#tell.problem(error.message);
+    this.#tell.countdown(seconds);
+    this.#tryNow = again;
+    this.#timer = window.setInterval(() => {
+      seconds -= 1;
+      if (seconds > 0) this.#tell.countdown(seconds);
+      else again();
+    }, 1000);
+  }
+
+  #hush() {
+    clearInterval(this.#timer);
+    this.#tryNow = null;
+    this.#state = null;
+    this.#tell.countdown(null);
+    this.#tell.silent();
+  }
+
+  /** @param {Attempt} mine @returns {import("./connection.js").Handlers} */
+  #handlers(mine) {
+    return {
+      onTrack: (stream) => this.#tell.output(stream),
+      onMessage: (message) => this.#receive(message, mine),
+      onTelemetry: (message) => this.#tell.telemetry(message),
+      onInterrupted: () => this.#tell.phase("interrupted", "Connection interrupted. Waiting for it to come back."),
+      onRestored: () => this.#showState(mine),
+      onLost: (reason, mayReturn) => {
+        if (mayReturn) this.#later(mine, new ConnectError(reason, { retryAfter: 0 }));
+        else this.stop("Stopped.", `${reason} Press Start to try again.`);
+      },
+    };
+  }
+
+  /** @param {ServerMessage} message @param {Attempt} mine */
+  #receive(message, mine) {
+    if (message.type === "state") {
+      this.#state = message;
+      return this.#showState(mine);
+    }
+    if (message.type === "hello") {
+      mine.modelSize = message.model;
+      mine.session = message.session;
+      void mine.connection?.limitUpload(message.model);
+    }
+    this.#tell.message(message);
+  }
+
+  /** @param {Attempt} mine */
+  #showState(mine) {
+    if (!this.#state) return this.#tell.phase("connecting", CONNECTING);
+    const { state, detail } = this.#state;
+    const words = STATE_WORDS[state]?.(detail) ?? `${state}: ${detail}`;
+    if (state === "failed") return this.stop("Stopped.", words);
+    if (mine.losses) {
+      mine.losses = 0;
+      this.#tell.problem("");
+    }
+    this.#tell.phase(state, words);
+  }
+}
+
+/** @param {Attempt} attempt */
+function release({ camera, connection }) {
+  camera?.stop();
+  connection?.close();
+}

@@ -1,0 +1,93 @@
+/** WHIP signalling (RFC 9725): an offer up, an answer down, and the session given back in the end. */
+
+const DELETE_LIMIT_MS = 3000;
+
+/**
+ * Connecting failed; `message` is written for the person at the page.
+ * `retryAfter`: seconds after which it may work, null when trying again would change nothing.
+ * `isFull`: every place is taken.
+ */
+export class ConnectError extends Error {
+  /** @param {string} words @param {{retryAfter?: number | null, isFull?: boolean}} fate */
+  constructor(words, { retryAfter = null, isFull = false } = {}) {
+    super(words);
+    this.retryAfter = retryAfter;
+    this.isFull = isFull;
+  }
+}
+
+/** One session at the server, from offer to end. */
+export class WhipSession {
+  /** @type {string | null} its URL, once the server has made it */
+  #resource = null;
+  #leaving = new AbortController();
+
+  /**
+   * @param {string} offer SDP with all its candidates
+   * @param {string | null} former id of a session that was lost: it is taken up again if it is still there
+   * @returns {Promise<string>} the answer
+   * @throws {ConnectError}
+   */
+  async publish(offer, former = null) {
+    let response;
+    try {
+      response = await fetch(former ? `whip?session=${encodeURIComponent(former)}` : "whip", {
+        method: "POST",
+        headers: { "Content-Type": "application/sdp" },
+        body: offer,
+        signal: this.#leaving.signal,
+      });
+    } catch {
+      throw new ConnectError("The server does not answer. Check that it is still running.", { retryAfter: 0 });
+    }
+    if (former && response.status === 404) return this.publish(offer); // it is gone: a new one
+    const location = response.headers.get("Location");
+    const isCreated = response.status === 201 && location !== null;
+    // noted before the body is read: from here on it can be deleted
+    if (isCreated) this.#resource = new URL(location, response.url).href;
+    const body = await response.text();
+    if (!isCreated) throw refusal(response, body.trim());
+    return body;
+  }
+
+  /** The server is told that nobody will be there. Safe to call at any time, and twice. */
+  async end() {
+    if (!this.#resource) return;
+    const resource = this.#resource;
+    this.#resource = null;
+    try {
+      // keepalive lets the request outlive the page
+      await fetch(resource, { method: "DELETE", keepalive: true, signal: AbortSignal.timeout(DELETE_LIMIT_MS) });
+    } catch {
+      // an unreachable server ends the session by itself, for want of a heartbeat
+    }
+  }
+
+  /**
+   * The page is going away. It could not act on an answer that is still to come, so the offer is taken back: the
+   * server drops a session whose answer finds nobody. An answer that was sent but not yet read here slips through,
+   * and its session lasts until the server finds it unconnected (its --peer-timeout).
+   */
+  takeBack() {
+    this.#leaving.abort();
+  }
+
+  /** The server has ended it by itself: nothing is left to delete. */
+  forget() {
+    this.#resource = null;
+  }
+}
+
+/**
+ * Words for a refused offer. The server's plain-text reason is for people, so it is shown as it is.
+ * @param {Response} response
+ * @param {string} reason
+ */
+function refusal(response, reason) {
+  const wait = Number(response.headers.get("Retry-After"));
+  if (wait && (response.status === 503 || response.status === 429)) {
+    return new ConnectError(`The server is full: ${reason || "every place is taken."}`, { retryAfter: wait, isFull: true });
+  }
+  if (response.status === 503) return new ConnectError(`The server cannot take a stream: ${reason}`);
+  return new ConnectError(`The server refused the connection (${response.status}): ${reason}`);
+}
