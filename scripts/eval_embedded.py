@@ -102,8 +102,8 @@ def main(
 def load_subject(
     folder: Path = MODEL, probes_file: Path | None = None, device: str = "auto", precision: str = "auto"
 ) -> Subject:
-    """The model in `folder`, in the served precision unless another is named; without a depth net there, edges. Its judges are those
-    in `probes_file`, or the kept ones if there are any.
+    """The model in `folder`, in the served precision unless another is named; without a depth net there,
+    edges. Its judges are those in `probes_file`, or the kept ones if there are any.
 
     Raises OSError or ValueError, whose text says what is missing.
     """
