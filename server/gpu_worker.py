@@ -13,16 +13,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from server.control import Change
-from server.frames import Rgb, stamp_source
+from server.chunk_request import ChunkRequest, EngineModule, controls_of
+from server.frames import stamp_source
 from server.progress_bar import progress_bar
 from server.replies import ModelInfo
 from server.settings import Settings
 
 if TYPE_CHECKING:
-    from streaming.engine import ChunkResult, Controls, EngineInfo, LiveStream, StreamEngine
+    from streaming.engine import ChunkResult, EngineInfo, LiveStream, StreamEngine
     from streaming.hub import Progress
 
 logger = logging.getLogger(__name__)
@@ -72,19 +72,6 @@ def model_info(info: "EngineInfo") -> ModelInfo:
     )
 
 
-class EngineModule(Protocol):
-    """The part of streaming.engine that this module uses; tests bring their own."""
-
-    @property
-    def StreamEngine(self) -> "type[StreamEngine]": ...
-
-    @property
-    def Controls(self) -> "type[Controls]": ...
-
-    @property
-    def GenerationFailed(self) -> type[Exception]: ...
-
-
 def import_engine() -> EngineModule:
     """Called in the worker's thread: importing torch takes seconds, and the page is served meanwhile."""
     # OpenMP reads these when torch is loaded. The codecs need a core of their own, and threads that spin
@@ -117,7 +104,7 @@ class GpuWorker:
         info = await worker.ready()
         handle = await worker.open(prompt="...", seed=0)
         async with worker.turn:               # fair: sessions alternate chunk by chunk
-            result = await worker.step(handle, frames, change)
+            result = await worker.step(handle, ChunkRequest(frames=frames, change=change))
         worker.close(handle)
         await worker.stop()
 
@@ -177,14 +164,12 @@ class GpuWorker:
         await self.ready()
         return await self._call(lambda: self._open(prompt, seed))
 
-    async def step(
-        self, handle: StreamHandle, frames: Callable[[], list[Rgb]], change: Change
-    ) -> "ChunkResult":
-        """One chunk. `frames`, called in the thread, gives `handle.frames_wanted` pictures, oldest first.
+    async def step(self, handle: StreamHandle, request: ChunkRequest) -> "ChunkResult":
+        """One chunk of `handle.frames_wanted` pictures.
 
         Raises InputRejected, StreamWasReset, or whatever else the engine raised: then the stream is lost.
         """
-        return await self._call(lambda: self._step(handle, frames, change))
+        return await self._call(lambda: self._step(handle, request))
 
     def close(self, handle: StreamHandle) -> None:
         """Free a stream, after the jobs before it. Does not wait."""
@@ -289,19 +274,13 @@ class GpuWorker:
         except ValueError as error:
             raise InputRejected(str(error)) from error
 
-    def _step(self, handle: StreamHandle, frames: Callable[[], list[Rgb]], change: Change) -> "ChunkResult":
+    def _step(self, handle: StreamHandle, request: ChunkRequest) -> "ChunkResult":
         stream = handle.stream
         if stream is None:
             raise WorkerUnavailable("the stream has been closed")
         try:
-            controls = self._api.Controls(
-                prompt=change.prompt,
-                transition=change.transition,
-                guidance_scale=change.guidance_scale,
-                reset=change.reset,
-                seed=change.seed,
-            )
-            sources = frames()
+            controls = controls_of(request, self._api)
+            sources = request.frames()
             result = stream.step(sources, controls)
         except ValueError as error:
             raise InputRejected(str(error)) from error

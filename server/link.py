@@ -1,6 +1,6 @@
-"""One session's conversation with its peer: decoding, limits, heartbeat. The peer carries the messages."""
+"""One session's conversation with its clients: decoding, limits, heartbeat. Others carry the messages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from server.control import Heartbeat, RateLimit
 from server.metrics import Metrics
@@ -8,65 +8,96 @@ from server.protocol import MAX_MESSAGES_PER_SECOND, ProtocolError, decode, enco
 from server.replies import ErrorReply, Pong, ServerMessage, Telemetry
 from server.requests import Command, GetStats, Ping
 
+MAX_CLIENTS = 8  # of one session, at once
+
 Send = Callable[[str], None]
+Detach = Callable[[], None]
+
+
+class LinkFull(Exception):
+    """As many clients as allowed listen already."""
 
 
 class ControlLink:
-    """Speaks the control protocol. Silent until a channel is attached: a plain WHIP publisher has none."""
+    """Speaks the control protocol. Silent until a client is attached: a plain WHIP publisher has none."""
 
     def __init__(self, timeout: float, metrics: Metrics) -> None:
         self._metrics = metrics
         self._rate_limit = RateLimit(MAX_MESSAGES_PER_SECOND)
         self._heartbeat = Heartbeat(timeout)
-        self._send: Send | None = None
-        self._send_telemetry: Send | None = None
+        self._clients: list[Send] = []
+        self._watchers: list[Send] = []
 
-    def attach(self, send: Send) -> None:
-        """Where messages go from now on."""
-        self._send = send
+    def attach(self, send: Send) -> Detach:
+        """Send messages there too from now on; returns what ends it. Raises LinkFull."""
+        return _attached(self._clients, send)
 
-    def attach_telemetry(self, send: Send) -> None:
-        """Where telemetry goes from now on."""
-        self._send_telemetry = send
+    def attach_telemetry(self, send: Send) -> Detach:
+        """Send telemetry there too from now on; returns what ends it. Raises LinkFull."""
+        return _attached(self._watchers, send)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether telemetry goes anywhere."""
+        return bool(self._watchers)
 
     def send(self, *messages: ServerMessage) -> None:
+        """To all clients."""
+        self._count(messages)
+        for send in list(self._clients):
+            for message in messages:
+                send(encode(message))
+
+    def reply(self, send: Send, *messages: ServerMessage) -> None:
+        """To the one who asked."""
+        self._count(messages)
         for message in messages:
-            if isinstance(message, ErrorReply):
-                self._metrics.errors.labels(message.code).inc()
-            if self._send is not None:
-                self._send(encode(message))
+            send(encode(message))
 
     def send_telemetry(self, telemetry: Telemetry) -> None:
-        if self._send_telemetry is not None:
-            self._send_telemetry(encode(telemetry))
+        for send in list(self._watchers):
+            send(encode(telemetry))
 
     def is_lost(self, now: float) -> bool:
         """Whether a peer that used to send heartbeats has stopped."""
         return self._heartbeat.lost(now)
 
-    def receive(self, raw: str | bytes, now: float) -> Command | GetStats | None:
-        """What the peer asks of the session; None if that was answered here. Nothing a peer sends raises."""
+    def read(self, raw: str | bytes, now: float, *, is_peer: bool) -> Command | GetStats | Pong | ErrorReply:
+        """What a client asks of the session, or the answer if that needs no session. Never raises.
+
+        Only the peer's own messages (`is_peer`) are signs of its life.
+        """
         if not self._rate_limit.allows(now):
             expected = f"at most {MAX_MESSAGES_PER_SECOND:.0f} messages a second"
-            self.send(ErrorReply(code="rate", expected=expected, message=f"ignored: expected {expected}"))
-            return None
+            return ErrorReply(code="rate", expected=expected, message=f"ignored: expected {expected}")
         try:
             message = decode(raw)
         except ProtocolError as error:
-            self._heartbeat.heard(now, is_ping=False)
-            self.send(
-                ErrorReply(
-                    id=error.id,
-                    code="invalid",
-                    field=error.field,
-                    value=error.value,
-                    expected=error.expected,
-                    message=str(error),
-                )
+            message = ErrorReply(
+                id=error.id,
+                code="invalid",
+                field=error.field,
+                value=error.value,
+                expected=error.expected,
+                message=str(error),
             )
-            return None
-        self._heartbeat.heard(now, is_ping=isinstance(message, Ping))
-        if isinstance(message, Ping):
-            self.send(Pong(id=message.id))
-            return None
-        return message
+        if is_peer:
+            self._heartbeat.heard(now, is_ping=isinstance(message, Ping))
+        return Pong(id=message.id) if isinstance(message, Ping) else message
+
+    def _count(self, messages: Sequence[ServerMessage]) -> None:
+        for message in messages:
+            if isinstance(message, ErrorReply):
+                self._metrics.errors.labels(message.code).inc()
+
+
+def _attached(sends: list[Send], send: Send) -> Detach:
+    if len(sends) >= MAX_CLIENTS:
+        raise LinkFull(f"{MAX_CLIENTS} clients listen to this session already")
+    sends.append(send)
+
+    def detach() -> None:
+        if send in sends:
+            sends.remove(send)
+
+    return detach

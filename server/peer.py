@@ -1,8 +1,9 @@
 """One WebRTC peer, from its offer to its end: connection, tracks and data channels around one LiveSession."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from aiortc import (
@@ -19,8 +20,10 @@ from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from server.gpu_worker import GpuWorker
+from server.link import Detach, LinkFull, Send
 from server.logs import session_logger
 from server.metrics import Metrics
+from server.recordings import Recordings
 from server.session import LiveSession
 from server.settings import Settings
 from server.tracks import OutputTrack, drain
@@ -60,9 +63,16 @@ class Peer:
         await peer.close()
     """
 
-    def __init__(self, id: str, settings: Settings, worker: GpuWorker, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        id: str,
+        settings: Settings,
+        worker: GpuWorker,
+        metrics: Metrics,
+        recordings: Recordings | None = None,
+    ) -> None:
         self.id = id
-        self.session = LiveSession(id, settings, worker, metrics)
+        self.session = LiveSession(id, settings, worker, metrics, recordings)
         self._log = session_logger(__name__, id)
         self._timeout = settings.peer_timeout
         self._now = asyncio.get_running_loop().time
@@ -70,6 +80,7 @@ class Peer:
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=_ice_servers(settings)))
         self._output = OutputTrack(self.session, self._now)
         self._pumps: list[asyncio.Task[None]] = []
+        self._detach: dict[str, Detach] = {}  # by channel
         self._has_camera = False
         self._gone = asyncio.Event()
 
@@ -114,6 +125,8 @@ class Peer:
     async def close(self) -> None:
         """End session, tracks and connection. Safe to call twice, and before accept()."""
         self._gone.set()
+        for detach in self._detach.values():
+            detach()
         await self.session.close()
         self._output.stop()
         for pump in self._pumps:
@@ -144,15 +157,25 @@ class Peer:
 
     def _on_datachannel(self, channel: RTCDataChannel) -> None:
         match channel.label:
-            case "control":
-                channel.on("message", self.session.receive)
-                self.session.link.attach(lambda text: self._send_control(channel, text))
-                self.session.greet()
-            case "telemetry":
-                self.session.link.attach_telemetry(lambda text: _send_telemetry(channel, text))
+            case "control" if "control" not in self._detach:
+                send = partial(self._send_control, channel)
+                self._attach(channel, self.session.link.attach, send)
+                channel.on("message", partial(self.session.receive, send=send, is_peer=True))
+                self.session.greet(send)
+            case "telemetry" if "telemetry" not in self._detach:
+                self._attach(channel, self.session.link.attach_telemetry, partial(_send_telemetry, channel))
             case label:
-                self._log.warning("closes the data channel %r: expected control or telemetry", label[:64])
+                self._log.warning(
+                    "closes the data channel %r: expected control and telemetry, once each", label[:64]
+                )
                 channel.close()
+
+    def _attach(self, channel: RTCDataChannel, attach: Callable[[Send], Detach], send: Send) -> None:
+        try:
+            self._detach[channel.label] = attach(send)
+        except LinkFull as error:
+            self._log.warning("%s", error)
+            channel.close()
 
     def _send_control(self, channel: RTCDataChannel, text: str) -> None:
         if channel.readyState != "open":

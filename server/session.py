@@ -1,18 +1,21 @@
 """One stream, from camera frames to paced pictures. Everything here runs on the event loop.
 
-camera_frame() -> ChunkAssembler -> GpuWorker.step() -> Pacer -> OutputTrack.recv() -> shown()
+camera_frame() -> CameraFeed -> GpuWorker.step() -> Pacer -> OutputTrack.recv() -> shown()
 """
 
 import asyncio
+from datetime import UTC, datetime
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING
 
 from av import VideoFrame
 
-from server.camera_clock import CameraClock
-from server.control import Change, ControlQueue
-from server.frames import Picture, Size, is_usable, to_rgb
+from server.camera import CameraFeed
+from server.chunk_request import ChunkRequest
+from server.depth_preview import depth_preview
+from server.desk import Desk
+from server.frames import Picture, Rgb, Size, to_rgb
 from server.gpu_worker import (
     GpuWorker,
     InputRejected,
@@ -21,21 +24,31 @@ from server.gpu_worker import (
     WorkerUnavailable,
     model_info,
 )
-from server.link import ControlLink
+from server.images import ImageStore
+from server.link import ControlLink, Send
 from server.logs import session_logger
 from server.metrics import Metrics, StreamMeter
 from server.pacing import MediaClock, Pacer
-from server.replies import Ack, ErrorReply, Figures, Hello, StateChanged, Stats, Telemetry
-from server.requests import GetStats
+from server.recordings import Recordings
+from server.replies import (
+    ErrorReply,
+    Figures,
+    Hello,
+    ServerMessage,
+    SessionSettings,
+    StateChanged,
+    Stats,
+    Telemetry,
+)
 from server.settings import Settings
-from streaming.chunks import Chunk, ChunkAssembler
+from server.snapshot import SnapshotParameters
+from streaming.chunks import Chunk
 
 if TYPE_CHECKING:
     from streaming.engine import ChunkResult, EngineInfo
 
-CAMERA_RING = 48  # decoded frames, 2 s at 24 fps: what comes in while a slow chunk is generated
 PROVISIONAL_SIZE = (256, 144)  # of the output until the model, and so its size, is known
-TELEMETRY_PERIOD_S = 1.0
+TELEMETRY_PERIOD_S = 0.5
 SILENCE_S = 2.0  # without a camera frame, or a picture, before the output says so
 MAX_FAILURES = 5  # chunks in a row; then the session gives up
 
@@ -56,19 +69,26 @@ TRANSITIONS: dict[State, set[State]] = {
 
 
 class LiveSession:
-    """Everything one viewer's stream owns. A Scene for OutputTrack.
+    """Everything one viewer's stream owns. A Scene for OutputTrack, a Stage for Desk.
 
-        session = LiveSession(id, settings, worker, metrics)
+        session = LiveSession(id, settings, worker, metrics, recordings)
         session.start()
-        session.link.attach(send); session.greet()   # once the peer's data channel is there
-        session.receive(text)                        # what came on it
-        session.camera_frame(frame)                  # as the camera's track delivers them
+        session.link.attach(send); session.greet(send)   # once the peer's data channel is there
+        session.receive(text, send, is_peer=True)        # what came on it
+        session.camera_frame(frame)                      # as the camera's track delivers them
         await session.close()
 
-    At most one chunk of a session is with the worker; frames that come meanwhile wait in the assembler.
+    At most one chunk of a session is with the worker; frames that come meanwhile wait in the camera's feed.
     """
 
-    def __init__(self, id: str, settings: Settings, worker: GpuWorker, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        id: str,
+        settings: Settings,
+        worker: GpuWorker,
+        metrics: Metrics,
+        recordings: Recordings | None = None,
+    ) -> None:
         self.id = id
         self.link = ControlLink(settings.peer_timeout, metrics)
         self._settings = settings
@@ -84,26 +104,22 @@ class LiveSession:
         self._info: EngineInfo | None = None  # None while warming
         self._meter = StreamMeter(metrics)
 
-        self.camera: VideoFrame | None = None
-        self._camera_clock = CameraClock()
-        self._camera_seen = self._began
-        self._camera_came = asyncio.Event()
-        self._unusable = 0  # camera frames of a size that cannot be worked with
-        self._assembler: ChunkAssembler[VideoFrame] = ChunkAssembler(
-            capacity=CAMERA_RING, max_fps=settings.max_fps
+        self._feed = CameraFeed(id, settings.max_fps, self._began)
+        self.desk = Desk(
+            self, self.link, recordings, session_id=id, prompt=settings.prompt, seed=settings.seed
         )
-
-        self._controls = ControlQueue()
-        self._prompt = settings.prompt
-        self._guidance_scale = 1.0
         self._turn = 0
         self._generation = 0
         self._failures = 0
+        self._result: ChunkResult | None = None  # the newest
+        self.is_busy = False
+        self._resumed = asyncio.Event()
+        self._resumed.set()
 
         self.media_clock = MediaClock()
         self.pacer: Pacer[Picture] = Pacer(self.media_clock)
         self.changed = asyncio.Event()
-        self._shown: Picture | None = None
+        self.picture: Picture | None = None  # on show
         self._shown_at = self._began
 
     def start(self) -> None:
@@ -115,6 +131,7 @@ class LiveSession:
     async def close(self) -> None:
         """End the stream and free what it owns. Safe to call twice."""
         self._unsubscribe()
+        self.desk.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -132,40 +149,40 @@ class LiveSession:
         return None if self._state is State.LIVE else self._detail
 
     @property
+    def camera(self) -> VideoFrame | None:
+        """The newest camera frame; while frozen, the one held."""
+        return self._feed.newest
+
+    @property
     def size(self) -> Size:
         return (self._info.width, self._info.height) if self._info else PROVISIONAL_SIZE
 
-    def shown(self, picture: Picture, now: float) -> None:
+    @property
+    def is_paused(self) -> bool:
+        return self.desk.is_paused
+
+    def shown(self, picture: Picture, pts: int, now: float) -> None:
         """A picture went to the encoder: whatever it shaped has now been applied."""
-        self._shown, self._shown_at = picture, now
+        self.picture, self._shown_at = picture, now
         self._meter.shown(now)
         self._meter.took("pace", now - picture.made)
         self._meter.took("total", now - picture.captured)
-        self.link.send(*self._controls.shown(picture.turn, picture.chunk, picture.frame, now))
+        self.desk.shown(picture, pts, now, self.camera)
 
     # Camera to pictures.
 
     def camera_frame(self, frame: VideoFrame) -> None:
-        """The newest camera frame, of any size. Converted later, and only if it is chosen."""
-        if not is_usable(frame.width, frame.height):
-            if not self._unusable:
-                self._log.warning("drops camera frames of %dx%d: too large", frame.width, frame.height)
-            self._unusable += 1
-            return
-        now = self._now()
-        timestamp = now if frame.pts is None else frame.time
-        self._assembler.push(frame, self._camera_clock.map(timestamp, now))
-        self.camera, self._camera_seen = frame, now
-        self._meter.camera_frame()
-        self._camera_came.set()
+        """The newest camera frame, of any size."""
+        if self._feed.push(frame, self._now()):
+            self._meter.camera_frame()
 
     async def _generate(self) -> None:
         """The stream's life: wait for the model, then chunk after chunk. What ends it becomes its state."""
         try:
             self._info = await self._worker.ready()
-            self._send_hello()
+            self.link.send(*self._hello())
             self._set_state(State.WAITING, "waiting for pictures from the camera")
-            handle = await self._worker.open(prompt=self._prompt, seed=self._settings.seed)
+            handle = await self._worker.open(prompt=self._settings.prompt, seed=self._settings.seed)
             try:
                 await self._play(handle)
             finally:
@@ -178,60 +195,50 @@ class LiveSession:
 
     async def _play(self, handle: StreamHandle) -> None:
         while self._failures < MAX_FAILURES:
-            await self._chunk_ready(handle.frames_wanted)
+            await self._resumed.wait()
+            if not await self._feed.ready(handle.frames_wanted) or self.is_paused:
+                continue
             async with self._worker.turn:
-                await self._one_chunk(handle)
+                if not self.is_paused:  # others may have had the worker for long
+                    await self._one_chunk(handle)
         self._fail(f"gave up: {MAX_FAILURES} chunks in a row could not be generated")
-
-    async def _chunk_ready(self, count: int) -> None:
-        """Wait until the assembler can give a chunk of `count` frames."""
-        while True:
-            self._camera_came.clear()
-            now = self._now()
-            ready = self._assembler.ready_at(count, now)
-            if ready is not None and ready <= now:
-                return
-            try:
-                async with asyncio.timeout(None if ready is None else ready - now):
-                    await self._camera_came.wait()
-            except TimeoutError:
-                pass
 
     async def _one_chunk(self, handle: StreamHandle) -> None:
         """Send the newest frames and the waiting commands to the model; queue what comes back."""
         self._turn += 1
         taken_at = self._now()
-        chunk = self._assembler.take(handle.frames_wanted, taken_at)
-        change = self._controls.take(self._turn)
+        chunk = self._feed.take(handle.frames_wanted, taken_at)
+        plan = self.desk.plan(self._turn)
+        references, mask = self.desk.pictures(plan.change)
+        # Converted in the worker's thread: the loop touches no pixels.
+        frames = partial(to_rgb, chunk.frames, self.size)
+        request = ChunkRequest(frames=frames, change=plan.change, references=references, mask=mask)
+        self.is_busy = True
         try:
-            # Converted in the worker's thread: the loop touches no pixels.
-            result = await self._worker.step(handle, partial(to_rgb, chunk.frames, self.size), change)
+            result = await self._worker.step(handle, request)
         except InputRejected as error:
-            replies = self._controls.reject(self._turn, str(error))
+            replies = self.desk.rejected(self._turn, str(error))
             self._chunk_failed(*(replies or [ErrorReply(code="rejected", message=str(error))]))
         except StreamWasReset as error:
-            self.link.send(*self._controls.retry(self._turn))
+            self.desk.lost(self._turn)
             self._chunk_failed(ErrorReply(code="reset", message=str(error)))
         else:
             self._failures = 0
-            self._remember(change)
+            self.desk.made(self._turn, plan, result)
             self._deliver(chunk, result, taken_at)
+        finally:
+            self.is_busy = False
 
     def _chunk_failed(self, *replies: ErrorReply) -> None:
         self._failures += 1
         self._log.warning("Turn %d: %s", self._turn, replies[0].message)
         self.link.send(*replies)
 
-    def _remember(self, change: Change) -> None:
-        if change.prompt is not None:
-            self._prompt = change.prompt
-        if change.guidance_scale is not None:
-            self._guidance_scale = change.guidance_scale
-
     def _deliver(self, chunk: Chunk[VideoFrame], result: "ChunkResult", taken_at: float) -> None:
         """Queue a chunk's pictures to be shown; whatever is of an older generation is dropped."""
+        self._result = result
         count = len(result.frames)
-        if result.generation < self._generation:
+        if result.generation < self._generation or self.is_paused:
             self._meter.dropped_more("stale", count)
             return
         if result.generation > self._generation:
@@ -262,37 +269,85 @@ class LiveSession:
             if stage in timings_ms:
                 self._meter.took(stage, timings_ms[stage] / 1000)
 
-    # State and control.
+    # What the desk has a hand on.
 
-    def greet(self) -> None:
-        """Tell the peer what it joined and how things stand."""
-        self._send_hello()
-        self.link.send(StateChanged(state=self._state.value, detail=self._detail))
+    @property
+    def failure(self) -> str | None:
+        return self._detail if self._state is State.FAILED else None
 
-    def _send_hello(self) -> None:
-        if self._info is None:
-            return  # it follows once the model is known
-        self.link.send(
-            Hello(
-                session=self.id,
-                model=model_info(self._info),
-                prompt=self._prompt,
-                guidance_scale=self._guidance_scale,
-            )
+    def pause(self) -> None:
+        """Stop with the picture on show; what waits to be shown would be old when it goes on."""
+        self._resumed.clear()
+        self._meter.dropped_more("stale", self.pacer.clear())
+
+    def resume(self) -> None:
+        """Go on with the newest pictures of the camera."""
+        self._feed.skip_to_latest()
+        self.pacer.restart()
+        self._shown_at = self._now()
+        self._resumed.set()
+
+    def freeze(self, on: bool) -> None:
+        self._feed.freeze(on)
+
+    def limit_fps(self, fps: float | None) -> None:
+        self._feed.limit_fps(fps)
+
+    # Clients.
+
+    @property
+    def images(self) -> ImageStore:
+        """The pictures uploaded to this session."""
+        return self.desk.images
+
+    def greet(self, send: Send | None = None) -> None:
+        """Tell a client (None: all) what it joined and how things stand."""
+        state = StateChanged(state=self._state.value, detail=self._detail)
+        messages: list[ServerMessage] = [*self._hello(), state]
+        if send is None:
+            self.link.send(*messages)
+        else:
+            self.link.reply(send, *messages)
+
+    def receive(self, raw: str | bytes, send: Send | None = None, *, is_peer: bool = False) -> None:
+        """One message of a client's; answers go to `send` (None: to all). Nothing in it raises."""
+        self.desk.receive(raw, send, is_peer=is_peer)
+
+    def ask(self, raw: str | bytes) -> list[ServerMessage]:
+        """One message of a client's without a channel; returns what it is answered at once."""
+        return self.desk.ask(raw)
+
+    def settings(self) -> SessionSettings:
+        """Everything that commands can change, as it is now."""
+        return self.desk.settings()
+
+    def snapshot(self) -> tuple[Rgb, SnapshotParameters] | None:
+        """The picture on show, (H, W, 3) uint8, and what made it; None before the first."""
+        picture, making = self.picture, self.desk.making
+        if picture is None or making is None or self._info is None:
+            return None
+        return picture.rgb, SnapshotParameters(
+            model=self._info.model,
+            prompts=making.parameters.prompts,
+            seed=making.parameters.current_seed,
+            chunk=picture.chunk,
+            frame=picture.frame,
+            guidance_scale=making.guidance_scale,
+            steps=making.parameters.steps or self._info.steps,
+            time=datetime.now(UTC),
         )
 
-    def receive(self, raw: str | bytes) -> None:
-        """One message of the peer's; everything wrong with it is answered, nothing raises."""
-        now = self._now()
-        match self.link.receive(raw, now):
-            case None:
-                pass
-            case GetStats(id=id):
-                self.link.send(Ack(id=id), self._stats(id, now))
-            case command if self._state is State.FAILED:
-                self.link.send(ErrorReply(id=command.id, code="rejected", message=self._detail))
-            case command:
-                self.link.send(*self._controls.submit(command, now))
+    def _hello(self) -> list[Hello | SessionSettings]:
+        if self._info is None:
+            return []  # it follows once the model is known
+        settings = self.settings()
+        hello = Hello(
+            session=self.id,
+            model=model_info(self._info),
+            prompt=settings.prompts[0].text,
+            guidance_scale=self.desk.parameters.scale,
+        )
+        return [hello, settings]
 
     def _set_state(self, state: State, detail: str) -> None:
         if (state, detail) == (self._state, self._detail):
@@ -316,41 +371,60 @@ class LiveSession:
     def _check_pulse(self, now: float) -> None:
         """Say so when the camera or the generator has fallen silent; a silent picture looks like a crash."""
         patience = max(SILENCE_S, 2 * self.pacer.interval)
-        if self._state is State.LIVE and not len(self.pacer) and now - self._shown_at > patience:
+        if self._state is State.LIVE and self._is_silent(now, patience):
             self.pacer.restart()
             self._set_state(State.WAITING, "the model is slower than usual")
         if self._state is State.WAITING:
-            if now - self._camera_seen > SILENCE_S:
+            if self.is_paused:
+                self._set_state(State.WAITING, "paused")
+            elif now - self._feed.seen_at > SILENCE_S:
                 self._set_state(State.WAITING, "waiting for pictures from the camera")
-            elif self._shown is None and self.camera is not None:
+            elif self.picture is None and self.camera is not None:
                 self._set_state(State.WAITING, "painting the first pictures")
+
+    def _is_silent(self, now: float, patience: float) -> bool:
+        return not self.is_paused and not len(self.pacer) and now - self._shown_at > patience
 
     # Figures.
 
     async def _report(self) -> None:
+        preview: str | None = None
+        previewed: ChunkResult | None = None
         while True:
             await asyncio.sleep(TELEMETRY_PERIOD_S)
             now = self._now()
             self._check_pulse(now)
-            self.link.send_telemetry(Telemetry(**dict(self._figures(now))))
+            if self.link.is_watched and self._result is not None and self._result is not previewed:
+                previewed, preview = self._result, depth_preview(self._result.depth_preview)
+            self.link.send_telemetry(
+                Telemetry(
+                    depth_preview=preview,
+                    timeline_position=self.desk.timeline_position(),
+                    **dict(self.figures(now)),
+                )
+            )
 
-    def _figures(self, now: float) -> Figures:
-        self._meter.dropped_in_all("camera", self._assembler.dropped + self._unusable)
+    def figures(self, now: float | None = None) -> Figures:
+        """How the stream is doing."""
+        now = self._now() if now is None else now
+        self._meter.dropped_in_all("camera", self._feed.dropped)
         self._meter.dropped_in_all("pacing", self.pacer.dropped)
         return Figures(
             fps=self._meter.fps(now),
-            chunk=self._shown.chunk if self._shown else None,
+            chunk=self.picture.chunk if self.picture else None,
             latency_ms=self._meter.latency(),
             dropped=self._meter.dropped(),
             state=self._state.value,
+            guidance_scale=self._result.guidance_scale if self._result else None,
         )
 
-    def _stats(self, id: str, now: float) -> Stats:
+    def stats(self, id: str) -> Stats:
+        now = self._now()
         return Stats(
             id=id,
             camera_frames=self._meter.camera_frames,
             shown_frames=self._meter.shown_frames,
             chunks=self._meter.chunks,
             uptime_s=round(now - self._began, 1),
-            **dict(self._figures(now)),
+            **dict(self.figures(now)),
         )

@@ -12,6 +12,7 @@ from server.frames import Picture, Rgb, Size, to_video_frame, with_note
 from server.pacing import MediaClock, Pacer
 
 PASSTHROUGH_SPACING_S = 1 / 15
+HOLD_SPACING_S = 0.5  # of a picture that stays: who begins to watch, or has lost it, sees it soon
 POLL_S = 0.1  # how soon a track with nothing to play looks at its source again
 
 
@@ -52,8 +53,13 @@ class Scene(Protocol):
         """Width and height of the output."""
         ...
 
-    def shown(self, picture: Picture, now: float) -> None:
-        """A generated picture goes to the encoder."""
+    @property
+    def is_paused(self) -> bool:
+        """Whether the picture on show is to stay."""
+        ...
+
+    def shown(self, picture: Picture, pts: int, now: float) -> None:
+        """A generated picture goes to the encoder; `pts` in 1/90000 s."""
         ...
 
 
@@ -68,6 +74,7 @@ class OutputTrack(MediaStreamTrack):
         self._now = now
         self._passed: tuple[VideoFrame | None, Size, str] | None = None
         self._passed_rgb: Rgb | None = None
+        self._shown_rgb: Rgb | None = None  # generated, on show
 
     async def recv(self) -> VideoFrame:
         """The next frame, when it is due. Raises MediaStreamError once the track has been stopped."""
@@ -84,14 +91,23 @@ class OutputTrack(MediaStreamTrack):
         due = pacer.due()
         if due is None:
             await self._wait_for_change()
-            return None
+            return self._held() if self._scene.is_paused else None
         if due > self._now():
             await asyncio.sleep(due - self._now())
         if pacer.due() is None:  # a new generation swept the queue meanwhile
             return None
         picture, pts = pacer.pop(self._now())
-        self._scene.shown(picture, self._now())
+        self._shown_rgb = picture.rgb
+        self._scene.shown(picture, pts, self._now())
         return to_video_frame(picture.rgb, pts)
+
+    def _held(self) -> VideoFrame | None:
+        """The picture on show once more, if it is time."""
+        clock, now = self._scene.media_clock, self._now()
+        due = clock.due(HOLD_SPACING_S)
+        if self._shown_rgb is None or due is None or due > now:
+            return None
+        return to_video_frame(self._shown_rgb, clock.tick(HOLD_SPACING_S, now))
 
     async def _passthrough(self, note: str) -> VideoFrame:
         scene = self._scene

@@ -69,15 +69,13 @@ class ChunkAssembler(Generic[T]):
     def __init__(self, *, capacity: int, max_fps: float) -> None:
         if capacity < 1:
             raise ValueError(f"capacity: expected at least 1 frame, got {capacity}")
-        if not (math.isfinite(max_fps) and max_fps > 0):
-            raise ValueError(f"max_fps: expected a positive number, got {max_fps}")
         self._capacity = capacity
-        self._max_fps = max_fps
+        self.limit_fps(max_fps)
         self._ring: deque[tuple[float, T]] = deque()
         self._newest = -math.inf  # time of the last accepted frame
         self._origin = math.inf  # end of the last chunk; before that, time of the very first frame
         self._evicted = -math.inf  # time of the last frame that the full ring lost
-        self._is_first_chunk = True
+        self._is_latest_wanted = True  # of what waits, only the end
         self.pushed = 0
         self.used = 0  # distinct frames that went into chunks
         self.out_of_order = 0  # dropped on arrival: time not finite, or not after the frame before
@@ -93,6 +91,16 @@ class ChunkAssembler(Generic[T]):
     def dropped(self) -> int:
         """Frames that never went and never will go into a chunk, for whatever reason."""
         return self.out_of_order + self.overflowed + self.passed_over
+
+    def limit_fps(self, max_fps: float) -> None:
+        """Space the samples of later chunks at least 1 / `max_fps` seconds apart."""
+        if not (math.isfinite(max_fps) and max_fps > 0):
+            raise ValueError(f"max_fps: expected a positive number, got {max_fps}")
+        self._max_fps = max_fps
+
+    def skip_to_latest(self) -> None:
+        """Nobody wanted frames for a while: the next chunk has the latest alone, as the first one has."""
+        self._is_latest_wanted = True
 
     def push(self, frame: T, time: float) -> None:
         """Add a frame taken at `time`, in seconds. One not newer than the last is dropped and counted."""
@@ -145,7 +153,7 @@ class ChunkAssembler(Generic[T]):
         self.passed_over += len(times) - distinct
         self._ring.clear()
         self._origin = self._newest
-        self._is_first_chunk = False
+        self._is_latest_wanted = False
         return chunk
 
     def _shortest_span(self, count: int) -> float:
@@ -157,7 +165,7 @@ class ChunkAssembler(Generic[T]):
         """Seconds to sample, back from the newest frame: those since the last chunk, lost frame or pause."""
         shortest = self._shortest_span(count)
         # Before the first chunk the ring may hold much of the warm-up: only its latest part is of interest.
-        if self._is_first_chunk:
+        if self._is_latest_wanted:
             return shortest
         begin = max(self._origin, self._evicted)
         for before, after in pairwise([begin, *(time for time, _ in self._ring)]):

@@ -43,10 +43,23 @@ TENSORS = {"torch", "safetensors", "transformers"}
 SERVER_TO_STREAMING = {
     ("server.gpu_worker", "streaming.engine"),
     ("server.session", "streaming.chunks"),
+    ("server.camera", "streaming.chunks"),
     ("server.models_cli", "streaming.hub"),  # a command of its own, no part of the live server
 }
 HUB = "huggingface_hub"  # its one user: files of models, never streams
-PURE = {f"server.{name}" for name in ("pacing", "camera_clock", "control", "protocol", "requests", "replies")}
+PURE = {
+    f"server.{name}"
+    for name in (
+        "pacing",
+        "camera_clock",
+        "control",
+        "protocol",
+        "requests",
+        "replies",
+        "timeline",
+        "parameters",
+    )
+}
 EDGE_TO_CORE = ["cli", "app", "signaling", "peer", "session", "tracks", "frames", "pacing"]
 
 

@@ -40,11 +40,31 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Controls:
-    prompt: str | None = None
-    transition: Literal["recache", "cut"] = "recache"
+    prompts: tuple[tuple[str, float], ...] | None = None
+    transition: Literal["recache", "cut", "blend"] = "recache"
+    blend_chunks: int = 4
+    blend_curve: Literal["linear", "slerp"] = "slerp"
     guidance_scale: float | None = None
+    adaptive: float | None = None
+    depth: "DepthSettings | None" = None
+    references: tuple[np.ndarray, ...] | None = None
+    mask: np.ndarray | None = None
+    steps: tuple[int, ...] | None = None
     reset: bool = False
     seed: int | None = None
+
+    @property
+    def prompt(self) -> str | None:
+        """All texts in one."""
+        return None if self.prompts is None else " ".join(text for text, _ in self.prompts)
+
+
+@dataclass(frozen=True, slots=True)
+class DepthSettings:
+    enabled: bool = True
+    smoothing: float = 0.0
+    refinement: float = 0.0
+    points: tuple[tuple[float, float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +73,8 @@ class ChunkResult:
     chunk: int
     first_frame: int
     generation: int
+    guidance_scale: float
+    depth_preview: np.ndarray | None
     timings_ms: dict[str, float]
 
 
@@ -69,6 +91,7 @@ class LiveStream:
         self._chunk = 0
         self._frame = 0
         self._generation = 0
+        self._scale = 1.0
         self.frames_wanted = 9
         weakref.finalize(self, lambda: module.freed_in.append(threading.current_thread().name))
 
@@ -79,6 +102,7 @@ class LiveStream:
         time.sleep(self._module.step_seconds)
         self._fail_if_asked(controls.prompt)
         self._prompt = controls.prompt or self._prompt
+        self._scale = self._scale if controls.guidance_scale is None else controls.guidance_scale
         if controls.reset or controls.transition == "cut":
             self._reset()
         count = 9 if self._chunk == 0 else 12
@@ -91,6 +115,8 @@ class LiveStream:
             chunk=self._chunk,
             first_frame=self._frame,
             generation=self._generation - (controls.prompt == "stale"),
+            guidance_scale=self._scale,
+            depth_preview=np.full((72, 128), 100, np.uint8),
             timings_ms=timings,
         )
         self._chunk += 1
@@ -148,6 +174,7 @@ class FakeEngineModule:
     steps: list[tuple[int, Controls]] = field(default_factory=list)
     loaded_with: dict[str, object] = field(default_factory=dict)
     Controls: type[Controls] = Controls
+    DepthSettings: type[DepthSettings] = DepthSettings
     GenerationFailed: type[GenerationFailed] = GenerationFailed
 
     def __post_init__(self) -> None:

@@ -27,16 +27,21 @@ def arguments(of: ast.ClassDef, method: str) -> list[str]:
     return [argument.arg for argument in found.args.args + found.args.kwonlyargs]
 
 
-REAL, FAKE = classes("streaming/engine.py"), classes("tests/server/fakes.py")
+FAKE = classes("tests/server/fakes.py")
+REAL = {
+    name: found
+    for module in ("engine", "live_stream", "controls", "depth_settings")
+    for name, found in classes(f"streaming/{module}.py").items()
+}
 
 
-@pytest.mark.parametrize("name", ["Controls", "ChunkResult", "EngineInfo"])
+@pytest.mark.parametrize("name", ["Controls", "ChunkResult", "DepthSettings", "EngineInfo"])
 def test_fake_has_the_fields_of_the_real_one(name):
     assert set(fields(FAKE[name])) == set(fields(REAL[name]))
 
 
 def test_a_change_is_what_controls_are():
-    assert fields(classes("server/control.py")["Change"]) == fields(REAL["Controls"])
+    assert fields(classes("server/parameters.py")["Change"]) == fields(REAL["Controls"])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from server.control import Change
+from server.chunk_request import ChunkRequest
 from server.gpu_worker import (
     JOIN_TIMEOUT_S,
     GpuWorker,
@@ -17,12 +17,19 @@ from server.gpu_worker import (
     WorkerUnavailable,
     model_info,
 )
+from server.parameters import Change
+from server.replies import DepthState
+from server.requests import DepthPoint
 from server.settings import load_settings
 from tests.server.running import PATIENCE_S, until
 
 
 def frames(count: int):
     return lambda: [np.full((48, 64, 3), n, np.uint8) for n in range(count)]
+
+
+def request(count: int, prompt: str | None = None) -> ChunkRequest:
+    return ChunkRequest(frames=frames(count), change=Change(prompts=prompt and ((prompt, 1.0),)))
 
 
 async def test_model_is_loaded_with_the_settings_and_described(worker, engine, settings):
@@ -56,7 +63,7 @@ async def test_readiness_goes_through_its_phases_with_a_reason(settings, engine)
 
 
 async def _unready_step(worker):
-    await worker.step(None, frames(9), Change())
+    await worker.step(None, request(9))
 
 
 @pytest.mark.parametrize(
@@ -97,20 +104,52 @@ async def test_step_gives_pictures_and_the_next_chunks_length(worker):
     await worker.ready()
     handle = await worker.open(prompt="clay", seed=0)
     assert handle.frames_wanted == 9
-    first = await worker.step(handle, frames(9), Change())
+    first = await worker.step(handle, request(9))
     assert (len(first.frames), first.chunk, first.first_frame) == (9, 0, 0)
     assert handle.frames_wanted == 12
-    second = await worker.step(handle, frames(12), Change())
+    second = await worker.step(handle, request(12))
     assert (len(second.frames), second.chunk, second.first_frame) == (12, 1, 9)
 
 
 async def test_changes_reach_the_engine(worker, engine):
     handle = await worker.open(prompt="clay", seed=0)
-    change = Change(prompt="gold", transition="cut", guidance_scale=0.5, reset=True, seed=4)
-    await worker.step(handle, frames(9), change)
+    change = Change(
+        prompts=(("gold", 0.75), ("clay", 0.25)),
+        transition="blend",
+        blend_chunks=6,
+        blend_curve="linear",
+        guidance_scale=0.5,
+        adaptive=0.25,
+        depth=DepthState(
+            enabled=True, smoothing=0.5, refinement=0.1, points=(DepthPoint(x=0.1, y=0.2, value=0.3),)
+        ),
+        references=("a",),
+        mask="b",
+        steps=(1000, 500),
+        reset=True,
+        seed=4,
+    )
+    picture = np.full((4, 6, 3), 200, np.uint8)
+    await worker.step(
+        handle, ChunkRequest(frames=frames(9), change=change, references=(picture,), mask=picture)
+    )
     _, controls = engine.steps[0]
-    assert (controls.prompt, controls.transition) == ("gold", "cut")
-    assert (controls.guidance_scale, controls.reset, controls.seed) == (0.5, True, 4)
+    assert controls.prompts == (("gold", 0.75), ("clay", 0.25))
+    assert (controls.transition, controls.blend_chunks, controls.blend_curve) == ("blend", 6, "linear")
+    assert (controls.guidance_scale, controls.adaptive, controls.steps) == (0.5, 0.25, (1000, 500))
+    assert controls.depth == engine.DepthSettings(True, 0.5, 0.1, ((0.1, 0.2, 0.3),))
+    assert controls.references[0] is picture
+    assert controls.mask.shape == (4, 6) and controls.mask.dtype == np.uint8 and controls.mask[0, 0] == 200
+    assert (controls.reset, controls.seed) == (True, 4)
+
+
+async def test_without_a_change_nothing_is_asked_and_a_cleared_mask_is_all_bright(worker, engine):
+    handle = await worker.open(prompt="clay", seed=0)
+    await worker.step(handle, request(9))
+    assert engine.steps[0][1] == engine.Controls()
+    change = Change(references=(), mask="")
+    await worker.step(handle, ChunkRequest(frames=frames(12), change=change, references=()))
+    assert engine.steps[1][1].references == () and engine.steps[1][1].mask.min() == 255
 
 
 async def test_frames_are_converted_in_the_models_thread(worker):
@@ -121,7 +160,7 @@ async def test_frames_are_converted_in_the_models_thread(worker):
         threads.append(threading.current_thread().name)
         return frames(9)()
 
-    await worker.step(handle, convert, Change())
+    await worker.step(handle, ChunkRequest(frames=convert, change=Change()))
     assert threads == ["gpu-worker"]
 
 
@@ -130,8 +169,8 @@ async def test_bad_input_is_told_and_the_stream_goes_on(worker):
         await worker.open(prompt="reject", seed=0)
     handle = await worker.open(prompt="clay", seed=0)
     with pytest.raises(InputRejected, match="not known"):
-        await worker.step(handle, frames(9), Change(prompt="reject"))
-    assert (await worker.step(handle, frames(9), Change())).chunk == 0
+        await worker.step(handle, request(9, "reject"))
+    assert (await worker.step(handle, request(9))).chunk == 0
 
 
 async def test_a_camera_frame_that_cannot_be_converted_harms_nothing(worker):
@@ -141,24 +180,24 @@ async def test_a_camera_frame_that_cannot_be_converted_harms_nothing(worker):
         raise ValueError("no such pixel format")
 
     with pytest.raises(InputRejected, match="no such pixel format"):
-        await worker.step(handle, broken, Change())
-    assert len((await worker.step(handle, frames(handle.frames_wanted), Change())).frames) == 9
+        await worker.step(handle, ChunkRequest(frames=broken, change=Change()))
+    assert len((await worker.step(handle, request(handle.frames_wanted))).frames) == 9
 
 
 async def test_failed_generation_is_told_and_the_stream_starts_afresh(worker):
     handle = await worker.open(prompt="clay", seed=0)
-    await worker.step(handle, frames(9), Change())
+    await worker.step(handle, request(9))
     with pytest.raises(StreamWasReset, match="NaN"):
-        await worker.step(handle, frames(12), Change(prompt="diverge"))
+        await worker.step(handle, request(12, "diverge"))
     assert handle.frames_wanted == 9
-    assert (await worker.step(handle, frames(9), Change())).generation == 1
+    assert (await worker.step(handle, request(9))).generation == 1
 
 
 async def test_any_other_error_is_the_callers_and_others_go_on(worker):
     lost, healthy = [await worker.open(prompt="clay", seed=0) for _ in range(2)]
     with pytest.raises(RuntimeError, match="out of memory"):
-        await worker.step(lost, frames(9), Change(prompt="explode"))
-    assert len((await worker.step(healthy, frames(9), Change())).frames) == 9
+        await worker.step(lost, request(9, "explode"))
+    assert len((await worker.step(healthy, request(9))).frames) == 9
     assert worker.readiness.phase is Phase.READY
 
 
@@ -170,7 +209,7 @@ async def test_sessions_alternate_chunk_by_chunk(worker, engine):
         handle = await worker.open(prompt="clay", seed=0)
         for _ in range(5):
             async with worker.turn:
-                await worker.step(handle, frames(handle.frames_wanted), Change())
+                await worker.step(handle, request(handle.frames_wanted))
                 order.append(name)
 
     await asyncio.gather(play("a"), play("b"))
@@ -179,14 +218,14 @@ async def test_sessions_alternate_chunk_by_chunk(worker, engine):
 
 async def test_closing_frees_the_stream(worker, engine):
     handle = await worker.open(prompt="clay", seed=0)
-    await worker.step(handle, frames(9), Change())
+    await worker.step(handle, request(9))
     assert len(engine.streams) == 1
     worker.close(handle)
     other = await worker.open(prompt="clay", seed=0)  # jobs are done in order
     gc.collect()
     assert list(engine.streams) == [other.stream]
     with pytest.raises(WorkerUnavailable):
-        await worker.step(handle, frames(12), Change())
+        await worker.step(handle, request(12))
 
 
 async def test_a_step_nobody_waits_for_any_more_harms_nothing(worker, engine):
@@ -194,17 +233,17 @@ async def test_a_step_nobody_waits_for_any_more_harms_nothing(worker, engine):
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
     engine.step_seconds = 0.05
     handle = await worker.open(prompt="clay", seed=0)
-    step = asyncio.create_task(worker.step(handle, frames(9), Change()))
+    step = asyncio.create_task(worker.step(handle, request(9)))
     await asyncio.sleep(0.01)
     step.cancel()
-    assert (await worker.step(handle, frames(12), Change())).chunk == 1
+    assert (await worker.step(handle, request(12))).chunk == 1
     assert not errors
 
 
 async def test_stop_joins_the_thread_and_fails_what_waits(worker, engine):
     engine.step_seconds = 0.1
     handle = await worker.open(prompt="clay", seed=0)
-    step = asyncio.create_task(worker.step(handle, frames(9), Change()))
+    step = asyncio.create_task(worker.step(handle, request(9)))
     await asyncio.sleep(0.01)
     began = time.monotonic()
     await worker.stop()
@@ -219,7 +258,7 @@ async def test_stamp_is_the_source(engine):
     worker = GpuWorker(load_settings({"stamp_source": True}), import_engine=lambda: engine)
     worker.start()
     handle = await worker.open(prompt="clay", seed=0)
-    result = await worker.step(handle, frames(9), Change())
+    result = await worker.step(handle, request(9))
     assert [int(picture[0, 0, 0]) for picture in result.frames] == list(range(9))
     assert [int(picture[-1, 0, 1]) for picture in result.frames] == [4] * 9
     await worker.stop()

@@ -21,10 +21,13 @@ class Scene:
         self.note: str | None = None
         self.camera: VideoFrame | None = None
         self.size = (64, 48)
+        self.is_paused = False
         self.was_shown: list[int] = []
+        self.pts_shown: list[int] = []
 
-    def shown(self, picture: Picture, now: float) -> None:
+    def shown(self, picture: Picture, pts: int, now: float) -> None:
         self.was_shown.append(picture.frame)
+        self.pts_shown.append(pts)
 
     def push(self, values: range, span: float) -> None:
         pictures = [
@@ -63,6 +66,7 @@ async def test_pictures_come_in_order_evenly_and_are_reported(scene, track):
     frames = [await track.recv() for _ in range(6)]
     assert [value(f) for f in frames] == list(range(10, 16)) == scene.was_shown
     assert 0.15 < loop.time() - began < 5.0
+    assert [f.pts for f in frames] == scene.pts_shown
     gaps = np.diff([f.pts for f in frames])
     assert gaps.min() > 0
 
@@ -106,6 +110,20 @@ async def test_a_swept_queue_does_not_stop_the_track(scene, track):
     await asyncio.sleep(0.7)  # the picture that was swept would have been due by now
     scene.push(range(7, 8), span=0.1)
     assert value(await receiving) == 7
+
+
+async def test_while_paused_the_picture_stays_and_comes_again_now_and_then(scene, track, monkeypatch):
+    monkeypatch.setattr("server.tracks.HOLD_SPACING_S", 0.1)
+    scene.push(range(5, 6), span=0.1)
+    shown = await track.recv()
+    scene.is_paused = True
+    held = [await track.recv() for _ in range(2)]
+    assert [value(frame) for frame in held] == [5, 5] and scene.was_shown == [5]
+    scene.is_paused = False
+    scene.push(range(7, 8), span=0.1)
+    after = await track.recv()
+    pts = [f.pts for f in (shown, *held, after)]
+    assert value(after) == 7 and pts == sorted(set(pts))
 
 
 async def test_a_stopped_track_raises(track):
