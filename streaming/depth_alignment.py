@@ -109,9 +109,9 @@ def fit(x: Array, y: Array, weight: Array, *, prior: float, prior_scale: float) 
         total = float(trust.sum()) + 1e-9
         mean_x, mean_y = float(trust @ x) / total, float(trust @ y) / total
         centred = x - mean_x
-        weighted = trust * centred
+        pull = trust * centred
         # Of y's mean nothing remains in the covariance: what is centred once is centred.
-        variance, covariance = float(trusted @ centred) / total, float(trusted @ y) / total
+        variance, covariance = float(pull @ centred) / total, float(pull @ y) / total
         scale = (covariance + prior * prior_scale) / (variance + prior + 1e-12)
         shift = mean_y - scale * mean_x
         if not last:
