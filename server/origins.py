@@ -1,0 +1,55 @@
+"""Which other sites may embed the page and call the server: none, unless the settings name them."""
+
+from collections.abc import Sequence
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+PREFLIGHT_CACHE_S = "600"
+ALLOWED_METHODS = "GET, POST, DELETE, OPTIONS"
+ALLOWED_HEADERS = "Content-Type, Authorization"
+EXPOSED_HEADERS = "Location, ETag, Link, Retry-After, Content-Disposition"
+
+
+class Origins:
+    """CORS answers and the page's frame-ancestors. No cookies are used, so credentials are never allowed."""
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        self._allowed = frozenset(allowed)
+        self.frame_ancestors = " ".join(("'self'", *allowed)) if allowed else "'none'"
+
+    def may_connect(self, request: web.Request) -> bool:
+        """Whether a WebSocket may be opened: by the page itself, an allowed site, or what is no browser."""
+        origin = request.headers.get(hdrs.ORIGIN)
+        return origin is None or origin in self._allowed or _is_same(origin, request)
+
+    @web.middleware
+    async def preflight(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer a browser that asks on behalf of an allowed site whether it may; let all else pass."""
+        asks = request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+        if asks and request.headers.get(hdrs.ORIGIN) in self._allowed:
+            return web.Response(
+                status=204,
+                headers={
+                    hdrs.ACCESS_CONTROL_ALLOW_METHODS: ALLOWED_METHODS,
+                    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: ALLOWED_HEADERS,
+                    hdrs.ACCESS_CONTROL_MAX_AGE: PREFLIGHT_CACHE_S,
+                },
+            )
+        return await handler(request)
+
+    async def add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        """On every answer, errors too: let an allowed site read it."""
+        if not self._allowed:
+            return
+        response.headers.add(hdrs.VARY, hdrs.ORIGIN)
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin in self._allowed:
+            response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+            response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED_HEADERS
+
+
+def _is_same(origin: str, request: web.Request) -> bool:
+    """Whether a page of this very server asks. Scheme aside: a proxy in front may have ended TLS."""
+    _, _, authority = origin.partition("://")
+    return authority != "" and authority.lower() == request.host.lower()
