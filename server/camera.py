@@ -69,9 +69,11 @@ class CameraFeed:
         """After a pause: what was filmed meanwhile is not relived."""
         self._assembler.skip_to_latest()
 
-    def wake(self) -> None:
-        """Let `ready` return to who waits for it, chunk or not."""
-        self._came.set()
+    def is_ready(self, count: int) -> bool:
+        """Whether a chunk of `count` frames can be taken now."""
+        now = asyncio.get_running_loop().time()
+        ready = self._assembler.ready_at(count, now)
+        return ready is not None and ready <= now
 
     async def ready(self, count: int) -> bool:
         """Wait for a chunk of `count` frames (True: take it), or for anything that may have changed."""

@@ -12,10 +12,23 @@ QUALITIES = (70, 45, 25, 10)
 HEAD = "data:image/jpeg;base64,"
 
 
-def depth_preview(depth: NDArray[uint8] | None) -> str | None:
+class DepthPreview:
+    """Encodes a stream's depth, each chunk's at most once."""
+
+    def __init__(self) -> None:
+        self._depth: NDArray[uint8] | None = None
+        self._url: str | None = None
+
+    def of(self, depth: NDArray[uint8] | None) -> str | None:
+        """The newest depth, as `encode_preview` gives it."""
+        if depth is not self._depth:
+            self._depth = depth
+            self._url = None if depth is None else encode_preview(depth)
+        return self._url
+
+
+def encode_preview(depth: NDArray[uint8]) -> str | None:
     """(H, W) uint8, near = 255, as the data: URL of a grey JPEG; None if MAX_BYTES do not suffice."""
-    if depth is None:
-        return None
     image = Image.fromarray(depth)
     for quality in QUALITIES:
         file = io.BytesIO()

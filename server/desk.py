@@ -6,8 +6,7 @@ Commands come in by `ask` and `receive`; each chunk takes those that wait by `pl
 import asyncio
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from av import VideoFrame
 
@@ -26,7 +25,6 @@ from server.replies import (
     RecordingChanged,
     ServerMessage,
     SessionSettings,
-    Stats,
 )
 from server.requests import (
     Command,
@@ -41,46 +39,14 @@ from server.requests import (
     StopRecording,
     WeightedPrompt,
 )
+from server.settings_news import SettingsNews
+from server.stage import Making, Stage
 from server.timeline import PausableClock
 
 if TYPE_CHECKING:
     from streaming.engine import ChunkResult
 
-SETTINGS_DELAY_S = 0.1  # in which changes are gathered into one `settings` message
 SEED_BITS = 31  # of random seeds: short enough to be read out
-
-
-class Stage(Protocol):
-    """What the desk has a hand on. LiveSession is one."""
-
-    @property
-    def failure(self) -> str | None:
-        """Why the session has failed for good; None while it has not."""
-        ...
-
-    @property
-    def picture(self) -> Picture | None:
-        """The generated picture on show."""
-        ...
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a chunk is with the model."""
-        ...
-
-    def stats(self, id: str) -> Stats: ...
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
-    def freeze(self, on: bool) -> None: ...
-    def limit_fps(self, fps: float | None) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Making:
-    """What a picture on show was made with."""
-
-    parameters: Parameters
-    guidance_scale: float
 
 
 class Desk:
@@ -118,14 +84,13 @@ class Desk:
         self._loop = asyncio.get_running_loop()
         self._clock = PausableClock()
         self._makings: dict[int, Making] = {}  # by turn, of chunks that are not past yet
-        self._told: dict[str, object] | None = None
-        self._telling: asyncio.TimerHandle | None = None
+        self._with_model: list[Command] = []
+        self._news = SettingsNews(self.settings, self._link.send)
 
     def close(self) -> None:
         """End a recording that runs; its file can still be fetched."""
         self._recorder.stop(self._loop.time(), "the session ended")
-        if self._telling is not None:
-            self._telling.cancel()
+        self._news.close()
 
     # From clients.
 
@@ -165,7 +130,7 @@ class Desk:
 
     def _refusal(self, command: Command) -> ErrorReply | None:
         """Why this command cannot be taken now, if so."""
-        if (failure := self._stage.failure) is not None:
+        if (failure := self._stage.failure) is not None and not isinstance(command, StopRecording):
             return ErrorReply(id=command.id, code="rejected", message=failure)
         match command:
             case SetReferences(images=images):
@@ -190,7 +155,7 @@ class Desk:
                 self.is_paused = True
                 self._clock.pause(now)
                 self._stage.pause()
-                self.tell_settings()
+                self._news.soon()
                 return [] if self._stage.is_busy else self._done(command, now)
             case Resume():
                 if not self.is_paused:
@@ -207,7 +172,7 @@ class Desk:
                     self._stage.limit_fps(fps)
                 if quality is not None:
                     self.output = self.output.model_copy(update={"quality": quality})
-                self.tell_settings()
+                self._news.soon()
                 return self._done(command, now)
             case StartRecording(id=id, side_by_side=side_by_side):
                 try:
@@ -222,7 +187,7 @@ class Desk:
                 return self._done(command, now)
             case _:
                 return []
-        self.tell_settings()
+        self._news.soon()
         return []
 
     def _done(self, command: Command, now: float) -> Sequence[ServerMessage]:
@@ -234,8 +199,8 @@ class Desk:
 
     def plan(self, turn: int) -> Plan:
         """What chunk number `turn` is to change; nothing is changed before it has been made."""
-        commands = self._controls.take(turn)
-        return self.parameters.plan(commands, self._time(), lambda: secrets.randbits(SEED_BITS))
+        self._with_model = self._controls.take(turn)
+        return self.parameters.plan(self._with_model, self._time(), lambda: secrets.randbits(SEED_BITS))
 
     def pictures(self, change: Change) -> tuple[tuple[Rgb, ...] | None, Rgb | None]:
         """The references, (H, W, 3) uint8 each, and the mask, (H, W, 3) uint8, that a change speaks of."""
@@ -245,21 +210,19 @@ class Desk:
 
     def made(self, turn: int, plan: Plan, result: "ChunkResult") -> None:
         """The chunk has been made: what it changed is in effect."""
-        self._set(plan.after.painted(result.chunk))
+        self._settle(plan.after.painted(result.chunk))
         self._makings[turn] = Making(self.parameters, result.guidance_scale)
-        self._settle_pause()
 
     def rejected(self, turn: int, reason: str) -> list[ErrorReply]:
         """The model refuses what the chunk was to change. Returns what to tell those who asked for it."""
-        self._set(self.parameters.without_due_step(self._time()))
-        self._settle_pause()
-        return self._controls.reject(turn, reason)
+        replies = self._controls.reject(turn, reason)
+        self._settle(self.parameters.without_due_step(self._time()))
+        return replies
 
     def lost(self, turn: int) -> None:
         """The chunk could not be made and the stream has started afresh: its commands wait again."""
-        self._set(self.parameters.after_failure())
-        self._settle_pause()
         self._link.send(*self._controls.retry(turn))
+        self._settle(self.parameters.after_failure())
 
     def shown(self, picture: Picture, pts: int, now: float, camera: VideoFrame | None) -> None:
         """A picture goes to the encoder: whatever it shaped has now been applied."""
@@ -269,8 +232,11 @@ class Desk:
         self._link.send(*self._controls.shown(picture.turn, picture.chunk, picture.frame, now))
         self._recorder.offer(picture, pts, now, camera)
 
-    def _settle_pause(self) -> None:
-        """A pause that waited for the chunk with the model has taken effect."""
+    def _settle(self, parameters: Parameters) -> None:
+        """A chunk has left the model: these parameters are in effect, and a pause that waited for it."""
+        self.parameters = parameters
+        self._with_model = []
+        self._news.soon()
         now = self._loop.time()
         for command in self._controls.waiting if self.is_paused else []:
             if isinstance(command, Pause):
@@ -283,7 +249,7 @@ class Desk:
 
     def _images_in_use(self) -> set[str]:
         named = {*self.parameters.references, self.parameters.mask or ""}
-        return named | pictures_of([*self._controls.waiting, *self._controls.in_flight])
+        return named | pictures_of([*self._controls.waiting, *self._with_model])
 
     # What is in effect.
 
@@ -310,26 +276,9 @@ class Desk:
         timeline = self.parameters.timeline
         return None if timeline is None else round(timeline.position(self._time()), 2)
 
-    def tell_settings(self) -> None:
-        """Something may have changed: tell all clients soon, once for all that changes until then."""
-        if self._telling is None:
-            self._telling = self._loop.call_later(SETTINGS_DELAY_S, self._tell_settings)
-
-    def _tell_settings(self) -> None:
-        self._telling = None
-        settings = self.settings()
-        content = settings.model_dump(exclude={"timeline": {"position"}})  # which changes all the time
-        if content != self._told:
-            self._told = content
-            self._link.send(settings)
-
     def _tell_recording(self, news: RecordingChanged) -> None:
         self._link.send(news)
-        self.tell_settings()
-
-    def _set(self, parameters: Parameters) -> None:
-        self.parameters = parameters
-        self.tell_settings()
+        self._news.soon()
 
     def _time(self) -> float:
         """Seconds on the clock of what moves by itself, which stands still during a pause."""

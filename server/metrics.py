@@ -2,14 +2,16 @@
 
 from collections import Counter as Tally
 from collections import deque
+from collections.abc import Mapping
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from server.replies import Dropped, Latency
+from server.replies import ClientState, Dropped, Figures, Latency, Stats
 
 STAGES = tuple(Latency.model_fields)
+MODEL_STAGES = ("depth", "encode", "generate", "decode")  # measured by the model itself
 SMOOTHING = 0.2  # weight of the newest measurement
 RATE_WINDOW_S = 2.0
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -47,8 +49,9 @@ class Metrics:
 class StreamMeter:
     """Counts and smoothed times of one stream; what it is told, the process's metrics are told too."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, began: float) -> None:
         self._metrics = metrics
+        self._began = began
         self._latency: dict[str, float] = {}
         self._shown_at: deque[float] = deque(maxlen=256)
         self._dropped: Tally[Place] = Tally()
@@ -60,15 +63,22 @@ class StreamMeter:
         self.camera_frames += 1
         self._metrics.camera_frames.inc()
 
-    def chunk(self) -> None:
+    def chunk(self, timings_ms: Mapping[str, float], collect: float) -> None:
+        """One chunk was made, of frames that had waited `collect` seconds; the model's times by stage."""
         self.chunks += 1
         self._metrics.chunks.inc()
+        self.took("collect", collect)
+        for stage in MODEL_STAGES:
+            if stage in timings_ms:
+                self.took(stage, timings_ms[stage] / 1000)
 
-    def shown(self, now: float) -> None:
-        """One generated frame went to the encoder."""
+    def shown(self, now: float, *, captured: float, made: float) -> None:
+        """One generated frame, of a camera frame `captured` then and `made` then, went to the encoder."""
         self.shown_frames += 1
         self._shown_at.append(now)
         self._metrics.shown_frames.inc()
+        self.took("pace", now - made)
+        self.took("total", now - captured)
 
     def dropped_in_all(self, place: Place, count: int) -> None:
         """`count` frames have been dropped at `place` since the stream began."""
@@ -100,4 +110,28 @@ class StreamMeter:
     def dropped(self) -> Dropped:
         return Dropped(
             camera=self._dropped["camera"], pacing=self._dropped["pacing"], stale=self._dropped["stale"]
+        )
+
+    def figures(
+        self, now: float, *, state: ClientState, chunk: int | None, guidance_scale: float | None
+    ) -> Figures:
+        """What is measured, with what only the session knows."""
+        return Figures(
+            fps=self.fps(now),
+            chunk=chunk,
+            latency_ms=self.latency(),
+            dropped=self.dropped(),
+            state=state,
+            guidance_scale=guidance_scale,
+        )
+
+    def stats(self, id: str, now: float, figures: Figures) -> Stats:
+        """The figures with the counts since the session began."""
+        return Stats(
+            id=id,
+            camera_frames=self.camera_frames,
+            shown_frames=self.shown_frames,
+            chunks=self.chunks,
+            uptime_s=round(now - self._began, 1),
+            **dict(figures),
         )

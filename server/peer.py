@@ -159,9 +159,8 @@ class Peer:
         match channel.label:
             case "control" if "control" not in self._detach:
                 send = partial(self._send_control, channel)
-                self._attach(channel, self.session.link.attach, send)
+                self._attach(channel, self.session.join, send)
                 channel.on("message", partial(self.session.receive, send=send, is_peer=True))
-                self.session.greet(send)
             case "telemetry" if "telemetry" not in self._detach:
                 self._attach(channel, self.session.link.attach_telemetry, partial(_send_telemetry, channel))
             case label:

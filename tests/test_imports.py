@@ -42,7 +42,6 @@ TENSORS = {"torch", "safetensors", "transformers"}
 # The two doors between the packages; everything else in server/ and streaming/ does not know of the other.
 SERVER_TO_STREAMING = {
     ("server.gpu_worker", "streaming.engine"),
-    ("server.session", "streaming.chunks"),
     ("server.camera", "streaming.chunks"),
     ("server.models_cli", "streaming.hub"),  # a command of its own, no part of the live server
 }

@@ -11,7 +11,7 @@ from av import VideoFrame
 
 import server.session
 from server.metrics import Metrics
-from server.session import PROVISIONAL_SIZE, TRANSITIONS, LiveSession, State
+from server.session import PROVISIONAL_SIZE, LiveSession
 from server.settings import load_settings
 from server.tracks import OutputTrack
 from tests.server.fakes import HEIGHT, WIDTH
@@ -29,7 +29,7 @@ class Stage:
         self.telemetry: list[dict] = []
         self.shown: list[VideoFrame] = []
         self.camera_runs = True
-        session.link.attach(lambda text: self.messages.append(json.loads(text)))
+        session.join(lambda text: self.messages.append(json.loads(text)))
         session.link.attach_telemetry(lambda text: self.telemetry.append(json.loads(text)))
         self._track = OutputTrack(session, asyncio.get_running_loop().time)
         self._tasks = [asyncio.create_task(self._film())]
@@ -79,7 +79,6 @@ async def stage(settings, worker, monkeypatch):
     monkeypatch.setattr(server.session, "TELEMETRY_PERIOD_S", 0.1)
     session = LiveSession("abc", settings, worker, Metrics())
     stage = Stage(session)
-    session.greet()
     session.start()
     yield stage
     await stage.close()
@@ -122,7 +121,7 @@ async def test_a_command_is_acked_then_applied_at_a_chunk_and_frame(stage):
     green = int(stage.shown[-1].to_ndarray(format="rgb24")[0, 0, 1])
     assert green == len("molten gold")
     stage.messages.clear()
-    stage.session.greet()
+    stage.session.join(lambda text: stage.messages.append(json.loads(text)))
     assert stage.of("hello")[0]["prompt"] == "molten gold"
 
 
@@ -309,8 +308,3 @@ async def test_closing_frees_the_stream_even_during_a_chunk(settings, worker, en
     gc.collect()
     assert list(engine.streams) == [handle.stream]
     assert not worker.turn.locked()
-
-
-def test_every_state_is_in_the_table_and_failed_is_final():
-    assert set(TRANSITIONS) == set(State)
-    assert TRANSITIONS[State.FAILED] == set()
