@@ -55,7 +55,7 @@ class _Text:
 
     context: TextContext
     blend: PromptBlend | None  # under way after this chunk
-    is_new: bool  # other than what the window was computed with
+    recaches: bool  # whether the window is to be recomputed under it first
 
 
 def _check_transition(name: str | None) -> None:
@@ -189,7 +189,7 @@ class LongLivePipeline:
         known = None if starts_over else session.references
         with mark("encode"):
             if starts_over or session.recent is None:
-                text = _Text(self.text(prompts), blend=None, is_new=False)
+                text = _Text(self.text(prompts), blend=None, recaches=False)
             else:
                 text = self._text(session, prompts, transition, blend_chunks, blend_curve)
             control, control_state = self.control(
@@ -208,7 +208,7 @@ class LongLivePipeline:
         if starts_over:
             session.reset(seed)
         with mark("generate"):
-            if text.is_new and session.recent is not None:
+            if text.recaches and session.recent is not None:
                 recache(self.models.transformer, session.recent, text.context, session.cache)
             session.prompts, session.blend = prompts, text.blend
             latents = self._denoise(session, denoise, text.context, guidance)
@@ -232,18 +232,18 @@ class LongLivePipeline:
         """The text of a later chunk of a stream. Changes nothing."""
         blend, was = session.blend, session.prompts
         assert was is not None, "a stream that has begun has a prompt"
-        is_new = prompts != was or blend is not None
         if prompts != was and transition == "blend":
             here = self.text.embedding(was)
             blend = PromptBlend(blend.towards(here) if blend else here, chunks, curve)
         elif prompts != was or transition == "recache":
             blend = None
-        if blend is not None:
-            blend = blend.advanced()
-            if not blend.has_arrived:
-                context = self.text.context_of(blend.towards(self.text.embedding(prompts)))
-                return _Text(context, blend, is_new)
-        return _Text(self.text(prompts), None, is_new)
+        if blend is None:
+            return _Text(self.text(prompts), None, prompts != was or session.blend is not None)
+        blend = blend.advanced()
+        if blend.has_arrived:
+            return _Text(self.text(prompts), None, recaches=True)
+        context = self.text.context_of(blend.towards(self.text.embedding(prompts)))
+        return _Text(context, blend, recaches=False)
 
     def _guidance(self, control: Control, *, with_references: bool, scale: float) -> Guidance:
         """Embed the chunk's control, reference pictures before its own frames."""

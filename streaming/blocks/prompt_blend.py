@@ -4,6 +4,11 @@ Chunk k of n is painted under the embedding k/n of the way, so the first chunk a
 is the target itself, bit for bit: it is taken from the prompt and not computed. A new prompt on the way
 starts from where the blend is. Nothing is ever reset by it.
 
+The window of keys and values is recomputed where the blend arrives, so that nothing of the old prompt is left
+in it, and not on the way: each chunk remembers itself under its own step, so the window follows by itself.
+On 8 pairs of looks of the built-in model, over 4 chunks, recomputing at every step gave the same pictures
+(within 0.01 of the way from look to look, 0.1 dB) for nearly a quarter more time in every chunk.
+
 `linear` goes straight and is scaled back to the length that lies between, as weighted prompts are; `slerp`
 turns every token's direction at an even pace, which keeps unlike prompts from crowding all change into the
 middle. Source of both: daydreamlive/scope, whose own last step misses the target for n = 1.

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from streaming.blocks.text_conditioning import parse_prompts
+from streaming.modules.causal_model import TextContext
 from streaming.pipeline import LongLivePipeline
 from streaming.session import StreamSession
 
@@ -58,6 +59,20 @@ def test_every_chunk_of_a_blend_is_another_step_and_none_resets(
     assert len(left) == 3 and 1 > left[0] > left[1] > left[2] > 0
 
 
+def test_the_window_is_recomputed_where_a_blend_arrives_and_not_on_the_way(
+    pipeline: LongLivePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recached: list[TextContext] = []
+    monkeypatch.setattr(
+        "streaming.pipeline.recache", lambda _model, _recent, text, _cache: recached.append(text)
+    )
+    session, counts = begun(pipeline), []
+    for _ in range(5):
+        pipeline.generate(session, CLAY, transition="blend", blend_chunks=3)
+        counts.append(len(recached))
+    assert counts == [0, 0, 1, 1, 1] and recached[0] is pipeline.text(CLAY)
+
+
 def test_a_new_prompt_starts_from_where_the_blend_is(pipeline: LongLivePipeline) -> None:
     session = begun(pipeline)
     pipeline.generate(session, CLAY, transition="blend", blend_chunks=2)
@@ -87,6 +102,7 @@ def test_a_reset_during_a_blend_equals_a_fresh_stream_of_the_target(pipeline: Lo
     pipeline.generate(session, CLAY, transition="blend")
     again = pipeline.generate(session, CLAY, transition="cut")
     assert torch.equal(again, pipeline.generate(fresh, CLAY, transition="blend"))
+    assert session.blend is None and fresh.blend is None
     assert torch.equal(pipeline.generate(session, CLAY), pipeline.generate(fresh, CLAY))
 
 

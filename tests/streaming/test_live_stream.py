@@ -1,0 +1,340 @@
+"""Everything that can be asked of a running stream, and what must not come of it."""
+
+import numpy as np
+import pytest
+import torch
+
+from streaming.adaptive_scale import AdaptiveScale
+from streaming.blocks.text_conditioning import parse_prompts
+from streaming.depth import DepthRange, load_depth
+from streaming.depth_settings import DepthSettings
+from streaming.engine import ChunkResult, Controls, GenerationFailed, LiveStream, StreamEngine
+from streaming.live_stream import preview
+from streaming.pipeline import LongLivePipeline
+
+SIZE = (64, 96)
+CLAY = parse_prompts("clay")
+
+
+@pytest.fixture(scope="module")
+def engine() -> StreamEngine:
+    cpu = torch.device("cpu")
+    pipeline = LongLivePipeline({"height": SIZE[0], "width": SIZE[1]}, cpu, torch.float32)
+    return StreamEngine(pipeline, load_depth("edges", cpu, torch.float32), "edges")
+
+
+def camera(count: int, salt: int = 0) -> list[np.ndarray]:
+    """Coarse pictures of the model's size, so that nothing is resized."""
+    blocks = np.random.default_rng(salt).integers(
+        0, 256, (count, SIZE[0] // 8, SIZE[1] // 8, 3), dtype=np.uint8
+    )
+    return list(blocks.repeat(8, 1).repeat(8, 2))
+
+
+def play(stream: LiveStream, *changes: Controls, salt: int = 0) -> list[ChunkResult]:
+    return [stream.step(camera(stream.frames_wanted, salt + n), each) for n, each in enumerate(changes)]
+
+
+def left_kept() -> np.ndarray:
+    mask = np.full(SIZE, 255, np.uint8)
+    mask[:, : SIZE[1] // 2] = 0
+    return mask
+
+
+def a_picture(level: int, size: tuple[int, int] = (30, 50)) -> np.ndarray:
+    return np.full((*size, 3), (level, 255 - level, 128), np.uint8)
+
+
+ASKED: dict[str, Controls] = {
+    "prompts": Controls(prompts=CLAY),
+    "weights": Controls(prompts=(("gold", 3.0), ("clay", 1.0))),
+    "blend": Controls(prompts=CLAY, transition="blend", blend_chunks=2),
+    "cut": Controls(prompts=CLAY, transition="cut"),
+    "scale": Controls(guidance_scale=0.3),
+    "depth off": Controls(depth=DepthSettings(enabled=False)),
+    "references": Controls(references=(a_picture(0), a_picture(250, (90, 20)))),
+    "mask": Controls(mask=left_kept()),
+    "steps": Controls(steps=(1000, 500)),
+    "everything": Controls(
+        prompts=CLAY,
+        transition="blend",
+        guidance_scale=0.5,
+        adaptive=1.0,
+        depth=DepthSettings(enabled=False),
+        references=(a_picture(9),),
+        mask=left_kept(),
+        steps=(1000,),
+    ),
+}
+each_control = pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED.keys())
+
+
+def same(one: ChunkResult, other: ChunkResult) -> bool:
+    return np.array_equal(one.frames, other.frames)
+
+
+@each_control
+def test_what_one_session_asks_does_not_touch_another(engine: StreamEngine, asked: Controls) -> None:
+    alone, beside, asking = (engine.open(prompt="gold", seed=1) for _ in range(3))
+    wanted = play(alone, Controls(), Controls(), Controls())
+    for number, controls in enumerate((Controls(), asked, Controls())):
+        play(asking, controls, salt=number)
+        assert same(play(beside, Controls(), salt=number)[0], wanted[number])
+
+
+@each_control
+def test_what_is_asked_shapes_the_chunk_it_comes_with(engine: StreamEngine, asked: Controls) -> None:
+    plain, asking = (engine.open(prompt="gold", seed=1) for _ in range(2))
+    before = play(plain, Controls(), Controls())[1]
+    after = play(asking, Controls(), asked)[1]
+    count = len(after.frames)
+    assert count == (9 if asked.transition == "cut" else 12)
+    assert not np.array_equal(after.frames, before.frames[-count:])
+
+
+class Brightness:
+    """A depth estimator whose range moves with the scene."""
+
+    def estimate(self, frames: torch.Tensor) -> torch.Tensor:
+        return frames.mean(dim=1)
+
+    def new_range(self) -> DepthRange:
+        return DepthRange()
+
+
+@each_control
+def test_what_was_asked_of_a_chunk_that_failed_has_not_happened(
+    engine: StreamEngine, asked: Controls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bad pictures leave the stream as it was; numbers that blow up reset it, and no more."""
+    monkeypatch.setattr(engine, "estimator", Brightness())
+    stream, twin = (engine.open(prompt="gold", seed=1) for _ in range(2))
+    for each in (stream, twin):  # a dark scene, which the range must forget with a reset
+        each.step([frame // 3 for frame in camera(9)], Controls())
+    bad = [frame.astype(np.float64) for frame in camera(12)]
+    with pytest.raises(ValueError, match="float64"):
+        stream.step(bad, asked)
+    assert same(*(play(each, Controls(), salt=5)[0] for each in (stream, twin)))
+    decode = engine.pipeline.decoder.decode
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.pipeline.decoder, "decode", lambda z, m: (decode(z, m)[0] * float("nan"), None))
+        with pytest.raises(GenerationFailed):
+            play(stream, asked)
+    fresh = engine.open(prompt="gold", seed=1)
+    for number in range(2):
+        assert same(*(play(each, Controls(), salt=number)[0] for each in (stream, fresh)))
+
+
+@pytest.mark.parametrize(
+    "controls", [{"references": (a_picture(3),)}, {"mask": left_kept()}], ids=["references", "mask"]
+)
+def test_a_failure_inside_the_engine_leaves_no_half_change(
+    engine: StreamEngine, controls: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control is there already when the text is refused."""
+    stream, twin = (engine.open(prompt="gold", seed=1) for _ in range(2))
+    play(stream, Controls()), play(twin, Controls())
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.pipeline.text, "_context", lambda _prompts: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            play(stream, Controls(prompts=CLAY, depth=DepthSettings(enabled=False), **controls))
+    assert same(*(play(each, Controls(), salt=5)[0] for each in (stream, twin)))
+
+
+CLEARED: dict[str, tuple[Controls, Controls]] = {
+    "references": (ASKED["references"], Controls(references=())),
+    "mask": (ASKED["mask"], Controls(mask=np.full((1, 1), 255, np.uint8))),
+    "steps": (ASKED["steps"], Controls(steps=())),
+    "scale": (ASKED["scale"], Controls(guidance_scale=1.0)),
+    "depth off": (ASKED["depth off"], Controls(depth=DepthSettings())),
+}
+
+
+@pytest.mark.parametrize(("asked", "cleared"), CLEARED.values(), ids=CLEARED.keys())
+def test_what_is_cleared_is_gone_after_a_reset(
+    engine: StreamEngine, asked: Controls, cleared: Controls
+) -> None:
+    """Before one, the stream's memory may know of it."""
+    stream, never = (engine.open(prompt="gold", seed=1) for _ in range(2))
+    play(stream, asked, Controls(), cleared)
+    frames = camera(12, 3)
+    again = stream.step(frames, Controls(reset=True))
+    assert same(again, never.step(frames[-9:], Controls()))
+
+
+def test_a_reset_keeps_all_that_was_asked(engine: StreamEngine) -> None:
+    used, fresh = (engine.open(prompt="gold", seed=1) for _ in range(2))
+    settled = Controls(
+        prompts=CLAY, guidance_scale=0.5, references=(a_picture(9),), mask=left_kept(), steps=(1000, 250)
+    )
+    play(used, settled, Controls())
+    frames = camera(12, 7)
+    assert same(used.step(frames, Controls(reset=True)), fresh.step(frames[-9:], settled))
+
+
+def test_a_seed_counts_for_a_reset_and_for_a_cut(engine: StreamEngine) -> None:
+    frames, clay = camera(12, 7), {"prompts": CLAY, "transition": "cut"}
+    wanted = engine.open(prompt="clay", seed=8).step(frames[-9:], Controls())
+    for again in (clay, clay | {"reset": True}):
+        stream = engine.open(prompt="gold", seed=1)
+        play(stream, Controls())
+        assert same(stream.step(frames, Controls(**again, seed=8)), wanted)
+
+
+def test_outside_the_region_the_camera_is_shown_as_it_came(engine: StreamEngine) -> None:
+    stream = engine.open(prompt="gold", seed=1)
+    for chunk, controls in enumerate((Controls(mask=left_kept()), Controls(), Controls(reset=True))):
+        frames = camera(stream.frames_wanted, chunk)
+        shown = stream.step(frames, controls).frames
+        kept, middle = SIZE[1] // 2 - 8, SIZE[1] // 2
+        given = np.stack(frames[-len(shown) :])
+        assert np.array_equal(shown[:, :, :kept], given[:, :, :kept])
+        assert not np.array_equal(shown[:, :, middle:], given[:, :, middle:])
+
+
+def test_the_model_is_told_what_to_keep(engine: StreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not what to follow, where depth is off."""
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    encode = engine.pipeline.control.encode_depth
+
+    def watched(depth: torch.Tensor, state: object, *, mask: torch.Tensor, source: torch.Tensor):
+        seen.append((depth, source))
+        return encode(depth, state, mask=mask, source=source)
+
+    monkeypatch.setattr(engine.pipeline.control, "encode_depth", watched)
+    stream, frames = engine.open(prompt="gold", seed=1), camera(9)
+    stream.step(frames, Controls(mask=left_kept(), depth=DepthSettings(enabled=False)))
+    depth, source = seen[0]
+    assert not depth.any()
+    pictures = ((source[0].movedim(0, -1) + 1) * 127.5).round().byte()
+    assert np.array_equal(pictures.numpy(), np.stack(frames))
+
+
+def test_references_guide_every_chunk_and_are_encoded_once(
+    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded, guided = [], []
+    encode, guidance = engine.pipeline.control.encode_references, engine.pipeline._guidance
+    monkeypatch.setattr(
+        engine.pipeline.control, "encode_references", lambda given: encoded.append(given) or encode(given)
+    )
+    monkeypatch.setattr(
+        engine.pipeline,
+        "_guidance",
+        lambda *given, **how: guided.append(how["with_references"]) or guidance(*given, **how),
+    )
+    stream = engine.open(prompt="gold", seed=1)
+    play(stream, Controls(references=(a_picture(1), a_picture(2))), Controls(), Controls(reset=True))
+    play(stream, Controls(references=()))
+    assert len(encoded) == 1 and guided == [True, True, True, False]
+
+
+@pytest.mark.parametrize("size", [(3000, 4000), (1, 3000), (2, 2)])
+def test_references_of_any_size_are_taken(engine: StreamEngine, size: tuple[int, int]) -> None:
+    stream = engine.open(prompt="gold", seed=1)
+    assert play(stream, Controls(references=(a_picture(1, size),)))[0].frames.shape == (9, *SIZE, 3)
+
+
+def test_the_effective_scale_is_told_and_used(engine: StreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[float] = []
+    generate = engine.pipeline.generate
+    monkeypatch.setattr(
+        engine.pipeline,
+        "generate",
+        lambda *given, **how: used.append(how["vace_context_scale"]) or generate(*given, **how),
+    )
+    stream = engine.open(prompt="gold", seed=1)
+    told = [
+        result.guidance_scale
+        for result in play(
+            stream, Controls(guidance_scale=0.8), Controls(adaptive=1.0), Controls(adaptive=0.0)
+        )
+    ]
+    assert told == used and told[0] == told[2] == 0.8 != told[1]
+    still = stream.step([camera(1)[0]] * 12, Controls(adaptive=1.0)).guidance_scale
+    stiller = stream.step([camera(1)[0]] * 12, Controls()).guidance_scale
+    assert 0.4 <= stiller < still
+
+
+def test_without_depth_nothing_is_adapted_to(engine: StreamEngine) -> None:
+    stream = engine.open(prompt="gold", seed=1)
+    off = Controls(adaptive=1.0, guidance_scale=0.7, depth=DepthSettings(enabled=False))
+    assert [result.guidance_scale for result in play(stream, off, Controls())] == [0.7, 0.7]
+    assert stream._liveliness == AdaptiveScale()
+
+
+def test_depth_off_estimates_nothing(engine: StreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = engine.open(prompt="gold", seed=1)
+    plain = play(engine.open(prompt="gold", seed=1), Controls(guidance_scale=0.0))[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(stream._depth, "_estimator", None)
+        off = play(stream, Controls(depth=DepthSettings(enabled=False)))[0]
+    assert off.depth_preview is None and same(off, plain)
+    assert play(stream, Controls(depth=DepthSettings()))[0].depth_preview is not None
+
+
+def test_the_preview_is_the_last_frames_depth_as_the_model_got_it(
+    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[torch.Tensor] = []
+    generate = engine.pipeline.generate
+    monkeypatch.setattr(
+        engine.pipeline,
+        "generate",
+        lambda *args, **how: given.append(how["vace_input"]) or generate(*args, **how),
+    )
+    shown = play(engine.open(prompt="gold", seed=1), Controls())[0].depth_preview
+    assert shown is not None and shown.shape == (72, 128) and shown.dtype == np.uint8
+    assert np.array_equal(shown, preview(given[0][0, 0, -1]))
+
+
+def test_a_preview_is_bright_where_it_is_near() -> None:
+    depth = torch.full((144, 256), -1.0)
+    depth[:, 128:] = 1
+    small = preview(depth)
+    assert (small[:, :60] == 0).all() and (small[:, 68:] == 255).all()
+
+
+def test_refinement_sees_what_was_shown_last(engine: StreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = engine.open(prompt="gold", seed=1)
+    looked: list[torch.Tensor | None] = []
+    ask = type(stream._depth).__call__
+
+    def watched(self, frames, settings, generated=None, **how):
+        looked.append(generated)
+        return ask(self, frames, settings, generated, **how)
+
+    monkeypatch.setattr(type(stream._depth), "__call__", watched)
+    refined = DepthSettings(refinement=0.5)
+    results = play(stream, Controls(depth=refined, mask=left_kept()), Controls(), Controls(reset=True))
+    assert looked[0] is None and looked[2] is None and looked[1] is not None
+    pictures = ((looked[1].movedim(1, -1) + 1) * 127.5).round().byte().numpy()
+    assert np.array_equal(pictures, results[0].frames)
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ({"prompts": ()}, "prompts must be 1 to 8, got 0"),
+        ({"prompts": (("a", 1.0),) * 9}, "got 9"),
+        ({"guidance_scale": float("nan")}, "guidance_scale must be 0 ... 2, got nan"),
+        ({"adaptive": 1.5}, "adaptive must be 0 ... 1, got 1.5"),
+        ({"blend_chunks": 40}, "blend_chunks must be 1 ... 32, got 40"),
+        ({"steps": (250, 1000)}, r"steps must be 1 to 8 that fall within 1000 ... 1, got \[250, 1000\]"),
+        ({"steps": tuple(range(900, 0, -100))}, "steps must be 1 to 8"),
+        ({"references": (a_picture(1),) * 4}, "at most 3 pictures, got 4"),
+        ({"references": (a_picture(1), np.zeros((4, 4), np.uint8))}, r"references\[1\] must be \(H, W, 3\)"),
+        ({"mask": np.zeros((4, 4, 3), np.uint8)}, r"mask must be \(H, W\) uint8, got \(4, 4, 3\)"),
+        ({"mask": np.zeros((4, 4), np.float32)}, "float32"),
+    ],
+)
+def test_what_cannot_be_asked_is_named(asked: dict[str, object], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        Controls(**asked)
+
+
+def test_a_weight_that_cannot_be_used_leaves_the_stream_unharmed(engine: StreamEngine) -> None:
+    stream, twin = (engine.open(prompt="gold", seed=1) for _ in range(2))
+    with pytest.raises(ValueError, match=r"prompts\[1\].weight .* got -1"):
+        play(stream, Controls(prompts=(("a", 1.0), ("b", -1.0)), mask=left_kept()))
+    assert same(play(stream, Controls())[0], play(twin, Controls())[0])
