@@ -1,6 +1,7 @@
 """The HTTP side: routes, the page, start-up and shutdown in order."""
 
 import asyncio
+import json
 import logging
 import signal
 from importlib.resources import files
@@ -9,9 +10,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from aiohttp import web
+from pydantic import BaseModel
 
 from server.gpu_worker import GpuWorker, Phase, model_info
+from server.http_models import IceServerInfo, LookInfo, NotReady, Ready, ServerInfo
 from server.metrics import Metrics
+from server.openapi import document
+from server.origins import Origins
+from server.recordings import Recordings
+from server.replies import ModelInfo
+from server.session_api import SessionApi
 from server.settings import IceServer, Settings
 from server.signaling import Peers, Whip
 
@@ -24,9 +32,11 @@ THUMBNAIL_CACHE = "public, max-age=3600"
 MAX_BODY_BYTES = 64 * 1024  # an offer of a browser has about 8 KiB
 SHUTDOWN_TIMEOUT_S = 5.0
 PICTURE_TYPES = {".webp": "image/webp", ".png": "image/png", ".jpg": "image/jpeg"}
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
+    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors {frame_ancestors}"
+)
 SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
-    "object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
     "Permissions-Policy": "camera=(self), microphone=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -43,6 +53,7 @@ class Api:
         self._metrics = metrics
         self._peers = peers
         self._page = page_directory()
+        self._openapi = json.dumps(document(), ensure_ascii=False)
 
     def routes(self) -> list[web.AbstractRouteDef]:
         return [
@@ -52,6 +63,7 @@ class Api:
             web.get("/metrics", self.metrics),
             web.get("/api/info", self.info),
             web.get("/looks/{name}", self.thumbnail),
+            web.get("/openapi.json", self.openapi),
             web.static("/", self._page),  # last: it takes whatever is left
         ]
 
@@ -65,26 +77,30 @@ class Api:
     async def readyz(self, request: web.Request) -> web.Response:
         """200 once the model is warm, else 503 with the reason."""
         if self._is_ready():
-            return web.json_response({"ready": True, "model": self._model()})
-        return web.json_response({"ready": False, "reason": self._worker.readiness.reason}, status=503)
+            return _json(Ready(model=self._model()))
+        return _json(NotReady(reason=self._worker.readiness.reason), status=503)
 
     async def metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=self._metrics.render(), headers={"Content-Type": self._metrics.content_type})
 
     async def info(self, request: web.Request) -> web.Response:
         """What the page needs before it connects."""
-        return web.json_response(
-            {
-                "ready": self._is_ready(),
-                "reason": self._worker.readiness.reason,
-                "model": self._model(),
-                "looks": [_look(look) for look in self._looks()],
-                "default_prompt": self._settings.prompt,
-                "max_sessions": self._settings.max_sessions,
-                "sessions": len(self._peers),
-                "ice_servers": [_rtc_ice_server(server) for server in self._settings.ice_servers],
-            }
+        return _json(
+            ServerInfo(
+                ready=self._is_ready(),
+                reason=self._worker.readiness.reason,
+                model=self._model(),
+                looks=tuple(_look(look) for look in self._looks()),
+                default_prompt=self._settings.prompt,
+                max_sessions=self._settings.max_sessions,
+                sessions=len(self._peers),
+                ice_servers=tuple(_rtc_ice_server(server) for server in self._settings.ice_servers),
+            )
         )
+
+    async def openapi(self, request: web.Request) -> web.Response:
+        """This whole HTTP side, for programs that write programs."""
+        return web.Response(text=self._openapi, content_type="application/json")
 
     async def thumbnail(self, request: web.Request) -> web.FileResponse:
         """The picture of a look, found among the model's own: what is asked for never becomes a path."""
@@ -98,8 +114,8 @@ class Api:
     def _is_ready(self) -> bool:
         return self._worker.readiness.phase is Phase.READY
 
-    def _model(self) -> dict[str, object] | None:
-        return model_info(self._worker.info).model_dump() if self._worker.info else None
+    def _model(self) -> ModelInfo | None:
+        return model_info(self._worker.info) if self._worker.info else None
 
     def _looks(self) -> "tuple[Look, ...]":
         """Those of the model; none while it is loading."""
@@ -107,9 +123,11 @@ class Api:
 
 
 def create_app(settings: Settings, worker: GpuWorker) -> web.Application:
-    """The application. It starts `worker` with itself, and stops in order: peers, then `worker`."""
+    """The application. It starts `worker` with itself, and stops in order: peers, recordings, `worker`."""
     metrics = Metrics()
-    peers = Peers(settings, worker, metrics)
+    recordings = Recordings(settings)
+    peers = Peers(settings, worker, metrics, recordings)
+    origins = Origins(settings.allowed_origins)
 
     async def start(app: web.Application) -> None:
         worker.start()
@@ -118,14 +136,23 @@ def create_app(settings: Settings, worker: GpuWorker) -> web.Application:
         await peers.dismiss_all()
 
     async def stop(app: web.Application) -> None:
+        await recordings.close()
         await worker.stop()
 
-    app = web.Application(client_max_size=MAX_BODY_BYTES)
+    policy = CONTENT_SECURITY_POLICY.format(frame_ancestors=origins.frame_ancestors)
+
+    async def add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
+        for name, value in {"Content-Security-Policy": policy, **SECURITY_HEADERS}.items():
+            response.headers.setdefault(name, value)
+
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[origins.preflight])
     app.on_startup.append(start)
-    app.on_response_prepare.append(_add_security_headers)
+    app.on_response_prepare.append(add_security_headers)
+    app.on_response_prepare.append(origins.add_headers)
     app.on_shutdown.append(end_peers)
     app.on_cleanup.append(stop)
     app.add_routes(Whip(settings, worker, metrics, peers).routes())
+    app.add_routes(SessionApi(peers.find, recordings, origins).routes())
     app.add_routes(Api(settings, worker, metrics, peers).routes())
     return app
 
@@ -156,25 +183,20 @@ def page_directory() -> Path:
     return Path(str(files("client_web").joinpath("index.html"))).parent
 
 
-async def _add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
-    for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)
+def _json(model: BaseModel, status: int = 200) -> web.Response:
+    return web.Response(text=model.model_dump_json(), status=status, content_type="application/json")
 
 
-def _rtc_ice_server(server: IceServer) -> dict[str, object]:
+def _rtc_ice_server(server: IceServer) -> IceServerInfo:
     """As RTCPeerConnection takes it in the page; TURN credentials are meant for it."""
-    entry: dict[str, object] = {"urls": list(server.urls)}
-    if server.username is not None:
-        entry["username"] = server.username
-    if server.credential is not None:
-        entry["credential"] = server.credential.get_secret_value()
-    return entry
+    credential = server.credential.get_secret_value() if server.credential else None
+    return IceServerInfo(urls=server.urls, username=server.username, credential=credential)
 
 
-def _look(look: "Look") -> dict[str, str | None]:
+def _look(look: "Look") -> LookInfo:
     """As the page takes it. The address is relative, like all of the page's."""
     thumbnail = look.thumbnail and f"looks/{quote(look.thumbnail.name)}"
-    return {"name": look.name, "prompt": look.prompt, "thumbnail": thumbnail}
+    return LookInfo(name=look.name, prompt=look.prompt, thumbnail=thumbnail)
 
 
 def _url(host: str, runner: web.AppRunner) -> str:

@@ -12,6 +12,8 @@ from server.protocol import MAX_MESSAGE_BYTES
 UNREAD_MESSAGES = 256  # for a client that does not read: it is given up
 HEARTBEAT_S = 20.0  # of the WebSocket itself; the client needs no ping messages
 POLL_S = 0.5  # how soon a session's end is noticed
+SEND_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 1.0
 
 Send = Callable[[str], None]
 
@@ -43,14 +45,18 @@ async def serve_control(
 
     leave = session.join(send)
     try:
-        socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES)
+        socket = web.WebSocketResponse(
+            timeout=CLOSE_TIMEOUT_S, heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES
+        )
         await socket.prepare(request)
         reading = asyncio.create_task(_read(socket, session, send))
         try:
             while not reading.done() and not is_stuck and lives():
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_S):
-                        await socket.send_str(await outgoing.get())
+                if (text := await _next(outgoing)) is not None:
+                    async with asyncio.timeout(SEND_TIMEOUT_S):
+                        await socket.send_str(text)
+        except TimeoutError:
+            is_stuck = True
         except ConnectionError:
             pass  # the client is gone
         finally:
@@ -63,6 +69,14 @@ async def serve_control(
         return socket
     finally:
         leave()
+
+
+async def _next(outgoing: asyncio.Queue[str]) -> str | None:
+    """The next message; None if there is none for a while."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(POLL_S):
+            return await outgoing.get()
+    return None
 
 
 async def _read(socket: web.WebSocketResponse, session: Joinable, send: Send) -> None:

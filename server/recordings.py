@@ -29,7 +29,7 @@ class Recordings:
         recording = recordings.start(session_id, side_by_side=False, on_change=tell)
         recording.offer(rgb, pts, now, camera)       # each picture that is shown
         recording.stop(now)
-        recordings.find(session_id, recording.name)  # its path, once it is finished
+        await recordings.find(session_id, recording.name)  # its path, once it is finished
         await recordings.close()
 
     `on_change` is told at the start, once a second and at the end. Together the files stay below
@@ -69,10 +69,14 @@ class Recordings:
         on_change(recording.news())
         return recording
 
-    def find(self, session: str, name: str) -> Path | None:
-        """The file of a finished recording, also of a session that has ended; None when there is none."""
+    async def find(self, session: str, name: str) -> Path | None:
+        """The file of a recording that is over, also of a session that has ended, once it is finished.
+
+        None when there is none, or it still runs.
+        """
         for recording in self._recordings:
-            if (recording.session, recording.name) == (session, name) and recording.has_ended:
+            if (recording.session, recording.name) == (session, name) and recording.is_over:
+                await recording.ended()  # soon: it takes no more pictures
                 return recording.path if recording.path.exists() else None
         return None
 

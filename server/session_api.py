@@ -144,9 +144,9 @@ class SessionApi:
     async def recording(self, request: web.Request) -> web.FileResponse:
         """A finished recording, in ranges if asked, also of a session that has ended: 200, 206, 404."""
         name = request.match_info["name"]
-        path = self._recordings.find(request.match_info["id"], name)
+        path = await self._recordings.find(request.match_info["id"], name)
         if path is None:
-            raise web.HTTPNotFound(text="no such recording; it may not be finished, or have given way")
+            raise web.HTTPNotFound(text="no such recording; it may still run, or have given way")
         return web.FileResponse(path, headers=_download(name) | {hdrs.CONTENT_TYPE: "video/mp4"})
 
     def _session(self, request: web.Request) -> ControlledSession:

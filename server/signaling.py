@@ -10,6 +10,8 @@ from aiohttp import hdrs, web
 from server.gpu_worker import GpuWorker, Phase
 from server.metrics import Metrics
 from server.peer import InvalidOffer, Peer
+from server.recordings import Recordings
+from server.session import LiveSession
 from server.settings import IceServer, Settings
 
 logger = logging.getLogger(__name__)
@@ -30,16 +32,24 @@ class ServerFull(Exception):
 class Peers:
     """Every peer of this process. Each has one task that attends it and closes it, whatever happens."""
 
-    def __init__(self, settings: Settings, worker: GpuWorker, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, worker: GpuWorker, metrics: Metrics, recordings: Recordings
+    ) -> None:
         self._settings = settings
         self._worker = worker
         self._metrics = metrics
+        self._recordings = recordings
         self._peers: dict[str, Peer] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._is_closing = False
 
     def __len__(self) -> int:
         return len(self._peers)
+
+    def find(self, id: str) -> LiveSession | None:
+        """The running session of this id."""
+        peer = self._peers.get(id)
+        return peer.session if peer else None
 
     async def admit(self, offer: str) -> tuple[str, str]:
         """A new peer's id and the answer to its offer. Raises ServerFull or InvalidOffer."""
@@ -48,7 +58,8 @@ class Peers:
         if len(self._peers) >= self._settings.max_sessions:
             raise ServerFull(f"all {self._settings.max_sessions} places are taken; try again soon")
         id = secrets.token_urlsafe(16)  # whoever knows it may end the session
-        peer = self._peers[id] = Peer(id, self._settings, self._worker, self._metrics)
+        peer = Peer(id, self._settings, self._worker, self._metrics, self._recordings)
+        self._peers[id] = peer
         self._metrics.sessions.set(len(self))
         try:
             answer = await peer.accept(offer)

@@ -46,13 +46,13 @@ async def test_a_finished_recording_is_found_by_session_and_name(recordings):
     news: list[RecordingChanged] = []
     recording = recordings.start("mine", side_by_side=False, on_change=news.append)
     await record(recording)
-    assert recordings.find("mine", recording.name) is None, "not before it is finished"
-    await finished(recording)
-    path = recordings.find("mine", recording.name)
+    assert await recordings.find("mine", recording.name) is None, "not before it is finished"
+    recording.stop(asyncio.get_running_loop().time())
+    path = await recordings.find("mine", recording.name)
     assert path is not None and path.stat().st_size == news[-1].bytes
     assert [item.state for item in news] == ["recording", "stopped"]
     for session, name in [("other", recording.name), ("mine", "x.mp4"), ("mine", f"../{path.name}")]:
-        assert recordings.find(session, name) is None
+        assert await recordings.find(session, name) is None
 
 
 async def test_one_at_a_time_for_each_session(recordings):
@@ -73,7 +73,7 @@ async def test_the_oldest_finished_recording_gives_way(recordings):
         await record(recording, 8)
         await finished(recording)
         kept.append(recording)
-    there = [recordings.find("mine", recording.name) is not None for recording in kept]
+    there = [await recordings.find("mine", recording.name) is not None for recording in kept]
     assert not there[0] and there[-1] and there == sorted(there)
     assert sum(r.bytes for r in kept if r.path.exists()) < 2 << 20
     assert [r.path.exists() for r in kept] == there
@@ -115,7 +115,13 @@ async def test_many_small_recordings_are_too_many_all_the_same(recordings, monke
         await record(recording, 1)
         await finished(recording)
         names.append(recording.name)
-    assert [recordings.find("mine", name) is not None for name in names] == [False, False, True, True, True]
+    assert [await recordings.find("mine", name) is not None for name in names] == [
+        False,
+        False,
+        True,
+        True,
+        True,
+    ]
 
 
 async def test_closing_ends_what_runs_and_deletes_everything():

@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-import server.app as server_app
+from server.origins import Origins
 from server.peer import Peer
 from server.settings import load_settings
 from tests.server.running import CAMERA_FPS, PATIENCE_S, Viewer, running_server, until
@@ -80,12 +80,14 @@ async def test_an_answer_that_cannot_be_sent_frees_the_place(patient, engine, mo
     """The connection is lost once the answer is made, just before it is written."""
     caplog.set_level("INFO")
 
-    async def lose_the_connection(request: web.Request, response: web.StreamResponse) -> None:
+    async def lose_the_connection(
+        origins: Origins, request: web.Request, response: web.StreamResponse
+    ) -> None:
         if response.status == 201:
             assert request.transport is not None
             request.transport.abort()
 
-    monkeypatch.setattr(server_app, "_add_security_headers", lose_the_connection)
+    monkeypatch.setattr(Origins, "add_headers", lose_the_connection)
     async with running_server(patient, engine) as server, aiohttp.ClientSession() as http:
         with pytest.raises(aiohttp.ServerDisconnectedError):
             await (await offer_sent(http, server.url))
