@@ -18,9 +18,21 @@ from playwright.sync_api import Page, expect
 
 from scripts import frame_number
 from scripts.latency_figures import CAMERA_PICTURE_BELOW, percentile
-from server.protocol import decode
+from server.protocol import CLIENT_MESSAGES, decode
+from server.requests import GetStats
 from server.settings import Settings
 from tests.e2e.conftest import OpenPage, Server, Visit
+from tests.e2e.page import (
+    FREED_LIMIT_S,
+    LIVE_LIMIT_MS,
+    OVERFLOWING,
+    frames_shown,
+    is_free,
+    start,
+    wait_applied,
+    wait_live,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -39,21 +51,22 @@ DECODE = """async (raw) => {
   try { return decode(raw); } catch (error) { return `${error.constructor.name}: ${error.message}`; }
 }"""
 BUILD = """async () => {
-  const { setPrompt, setGuidance, reset, ping } = await import("/protocol.js");
-  const messages = [setPrompt("gold", "cut"), setGuidance(1.5), reset(), ping()];
+  const wire = await import("/protocol.js");
+  const blend = { transition: "blend", chunks: 3, curve: "linear" };
+  const prompts = [{ text: "gold", weight: 0.4 }, { text: "ice", weight: 0.6 }];
+  const steps = [{ at: 0, text: "gold", transition: "cut" }, { at: 2.5, text: "ice", ...blend }];
+  const messages = [
+    wire.setPrompt("gold", "cut"), wire.setPrompts(prompts, blend),
+    wire.setTimeline(steps, { loop: true, duration: 9 }), wire.setTimeline(steps, { loop: false }),
+    wire.stopTimeline(), wire.setGuidance(1.5, 0.5), wire.setDepth({ enabled: false, smoothing: 0.5 }),
+    wire.setReferences(["a"]), wire.setMask("a"), wire.setMask(null), wire.setSteps([1000, 500]),
+    wire.setSteps(null), wire.setSeed(7), wire.setSeed(null), wire.setFreeze(true), wire.pause(),
+    wire.resume(), wire.startRecording(true), wire.stopRecording(),
+    wire.setOutput({ fps: null, quality: "high" }), wire.reset(), wire.ping(),
+  ];
   return messages.map((message) => JSON.stringify(message));
 }"""
 IS_SAMPLED = "(count) => !window.sampled.wasAlwaysLive || window.sampled.output.frames.length >= count"
-# Elements that stick out of the page, or whose own text sticks out of them.
-OVERFLOWING = """(width) => [...document.querySelectorAll("body *")].filter((element) => {
-  const { display, overflow } = getComputedStyle(element);
-  const spills = element.clientWidth > 0 && element.scrollWidth > element.clientWidth + 1;
-  const sticksOut = element.getBoundingClientRect().right > width + 0.5;
-  return sticksOut || (spills && display !== "inline" && overflow === "visible");
-}).map((element) => `${element.tagName}#${element.id}`)"""
-LIVE_LIMIT_MS = 150_000
-APPLIED_LIMIT_MS = 100_000
-FREED_LIMIT_S = 5.0  # less than PEER_TIMEOUT_S, by which the server frees a place that nobody gave back
 PEER_TIMEOUT_S: float = Settings.model_fields["peer_timeout"].default  # of the server under test too
 MISSED_LIMIT_S = PEER_TIMEOUT_S + 20.0
 LEAST_FPS = 2.0
@@ -130,38 +143,13 @@ def live(open_page: OpenPage) -> Iterator[Live]:
     """
     visit = open_page()
     page = visit.page
-    page.click("#start")
-    wait_live(page)
+    start(page)
     samples = [Sample.of(page)]
     while not samples[-1].was_always_live:
         assert len(samples) < MOST_SAMPLES, f"never live for {SAMPLE_S:g} s on end"
         wait_live(page)
         samples.append(Sample.of(page))
     yield Live(visit, samples[-1].camera, samples[-1].output, samples[0].fps)
-
-
-def wait_live(page: Page) -> None:
-    expect(page.locator("body")).to_have_attribute("data-phase", "live", timeout=LIVE_LIMIT_MS)
-
-
-def wait_applied(page: Page, label: str) -> None:
-    words = re.compile(rf"^{label} applied at chunk \d+, frame \d+, after \d+ ms\.$")
-    expect(page.locator("#command")).to_have_text(words, timeout=APPLIED_LIMIT_MS)
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float) -> bool:
-    end = time.monotonic() + limit_s
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.05)
-    return condition()
-
-
-def frames_shown(page: Page) -> int:
-    return page.evaluate("() => document.getElementById('output').getVideoPlaybackQuality().totalVideoFrames")
-
-
-def is_free(server: Server) -> bool:
-    return server.info()["sessions"] == 0 and server.gauge("depthlive_sessions") == 0
 
 
 class TestLiveStream:
@@ -228,7 +216,9 @@ class TestLiveStream:
 
     def test_nothing_is_cut_off_on_a_small_phone(self, live: Live) -> None:
         live.page.set_viewport_size({"width": 360, "height": 740})
-        assert live.page.evaluate(OVERFLOWING, 360) == []
+        for tab in ("looks", "guide", "timeline", "model", "signal"):
+            live.page.click(f"#tab-{tab}")
+            assert live.page.evaluate(OVERFLOWING, 360) == []
         assert live.page.evaluate("() => document.documentElement.scrollWidth") <= 360
 
     def test_stop_frees_everything(self, live: Live, server: Server) -> None:
@@ -301,14 +291,13 @@ def test_page_and_server_speak_the_same_protocol(open_page: OpenPage) -> None:
     wrong_type = json.dumps(samples[0] | {"prompt": 3})
     for broken in ("{", "[]", '{"type": "pong"}', '{"type": "hullo"}', wrong_type):
         assert page.evaluate(DECODE, broken).startswith("ProtocolError: ")
-    for built in page.evaluate(BUILD):
-        decode(built)
+    built = [decode(raw) for raw in page.evaluate(BUILD)]
+    assert {type(message) for message in built} >= set(CLIENT_MESSAGES.values()) - {GetStats}
 
 
 def test_leaving_a_live_page_frees_the_place(open_page: OpenPage, server: Server) -> None:
     page = open_page().page
-    page.click("#start")
-    wait_live(page)
+    start(page)
     page.goto("about:blank")
     assert wait_until(lambda: is_free(server), FREED_LIMIT_S)
 
@@ -366,11 +355,6 @@ def no_server(page: Page) -> None:
     ("prepare", "camera", "words"),
     [
         (None, False, "The camera was refused. Allow it for this page"),
-        (
-            refuse_offers(503, "2 places are taken.", **{"Retry-After": "5"}),
-            True,
-            "The server is full: 2 places are",
-        ),
         (refuse_offers(503, "the model did not load"), True, "cannot take a stream: the model did not load"),
         (
             refuse_offers(400, "this is no SDP"),
@@ -379,7 +363,7 @@ def no_server(page: Page) -> None:
         ),
         (plain_http, True, "Open it over https, or on the server's own machine as http://localhost."),
     ],
-    ids=["camera refused", "server full", "model failed", "offer refused", "plain http"],
+    ids=["camera refused", "model failed", "offer refused", "plain http"],
 )
 def test_what_went_wrong_is_said_in_plain_words(
     open_page: OpenPage, prepare: Callable[[Page], None] | None, camera: bool, words: str

@@ -1,28 +1,14 @@
 """The looks of the built-in model on the page, in a real browser with the real server."""
 
-import time
 import urllib.request
-from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.e2e.conftest import ANSWER_LIMIT_S, OpenPage, Server
+from tests.e2e.page import wait_colour
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-# The mean colour of the generated picture, 0 ... 255, once it has moved on.
-MEAN_COLOUR = """async () => {
-  const video = document.getElementById("output");
-  if (!video.videoWidth) return [0, 0, 0];
-  for (let n = 0; n < 6; n++) await new Promise((next) => video.requestVideoFrameCallback(next));
-  const canvas = new OffscreenCanvas(16, 9);
-  const context = canvas.getContext("2d");
-  context.drawImage(video, 0, 0, 16, 9);
-  const { data } = context.getImageData(0, 0, 16, 9);
-  return [0, 1, 2].map((c) => data.filter((_, i) => i % 4 === c).reduce((a, b) => a + b) / (16 * 9));
-}"""
-PAINTED_LIMIT_S = 120.0
 
 
 def test_a_look_picked_before_the_start_is_painted_and_another_takes_its_place(
@@ -48,15 +34,6 @@ def test_a_look_picked_before_the_start_is_painted_and_another_takes_its_place(
     assert command.get_attribute("data-stage") == "applied"
     page.click("#stop")
     assert visit.errors == []
-
-
-def wait_colour(page: Page, is_right: Callable[[float, float, float], bool]) -> None:
-    end, seen = time.monotonic() + PAINTED_LIMIT_S, (0.0, 0.0, 0.0)
-    while time.monotonic() < end:
-        seen = page.evaluate(MEAN_COLOUR)
-        if is_right(*seen):
-            return
-    pytest.fail(f"the picture's mean colour stays at {seen}")
 
 
 def test_every_thumbnail_is_a_picture(server: Server) -> None:

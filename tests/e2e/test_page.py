@@ -1,0 +1,188 @@
+"""The page in every state that it can be in, without a stream or with one just for that."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.e2e.conftest import OpenPage, Server
+from tests.e2e.page import OVERFLOWING, start, wait_live
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+# axe-core 4.10.3 (MPL-2.0, its licence beside it): for tests alone, the page loads nothing of it.
+AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
+RUN_AXE = """async () => {
+  const { violations } = await window.axe.run(document, { resultTypes: ["violations"] });
+  const html = (nodes) => nodes.map((node) => node.html).join(" ").slice(0, 300);
+  return violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${html(nodes)}`);
+}"""
+OFFER = re.compile(r"/whip(\?|$)")
+TABS = ("looks", "guide", "timeline", "model", "signal")
+
+
+def findings(page: Page) -> list[str]:
+    """What axe-core has to say about the page as it is now."""
+    page.evaluate(f"() => {{ {AXE} }}")
+    return page.evaluate(RUN_AXE)
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_axe_finds_nothing_on_any_panel(open_page: OpenPage, scheme: str) -> None:
+    page = open_page(color_scheme=scheme).page
+    expect(page.locator("#status")).to_contain_text("Ready")
+    for tab in TABS:
+        page.click(f"#tab-{tab}")
+        if tab == "timeline":
+            page.click("#timeline-add")
+            page.click("#timeline-add")
+        assert findings(page) == [], tab
+    page.click("#mix-toggle")
+    page.check("input[value=blend]", force=True)
+    page.click("#history summary")
+    page.keyboard.press("Escape")
+    page.focus("#start")
+    page.keyboard.press("?")
+    expect(page.locator("#help")).to_be_visible()
+    assert findings(page) == []
+
+
+def test_axe_finds_nothing_in_trouble_and_on_a_phone(open_page: OpenPage) -> None:
+    page = open_page(camera=False, viewport={"width": 390, "height": 844}).page
+    page.click("#start")
+    expect(page.locator("#problem")).to_contain_text("The camera was refused")
+    assert findings(page) == []
+    assert page.evaluate(OVERFLOWING, 390) == []
+
+
+def test_axe_finds_nothing_while_live_and_the_console_is_silent(open_page: OpenPage) -> None:
+    visit = open_page()
+    start(visit.page)
+    visit.page.click("#tab-signal")
+    assert findings(visit.page) == []
+    visit.page.click("#stop")
+    assert visit.errors == []
+
+
+def test_nothing_is_loaded_from_elsewhere(open_page: OpenPage, server: Server) -> None:
+    asked: list[str] = []
+    page = open_page(prepare=lambda page: page.on("request", lambda request: asked.append(request.url))).page
+    expect(page.locator("#status")).to_contain_text("Ready")
+    assert all(url.startswith((server.url, "data:", "blob:")) for url in asked)
+
+
+def info(**changed: Any) -> Callable[[Page], None]:
+    """The server's answer to api/info, as if it were in another state."""
+
+    def answer(route: Route) -> None:
+        told = route.fetch().json() | changed
+        route.fulfill(status=200, content_type="application/json", body=json.dumps(told))
+
+    return lambda page: page.route("**/api/info", answer)
+
+
+def test_a_download_tells_how_far_it_is(open_page: OpenPage) -> None:
+    reason = "downloading vae.safetensors: 0.40 GB of 0.51 GB (37 % of 7.02 GB)"
+    page = open_page(prepare=info(ready=False, reason=reason, model=None, looks=[])).page
+    expect(page.locator("#words")).to_have_text("Not ready yet. Downloading the model: 37 % of 7.02 GB.")
+    expect(page.locator("#progress")).to_have_js_property("value", 37)
+
+
+def test_a_failed_download_says_why(open_page: OpenPage) -> None:
+    reason = "loading the model failed: HubError: the disk is full"
+    page = open_page(prepare=info(ready=False, reason=reason, model=None, looks=[])).page
+    expect(page.locator("#problem")).to_have_text("Loading the model failed: HubError: the disk is full.")
+
+
+def test_a_full_server_is_asked_again_by_itself(open_page: OpenPage) -> None:
+    def fill(page: Page) -> None:
+        full = {"status": 503, "body": "all 2 places are taken", "headers": {"Retry-After": "1"}}
+        page.route(OFFER, lambda route: route.fulfill(**full))
+
+    page = open_page(prepare=fill).page
+    page.click("#start")
+    expect(page.locator("body")).to_have_attribute("data-phase", "queued")
+    expect(page.locator("#problem")).to_have_text("The server is full: all 2 places are taken")
+    expect(page.locator("#status")).to_contain_text("Waiting for a place at the server. Next try in")
+    page.unroute(OFFER)
+    wait_live(page)
+    expect(page.locator("#problem")).to_be_empty()
+    page.click("#stop")
+
+
+def test_the_projector_starts_by_itself_where_the_camera_is_allowed(
+    open_page: OpenPage, server: Server
+) -> None:
+    page = open_page(prepare=lambda page: None).page
+    page.goto(f"{server.url}/?view=output")
+    wait_live(page)
+    expect(page.locator("html")).to_have_attribute("data-cursor", "hidden")
+    for hidden in ("#status", "#prompt", "#problem", "#command", ".masthead", ".desk"):
+        expect(page.locator(hidden)).to_be_hidden()
+    page.goto("about:blank")
+
+
+def test_the_projector_asks_where_the_camera_is_not_allowed_yet(open_page: OpenPage, server: Server) -> None:
+    page = open_page(camera=False).page
+    page.goto(f"{server.url}/?view=output")
+    expect(page.locator("#stage-words")).to_be_visible()
+    page.click("#stage")
+    expect(page.locator("#problem")).to_contain_text("The camera was refused")
+
+
+def test_keys_rest_while_one_writes_and_can_be_switched_off(open_page: OpenPage) -> None:
+    page = open_page().page
+    page.fill("#prompt", "")
+    page.focus("#prompt")
+    page.keyboard.type("g?")
+    assert page.input_value("#prompt") == "g?"
+    expect(page.locator("#help")).to_be_hidden()
+    page.click("#tab-model")
+    page.uncheck("#shortcuts")
+    page.focus("#start")
+    page.keyboard.press("?")
+    expect(page.locator("#help")).to_be_hidden()
+    page.reload()
+    expect(page.locator("#shortcuts")).not_to_be_checked()  # remembered
+
+
+def test_a_theme_that_was_chosen_is_remembered(open_page: OpenPage) -> None:
+    page = open_page(color_scheme="dark").page
+    page.click("#tab-model")
+    page.select_option("#theme", "light")
+    ground = "() => getComputedStyle(document.documentElement).backgroundColor"
+    light = page.evaluate(ground)
+    page.reload()
+    assert page.evaluate(ground) == light
+    page.select_option("#theme", "")
+    assert page.evaluate(ground) != light
+
+
+def test_a_timeline_file_is_checked(open_page: OpenPage) -> None:
+    page = open_page().page
+    read = """async (text) => {
+      const { readTimeline } = await import("/controls/timeline_file.js");
+      try { return readTimeline(text); } catch (error) { return error.message; }
+    }"""
+    assert page.evaluate(read, '{"steps": [{"at": 0, "text": " gold "}]}')["steps"][0]["text"] == "gold"
+    for broken, words in (
+        ("{", "it is not JSON."),
+        ("{}", "it has no list of steps."),
+        ('{"steps": [{"at": -1, "text": "a"}]}', "steps[0].at must be seconds from 0."),
+        ('{"steps": [{"at": 0, "text": ""}]}', "steps[0].text must be a prompt."),
+        ('{"steps": [{"at": 0, "text": "a", "transition": "wipe"}]}', "steps[0].transition must be one of"),
+    ):
+        assert page.evaluate(read, broken).startswith(words)
+
+
+def test_tries_again_ever_more_patiently(open_page: OpenPage) -> None:
+    page = open_page().page
+    delays = page.evaluate(
+        "async () => { const { delayBefore } = await import('/stream/backoff.js');"
+        " return [1, 2, 3, 9].map((n) => delayBefore(n, 0, 0)).concat(delayBefore(1, 5, 0)); }"
+    )
+    assert delays == [1, 2, 4, 15, 5]
