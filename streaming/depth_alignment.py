@@ -28,15 +28,16 @@ STILL = 0.05  # difference of grey, in [-1, 1], at which a pixel counts as still
 _FORGET_FRAMES = 32.0  # two seconds at 16 fps: slower than the range, which is to follow what remains
 _FOLLOW = 0.2  # share of a frame in the still part of the reference: noise of one frame is averaged away
 _ENOUGH_STILL = 0.2  # share of still cells from which on a fit is believed wholly
-_SCALE_PRIOR = 0.3  # spread of depth, as a share of the frame's, at which scale is half fitted, half kept
+_SCALE_PRIOR = 0.15  # spread of depth, as a share of the frame's, at which scale is half fitted, half kept
 _MAX_SCALE, _MAX_SHIFT = 1.5, 4.0  # 1/1.5 ... 1.5; shift in spans of the frame
 _CUT_CORRELATION, _CUT_STILL = (
     0.3,
     0.25,
 )  # below both: another scene (measured: cuts < 0.2, fast motion > 0.4)
 _NOISE = (4 / 127.5) ** 2  # variance of grey below which a picture shows nothing to compare
-_MAX_GAIN = 2.0
-_ROUNDS = 3  # of fitting and giving less weight to what does not fit
+_MAX_GAIN, _BRIGHTNESS_ROUNDS = 2.0, 3
+_ROUNDS = 2  # of fitting and giving less weight to what does not fit
+_LEAST_SLOPE = 0.25  # a fit that says more than four times the scale expected has found noise
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,24 +100,34 @@ def align(pictures: Array, depth: Array, before: Reference | None, *, is_fixed: 
 
 
 def fit(x: Array, y: Array, weight: Array, *, prior: float, prior_scale: float) -> tuple[float, float]:
-    """Scale and shift with scale * x + shift closest to y: least squares on the cells that agree.
+    """Scale and shift with scale * x + shift closest to y, over the cells that agree with most others.
 
-    `prior` is the variance of x at which the scale is half fitted and half `prior_scale`.
+    Of the two, x is the noisier: its noise is what is minimised. The usual way round, noise in x would
+    lower the scale, frame after frame. `prior` is the variance of y at which the scale is half fitted and
+    half `prior_scale`, which must be above 0.
     """
     x, y, trust = x.ravel(), y.ravel(), weight.ravel()
+    # What agrees is first judged with the scale that is expected, and by medians: whoever walked into the
+    # picture must not bend the first fit.
+    residual = y - prior_scale * x
+    known = residual[trust > 0.5]
+    known = known if len(known) else residual
+    squared = np.square(residual - np.median(known))
+    spread = 4 * float(np.median(np.square(known - np.median(known)))) + prior / 100
     scale, shift = prior_scale, 0.0
-    for last in (False,) * (_ROUNDS - 1) + (True,):
-        total = float(trust.sum()) + 1e-9
-        mean_x, mean_y = float(trust @ x) / total, float(trust @ y) / total
-        centred = x - mean_x
-        pull = trust * centred
-        # Of y's mean nothing remains in the covariance: what is centred once is centred.
-        variance, covariance = float(pull @ centred) / total, float(pull @ y) / total
-        scale = (covariance + prior * prior_scale) / (variance + prior + 1e-12)
+    for _ in range(_ROUNDS):
+        trusted = trust / (1 + squared / (spread + 1e-12))
+        total = float(trusted.sum()) + 1e-9
+        mean_x, mean_y = float(trusted @ x) / total, float(trusted @ y) / total
+        centred = y - mean_y
+        pull = trusted * centred
+        # Of the mean of x nothing remains in the covariance: what is centred once is centred.
+        variance, covariance = float(pull @ centred) / total, float(pull @ x) / total
+        slope = (covariance + prior / prior_scale + 1e-12) / (variance + prior + 1e-12 * prior_scale)
+        scale = 1 / max(slope, _LEAST_SLOPE / prior_scale)
         shift = mean_y - scale * mean_x
-        if not last:
-            squared = np.square(scale * x + (shift - y))
-            trust = trust / (1 + squared / (2.25 * float(trust @ squared) / total + 1e-12))
+        squared = np.square(scale * x + (shift - y))
+        spread = 2.25 * float(trusted @ squared) / total
     return scale, shift
 
 
@@ -126,8 +137,11 @@ def _step(depth: Array, still: Array, span: float, reference: Reference) -> tupl
         return reference.scale, reference.shift
     # Around the frame's own middle: shift must not have to make up for what scale does.
     middle = float(np.mean(depth))
-    prior = (_SCALE_PRIOR * span) ** 2
-    scale, level = fit(depth - middle, reference.depth, still, prior=prior, prior_scale=reference.scale)
+    some = (slice(None, None, 2), slice(None, None, 2))  # every fourth cell says as much
+    prior = (_SCALE_PRIOR * span * reference.scale) ** 2
+    scale, level = fit(
+        depth[some] - middle, reference.depth[some], still[some], prior=prior, prior_scale=reference.scale
+    )
     belief = min(1.0, float(still.mean()) / _ENOUGH_STILL)
     before = reference.scale * middle + reference.shift - middle
     scale = reference.scale + belief * (scale - reference.scale)
@@ -143,7 +157,7 @@ def _match_brightness(pictures: Array, earlier: Array) -> tuple[Array, Array]:
     x, y = pictures.reshape(len(pictures), -1), earlier.reshape(len(earlier), -1)
     weight = np.ones_like(x)
     gain, offset = np.ones(len(x), np.float32), np.zeros(len(x), np.float32)
-    for _ in range(_ROUNDS):
+    for _ in range(_BRIGHTNESS_ROUNDS):
         share = weight / weight.sum(1, keepdims=True)
         mean_x, mean_y = (share * x).sum(1, keepdims=True), (share * y).sum(1, keepdims=True)
         # The ratio of spreads: a regression would take motion for noise and lower the gain.

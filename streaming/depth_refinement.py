@@ -33,8 +33,9 @@ def refine(values: Tensor, camera: Tensor, painted: Tensor, still: Array, streng
     agreement = _correlation(x, y)
     if agreement <= 0:
         return values
-    scale, shift = fit(x, y, np.ones_like(x), prior=0.0, prior_scale=1.0)
-    detail = (max(scale, 0.0) * painted + shift - camera).clamp(-_LIMIT, _LIMIT)
+    expected = float(y.std() / x.std())
+    scale, shift = fit(x, y, np.ones_like(x), prior=0.0, prior_scale=expected)
+    detail = (scale * painted + shift - camera).clamp(-_LIMIT, _LIMIT)
     unmoved = torch.from_numpy(np.minimum.accumulate(still, axis=0)).to(values.device)
     unmoved = F.interpolate(unmoved[:, None], values.shape[1:], mode="bilinear")[:, 0]
     return (values + _MOST * strength * agreement * unmoved * detail).clamp(-1, 1)
