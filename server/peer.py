@@ -19,6 +19,7 @@ from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateErr
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 from aiortc.sdp import MediaDescription, SessionDescription
 
+from server.bitrate import BitrateCeiling
 from server.gpu_worker import GpuWorker
 from server.link import Detach, LinkFull, Send
 from server.logs import session_logger
@@ -78,7 +79,8 @@ class Peer:
         self._now = asyncio.get_running_loop().time
         # An explicit list: without a configuration aiortc asks a public STUN server.
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=_ice_servers(settings)))
-        self._output = OutputTrack(self.session, self._now)
+        self._output = OutputTrack(self.session, self._now, self._hold_bitrate)
+        self._ceiling: BitrateCeiling | None = None
         self._pumps: list[asyncio.Task[None]] = []
         self._detach: dict[str, Detach] = {}  # by channel
         self._has_camera = False
@@ -91,6 +93,7 @@ class Peer:
         self._pc.on("datachannel", self._on_datachannel)
         self._pc.on("connectionstatechange", self._on_connection_state)
         transceiver = self._pc.addTransceiver(self._output, direction="sendrecv")
+        self._ceiling = BitrateCeiling(transceiver.sender)
         transceiver.setCodecPreferences(_codec_preferences())  # ignored without a word once the offer is set
         try:
             await self._pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
@@ -151,6 +154,10 @@ class Peer:
             self._pump(drain(track, self.session.camera_frame))
         else:
             self._pump(drain(track))
+
+    def _hold_bitrate(self) -> None:
+        if self._ceiling is not None:
+            self._ceiling.hold(self.session.desk.output.quality)
 
     def _pump(self, work: Coroutine[Any, Any, None]) -> None:
         self._pumps.append(asyncio.create_task(work))

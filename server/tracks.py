@@ -68,8 +68,12 @@ class OutputTrack(MediaStreamTrack):
 
     kind = "video"
 
-    def __init__(self, scene: Scene, now: Callable[[], float]) -> None:
+    def __init__(
+        self, scene: Scene, now: Callable[[], float], before_encoding: Callable[[], None] | None = None
+    ) -> None:
+        """`before_encoding` is called for each frame just before it is given out."""
         super().__init__()
+        self._before_encoding = before_encoding
         self._scene = scene
         self._now = now
         self._passed: tuple[VideoFrame | None, Size, str] | None = None
@@ -82,6 +86,8 @@ class OutputTrack(MediaStreamTrack):
             note = self._scene.note
             frame = await (self._generated() if note is None else self._passthrough(note))
             if frame is not None:
+                if self._before_encoding is not None:
+                    self._before_encoding()
                 return frame
         raise MediaStreamError("the output track has been stopped")
 

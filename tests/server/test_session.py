@@ -3,68 +3,16 @@
 import asyncio
 import gc
 import json
-from fractions import Fraction
 
-import numpy as np
 import pytest
-from av import VideoFrame
 
 import server.session
 from server.metrics import Metrics
 from server.session import PROVISIONAL_SIZE, LiveSession
 from server.settings import load_settings
-from server.tracks import OutputTrack
 from tests.server.fakes import HEIGHT, WIDTH
 from tests.server.running import started_worker, until
-
-CAMERA_FPS = 120
-
-
-class Stage:
-    """A session whose camera runs while it is asked to, and whose output is watched."""
-
-    def __init__(self, session: LiveSession, is_watched: bool = True) -> None:
-        self.session = session
-        self.messages: list[dict] = []
-        self.telemetry: list[dict] = []
-        self.shown: list[VideoFrame] = []
-        self.camera_runs = True
-        session.join(lambda text: self.messages.append(json.loads(text)))
-        session.link.attach_telemetry(lambda text: self.telemetry.append(json.loads(text)))
-        self._track = OutputTrack(session, asyncio.get_running_loop().time)
-        self._tasks = [asyncio.create_task(self._film())]
-        if is_watched:
-            self._tasks.append(asyncio.create_task(self._watch()))
-
-    async def _film(self) -> None:
-        pts = 0
-        while True:
-            if self.camera_runs:
-                frame = VideoFrame.from_ndarray(np.full((48, 64, 3), pts // 750 % 256, np.uint8))
-                frame.pts, frame.time_base = pts, Fraction(1, 90_000)
-                self.session.camera_frame(frame)
-            pts += 90_000 // CAMERA_FPS
-            await asyncio.sleep(1 / CAMERA_FPS)
-
-    async def _watch(self) -> None:
-        while True:
-            self.shown.append(await self._track.recv())
-
-    def of(self, type: str, **fields: object) -> list[dict]:
-        return [m for m in self.messages if m["type"] == type and fields.items() <= m.items()]
-
-    async def until(self, type: str, **fields: object) -> dict:
-        await until(lambda: bool(self.of(type, **fields)), f"{type} {fields} in {self.messages}")
-        return self.of(type, **fields)[0]
-
-    def ask(self, type: str, id: str, **fields: object) -> None:
-        self.session.receive(json.dumps({"type": type, "id": id, **fields}))
-
-    async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.session.close()
+from tests.server.stage import CAMERA_FPS, Stage, rgb
 
 
 @pytest.fixture
@@ -118,8 +66,7 @@ async def test_a_command_is_acked_then_applied_at_a_chunk_and_frame(stage):
     assert applied["command"] == "prompt.set"
     assert applied["frame"] == 9 + 12 * (applied["chunk"] - 1)
     assert applied["latency_ms"] > 0
-    green = int(stage.shown[-1].to_ndarray(format="rgb24")[0, 0, 1])
-    assert green == len("molten gold")
+    await until(lambda: rgb(stage.shown[-1])[1] == len("molten gold"), "the prompt in the picture")
     stage.messages.clear()
     stage.session.join(lambda text: stage.messages.append(json.loads(text)))
     assert stage.of("hello")[0]["prompt"] == "molten gold"

@@ -126,6 +126,17 @@ async def test_while_paused_the_picture_stays_and_comes_again_now_and_then(scene
     assert value(after) == 7 and pts == sorted(set(pts))
 
 
+async def test_each_frame_is_announced_before_it_is_given_out(scene):
+    announced = []
+    track = OutputTrack(
+        scene, asyncio.get_running_loop().time, before_encoding=lambda: announced.append(scene.was_shown[-1])
+    )
+    scene.push(range(3), span=0.1)
+    for number in range(3):
+        await track.recv()
+        assert announced == list(range(number + 1))
+
+
 async def test_a_stopped_track_raises(track):
     receiving = asyncio.create_task(track.recv())
     await asyncio.sleep(0)
