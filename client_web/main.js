@@ -26,7 +26,7 @@ import { SignalPanel } from "./signal/signal_panel.js";
 
 const view = new View();
 const http = new SessionHttp();
-const projector = new Projector();
+const projector = new Projector(hold);
 
 const stream = new Stream(
   {
@@ -53,7 +53,7 @@ const isOpen = (/** @type {string} */ type) => commands.isOpen(type);
 const gallery = new Gallery((prompt) => promptBox.pick(prompt));
 const promptBox = new PromptBox(wishes, notice, (prompt) => gallery.mark(prompt));
 const dials = new Dials(wishes, isOpen);
-const transport = new Transport({ wishes, http, commands, view });
+const transport = new Transport({ wishes, http, commands, view, still });
 const timeline = new Timeline(wishes, () => at("prompt", HTMLTextAreaElement).value.trim());
 const setup = new Setup(wishes, isOpen);
 new References(wishes, http);
@@ -155,6 +155,14 @@ function showRate(fps, isStalled) {
   view.rate(isPaused || isStalled ? null : fps);
 }
 
+/** The picture stops, or goes on, on every screen that shows it. @param {boolean} isStill */
+function still(isStill) {
+  const output = at("output", HTMLVideoElement);
+  if (isStill) output.pause();
+  else if (output.srcObject) void output.play();
+  projector.still(isStill);
+}
+
 function hold() {
   if (!button("pause").matches(":disabled")) button("pause").click();
 }
@@ -184,7 +192,7 @@ function beDesk() {
       { keys: ["Z"], words: "Freeze the camera", act: () => press("freeze") },
       { keys: ["S"], words: "Snapshot", act: () => press("snapshot") },
       { keys: ["R"], words: "Record", act: () => press("record") },
-      { keys: ["Backspace"], words: "Reset the picture", act: () => press("reset") },
+      { keys: ["Backspace"], words: "Reset", act: () => press("reset") },
       { keys: ["/"], words: "Write a prompt", act: () => promptBox.focus() },
       { keys: ["]"], words: "More guidance", act: () => dials.nudge(1) },
       { keys: ["["], words: "Less guidance", act: () => dials.nudge(-1) },
@@ -192,7 +200,7 @@ function beDesk() {
       { keys: ["M"], words: "Draw the mask", act: () => (tabs.show("guide"), mask.toggle()) },
       { keys: ["F"], words: "Full screen", act: toggleFullscreen },
       { keys: ["O"], words: "Projector window", act: openProjector },
-      ...Array.from({ length: 9 }, (_, n) => ({ keys: [String(n + 1)], words: `Look ${n + 1}`, act: () => gallery.press(n) })),
+      { keys: [..."123456789"], shown: "1 to 9", words: "The first nine looks", act: (key) => gallery.press(Number(key) - 1) },
     ],
     hold,
   );

@@ -107,7 +107,7 @@ export class Timeline {
     text.addEventListener("change", () => change({ text: text.value.trim() }));
     transition.addEventListener("change", () => change({ transition: /** @type {TimelineStep["transition"]} */ (transition.value) }));
     remove.addEventListener("click", () => this.#remove(index));
-    return make("li", {}, at, text, transition, remove);
+    return make("li", {}, at, transition, text, remove);
   }
 
   /** @param {number} index */

@@ -1,6 +1,6 @@
 /** The keys under the picture: pause, freeze, snapshot, record, reset. */
 import { pause, reset, resume, setFreeze, startRecording, stopRecording } from "../protocol.js";
-import { button, input, isPressed, make, place, press, setText, video } from "../page/dom.js";
+import { button, input, isPressed, make, place, press, setText } from "../page/dom.js";
 import { save } from "./pictures.js";
 
 const MOST_RECORDINGS = 3;
@@ -11,6 +11,7 @@ const MOST_RECORDINGS = 3;
  * @property {import("../stream/session_http.js").SessionHttp} http
  * @property {import("../stream/commands.js").Commands} commands
  * @property {import("../page/view.js").View} view
+ * @property {(isStill: boolean) => void} still stops the picture on every screen, at once
  */
 
 export class Transport {
@@ -111,9 +112,7 @@ export class Transport {
     press(key, isOn);
     setText(key, isOn ? "Resume" : "Pause");
     this.#desk.view.badge("paused", isOn ? "Paused" : null);
-    const output = video("output");
-    if (isOn) output.pause();
-    else if (output.srcObject) void output.play();
+    this.#desk.still(isOn);
   }
 
   /** @param {boolean} isOn */

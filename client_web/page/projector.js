@@ -7,6 +7,7 @@ import { video } from "./dom.js";
 const NAME = "depthlive-projector";
 const STILL_MS = 2000; // the pointer has not moved: it goes
 const CALL = "depthlive-projector"; // a projector window asks its desk for the picture
+const HOLD = "depthlive-hold"; // ... or to hold it
 
 export const isProjector = () => document.documentElement.dataset.view === "output";
 
@@ -22,7 +23,9 @@ export class Projector {
   /** @type {Window | null} */
   #window = null;
 
-  constructor() {
+  /** @param {() => void} hold what the pause key does */
+  constructor(hold) {
+    window.addEventListener(HOLD, hold);
     window.addEventListener(CALL, (event) => {
       this.#window = /** @type {CustomEvent<Window>} */ (event).detail;
       this.#give();
@@ -43,7 +46,7 @@ export class Projector {
   }
 
   /** @param {boolean} isStill */
-  hold(isStill) {
+  still(isStill) {
     const output = this.#output();
     if (isStill) output?.pause();
     else if (output?.srcObject) void output.play();
@@ -77,7 +80,10 @@ export function beProjector() {
   const toggle = () => void (document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen?.());
   document.addEventListener("dblclick", toggle);
   if (!hasDesk()) return;
-  document.addEventListener("keydown", (event) => event.key.toLowerCase() === "f" && toggle());
+  document.addEventListener("keydown", ({ key }) => {
+    if (key.toLowerCase() === "f") toggle();
+    if (key.toLowerCase() === "p" || key === "Pause") deskOf()?.dispatchEvent(new Event(HOLD));
+  });
   deskOf()?.dispatchEvent(new CustomEvent(CALL, { detail: window }));
 }
 

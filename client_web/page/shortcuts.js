@@ -2,7 +2,7 @@
 import { at, button, input, make, place } from "./dom.js";
 import { keep, kept } from "./storage.js";
 
-/** @typedef {{keys: string[], words: string, act: () => void}} Shortcut `keys`: as KeyboardEvent.key has them; the first is shown */
+/** @typedef {{keys: string[], shown?: string, words: string, act: (key: string) => void}} Shortcut `keys`: as KeyboardEvent.key has them */
 
 const WRITTEN_IN = "textarea, select, input:not([type=range], [type=checkbox], [type=radio], [type=file])";
 
@@ -44,11 +44,11 @@ export class Shortcuts {
     const shortcut = this.#shortcuts.find(({ keys }) => keys.includes(pressed));
     if (!shortcut) return;
     event.preventDefault();
-    shortcut.act();
+    shortcut.act(pressed);
   }
 }
 
 /** @param {Shortcut} shortcut */
-function entry({ keys, words }) {
-  return make("div", {}, make("dt", {}, words), make("dd", {}, make("kbd", {}, keys[0])));
+function entry({ keys, shown = keys[0], words }) {
+  return make("div", {}, make("dt", {}, words), make("dd", {}, make("kbd", {}, shown)));
 }
