@@ -31,13 +31,14 @@ class Stage:
             self._tasks.append(asyncio.create_task(self._watch()))
 
     async def _film(self) -> None:
-        pts = 0
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         while True:
+            pts = round((loop.time() - began) * 90_000)  # true however late the loop is: cameras keep time
             if self.camera_runs:
                 frame = VideoFrame.from_ndarray(np.full((48, 64, 3), pts // 750 % 256, np.uint8))
                 frame.pts, frame.time_base = pts, Fraction(1, 90_000)
                 self.session.camera_frame(frame)
-            pts += 90_000 // CAMERA_FPS
             await asyncio.sleep(1 / CAMERA_FPS)
 
     async def _watch(self) -> None:
