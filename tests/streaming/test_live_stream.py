@@ -338,3 +338,18 @@ def test_a_weight_that_cannot_be_used_leaves_the_stream_unharmed(engine: StreamE
     with pytest.raises(ValueError, match=r"prompts\[1\].weight .* got -1"):
         play(stream, Controls(prompts=(("a", 1.0), ("b", -1.0)), mask=left_kept()))
     assert same(play(stream, Controls())[0], play(twin, Controls())[0])
+
+
+def test_everything_at_once_runs_in_half_precision() -> None:
+    """As on a GPU; outside the region the camera is still the camera's, grey level by grey level."""
+    cpu = torch.device("cpu")
+    pipeline = LongLivePipeline({"height": SIZE[0], "width": SIZE[1]}, cpu, torch.bfloat16)
+    half = StreamEngine(pipeline, load_depth("edges", cpu, torch.bfloat16), "edges")
+    stream = half.open(prompt="gold", seed=1)
+    refined = Controls(adaptive=1.0, depth=DepthSettings(refinement=0.5, smoothing=0.5))
+    blend = Controls(prompts=CLAY, transition="blend", references=(a_picture(9),), mask=left_kept())
+    sparse = Controls(depth=DepthSettings(points=((0.5, 0.5, 1.0), (0.0, 0.0, 0.0))), steps=(1000, 250))
+    for result in play(stream, refined, blend, sparse, ASKED["depth off"]):
+        assert result.frames.std() > 5
+    kept = SIZE[1] // 2 - 8
+    assert np.array_equal(result.frames[:, :, :kept], np.stack(camera(12, 3))[:, :, :kept])
