@@ -192,7 +192,7 @@ function beDesk() {
       { keys: ["Z"], words: "Freeze the camera", act: () => press("freeze") },
       { keys: ["S"], words: "Snapshot", act: () => press("snapshot") },
       { keys: ["R"], words: "Record", act: () => press("record") },
-      { keys: ["Backspace"], words: "Reset", act: () => press("reset") },
+      { keys: ["X"], words: "Reset", act: () => press("reset") },
       { keys: ["/"], words: "Write a prompt", act: () => promptBox.focus() },
       { keys: ["]"], words: "More guidance", act: () => dials.nudge(1) },
       { keys: ["["], words: "Less guidance", act: () => dials.nudge(-1) },
