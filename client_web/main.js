@@ -14,6 +14,7 @@ import { Setup } from "./controls/setup.js";
 import { Timeline } from "./controls/timeline.js";
 import { Transport } from "./controls/transport.js";
 import { at, button, input, isPressed, select } from "./page/dom.js";
+import { heldPicture } from "./page/held_picture.js";
 import { Projector, beProjector, hasDesk, isProjector, toggleFullscreen } from "./page/projector.js";
 import { Shortcuts } from "./page/shortcuts.js";
 import { Tabs } from "./page/tabs.js";
@@ -121,6 +122,8 @@ function notice(words) {
 
 /** The connection is gone, for now or for good. */
 function silent() {
+  const last = heldPicture(at("output", HTMLVideoElement));
+  if (last) showOutput(last);
   http.end();
   commands.clear();
   signal.clear();

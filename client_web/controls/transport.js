@@ -79,8 +79,8 @@ export class Transport {
     wishes.forget("record");
     if (state === "failed") view.command({ stage: "refused", words: `The recording failed: ${detail}` });
     if (state !== "stopped" || !name) return;
-    const link = make("a", { href: http.recording(name), download: `depthlive-${name}` }, `Download the recording`);
-    const item = make("li", {}, link, ` ${clock(seconds ?? 0)}, ${((bytes ?? 0) / 1e6).toFixed(1)} MB`);
+    const link = make("a", { href: http.recording(name), download: `depthlive-${name}` }, "Download the recording");
+    const item = make("li", {}, link, ` ${clock(seconds ?? 0)}, ${size(bytes ?? 0)}`);
     place("recordings").prepend(item);
     while (place("recordings").children.length > MOST_RECORDINGS) place("recordings").lastElementChild?.remove();
   }
@@ -120,6 +120,11 @@ export class Transport {
     press(button("freeze"), isOn);
     this.#desk.view.badge("frozen", isOn ? "Camera frozen" : null);
   }
+}
+
+/** @param {number} bytes */
+function size(bytes) {
+  return bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
 /** 75 -> "1:15". @param {number} seconds */

@@ -196,8 +196,8 @@ export class Connection {
   #lose(reason, mayReturn = true) {
     if (this.#ended) return;
     this.#rest();
+    this.#handlers.onLost(reason, mayReturn); // first, while the last picture can still be read
     this.#pc?.close(); // the session is not ended: whoever comes back may take it up again
-    this.#handlers.onLost(reason, mayReturn);
   }
 }
 

@@ -1,0 +1,14 @@
+/** The last picture of a stream that was lost, as a stream of its own: better than black on a stage. */
+import { pen } from "./dom.js";
+
+/** @param {HTMLVideoElement} video @returns {MediaStream | null} null when it shows nothing */
+export function heldPicture(video) {
+  if (!video.videoWidth || !video.srcObject) return null;
+  const canvas = document.createElement("canvas");
+  canvas.width = video.videoWidth;
+  canvas.height = video.videoHeight;
+  const context = pen(canvas);
+  const stream = canvas.captureStream();
+  context.drawImage(video, 0, 0);
+  return stream;
+}
