@@ -36,6 +36,7 @@ _CUT_CORRELATION, _CUT_STILL = (
 )  # below both: another scene (measured: cuts < 0.2, fast motion > 0.4)
 _NOISE = (4 / 127.5) ** 2  # variance of grey below which a picture shows nothing to compare
 _MAX_GAIN, _BRIGHTNESS_ROUNDS = 2.0, 3
+_SKIP = 2  # rows and columns from cell to cell of a fit: every fourth says as much
 _ROUNDS = 2  # of fitting and giving less weight to what does not fit
 _LEAST_SLOPE = 0.25  # a fit that says more than four times the scale expected has found noise
 
@@ -137,7 +138,7 @@ def _step(depth: Array, still: Array, span: float, reference: Reference) -> tupl
         return reference.scale, reference.shift
     # Around the frame's own middle: shift must not have to make up for what scale does.
     middle = float(np.mean(depth))
-    some = (slice(None, None, 2), slice(None, None, 2))  # every fourth cell says as much
+    some = (slice(None, None, _SKIP), slice(None, None, _SKIP))
     prior = (_SCALE_PRIOR * span * reference.scale) ** 2
     scale, level = fit(
         depth[some] - middle, reference.depth[some], still[some], prior=prior, prior_scale=reference.scale
@@ -154,7 +155,7 @@ def _step(depth: Array, still: Array, span: float, reference: Reference) -> tupl
 
 def _match_brightness(pictures: Array, earlier: Array) -> tuple[Array, Array]:
     """Gain and offset, (T,) each, that undo what a camera's exposure did since the picture before."""
-    x, y = pictures.reshape(len(pictures), -1), earlier.reshape(len(earlier), -1)
+    x, y = (p[:, ::_SKIP, ::_SKIP].reshape(len(p), -1) for p in (pictures, earlier))
     weight = np.ones_like(x)
     gain, offset = np.ones(len(x), np.float32), np.zeros(len(x), np.float32)
     for _ in range(_BRIGHTNESS_ROUNDS):

@@ -33,8 +33,18 @@ class DepthRange:
 
     def stretch(self, depth: Tensor) -> Tensor:
         """Depth of any shape -> [-1, 1] by this range as it is."""
-        is_flat = self.near - self.far <= _FLAT * max(abs(self.far), abs(self.near))
-        return stretch_depth(depth.float(), self.far, self.far if is_flat else self.near)
+        return stretch_depth(depth.float(), self.far, self.far if self._is_flat else self.near)
+
+    def slope_and_offset(self) -> tuple[float, float]:
+        """`stretch` for finite depth, but for the clamp: slope * depth + offset."""
+        if self._is_flat:
+            return 0.0, -1.0
+        span = self.near - self.far
+        return 2 / span, -(self.far + self.near) / span
+
+    @property
+    def _is_flat(self) -> bool:
+        return self.near - self.far <= _FLAT * max(abs(self.far), abs(self.near))
 
     def follow(self, depth: Tensor) -> "DepthRange":
         """The range after a chunk of depth (T, H, W), of which any even selection of pixels will do."""

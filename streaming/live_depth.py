@@ -14,6 +14,7 @@ whole chunk makes it [-1, 1] (depth_range.py), what was painted last adds its de
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -109,14 +110,18 @@ class LiveDepth:
             return Depth(torch.zeros_like(estimate), motion=0.0, non_finite=bad, after=state)
 
         steps, grid = self._align(frames, estimate, state)
-        scale, shift = (
-            torch.from_numpy(x).to(self._device).view(-1, 1, 1) for x in (steps.scale, steps.shift)
-        )
-        depth = torch.addcmul(shift, estimate, scale)
+        scale, shift = steps.scale, steps.shift
         if settings.smoothing:
-            depth = self._smooth(depth, frames, steps, state.memory, settings.smoothing)
-        values, after = self._stretch(depth, grid, steps, state.range)
-        memory = Memory(look(frames[-1:])[0], depth[-1].clone(), values[-1].clone())
+            estimate = self._smooth(estimate, frames, steps, state.memory, settings.smoothing)
+            scale, shift = np.ones_like(scale), np.zeros_like(shift)
+        slope, offset, after = self._ranges(grid, steps, state.range)
+        # Alignment and range in one pass over the pixels.
+        values = self._scaled(estimate, slope * scale, slope * shift + offset).clamp_(-1, 1)
+        memory = Memory(
+            picture=look(frames[-1:])[0],
+            depth=self._scaled(estimate[-1:], scale[-1:], shift[-1:])[0],
+            values=values[-1].clone(),
+        )
         if settings.refinement and generated is not None and state.memory is not None:
             painted, _ = _replace_non_finite(self._estimator.estimate(generated[-1:]))
             values = refine(values, state.memory.values, painted[0], steps.still, settings.refinement)
@@ -150,28 +155,33 @@ class LiveDepth:
         steps = align(coarse[0], coarse[1], state.reference, is_fixed=state.range.is_fixed)
         return steps, coarse[1] * steps.scale[:, None, None] + steps.shift[:, None, None]
 
+    def _scaled(self, depth: Tensor, scale: Array, shift: Array) -> Tensor:
+        """Each frame of depth (T, H, W) with its own scale and shift, (T,) on the host; a new tensor."""
+        scales, shifts = (torch.from_numpy(x).to(depth).view(-1, 1, 1) for x in (scale, shift))
+        return torch.addcmul(shifts, depth, scales)
+
     def _smooth(
-        self, depth: Tensor, frames: Tensor, steps: Steps, memory: Memory | None, smoothing: float
+        self, estimate: Tensor, frames: Tensor, steps: Steps, memory: Memory | None, smoothing: float
     ) -> Tensor:
-        pictures = look(frames)
+        """Aligned and smoothed depth."""
+        depth, pictures = self._scaled(estimate, steps.scale, steps.shift), look(frames)
         before = (memory.depth, memory.picture) if memory else (depth[0], pictures[0])
         strength = torch.full((len(depth),), smoothing, device=self._device)
         strength[list(steps.cuts)] = 0
         gain, offset = (torch.from_numpy(x).to(self._device) for x in (steps.gain, steps.offset))
         return smooth(depth, pictures, gain, offset, *before, strength)
 
-    def _stretch(
-        self, depth: Tensor, grid: Array, steps: Steps, before: DepthRange
-    ) -> tuple[Tensor, DepthRange]:
-        """[-1, 1] by one range for all frames; by one for each scene where the scene changes in a chunk."""
-        parts: list[Tensor] = []
-        for first, end in pairwise((0, *steps.cuts, len(depth))):
+    def _ranges(self, grid: Array, steps: Steps, before: DepthRange) -> tuple[Array, Array, DepthRange]:
+        """Slope and offset, (T,) each, that bring aligned depth into [-1, 1]: by one range for all frames; by
+        one for each scene where the scene changes in a chunk."""
+        slope, offset = np.empty(len(grid), np.float32), np.empty(len(grid), np.float32)
+        for first, end in pairwise((0, *steps.cuts, len(grid))):
             if first in steps.cuts:
                 before = self._estimator.new_range()
             if end > first:  # a chunk may begin with a cut
                 before = before.follow(torch.from_numpy(grid[first:end]))
-                parts.append(before.stretch(depth[first:end]))
-        return torch.cat(parts) if len(parts) > 1 else parts[0], before
+                slope[first:end], offset[first:end] = before.slope_and_offset()
+        return slope, offset, before
 
 
 def _replace_non_finite(depth: Tensor) -> tuple[Tensor, int]:
