@@ -31,7 +31,10 @@ const projector = new Projector(hold);
 
 const stream = new Stream(
   {
-    phase: (phase, words) => view.phase(phase, words),
+    phase: (phase, words) => {
+      view.phase(phase, words);
+      if (phase === "idle") transport.stopped();
+    },
     problem: (words) => view.problem(words),
     countdown: (seconds) => view.countdown(seconds),
     camera: showCamera,
@@ -91,6 +94,7 @@ function receive(message) {
 function greet(hello) {
   notice(""); // "sent when the stream starts" is no longer true
   const isResumed = http.last === hello.session;
+  if (!isResumed) transport.sessionOver();
   http.begin(hello.session);
   view.model(hello.model);
   promptBox.greet(hello.prompt);

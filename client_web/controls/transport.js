@@ -16,6 +16,8 @@ const MOST_RECORDINGS = 3;
 
 export class Transport {
   #desk;
+  /** @type {{href: string, name: string, seconds: number, bytes: number} | null} what is being recorded */
+  #running = null;
 
   /** @param {Desk} desk */
   constructor(desk) {
@@ -73,19 +75,30 @@ export class Transport {
   recording({ state, name, seconds, bytes, detail }) {
     const { view, wishes, http } = this.#desk;
     const isOn = state === "recording";
-    view.badge("recording", isOn ? `● ${clock(seconds ?? 0)}` : null);
+    const told = { href: http.recording(name), name, seconds, bytes };
+    this.#running = isOn ? told : null;
+    view.badge("recording", isOn ? `● ${clock(seconds)}` : null);
     press(button("record"), isOn);
     if (isOn) return;
     wishes.forget("record");
     if (state === "failed") view.command({ stage: "refused", words: `The recording failed: ${detail}` });
-    if (state !== "stopped" || !name) return;
-    const link = make("a", { href: http.recording(name), download: `depthlive-${name}` }, "Download the recording");
-    const item = make("li", {}, link, ` ${clock(seconds ?? 0)}, ${size(bytes ?? 0)}`);
-    place("recordings").prepend(item);
-    while (place("recordings").children.length > MOST_RECORDINGS) place("recordings").lastElementChild?.remove();
+    else offer(told);
   }
 
-  /** The stream is gone. */
+  /** The session that was recorded is over, and with it the recording: what there is can be had. */
+  sessionOver() {
+    if (this.#running) offer(this.#running);
+    this.#running = null;
+  }
+
+  /** Stopped by the person: the next start begins without what belonged to this one. */
+  stopped() {
+    this.sessionOver();
+    for (const kind of ["record", "pause", "freeze"]) this.#desk.wishes.forget(kind);
+    this.clear();
+  }
+
+  /** The connection is gone, for now or for good. */
   clear() {
     this.#desk.view.badge("recording", null);
     if (!this.#desk.wishes.has("record")) press(button("record"), false);
@@ -120,6 +133,13 @@ export class Transport {
     press(button("freeze"), isOn);
     this.#desk.view.badge("frozen", isOn ? "Camera frozen" : null);
   }
+}
+
+/** @param {{href: string, name: string, seconds: number, bytes: number}} recording */
+function offer({ href, name, seconds, bytes }) {
+  const link = make("a", { href, download: `depthlive-${name}` }, "Download the recording");
+  place("recordings").prepend(make("li", {}, link, ` ${clock(seconds)}, ${size(bytes)}`));
+  while (place("recordings").children.length > MOST_RECORDINGS) place("recordings").lastElementChild?.remove();
 }
 
 /** @param {number} bytes */

@@ -38,7 +38,7 @@ export class SessionHttp {
     return (await this.#ask("snapshot")).blob();
   }
 
-  /** @param {string} name */
+  /** The address of a recording of the newest session, also when that has ended. @param {string} name */
   recording(name) {
     return `sessions/${this.last}/recordings/${encodeURIComponent(name)}`;
   }

@@ -207,6 +207,19 @@ def test_a_recording_can_be_downloaded_and_played(page: Page, tmp_path: Path) ->
     expect(page.locator("[data-badge=recording]")).to_have_count(0)
 
 
+def test_a_recording_is_not_lost_by_stopping_the_stream(page: Page) -> None:
+    recordings = page.locator("#recordings a")
+    before = recordings.count()
+    page.click("#record")
+    expect(page.locator("[data-badge=recording]")).to_have_text(re.compile(r"0:0[1-9]"), timeout=60_000)
+    page.click("#stop")
+    expect(recordings).to_have_count(before + 1)
+    with page.expect_download() as download:
+        recordings.first.click()
+    assert download.value.path().stat().st_size > 0
+    start(page)
+
+
 def test_a_timeline_is_loaded_played_and_stopped(page: Page, tmp_path: Path) -> None:
     score = tmp_path / "score.json"
     steps = [
