@@ -5,8 +5,7 @@ chunks = play(pipeline, ["a golden statue"] * 2, scene.depth)        # 9 frames,
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,7 +13,6 @@ from torch import Tensor
 from scripts.embedded.clips import FPS
 from scripts.embedded.probes import HELD_OUT_SEED
 from scripts.embedded.scenes import inverse_depth, normalised_depth, render, sample_scenes
-from streaming.blocks.denoise import Denoiser
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.depth import DepthEstimator
 from streaming.engine import CHUNK, FIRST_CHUNK
@@ -72,12 +70,14 @@ def play(
     references: Sequence[Tensor] = (),
     mask: Tensor | None = None,
     kept: Tensor | None = None,
+    steps: tuple[int, ...] | None = None,
 ) -> Iterator[Tensor]:
     """A new stream of one chunk a prompt, each (9 or 12, 3, H, W) float32 in [0, 1].
 
     `depth` (T, H, W) in [0, 1] goes round and round if it is too short. Chunk `cut_at` begins with a hard
     cut and shows its newest 9 frames. `references`: pictures (3, H, W) in [-1, 1], repeated with every chunk.
-    `mask` (H, W), 1 = paint, 0 = keep `kept` (T, 3, H, W) in [-1, 1].
+    `mask` (H, W), 1 = paint, 0 = keep `kept` (T, 3, H, W) in [-1, 1]. `steps`: nominal denoising steps, None
+    as served.
     """
     session = pipeline.open_session(seed=seed)
     at = 0
@@ -100,19 +100,9 @@ def play(
             references_every_chunk=bool(references),
             vace_context_scale=scale,
             transition="cut" if index == cut_at else "recache",
+            steps=steps,
         )
         yield video.movedim(-1, 1).float()
-
-
-@contextmanager
-def sampled(pipeline: LongLivePipeline, steps: Sequence[int]) -> Iterator[None]:
-    """The pipeline with other nominal denoising steps than it is served with."""
-    served = pipeline.denoise
-    pipeline.denoise = Denoiser(replace(pipeline.preset.sampler, denoising_step_list=tuple(steps)))
-    try:
-        yield
-    finally:
-        pipeline.denoise = served
 
 
 @torch.inference_mode()

@@ -38,22 +38,22 @@ from scripts.embedded.streams import (
     live_depth,
     num_frames,
     play,
-    sampled,
     through_autoencoder,
 )
 
-STEPS = {"2 steps": (1000, 500), "1 step": (1000,)}  # warped as the served four are
+# Denoising steps beside the served ones, warped as they are.
+OTHER_STEPS = {"4 steps": (1000, 750, 500, 250), "1 step": (1000,)}
 SCALES = (0.0, 0.5, 1.0, 1.5)
 
 
 def try_looks(subject: Subject, effort: Effort) -> Finding:
-    """The main figures: as served, then with fewer steps, with the depth net's depth, and the autoencoder's
+    """The main figures: as served, then with other steps, with the depth net's depth, and the autoencoder's
     own."""
     columns: dict[str, list[Judged]] = {}
     on_truth: list[float | None] = []
     seams: list[float] = []
-    pictures = Sheet("depth given | truth | generated in 4 steps", columns=2)
-    steps = Sheet("truth | 4 steps | 2 steps | 1 step | autoencoder alone")
+    pictures = Sheet("depth given | truth | generated", columns=2)
+    steps = Sheet(" | ".join(("truth", "as served", *OTHER_STEPS, "autoencoder alone")))
     live = Sheet("camera | true depth | the net's depth | truth for that | generated from that")
     estimated: dict[int, Tensor] = {}
     for index, case in enumerate(draw_cases(effort)):
@@ -67,7 +67,7 @@ def try_looks(subject: Subject, effort: Effort) -> Finding:
             columns.setdefault(column, []).append(judge(subject, case, frames, target, scene.depth, r))
 
         frames = subject.play(prompts, scene.depth, seed=index)
-        note("4 steps", frames, truth)
+        note("as served", frames, truth)
         starts = chunk_starts(effort.chunks)[1:]
         if starts:
             seams.append(figures.seam(frames, starts) / figures.seam(truth, starts))
@@ -76,11 +76,10 @@ def try_looks(subject: Subject, effort: Effort) -> Finding:
         if index % effort.other_columns_every:
             continue
         strip = [truth[-1], frames[-1]]
-        for column, step_list in STEPS.items():
-            with sampled(subject.pipeline, step_list):
-                fewer = subject.play(prompts, scene.depth, seed=index)
-            note(column, fewer, truth)
-            strip.append(fewer[-1])
+        for column, step_list in OTHER_STEPS.items():
+            other = subject.play(prompts, scene.depth, seed=index, steps=step_list)
+            note(column, other, truth)
+            strip.append(other[-1])
         rebuilt = through_autoencoder(subject.pipeline, truth)
         note("autoencoder", rebuilt, truth)
         steps.add(label, [*strip, rebuilt[-1]])
@@ -94,7 +93,7 @@ def try_looks(subject: Subject, effort: Effort) -> Finding:
             camera = scene.camera[-1] * 0.5 + 0.5
             live.add(label, [camera, scene.depth[-1], given[-1], target[-1], frames[-1]])
     means = {column: summary(clips) for column, clips in columns.items()}
-    served = means["4 steps"]
+    served = means["as served"]
     count = f"{served['clips']:.0f} clips"
     rows = [
         judged("probe: look accuracy on truth", mean(on_truth), 0.98),
@@ -109,17 +108,17 @@ def try_looks(subject: Subject, effort: Effort) -> Finding:
         if served[name] is not None:
             rows.append(Row(name, served[name]))
     for column, values in means.items():
-        if column != "4 steps":
+        if column != "as served":
             note_ = f"{values['clips']:.0f} clips"
             rows += [
                 judged(f"{column}: {name}", values[name]) for name in ("look accuracy", "depth fraction")
             ]
             rows.append(Row(f"{column}: sharpness", values["sharpness"], note=note_))
             rows.append(Row(f"{column}: psnr", values["psnr"], unit="dB"))
-    by_look = {look: summary([c for c in columns["4 steps"] if c.look == look]) for look in effort.looks}
+    by_look = {look: summary([c for c in columns["as served"] if c.look == look]) for look in effort.looks}
     details = {
         "means": means,
-        "by look, 4 steps": by_look,
+        "by look": by_look,
         "clips": {column: [asdict(clip) for clip in clips] for column, clips in columns.items()},
     }
     return Finding(rows, details, {"looks": pictures, "steps": steps, "live": live})
