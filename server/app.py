@@ -17,11 +17,12 @@ from server.http_models import IceServerInfo, LookInfo, NotReady, Ready, ServerI
 from server.metrics import Metrics
 from server.openapi import document
 from server.origins import Origins
+from server.peers import Peers
 from server.recordings import Recordings
 from server.replies import ModelInfo
 from server.session_api import SessionApi
 from server.settings import IceServer, Settings
-from server.signaling import Peers, Whip
+from server.signaling import Whip
 
 if TYPE_CHECKING:
     from streaming.looks import Look

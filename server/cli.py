@@ -61,6 +61,7 @@ def serve(
         list[str] | None, _option(NETWORK, "allowed_origins", "--allowed-origin")
     ] = None,
     peer_timeout: Annotated[float | None, _option(NETWORK, "peer_timeout")] = None,
+    resume_seconds: Annotated[float | None, _option(NETWORK, "resume_seconds")] = None,
     model: Annotated[str | None, _option(MODEL, "model")] = None,
     decoder: Annotated[str | None, _option(MODEL, "decoder")] = None,
     depth: Annotated[str | None, _option(MODEL, "depth")] = None,

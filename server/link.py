@@ -24,6 +24,7 @@ class ControlLink:
     def __init__(self, timeout: float, metrics: Metrics) -> None:
         self._metrics = metrics
         self._rate_limit = RateLimit(MAX_MESSAGES_PER_SECOND)
+        self._timeout = timeout
         self._heartbeat = Heartbeat(timeout)
         self._clients: list[Send] = []
         self._watchers: list[Send] = []
@@ -57,6 +58,10 @@ class ControlLink:
     def send_telemetry(self, telemetry: Telemetry) -> None:
         for send in list(self._watchers):
             send(encode(telemetry))
+
+    def peer_changed(self) -> None:
+        """Another connection carries the peer's messages from now on: it has promised no heartbeat yet."""
+        self._heartbeat = Heartbeat(self._timeout)
 
     def is_lost(self, now: float) -> bool:
         """Whether a peer that used to send heartbeats has stopped."""

@@ -96,13 +96,21 @@ def _whip_paths() -> Json:
             }.items()
         }
     }
+    former = {
+        "name": "session",
+        "in": "query",
+        "description": "the id of a session whose connection was lost, to go on with it",
+        "schema": {"type": "string"},
+    }
     return {
         "/whip": {
+            "parameters": [former],
             "post": _operation(
                 "Begin a session (WHIP).",
                 {
                     "201": created,
                     "400": _text("The offer cannot be used."),
+                    "404": _text("The session to go on with is gone: begin a new one."),
                     "413": _text("It is larger than 64 KiB."),
                     "415": _text("It is not application/sdp."),
                     "503": _text("No place is free (then with Retry-After), or no model."),

@@ -54,14 +54,14 @@ class InvalidOffer(Exception):
 
 
 class Peer:
-    """Owns one RTCPeerConnection and the session behind it.
+    """Owns one RTCPeerConnection and the session behind it, which may outlive it.
 
     peer = Peer(id, settings, worker, metrics)
     try:
         answer = await peer.accept(offer)
         await peer.attend()        # returns when the peer is gone, or after hang_up()
     finally:
-        await peer.close()
+        await peer.close()         # the session goes with it, unless `may_return` and it is to be kept
     """
 
     def __init__(
@@ -71,9 +71,13 @@ class Peer:
         worker: GpuWorker,
         metrics: Metrics,
         recordings: Recordings | None = None,
+        session: LiveSession | None = None,
     ) -> None:
+        """`session` is one that a former peer has left; without it, there is a new one."""
         self.id = id
-        self.session = LiveSession(id, settings, worker, metrics, recordings)
+        self.session = session or LiveSession(id, settings, worker, metrics, recordings)
+        self.may_return = session is not None  # the person may want to go on with the session
+        self._is_resumed = session is not None
         self._log = session_logger(__name__, id)
         self._timeout = settings.peer_timeout
         self._now = asyncio.get_running_loop().time
@@ -88,7 +92,7 @@ class Peer:
 
     async def accept(self, offer: str) -> str:
         """The SDP answer to an SDP offer. Raises InvalidOffer."""
-        _check_offer(offer)
+        check_offer(offer)
         self._pc.on("track", self._on_track)
         self._pc.on("datachannel", self._on_datachannel)
         self._pc.on("connectionstatechange", self._on_connection_state)
@@ -103,7 +107,10 @@ class Peer:
         if transceiver.currentDirection == "recvonly":
             # Nobody watches, but pictures are paced and counted all the same, and commands applied.
             self._pump(drain(self._output))
-        self.session.start()
+        if self._is_resumed:
+            self.session.peer_changed()
+        else:
+            self.session.start()
         return _with_upload_bitrate(self._pc.localDescription.sdp)
 
     async def attend(self) -> None:
@@ -119,18 +126,20 @@ class Peer:
             elif self._pc.connectionState in ("new", "connecting") and now > deadline:
                 self.hang_up(f"not connected within {self._timeout:g} s")
 
-    def hang_up(self, reason: str) -> None:
-        """Let attend() return."""
+    def hang_up(self, reason: str, *, may_return: bool | None = None) -> None:
+        """Let attend() return. `may_return` None: if it has been connected."""
         if not self._gone.is_set():
+            self.may_return = self.may_return if may_return is None else may_return
             self._log.info("ends: %s", reason)
             self._gone.set()
 
-    async def close(self) -> None:
+    async def close(self, *, keeps_session: bool = False) -> None:
         """End session, tracks and connection. Safe to call twice, and before accept()."""
         self._gone.set()
         for detach in self._detach.values():
             detach()
-        await self.session.close()
+        if not keeps_session:
+            await self.session.close()
         self._output.stop()
         for pump in self._pumps:
             pump.cancel()
@@ -144,6 +153,8 @@ class Peer:
 
     def _on_connection_state(self) -> None:
         self._log.debug("connection %s", self._pc.connectionState)
+        if self._pc.connectionState == "connected":
+            self.may_return = True
         if self._pc.connectionState in ("failed", "closed"):
             self.hang_up(f"connection {self._pc.connectionState}")
 
@@ -187,7 +198,7 @@ class Peer:
         if channel.readyState != "open":
             return
         if channel.bufferedAmount > MAX_UNREAD_CONTROL_BYTES:
-            self.hang_up("it does not read its control channel")
+            self.hang_up("it does not read its control channel", may_return=False)
             return
         channel.send(text)
 
@@ -215,7 +226,7 @@ def _codec_preferences() -> list[RTCRtpCodecCapability]:
     return [codec for name in wanted for codec in capabilities if codec.mimeType.lower() == name]
 
 
-def _check_offer(offer: str) -> None:
+def check_offer(offer: str) -> None:
     """Raise InvalidOffer unless this is SDP with a video track that the peer sends."""
     if not offer.startswith("v=0"):
         raise InvalidOffer("this is no SDP: expected it to begin with v=0")

@@ -110,6 +110,13 @@ class LiveSession:
         for task in self._tasks:
             task.add_done_callback(self._task_ended)
 
+    def peer_changed(self) -> None:
+        """The peer came back by another connection: nothing of what it was to see before is shown now."""
+        self.link.peer_changed()
+        self._feed.skip_to_latest()
+        self._meter.dropped_more("stale", self.pacer.clear())
+        self.pacer.restart()
+
     async def close(self) -> None:
         """End the stream and free what it owns. Safe to call twice."""
         self._unsubscribe()

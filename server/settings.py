@@ -68,6 +68,12 @@ class Settings(BaseSettings):
         gt=0,
         description="Seconds after which a peer is closed that never connected, or stopped its heartbeat.",
     )
+    resume_seconds: float = Field(
+        30.0,
+        ge=0,
+        le=3600,
+        description="Seconds for which the session of a lost viewer is kept, in case the viewer returns.",
+    )
     ice_servers: tuple[IceServer, ...] = Field(
         (), description="STUN and TURN servers, used by the server and handed to the page."
     )

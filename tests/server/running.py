@@ -46,10 +46,10 @@ class Camera(MediaStreamTrack):
 
 
 class Viewer:
-    """A client: a camera, a received picture, and the data channels."""
+    """A client: a camera, a received picture, and the data channels. `former`: the session to go on with."""
 
-    def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
-        self._url, self._http = url, http
+    def __init__(self, url: str, http: aiohttp.ClientSession, former: str | None = None) -> None:
+        self._url, self._http, self._former = url, http, former
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.camera = Camera()
         self.frames: list[VideoFrame] = []
@@ -65,18 +65,24 @@ class Viewer:
         self.answer = ""
 
     async def connect(self, direction: str = "sendrecv") -> "Viewer":
-        self.pc.addTransceiver(self.camera, direction=direction)
-        await self.pc.setLocalDescription(await self.pc.createOffer())
-        response = await self.post(self.pc.localDescription.sdp)
+        response = await self.post(await self.offer(direction))
         assert response.status == 201, await response.text()
         self.location, self.answer = response.headers["Location"], await response.text()
         await self.pc.setRemoteDescription(RTCSessionDescription(sdp=self.answer, type="answer"))
         await until(lambda: self.control.readyState == "open", "the control channel opens")
         return self
 
+    async def offer(self, direction: str = "sendrecv") -> str:
+        self.pc.addTransceiver(self.camera, direction=direction)
+        await self.pc.setLocalDescription(await self.pc.createOffer())
+        return self.pc.localDescription.sdp
+
     async def post(self, offer: str) -> aiohttp.ClientResponse:
         return await self._http.post(
-            f"{self._url}/whip", data=offer.encode(), headers={"Content-Type": "application/sdp"}
+            f"{self._url}/whip",
+            params={"session": self._former} if self._former else {},
+            data=offer.encode(),
+            headers={"Content-Type": "application/sdp"},
         )
 
     async def delete(self) -> int:
@@ -129,9 +135,9 @@ class RunningServer:
         return sum(connection.connected for connection in self._runner.server.connections)
 
     @asynccontextmanager
-    async def viewer(self, direction: str = "sendrecv") -> AsyncIterator[Viewer]:
+    async def viewer(self, direction: str = "sendrecv", former: str | None = None) -> AsyncIterator[Viewer]:
         """A connected viewer, closed at the end."""
-        viewer = Viewer(self.url, self.http)
+        viewer = Viewer(self.url, self.http, former)
         try:
             yield await viewer.connect(direction)
         finally:

@@ -11,14 +11,15 @@ from aiortc import RTCPeerConnection
 
 from server.session import LiveSession
 from server.settings import load_settings
-from tests.server.running import CAMERA_FPS, RunningServer
+from tests.server.running import CAMERA_FPS, RunningServer, until
 
 CYCLES = 20
 
 
 @pytest.fixture
 def settings():
-    return load_settings({"max_fps": CAMERA_FPS})
+    """Sessions of those who just leave are kept, if not for long."""
+    return load_settings({"max_fps": CAMERA_FPS, "resume_seconds": 0.5})
 
 
 def left() -> dict[str, object]:
@@ -46,9 +47,11 @@ async def come_and_go(server: RunningServer, number: int) -> None:
 
 async def test_twenty_viewers_leave_nothing_behind(server, engine):
     await come_and_go(server, 1)
+    await until(lambda: len(engine.freed_in) == 1, "the first stream is freed")
     before = left()
     for number in range(CYCLES):
         await come_and_go(server, number)
+    await until(lambda: len(engine.freed_in) == CYCLES + 1, "all streams are freed")
     after = left()
     assert after == before
     assert before["connections"] == before["sessions"] == 0

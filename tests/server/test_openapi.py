@@ -50,7 +50,8 @@ async def test_it_has_every_route_and_no_other():
 
 def test_parameters_are_those_of_the_paths():
     for path, operations in document()["paths"].items():
-        named = [parameter["name"] for parameter in operations.get("parameters", [])]
+        parameters = operations.get("parameters", [])
+        named = [parameter["name"] for parameter in parameters if parameter["in"] == "path"]
         assert named == re.findall(r"{(\w+)}", path)
 
 

@@ -1,0 +1,161 @@
+"""A session whose peer was lost waits for it; one that is dismissed does not. Over real HTTP and WebRTC."""
+
+import io
+
+import av
+import pytest
+
+from server.settings import load_settings
+from tests.server.running import CAMERA_FPS, RunningServer, Viewer, running_server, until
+
+
+@pytest.fixture
+def settings():
+    """As many frames a second as the test's camera makes, so that chunks are short."""
+    return load_settings({"prompt": "clay", "max_fps": CAMERA_FPS, "max_sessions": 2})
+
+
+def id_of(viewer: Viewer) -> str:
+    return viewer.location.rpartition("/")[2]
+
+
+async def lost(server: RunningServer) -> tuple[str, Viewer]:
+    """The id of a session that was live and whose peer is gone; and that peer."""
+    async with server.viewer() as viewer:
+        await viewer.live()
+        viewer.send({"type": "prompt.set", "id": "1", "text": "molten gold"})
+        await viewer.message("applied", id="1")
+    await server.empty()
+    return id_of(viewer), viewer
+
+
+async def test_who_was_lost_goes_on_where_the_session_was(server, engine):
+    id, _ = await lost(server)
+    assert len(engine.streams) == 1
+    async with server.viewer(former=id) as viewer:
+        assert id_of(viewer) == id
+        await viewer.live()
+        assert (await viewer.message("hello"))["prompt"] == "molten gold"
+        chunks = [count for count, _ in engine.steps]
+        assert chunks.count(9) == 1, "the stream went on, it did not begin again"
+        viewer.send({"type": "prompt.set", "id": "2", "text": "clay"})
+        await viewer.message("applied", id="2")
+        assert await viewer.delete() == 200
+    await until(lambda: len(engine.streams) == 0, "the stream is freed")
+
+
+async def test_a_recording_continues_through_a_reconnect(server):
+    async with server.viewer() as viewer:
+        await viewer.live()
+        viewer.send({"type": "record.start", "id": "1"})
+        name = (await viewer.message("recording", state="recording"))["name"]
+        shown = len(viewer.frames)
+        await until(lambda: len(viewer.frames) > shown + 20, "pictures")
+    await server.empty()
+    async with server.viewer(former=id_of(viewer)) as again:
+        assert (await again.message("settings"))["recording"] is True
+        await again.live()
+        shown = len(again.frames)
+        await until(lambda: len(again.frames) > shown + 20, "pictures")
+        again.send({"type": "record.stop", "id": "1b"})
+        stopped = await again.message("recording", state="stopped")
+        assert stopped["name"] == name
+        async with server.http.get(f"{server.url}/sessions/{id_of(again)}/recordings/{name}") as response:
+            file = await response.read()
+    with av.open(io.BytesIO(file)) as container:
+        times = [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
+    assert len(times) > 30 and times == sorted(set(times))
+    assert times[-1] == pytest.approx(stopped["seconds"], abs=0.1)
+
+
+async def test_a_peer_that_is_not_known_to_be_lost_yet_is_replaced(server):
+    async with server.viewer() as first:
+        await first.live()
+        async with server.viewer(former=id_of(first)) as second:
+            await second.live()
+            assert (await server.json("/api/info"))["sessions"] == 1
+            await until(lambda: first.pc.connectionState == "closed", "the old connection is closed")
+
+
+async def test_a_heartbeat_of_the_former_peer_is_not_expected_of_the_next(engine):
+    settings = load_settings({"max_fps": CAMERA_FPS, "peer_timeout": 1.0})
+    async with running_server(settings, engine) as server:
+        async with server.viewer() as viewer:
+            await viewer.live()
+            viewer.send({"type": "ping", "id": "1"})
+            await viewer.message("pong", id="1")
+            await until(lambda: viewer.pc.connectionState == "closed", "lost for want of a heartbeat")
+        async with server.viewer(former=id_of(viewer)) as again:
+            await again.live()
+            shown = len(again.frames)
+            await until(lambda: len(again.frames) > shown + 90, "more than a second of pictures")
+
+
+async def test_a_session_that_was_dismissed_is_gone(server):
+    async with server.viewer() as viewer:
+        await viewer.live()
+        await viewer.delete()
+    await refused(server, id_of(viewer), 404)
+
+
+async def test_a_lost_session_can_be_ended_by_its_id(server, engine):
+    id, viewer = await lost(server)
+    assert await viewer.delete() == 200
+    await until(lambda: len(engine.streams) == 0, "the stream is freed")
+    await refused(server, id, 404)
+
+
+async def test_a_lost_session_ends_when_its_time_is_up(engine):
+    settings = load_settings({"max_fps": CAMERA_FPS, "resume_seconds": 0.3})
+    async with running_server(settings, engine) as server:
+        id, _ = await lost(server)
+        await until(lambda: len(engine.streams) == 0, "the stream is freed")
+        await refused(server, id, 404)
+
+
+async def test_nothing_is_kept_if_that_is_the_setting(engine):
+    async with running_server(load_settings({"max_fps": CAMERA_FPS, "resume_seconds": 0}), engine) as server:
+        id, _ = await lost(server)
+        await refused(server, id, 404)
+
+
+async def test_a_lost_session_gives_its_place_to_newcomers(server, engine):
+    oldest, _ = await lost(server)
+    newer, _ = await lost(server)
+    async with server.viewer() as viewer:
+        await viewer.live()
+        await refused(server, oldest, 404)
+        async with server.viewer(former=newer) as again:
+            await again.live()
+            assert len(engine.streams) == 2
+            response = await Viewer(server.url, server.http).post("v=0")
+            assert response.status == 503, "never more sessions than places"
+
+
+async def test_a_bad_offer_does_not_harm_the_session_it_wants(server):
+    async with server.viewer() as viewer:
+        await viewer.live()
+        await refused(server, id_of(viewer), 400)
+        viewer.frames.clear()
+        await until(lambda: len(viewer.frames) > 12, "frames go on")
+    await refused(server, id_of(viewer), 400)
+    async with server.viewer(former=id_of(viewer)) as again:
+        await again.live()
+
+
+async def test_a_lost_session_can_still_be_asked_and_is_closed_with_the_server(server, engine):
+    id, _ = await lost(server)
+    async with server.http.get(f"{server.url}/sessions/{id}/snapshot") as response:
+        assert response.status == 200
+    assert len(engine.streams) == 1  # the fixture's end would hang, or warn, were it left behind
+
+
+async def refused(server: RunningServer, id: str, status: int) -> None:
+    """An offer for this session, valid but for a status of 400, is refused."""
+    viewer = Viewer(server.url, server.http, former=id)
+    try:
+        offer = "v=0" if status == 400 else await viewer.offer()
+        response = await viewer.post(offer)
+        assert response.status == status, await response.text()
+    finally:
+        await viewer.close()
