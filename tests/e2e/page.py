@@ -52,10 +52,11 @@ def wait_applied(page: Page, label: str) -> dict[str, str]:
 
 
 def wait_until(condition: Callable[[], bool], limit_s: float) -> bool:
+    """Whether it came true in time; it need not stay so."""
     end = time.monotonic() + limit_s
-    while not condition() and time.monotonic() < end:
+    while not (is_true := condition()) and time.monotonic() < end:
         time.sleep(0.05)
-    return condition()
+    return is_true
 
 
 def wait_colour(page: Page, is_right: Callable[[float, float, float], bool], limit_s: float = 120.0) -> None:

@@ -186,3 +186,35 @@ def test_tries_again_ever_more_patiently(open_page: OpenPage) -> None:
         " return [1, 2, 3, 9].map((n) => delayBefore(n, 0, 0)).concat(delayBefore(1, 5, 0)); }"
     )
     assert delays == [1, 2, 4, 15, 5]
+
+
+def watch_transport(page: Page) -> None:
+    """Lets a test cut the page's connection as a network does: window.cut()."""
+    page.add_init_script(
+        "window.RTCPeerConnection = class extends RTCPeerConnection {"
+        "  constructor(...options) { super(...options); window.cut = () => this.cut(); }"
+        "  get connectionState() { return this.isCut ? 'failed' : super.connectionState; }"
+        "  cut() { this.isCut = true; this.dispatchEvent(new Event('connectionstatechange')); }"
+        "};"
+    )
+
+
+def test_a_lost_connection_takes_its_session_up_again(open_page: OpenPage) -> None:
+    visit = open_page(prepare=watch_transport)
+    page = visit.page
+    start(page)
+    page.click("#record")
+    expect(page.locator("[data-badge=recording]")).to_have_text(re.compile(r"0:0[1-9]"))
+    with page.expect_response(OFFER) as answered:
+        page.evaluate("() => window.cut()")
+        expect(page.locator("body")).to_have_attribute("data-phase", "reconnecting")
+        assert page.evaluate("() => document.getElementById('output').srcObject !== null")  # the last picture
+    former = re.search(r"session=([\w-]+)", answered.value.url)
+    assert former is not None and answered.value.headers["location"].endswith(former[1])
+    wait_live(page)
+    expect(page.locator("[data-badge=recording]")).to_be_visible()  # one recording, not two
+    expect(page.locator("#recordings a")).to_have_count(0)
+    page.click("#record")
+    expect(page.locator("#recordings a")).to_have_count(1)
+    page.click("#stop")
+    assert visit.errors == []
