@@ -18,7 +18,10 @@ import { WhipSession } from "./whip.js";
  * @property {(message: ServerMessage) => void} onTelemetry
  * @property {() => void} onInterrupted
  * @property {() => void} onRestored
- * @property {(reason: string, mayReturn: boolean) => void} onLost
+ * @property {(reason: string, fate: Fate) => void} onLost
+ *
+ * @typedef {"gone"|"over"|"lost"} Fate gone: trying again would not help; over: the server has ended the session;
+ *   lost: the server may be keeping it for a while
  */
 
 const GATHERING_LIMIT_MS = 1500; // without a time limit a browser that gathers nothing would wait for ever
@@ -171,12 +174,12 @@ export class Connection {
     switch (state) {
       case "disconnected": return this.#setInterrupted(true);
       case "connected": return this.#setInterrupted(false);
-      case "failed": return this.#lastHeard ? this.#lose(LOST) : this.#lose(NO_MEDIA_PATH, false);
+      case "failed": return this.#lastHeard ? this.#lose(LOST) : this.#lose(NO_MEDIA_PATH, "gone");
     }
   }
 
   #giveUpConnecting() {
-    if (!this.#lastHeard) this.#lose(NO_MEDIA_PATH, false);
+    if (!this.#lastHeard) this.#lose(NO_MEDIA_PATH, "gone");
   }
 
   /** @param {boolean} isInterrupted */
@@ -189,14 +192,14 @@ export class Connection {
 
   #serverLeft() {
     this.#whip.forget(); // gone already
-    this.#lose("The server ended the stream.");
+    this.#lose("The server ended the stream.", "over");
   }
 
-  /** @param {string} reason @param {boolean} mayReturn whether trying again may help */
-  #lose(reason, mayReturn = true) {
+  /** @param {string} reason @param {Fate} fate */
+  #lose(reason, fate = "lost") {
     if (this.#ended) return;
     this.#rest();
-    this.#handlers.onLost(reason, mayReturn); // first, while the last picture can still be read
+    this.#handlers.onLost(reason, fate); // first, while the last picture can still be read
     this.#pc?.close(); // the session is not ended: whoever comes back may take it up again
   }
 }

@@ -198,8 +198,9 @@ export class Stream {
       onTelemetry: (message) => this.#tell.telemetry(message),
       onInterrupted: () => this.#tell.phase("interrupted", "Connection interrupted. Waiting for it to come back."),
       onRestored: () => this.#showState(mine),
-      onLost: (reason, mayReturn) => {
-        if (mayReturn) this.#later(mine, new ConnectError(reason, { retryAfter: 0 }));
+      onLost: (reason, fate) => {
+        if (fate === "over") mine.session = null;
+        if (fate !== "gone") this.#later(mine, new ConnectError(reason, { retryAfter: 0 }));
         else this.stop("Stopped.", `${reason} Press Start to try again.`);
       },
     };
