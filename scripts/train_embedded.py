@@ -177,6 +177,14 @@ def export(out: Out = DEFAULT_OUT, folder: Path = PACKAGED) -> None:
 
 
 @app.command()
+def unpack(out: Out = DEFAULT_OUT, folder: Path = PACKAGED) -> None:
+    """Write checkpoints of the shipped weights, for stages to go on from with --resume."""
+    from scripts.embedded.export import unpack as write
+
+    write(packaged(UNTRAINED, folder), out)
+
+
+@app.command()
 def showcase(folder: Path = PACKAGED) -> None:
     """Let the exported model paint the pictures of the looks that the page offers."""
     from scripts.embedded.showcase import write_showcase

@@ -336,14 +336,15 @@ def _restore(
     muon: Muon,
     adam: torch.optim.Optimizer,
 ) -> int:
-    """Take all up again; returns the step to go on from."""
+    """Take all up again, moments if there are any; returns the step to go on from."""
     moments: dict[int, dict[str, Tensor]] = {}
     with torch.no_grad():
         for name, p in model.named_parameters():
             p.copy_(tensors[f"model.{name}"])
             ema.average[name].copy_(tensors[f"ema.{name}"])
         for n, momentum in enumerate(muon.momenta):
-            momentum.copy_(tensors[f"muon.{n}"])
+            if (saved := tensors.get(f"muon.{n}")) is not None:
+                momentum.copy_(saved)
     for name, value in tensors.items():
         if name.startswith("adam."):
             _, index, key = name.split(".")

@@ -1,6 +1,7 @@
-"""Trained networks -> the files that the package ships and `load_models` reads.
+"""Trained networks -> the files that the package ships and `load_models` reads; and back, to go on training.
 
     export(models, Path("streaming/embedded"))
+    unpack(EMBEDDED, Path("out/train"))
 
 Writes networks and tokenizer; depth estimator, looks, model card and training record go beside them.
 """
@@ -12,9 +13,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from streaming.models import Models
+from scripts.embedded.training import save_checkpoint
+from streaming.models import Models, load_models
 from streaming.modules.text_encoder import to_wan_keys
-from streaming.presets import PACKAGED_FILES
+from streaming.presets import PACKAGED_FILES, Preset
+
+UNPACKED_STEP = 10_000  # where training goes on: late enough for running averages to move slowly
 
 
 def export(models: Models, folder: Path) -> dict[str, str]:
@@ -39,6 +43,29 @@ def export(models: Models, folder: Path) -> dict[str, str]:
         files[key].chmod(0o644)  # safetensors lets nobody else read
     models.text_encoder.tokenizer.save_pretrained(str(files["tokenizer_path"]))
     return {key: str(path) for key, path in files.items()}
+
+
+def unpack(preset: Preset, out: Path) -> None:
+    """Write checkpoints of the weights that `preset` ships below `out`: every stage goes on from them with
+    `--resume`, its optimizers' moments at zero."""
+    from transformers import AutoModelForDepthEstimation
+
+    models = load_models(preset, preset.files, device=torch.device("cpu"), dtype=torch.float32)
+    generator = {"transformer": models.transformer, "text_encoder": models.text_encoder}
+    stages: dict[str, Mapping[str, Tensor]] = {
+        "autoencoder": models.autoencoder.state_dict(),
+        "generator": {
+            f"{part}.{name}": value
+            for part, network in generator.items()
+            for name, value in network.named_parameters()
+        },
+        "depth-checkpoint": dict(
+            AutoModelForDepthEstimation.from_pretrained(preset.depth, dtype=torch.float32).named_parameters()
+        ),
+    }
+    for stage, state in stages.items():
+        tensors = {f"{role}.{name}": value for role in ("model", "ema") for name, value in state.items()}
+        save_checkpoint(out / stage, tensors, {"step": UNPACKED_STEP})
 
 
 def _half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

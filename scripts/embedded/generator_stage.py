@@ -144,6 +144,9 @@ class Optimizers:
         return state
 
     def load(self, state: dict[str, Tensor]) -> None:
+        """Take moments up again; of a checkpoint without any they stay zero."""
+        if not state:
+            return
         for n, momentum in enumerate(self.muon.momenta):
             momentum.copy_(state[f"muon.{n}"])
         adam: dict[int, dict[str, Tensor]] = {}

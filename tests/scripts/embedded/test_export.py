@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from scripts.embedded.export import export
+from scripts.embedded.export import export, unpack
+from scripts.embedded.generator_stage import trained_models
 from streaming.config import TaehvConfig
 from streaming.models import Models, load_models, random_models
-from streaming.presets import UNTRAINED, packaged
+from streaming.presets import EMBEDDED, UNTRAINED, packaged
 
 CPU = torch.device("cpu")
 
@@ -37,6 +38,15 @@ def test_exported_models_come_back_to_half_precision(tmp_path: Path) -> None:
     assert loaded.trained and loaded.decoder is loaded.autoencoder
     prompt = "a statue of molten gold"
     assert loaded.text_encoder.tokenizer(prompt) == models.text_encoder.tokenizer(prompt)
+
+
+def test_shipped_weights_go_on_being_trained(tmp_path: Path) -> None:
+    unpack(EMBEDDED, tmp_path)
+    models = trained_models(tmp_path, Path(EMBEDDED.files["tokenizer_path"]))
+    shipped = load_models(UNTRAINED, EMBEDDED.files, device=CPU, dtype=torch.float32)
+    before, after = tensors_of(shipped), tensors_of(models)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
 
 
 def test_what_half_precision_cannot_hold_is_named_and_nothing_is_written(tmp_path: Path) -> None:

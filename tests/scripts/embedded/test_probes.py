@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,12 +13,13 @@ from scripts.embedded.probes import PROBES, DepthProbe, LookProbe, judge_truth, 
 
 CPU = torch.device("cpu")
 SMALL = (32, 64)
+FEW: Any = {"steps": 2, "frames_per_look": 1, "scenes": 2, "pictures": 100, "batch": 8, "size": SMALL}
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("probes") / "probes.safetensors"
-    train_probes(path, device=CPU, steps=2, frames_per_look=1, scenes=2, pictures=100, batch=8, size=SMALL)
+    train_probes(path, device=CPU, **FEW)
     return path
 
 
@@ -31,7 +33,16 @@ def test_a_few_steps_train_save_and_load(trained: Path) -> None:
 
 
 def test_training_repeats_with_its_seed(trained: Path, tmp_path: Path) -> None:
-    train_probes(tmp_path / "again", device=CPU, steps=2, frames_per_look=1, scenes=2, pictures=100, batch=8, size=SMALL)
+    train_probes(
+        tmp_path / "again",
+        device=CPU,
+        steps=2,
+        frames_per_look=1,
+        scenes=2,
+        pictures=100,
+        batch=8,
+        size=SMALL,
+    )
     before, after = load_file(trained), load_file(tmp_path / "again")
     assert all(torch.equal(before[name], after[name]) for name in before)
 
