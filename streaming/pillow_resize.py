@@ -2,16 +2,15 @@
 
 Networks that came with a Pillow preprocessor saw exactly these pixels. Torch's own antialiased resize differs
 by up to two levels, and not at all the same way on CPU and GPU. The arithmetic: weights in 22-bit fixed
-point, a horizontal pass, rounding to 8 bits, a vertical pass.
-
-It agrees with Pillow level for level, with one exception: from release 13 on, Pillow swaps the two passes
-where the height shrinks much more than the width; rounding then differs by one level here and there.
+point, a horizontal pass, rounding to 8 bits, a vertical pass; or the passes swapped, where the installed
+Pillow does so. It agrees with Pillow level for level.
 """
 
 import math
 from collections.abc import Callable
 from functools import lru_cache
 
+import PIL
 import torch
 from PIL import Image
 from torch import Tensor
@@ -24,8 +23,22 @@ def pillow_resize(images: Tensor, height: int, width: int, resample: Image.Resam
 
     `resample` is one of RESAMPLING; anything else is a KeyError.
     """
-    images = _resize_axis(images, images.ndim - 1, width, resample)
-    return _resize_axis(images, images.ndim - 2, height, resample)
+    rows, columns = images.shape[-2], images.shape[-1]
+    passes = [(images.ndim - 1, width), (images.ndim - 2, height)]
+    if _down_first(rows - height, columns - width):
+        passes.reverse()
+    for axis, size in passes:
+        images = _resize_axis(images, axis, size, resample)
+    return images
+
+
+_SWAPS = int(PIL.__version__.partition(".")[0]) >= 13
+
+
+def _down_first(rows: int, columns: int) -> bool:
+    """Whether Pillow resizes the height first, given how many rows and columns go: from release 13 on, where
+    over twice as many rows do. Between the passes comes rounding, and clamping of what overshoots."""
+    return _SWAPS and rows > max(0, 2 * columns)
 
 
 def _triangle(x: float) -> float:
