@@ -8,8 +8,6 @@ import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from av import VideoFrame
-
 from server.control import ControlQueue
 from server.frames import Picture, Rgb
 from server.images import ImageStore
@@ -56,7 +54,7 @@ class Desk:
     plan = desk.plan(turn)                     # chunk number `turn` goes to the model
     desk.made(turn, plan, result)              # ... and comes back; or:
     desk.rejected(turn, reason); desk.lost(turn)
-    desk.shown(picture, pts, now, camera)      # a picture goes to the encoder
+    desk.shown(picture, pts, now)              # a picture goes to the encoder
     """
 
     def __init__(
@@ -224,13 +222,13 @@ class Desk:
         self._link.send(*self._controls.retry(turn))
         self._settle(self.parameters.after_failure())
 
-    def shown(self, picture: Picture, pts: int, now: float, camera: VideoFrame | None) -> None:
+    def shown(self, picture: Picture, pts: int, now: float) -> None:
         """A picture goes to the encoder: whatever it shaped has now been applied."""
         self.making = self._makings.get(picture.turn, self.making)
         for turn in [turn for turn in self._makings if turn < picture.turn]:
             del self._makings[turn]
         self._link.send(*self._controls.shown(picture.turn, picture.chunk, picture.frame, now))
-        self._recorder.offer(picture, pts, now, camera)
+        self._recorder.offer(picture, pts, now)
 
     def _settle(self, parameters: Parameters) -> None:
         """A chunk has left the model: these parameters are in effect, and a pause that waited for it."""

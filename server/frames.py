@@ -34,6 +34,7 @@ class Picture:
     turn: int  # number of the session's chunk, never goes back
     captured: float  # when the camera frame it was made from was taken
     made: float  # when the model was done with it
+    source: VideoFrame | None = None  # that camera frame
 
 
 def to_rgb(frames: Sequence[VideoFrame], size: Size) -> list[Rgb]:

@@ -135,8 +135,11 @@ class Painter:
                 turn=self._turn,
                 captured=time,
                 made=now,
+                source=source,
             )
-            for number, (rgb, time) in enumerate(zip(result.frames, times, strict=True))
+            for number, (rgb, time, source) in enumerate(
+                zip(result.frames, times, chunk.frames[-count:], strict=True)
+            )
         ]
         self._pacer.push(pictures, chunk.span * count / len(chunk.times), now)
         self._painted()

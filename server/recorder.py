@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-from av import VideoFrame
-
 from server.frames import Picture
 from server.recording import Recording
 from server.recordings import RecordingRefused, Recordings
@@ -33,10 +31,10 @@ class Recorder:
             self._session_id, side_by_side=side_by_side, on_change=self._on_change
         )
 
-    def offer(self, picture: Picture, pts: int, now: float, camera: VideoFrame | None) -> None:
-        """A picture is shown. Never waits."""
+    def offer(self, picture: Picture, pts: int, now: float) -> None:
+        """A picture is shown. Never waits. Beside it goes what it was made from: both move as one."""
         if self._recording is not None:
-            self._recording.offer(picture.rgb, pts, now, camera)
+            self._recording.offer(picture.rgb, pts, now, picture.source)
 
     def stop(self, now: float, reason: str = "") -> None:
         """Finish what runs, if anything; its file can be fetched then."""

@@ -154,7 +154,7 @@ class LiveSession:
         """A picture went to the encoder: whatever it shaped has now been applied."""
         self.picture, self._shown_at = picture, now
         self._meter.shown(now, captured=picture.captured, made=picture.made)
-        self.desk.shown(picture, pts, now, self.camera)
+        self.desk.shown(picture, pts, now)
 
     # Camera to pictures.
 

@@ -108,6 +108,9 @@ async def test_a_recording_is_what_was_shown_and_outlives_its_session(server):
         times = container.streams.video[0].duration * container.streams.video[0].time_base
     assert len(frames) >= 20 and frames[0].shape == (HEIGHT, 2 * WIDTH, 3)
     assert float(times) == pytest.approx(stopped["seconds"], abs=0.3)
+    for frame in frames[5::7]:
+        camera, blue = frame[:, : WIDTH - 8].mean(), frame[:, WIDTH + 8 :, 2].mean()
+        assert abs(camera - blue) < 5, "beside a picture is what it was made from, whose mean is its blue"
     red = [float(frame[:, WIDTH + 8 :, 0].mean()) for frame in (frames[0], frames[-1])]
     assert (red[1] - red[0]) % 256 > len(frames) / 2, "the output, whose red counts frames, is on the right"
 
