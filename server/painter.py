@@ -105,7 +105,7 @@ class Painter:
         else:
             self._failures = 0
             self._desk.made(self._turn, plan, result)
-            self._deliver(chunk, result, taken_at)
+            self._deliver(chunk, result, taken_at, is_switch=plan.change.is_switch)
         finally:
             self.is_busy = False
 
@@ -114,7 +114,9 @@ class Painter:
         self._log.warning("Turn %d: %s", self._turn, replies[0].message)
         self._failed(*replies)
 
-    def _deliver(self, chunk: "Chunk[VideoFrame]", result: "ChunkResult", taken_at: float) -> None:
+    def _deliver(
+        self, chunk: "Chunk[VideoFrame]", result: "ChunkResult", taken_at: float, *, is_switch: bool
+    ) -> None:
         """Queue a chunk's pictures to be shown; what is of an older generation, or too late, is dropped."""
         self.result = result
         count = len(result.frames)
@@ -123,7 +125,8 @@ class Painter:
         if result.generation < self._generation or not self._goes_on.is_set():
             self._meter.dropped_more("stale", count)
             return
-        if result.generation > self._generation:
+        if result.generation > self._generation or is_switch:
+            # What is left of the former look gives way: who has asked for another one waits for it.
             self._generation = result.generation
             self._meter.dropped_more("stale", self._pacer.clear())
         now = self._now()

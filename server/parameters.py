@@ -57,6 +57,11 @@ class Change:
     reset: bool = False
     seed: int | None = None
 
+    @property
+    def is_switch(self) -> bool:
+        """Whether the picture gets another look at once."""
+        return self.reset or (self.prompts is not None and self.transition != "blend")
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -45,6 +45,20 @@ def test_weights_reach_the_model_as_shares():
     assert made.after.prompts == prompts
 
 
+@pytest.mark.parametrize(
+    ("command", "is_switch"),
+    [
+        (SetPrompt(id="1", text="gold"), True),
+        (SetPrompt(id="1", text="gold", transition="cut"), True),
+        (SetPrompt(id="1", text="gold", transition="blend"), False),
+        (Reset(id="1"), True),
+        (SetGuidance(id="1", scale=1), False),
+    ],
+)
+def test_a_switch_is_what_changes_the_look_at_once(command, is_switch):
+    assert plan(command).change.is_switch == is_switch
+
+
 def test_a_blend_is_told_until_its_last_chunk():
     after = plan(SetPrompt(id="1", text="gold", transition="blend", chunks=3)).after
     states = []

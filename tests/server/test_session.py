@@ -96,15 +96,16 @@ async def test_pictures_of_an_older_generation_are_dropped(stage):
     assert (await stage.until("stats", id="2"))["dropped"]["stale"] == 12
 
 
-async def test_a_cut_sweeps_what_waits_to_be_shown(settings, worker):
+@pytest.mark.parametrize("transition", ["cut", "recache"])
+async def test_a_switch_sweeps_what_waits_to_be_shown(settings, worker, transition):
     session = LiveSession("abc", settings, worker, Metrics())
     stage = Stage(session, is_watched=False)
     session.start()
     await until(lambda: len(session.pacer) > 12, "pictures that nobody takes")
-    stage.ask("prompt.set", "1", text="gold", transition="cut")
-    await until(lambda: len(session.pacer) <= 12, "the first pictures after the cut")
+    stage.ask("prompt.set", "1", text="gold", transition=transition)
+    await until(lambda: len(session.pacer) <= 12, "the first pictures after the switch")
     picture, _ = session.pacer.pop(0.0)
-    assert picture.rgb[0, 0, 1] == len("gold") and picture.chunk == 0
+    assert picture.rgb[0, 0, 1] == len("gold") and (picture.chunk == 0) == (transition == "cut")
     await stage.close()
 
 
