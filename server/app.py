@@ -13,16 +13,16 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from server.gpu_worker import GpuWorker, Phase, model_info
-from server.http_models import IceServerInfo, LookInfo, NotReady, Ready, ServerInfo
+from server.http.origins import Origins
+from server.http.session_api import SessionApi
+from server.media.recordings import Recordings
 from server.metrics import Metrics
-from server.openapi import document
-from server.origins import Origins
-from server.peers import Peers
-from server.recordings import Recordings
-from server.replies import ModelInfo
-from server.session_api import SessionApi
 from server.settings import IceServer, Settings
-from server.signaling import Whip
+from server.webrtc.peers import Peers
+from server.webrtc.signaling import Whip
+from server.wire.http_models import IceServerInfo, LookInfo, NotReady, Ready, ServerInfo
+from server.wire.openapi import document
+from server.wire.replies import ModelInfo
 
 if TYPE_CHECKING:
     from streaming.looks import Look

@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from server.chunk_request import ChunkRequest, EngineModule, controls_of
-from server.frames import stamp_source
+from server.live.chunk_request import ChunkRequest, EngineModule, controls_of
+from server.media.frames import stamp_source
 from server.progress_bar import progress_bar
-from server.replies import ModelInfo
 from server.settings import Settings
+from server.wire.replies import ModelInfo
 
 if TYPE_CHECKING:
     from streaming.engine import ChunkResult, EngineInfo, LiveStream, StreamEngine

@@ -202,11 +202,9 @@ def train_autoencoder(
 
 def _inner(autoencoder: TAEHV) -> list[nn.Parameter]:
     """The convolutions between features; those that meet pixels or latents are not among them."""
-    found: list[nn.Parameter] = []
-    for half in (autoencoder.encoder, autoencoder.decoder):
-        convs = [layer for layer in half.modules() if isinstance(layer, nn.Conv2d)]
-        found += [conv.weight for conv in convs[1:-1]]
-    return found
+    halves = (autoencoder.encoder, autoencoder.decoder)
+    convs = [[layer for layer in half.modules() if isinstance(layer, nn.Conv2d)] for half in halves]
+    return [p for of_half in convs for conv in of_half[1:-1] for n, p in conv.named_parameters() if n == "weight"]
 
 
 class VideoPool:

@@ -86,7 +86,8 @@ class Ema:
         decay = min(self.decay, (1 + step) / (10 + step))
         named = list(modules.named_parameters())
         averages, current = [self.average[name] for name, _ in named], [p.detach() for _, p in named]
-        torch._foreach_lerp_(averages, current, 1 - decay)  # one kernel instead of one a tensor
+        # One kernel instead of one a tensor; optimizers use it too, yet it has no public name.
+        torch._foreach_lerp_(averages, current, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
     def copy_to(self, modules: nn.Module) -> None:
         with torch.no_grad():

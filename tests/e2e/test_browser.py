@@ -18,9 +18,9 @@ from playwright.sync_api import Page, expect
 
 from scripts import frame_number
 from scripts.latency_figures import CAMERA_PICTURE_BELOW, percentile
-from server.protocol import CLIENT_MESSAGES, decode
-from server.requests import GetStats
 from server.settings import Settings
+from server.wire.protocol import CLIENT_MESSAGES, decode
+from server.wire.requests import GetStats
 from tests.e2e.conftest import OpenPage, Server, Visit
 from tests.e2e.page import (
     FREED_LIMIT_S,

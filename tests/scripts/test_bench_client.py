@@ -166,7 +166,7 @@ async def test_a_run_measures_latency_and_prompt_switches(serve: Any) -> None:
     (switch,) = recording.switches
     assert (switch.chunk, switch.frame, switch.server_latency_ms) == (4, 45, 7)
     assert switch.applied_ms is not None
-    assert not server.peers  # DELETE was sent
+    assert not server.webrtc.peers  # DELETE was sent
 
 
 async def test_a_server_that_only_passes_the_camera_through_times_out(serve: Any) -> None:
@@ -174,7 +174,7 @@ async def test_a_server_that_only_passes_the_camera_through_times_out(serve: Any
     client = BenchClient(await serve(server), NumberedCamera(320, 240, 15))
     with pytest.raises(TimeoutError):
         await client.run(2.0, [], patience=1.5)
-    assert not server.peers
+    assert not server.webrtc.peers
     assert summarise(client.recording.arrivals, client.recording.offered).generated == 0
 
 

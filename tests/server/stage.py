@@ -7,8 +7,8 @@ from fractions import Fraction
 import numpy as np
 from av import VideoFrame
 
-from server.session import LiveSession
-from server.tracks import OutputTrack
+from server.live.session import LiveSession
+from server.webrtc.tracks import OutputTrack
 from tests.server.running import until
 
 CAMERA_FPS = 120

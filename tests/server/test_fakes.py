@@ -41,7 +41,7 @@ def test_fake_has_the_fields_of_the_real_one(name):
 
 
 def test_a_change_is_what_controls_are():
-    assert fields(classes("server/parameters.py")["Change"]) == fields(REAL["Controls"])
+    assert fields(classes("server/live/parameters.py")["Change"]) == fields(REAL["Controls"])
 
 
 @pytest.mark.parametrize(

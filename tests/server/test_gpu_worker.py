@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from server.chunk_request import ChunkRequest
 from server.gpu_worker import (
     JOIN_TIMEOUT_S,
     GpuWorker,
@@ -17,10 +16,11 @@ from server.gpu_worker import (
     WorkerUnavailable,
     model_info,
 )
-from server.parameters import Change
-from server.replies import DepthState
-from server.requests import DepthPoint
+from server.live.chunk_request import ChunkRequest
+from server.live.parameters import Change
 from server.settings import load_settings
+from server.wire.replies import DepthState
+from server.wire.requests import DepthPoint
 from tests.server.running import PATIENCE_S, until
 
 

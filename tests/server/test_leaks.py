@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from aiortc import RTCPeerConnection
 
-from server.session import LiveSession
+from server.live.session import LiveSession
 from server.settings import load_settings
 from tests.server.running import CAMERA_FPS, RunningServer, until
 

@@ -1,0 +1,1 @@
+"""HTTP on a running session, and who may use it."""

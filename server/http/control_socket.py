@@ -1,0 +1,88 @@
+"""The control protocol on a WebSocket: what the data channel carries, for clients without WebRTC."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from server.wire.protocol import MAX_MESSAGE_BYTES
+
+UNREAD_MESSAGES = 256  # for a client that does not read: it is given up
+HEARTBEAT_S = 20.0  # of the WebSocket itself; the client needs no ping messages
+POLL_S = 0.5  # how soon a session's end is noticed
+SEND_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 1.0
+
+Send = Callable[[str], None]
+
+
+class Joinable(Protocol):
+    """A session, as far as a socket needs it."""
+
+    def join(self, send: Send) -> Callable[[], None]: ...
+
+    def receive(self, raw: str | bytes, send: Send | None = None) -> None: ...
+
+
+async def serve_control(
+    request: web.Request, session: Joinable, lives: Callable[[], bool]
+) -> web.WebSocketResponse:
+    """Serve one socket until the client leaves, stops reading, or the session has ended (`lives()` is False).
+
+    Raises what `session.join` raises, before the request has been answered.
+    """
+    outgoing: asyncio.Queue[str] = asyncio.Queue(UNREAD_MESSAGES)
+    is_stuck = False
+
+    def send(text: str) -> None:
+        nonlocal is_stuck
+        try:
+            outgoing.put_nowait(text)
+        except asyncio.QueueFull:
+            is_stuck = True
+
+    leave = session.join(send)
+    try:
+        socket = web.WebSocketResponse(
+            timeout=CLOSE_TIMEOUT_S, heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES
+        )
+        await socket.prepare(request)
+        reading = asyncio.create_task(_read(socket, session, send))
+        try:
+            while not reading.done() and not is_stuck and lives():
+                if (text := await _next(outgoing)) is not None:
+                    async with asyncio.timeout(SEND_TIMEOUT_S):
+                        await socket.send_str(text)
+        except TimeoutError:
+            is_stuck = True
+        except ConnectionError:
+            pass  # the client is gone
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+        if is_stuck:
+            await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"does not read")
+        else:
+            await socket.close(message=b"the session has ended")
+        return socket
+    finally:
+        leave()
+
+
+async def _next(outgoing: asyncio.Queue[str]) -> str | None:
+    """The next message; None if there is none for a while."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(POLL_S):
+            return await outgoing.get()
+    return None
+
+
+async def _read(socket: web.WebSocketResponse, session: Joinable, send: Send) -> None:
+    """Hand what comes to the session until the client leaves."""
+    async for message in socket:
+        if message.type is WSMsgType.TEXT:
+            session.receive(message.data, send)
+        elif message.type is WSMsgType.BINARY:
+            session.receive(message.data, send)  # answered as on the data channel: JSON bytes are JSON

@@ -1,0 +1,238 @@
+"""Commands on their way to the picture: what waits, what is in flight, what has been seen.
+
+Sans-IO; `now` is an argument. A command is acked when it arrives, taken by the next chunk that is not yet in
+flight, and applied when the first picture that it shaped goes out. Of commands of one kind that
+wait together, the latest wins.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from server.wire.protocol import encode
+from server.wire.replies import Ack, Applied, ErrorReply, Superseded
+from server.wire.requests import Command, SetDepth
+
+KNOWN_IDS = 256  # commands whose answers are remembered
+# Commands that undo each other are of one kind; every other type is a kind of its own.
+KINDS = {
+    "timeline.set": "timeline",
+    "timeline.stop": "timeline",
+    "pause": "play",
+    "resume": "play",
+    "record.start": "record",
+    "record.stop": "record",
+}
+# What the model is not asked for it cannot refuse.
+NEVER_REFUSED = {"freeze.set", "pause", "resume", "seed.set", "timeline.stop"}
+
+Answer: TypeAlias = Ack | Applied | Superseded | ErrorReply
+SomeAnswer = TypeVar("SomeAnswer", bound=Answer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    command: Command
+    since: float
+
+    @property
+    def kind(self) -> str:
+        return KINDS.get(self.command.type, self.command.type)
+
+
+class ControlQueue:
+    """Commands of one session on their way to the picture.
+
+        replies = queue.known(command)                   # not None: sent before, only send these
+        replies = queue.submit(command, now)             # on arrival; send them
+        commands = queue.take(turn)                      # when chunk number `turn` goes to the model
+        replies = queue.shown(turn, chunk, frame, now)   # when a picture of it goes out; send them
+        replies = queue.done(id, chunk, frame, now)      # for what needs no chunk
+
+    `turn` counts the session's own chunks and never goes back, while `chunk` restarts with a hard reset.
+    Bounded: at most one command of each kind waits, and as many per chunk in flight.
+    """
+
+    def __init__(self) -> None:
+        self._pending: dict[str, _Waiting] = {}
+        self._taken: dict[int, list[_Waiting]] = {}
+        self._answers = _Answers()
+
+    @property
+    def waiting(self) -> list[Command]:
+        """What no chunk has taken yet, in the order it came."""
+        return [entry.command for entry in self._pending.values()]
+
+    @property
+    def in_flight(self) -> list[Command]:
+        """What a chunk has taken of which no picture has gone out yet."""
+        return [entry.command for entries in self._taken.values() for entry in entries]
+
+    def known(self, command: Command) -> Sequence[Answer] | None:
+        """The answers so far of a command that came before; None: it is new.
+
+        Another command under the same id is answered by an error.
+        """
+        return self._answers.of(command)
+
+    def submit(self, command: Command, now: float) -> list[Ack | Superseded]:
+        """Queue a new command; returns its ack, and the news for the one it replaces, if any still waited."""
+        entry = _Waiting(command, now)
+        self._answers.begin(command)
+        replies: list[Ack | Superseded] = [Ack(id=command.id)]
+        if (replaced := self._pending.pop(entry.kind, None)) is not None:
+            entry = _Waiting(_folded(replaced.command, command), now)
+            replies.append(Superseded(id=replaced.command.id, by=command.id))
+        self._pending[entry.kind] = entry
+        return self._answers.keep(replies)
+
+    def take(self, turn: int) -> list[Command]:
+        """Everything that waits, for chunk number `turn`, in the order it came; nothing waits afterwards."""
+        waiting = list(self._pending.values())
+        self._pending.clear()
+        if waiting:
+            self._taken[turn] = waiting
+        return [entry.command for entry in waiting]
+
+    def shown(self, turn: int, chunk: int, frame: int, now: float) -> list[Applied]:
+        """A picture of chunk `turn` went out, so all that was taken up to that chunk has been applied."""
+        done = [entry for key in sorted(self._taken) if key <= turn for entry in self._taken.pop(key)]
+        return self._answers.keep([_applied(entry, chunk, frame, now) for entry in done])
+
+    def done(self, id: str, chunk: int | None, frame: int | None, now: float) -> list[Applied]:
+        """A command that needs no chunk has taken effect, with this picture on show; if it still waits."""
+        done = [entry for entry in self._pending.values() if entry.command.id == id]
+        for entry in done:
+            del self._pending[entry.kind]
+        return self._answers.keep([_applied(entry, chunk, frame, now) for entry in done])
+
+    def refuse(self, id: str, reason: str) -> list[ErrorReply]:
+        """A command that waits cannot be carried out."""
+        refused = [entry for entry in self._pending.values() if entry.command.id == id]
+        for entry in refused:
+            del self._pending[entry.kind]
+        return self._rejections(refused, reason)
+
+    def reject(self, turn: int, reason: str) -> list[ErrorReply]:
+        """The model refused chunk `turn`: whoever asked it for a change is told."""
+        entries = self._taken.pop(turn, [])
+        unharmed = [entry for entry in entries if entry.command.type in NEVER_REFUSED]
+        for entry in unharmed:
+            self._pending.setdefault(entry.kind, entry)
+        return self._rejections([entry for entry in entries if entry not in unharmed], reason)
+
+    def retry(self, turn: int) -> list[Superseded]:
+        """Chunk `turn` was lost unseen: what it carried waits again, unless replaced meanwhile."""
+        replies: list[Superseded] = []
+        lost = {entry.kind: entry for entry in self._taken.pop(turn, [])}
+        for kind, entry in lost.items():
+            if (newer := self._pending.get(kind)) is not None:
+                lost[kind] = _Waiting(_folded(entry.command, newer.command), newer.since)
+                replies.append(Superseded(id=entry.command.id, by=newer.command.id))
+        self._pending = lost | {kind: entry for kind, entry in self._pending.items() if kind not in lost}
+        return self._answers.keep(replies)
+
+    def _rejections(self, entries: Sequence[_Waiting], reason: str) -> list[ErrorReply]:
+        return self._answers.keep(
+            [ErrorReply(id=entry.command.id, code="rejected", message=reason) for entry in entries]
+        )
+
+
+class _Answers:
+    """What each of the latest commands has been told, by its id."""
+
+    def __init__(self) -> None:
+        self._told: OrderedDict[str, tuple[int, list[Answer]]] = OrderedDict()
+
+    def of(self, command: Command) -> list[Answer] | None:
+        if command.id not in self._told:
+            return None
+        fingerprint, answers = self._told[command.id]
+        if fingerprint == _fingerprint(command):
+            return list(answers)
+        expected = "an id that no other command has had"
+        return [
+            ErrorReply(
+                id=command.id,
+                code="invalid",
+                field="id",
+                value=command.id,
+                expected=expected,
+                message=f"id: got {command.id}, expected {expected}",
+            )
+        ]
+
+    def begin(self, command: Command) -> None:
+        self._told[command.id] = (_fingerprint(command), [])
+        if len(self._told) > KNOWN_IDS:
+            self._told.popitem(last=False)
+
+    def keep(self, answers: list[SomeAnswer]) -> list[SomeAnswer]:
+        """Note the answers and give them back."""
+        for answer in answers:
+            if answer.id in self._told:
+                self._told[answer.id][1].append(answer)
+        return answers
+
+
+class RateLimit:
+    """Token bucket: `rate` messages a second, and as many at once after a quiet second."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._tokens = rate
+        self._last: float | None = None
+
+    def allows(self, now: float) -> bool:
+        """Whether one more message may be handled at `now`; takes a token if so."""
+        if self._last is not None:
+            self._tokens = min(self._rate, self._tokens + (now - self._last) * self._rate)
+        self._last = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+class Heartbeat:
+    """Notices a peer that is gone: ICE alone takes half a minute to see a killed browser."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._heard: float | None = None
+        self._expected = False
+
+    def heard(self, now: float, *, is_ping: bool) -> None:
+        """Some message came. Only a peer that pings promises to keep doing so."""
+        self._heard = now
+        self._expected = self._expected or is_ping
+
+    def lost(self, now: float) -> bool:
+        return self._expected and self._heard is not None and now - self._heard > self._timeout
+
+
+def _applied(entry: _Waiting, chunk: int | None, frame: int | None, now: float) -> Applied:
+    return Applied(
+        id=entry.command.id,
+        command=entry.command.type,
+        chunk=chunk,
+        frame=frame,
+        latency_ms=round((now - entry.since) * 1000),
+    )
+
+
+def _folded(old: Command, new: Command) -> Command:
+    """`new` as it stands for both: a patch also carries what only the one before it has set."""
+    if not (isinstance(old, SetDepth) and isinstance(new, SetDepth)):
+        return new
+    missing = {
+        name: value
+        for name in ("enabled", "smoothing", "refinement", "points")
+        if getattr(new, name) is None and (value := getattr(old, name)) is not None
+    }
+    return new.model_copy(update=missing)
+
+
+def _fingerprint(command: Command) -> int:
+    return hash(encode(command))

@@ -1,0 +1,283 @@
+"""The control desk of one session: what its clients ask for, what is in effect, what they are told about it.
+
+Commands come in by `ask` and `receive`; each chunk takes those that wait by `plan`, then tells how it went.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from server.live.control import ControlQueue
+from server.live.link import ControlLink, Send
+from server.live.parameters import Change, Parameters, Plan, pictures_of
+from server.live.recorder import Recorder
+from server.live.settings_news import SettingsNews
+from server.live.stage import Making, Stage
+from server.live.timeline import PausableClock
+from server.media.frames import Picture, Rgb
+from server.media.images import ImageStore
+from server.media.recordings import RecordingRefused, Recordings
+from server.wire.replies import (
+    Ack,
+    ErrorReply,
+    OutputState,
+    Pong,
+    RecordingChanged,
+    ServerMessage,
+    SessionSettings,
+)
+from server.wire.requests import (
+    Command,
+    GetStats,
+    Pause,
+    Resume,
+    SetFreeze,
+    SetMask,
+    SetOutput,
+    SetReferences,
+    StartRecording,
+    StopRecording,
+    WeightedPrompt,
+)
+
+if TYPE_CHECKING:
+    from streaming.engine import ChunkResult
+
+SEED_BITS = 31  # of random seeds: short enough to be read out
+
+
+class Desk:
+    """Takes commands for one session and keeps what they have changed.
+
+    desk.receive(raw, send)                    # a client's message
+    plan = desk.plan(turn)                     # chunk number `turn` goes to the model
+    desk.made(turn, plan, result)              # ... and comes back; or:
+    desk.rejected(turn, reason); desk.lost(turn)
+    desk.shown(picture, pts, now)              # a picture goes to the encoder
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        link: ControlLink,
+        recordings: Recordings | None,
+        *,
+        session_id: str,
+        prompt: str,
+        seed: int,
+    ) -> None:
+        self.images = ImageStore(in_use=self._images_in_use)
+        self.parameters = Parameters(
+            prompts=(WeightedPrompt(text=prompt, weight=1.0),), seed=seed, current_seed=seed
+        )
+        self.output = OutputState(fps=None, quality="high")
+        self.is_paused = False
+        self.is_frozen = False
+        self.making: Making | None = None  # of the picture on show
+        self._stage = stage
+        self._link = link
+        self._recorder = Recorder(recordings, session_id, self._tell_recording)
+        self._controls = ControlQueue()
+        self._loop = asyncio.get_running_loop()
+        self._clock = PausableClock()
+        self._makings: dict[int, Making] = {}  # by turn, of chunks that are not past yet
+        self._with_model: list[Command] = []
+        self._news = SettingsNews(self.settings, self._link.send)
+
+    def close(self) -> None:
+        """End a recording that runs; its file can still be fetched."""
+        self._recorder.stop(self._loop.time(), "the session ended")
+        self._news.close()
+
+    # From clients.
+
+    def receive(self, raw: str | bytes, send: Send | None, *, is_peer: bool) -> None:
+        """Handle a message: answers go to `send` (None: to all), news to all. No message raises."""
+        answers, news = self._handle(raw, is_peer)
+        if send is None:
+            self._link.send(*answers)
+        else:
+            self._link.reply(send, *answers)
+        self._link.send(*news)
+
+    def ask(self, raw: str | bytes) -> list[ServerMessage]:
+        """Handle a message; returns all that its id has been answered so far. No message raises."""
+        answers, news = self._handle(raw, is_peer=False)
+        self._link.send(*news)
+        ids = {answer.id for answer in answers if isinstance(answer, Ack)}
+        return [*answers, *(message for message in news if getattr(message, "id", None) in ids)]
+
+    def _handle(
+        self, raw: str | bytes, is_peer: bool
+    ) -> tuple[Sequence[ServerMessage], Sequence[ServerMessage]]:
+        """What to answer the one who asked, and what to tell everybody."""
+        now = self._loop.time()
+        match self._link.read(raw, now, is_peer=is_peer):
+            case ErrorReply() | Pong() as answer:
+                return [answer], []
+            case GetStats(id=id):
+                return [Ack(id=id), self._stage.stats(id)], []
+            case command:
+                if (known := self._controls.known(command)) is not None:
+                    return known, []
+                if (refusal := self._refusal(command)) is not None:
+                    return [refusal], []
+                ack, *news = self._controls.submit(command, now)
+                return [ack], [*news, *self._act(command, now)]
+
+    def _refusal(self, command: Command) -> ErrorReply | None:
+        """Why this command cannot be taken now, if so."""
+        if (failure := self._stage.failure) is not None and not isinstance(command, StopRecording):
+            return ErrorReply(id=command.id, code="rejected", message=failure)
+        match command:
+            case SetReferences(images=images):
+                named = [(f"images[{index}]", id) for index, id in enumerate(images)]
+            case SetMask(image=str(id)):
+                named = [("image", id)]
+            case _:
+                return None
+        for field, id in named:
+            if self.images.get(id) is None:
+                expected = "the id of a picture that was uploaded to this session and is still kept"
+                message = f"{field}: got {id}, expected {expected}"
+                return ErrorReply(
+                    id=command.id, code="invalid", field=field, value=id, expected=expected, message=message
+                )
+        return None
+
+    def _act(self, command: Command, now: float) -> Sequence[ServerMessage]:
+        """What takes effect at once and not with a chunk."""
+        match command:
+            case Pause():
+                self.is_paused = True
+                self._clock.pause(now)
+                self._stage.pause()
+                self._news.soon()
+                return [] if self._stage.is_busy else self._done(command, now)
+            case Resume():
+                if not self.is_paused:
+                    return self._done(command, now)
+                self.is_paused = False
+                self._clock.resume(now)
+                self._stage.resume()  # applied with the first picture after it
+            case SetFreeze(on=on):
+                self.is_frozen = on
+                self._stage.freeze(on)  # applied with the first picture of it
+            case SetOutput(fps=fps, quality=quality):
+                if "fps" in command.model_fields_set:
+                    self.output = self.output.model_copy(update={"fps": fps})
+                    self._stage.limit_fps(fps)
+                if quality is not None:
+                    self.output = self.output.model_copy(update={"quality": quality})
+                self._news.soon()
+                return self._done(command, now)
+            case StartRecording(id=id, side_by_side=side_by_side):
+                try:
+                    self._recorder.start(side_by_side=side_by_side)
+                except RecordingRefused as error:
+                    return self._controls.refuse(id, str(error))
+                return self._done(command, now)
+            case StopRecording(id=id):
+                if not self._recorder.is_recording:
+                    return self._controls.refuse(id, "nothing is being recorded")
+                self._recorder.stop(now)
+                return self._done(command, now)
+            case _:
+                return []
+        self._news.soon()
+        return []
+
+    def _done(self, command: Command, now: float) -> Sequence[ServerMessage]:
+        picture = self._stage.picture
+        chunk, frame = (picture.chunk, picture.frame) if picture else (None, None)
+        return self._controls.done(command.id, chunk, frame, now)
+
+    # Chunks.
+
+    def plan(self, turn: int) -> Plan:
+        """What chunk number `turn` is to change; nothing is changed before it has been made."""
+        self._with_model = self._controls.take(turn)
+        return self.parameters.plan(self._with_model, self._time(), lambda: secrets.randbits(SEED_BITS))
+
+    def pictures(self, change: Change) -> tuple[tuple[Rgb, ...] | None, Rgb | None]:
+        """The references, (H, W, 3) uint8 each, and the mask, (H, W, 3) uint8, that a change speaks of."""
+        ids = change.references
+        references = None if ids is None else tuple(self._image(id) for id in ids)
+        return references, self._image(change.mask) if change.mask else None
+
+    def made(self, turn: int, plan: Plan, result: "ChunkResult") -> None:
+        """The chunk has been made: what it changed is in effect."""
+        self._settle(plan.after.painted(result.chunk))
+        self._makings[turn] = Making(self.parameters, result.guidance_scale)
+
+    def rejected(self, turn: int, reason: str) -> list[ErrorReply]:
+        """The model refuses what the chunk was to change. Returns what to tell those who asked for it."""
+        replies = self._controls.reject(turn, reason)
+        self._settle(self.parameters.without_due_step(self._time()))
+        return replies
+
+    def lost(self, turn: int) -> None:
+        """The chunk could not be made and the stream has started afresh: its commands wait again."""
+        self._link.send(*self._controls.retry(turn))
+        self._settle(self.parameters.after_failure())
+
+    def shown(self, picture: Picture, pts: int, now: float) -> None:
+        """A picture goes to the encoder: whatever it shaped has now been applied."""
+        self.making = self._makings.get(picture.turn, self.making)
+        for turn in [turn for turn in self._makings if turn < picture.turn]:
+            del self._makings[turn]
+        self._link.send(*self._controls.shown(picture.turn, picture.chunk, picture.frame, now))
+        self._recorder.offer(picture, pts, now)
+
+    def _settle(self, parameters: Parameters) -> None:
+        """A chunk has left the model: these parameters are in effect, and a pause that waited for it."""
+        self.parameters = parameters
+        self._with_model = []
+        self._news.soon()
+        now = self._loop.time()
+        for command in self._controls.waiting if self.is_paused else []:
+            if isinstance(command, Pause):
+                self._link.send(*self._done(command, now))
+
+    def _image(self, id: str) -> Rgb:
+        image = self.images.get(id)
+        assert image is not None, "pictures in use are kept"
+        return image
+
+    def _images_in_use(self) -> set[str]:
+        named = {*self.parameters.references, self.parameters.mask or ""}
+        return named | pictures_of([*self._controls.waiting, *self._with_model])
+
+    # What is in effect.
+
+    def settings(self) -> SessionSettings:
+        """Everything that commands can change, as it is now."""
+        parameters = self.parameters
+        return SessionSettings(
+            prompts=parameters.prompts,
+            transition=parameters.transition,
+            guidance=parameters.guidance_state(),
+            depth=parameters.depth,
+            references=parameters.references,
+            mask=parameters.mask,
+            steps=parameters.steps,
+            seed=parameters.seed_state(),
+            frozen=self.is_frozen,
+            paused=self.is_paused,
+            recording=self._recorder.is_recording,
+            timeline=parameters.timeline_state(self._time()),
+            output=self.output,
+        )
+
+    def timeline_position(self) -> float | None:
+        timeline = self.parameters.timeline
+        return None if timeline is None else round(timeline.position(self._time()), 2)
+
+    def _tell_recording(self, news: RecordingChanged) -> None:
+        self._link.send(news)
+        self._news.soon()
+
+    def _time(self) -> float:
+        """Seconds on the clock of what moves by itself, which stands still during a pause."""
+        return self._clock.time(self._loop.time())

@@ -1,0 +1,108 @@
+"""One session's conversation with its clients: decoding, limits, heartbeat. Others carry the messages."""
+
+from collections.abc import Callable, Sequence
+
+from server.live.control import Heartbeat, RateLimit
+from server.metrics import Metrics
+from server.wire.protocol import MAX_MESSAGES_PER_SECOND, ProtocolError, decode, encode
+from server.wire.replies import ErrorReply, Pong, ServerMessage, Telemetry
+from server.wire.requests import Command, GetStats, Ping
+
+MAX_CLIENTS = 8  # of one session, at once
+
+Send = Callable[[str], None]
+Detach = Callable[[], None]
+
+
+class LinkFull(Exception):
+    """As many clients as allowed listen already."""
+
+
+class ControlLink:
+    """Speaks the control protocol. Silent until a client is attached: a plain WHIP publisher has none."""
+
+    def __init__(self, timeout: float, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._rate_limit = RateLimit(MAX_MESSAGES_PER_SECOND)
+        self._timeout = timeout
+        self._heartbeat = Heartbeat(timeout)
+        self._clients: list[Send] = []
+        self._watchers: list[Send] = []
+
+    def attach(self, send: Send) -> Detach:
+        """Send messages there too from now on; returns what ends it. Raises LinkFull."""
+        return _attached(self._clients, send)
+
+    def attach_telemetry(self, send: Send) -> Detach:
+        """Send telemetry there too from now on; returns what ends it. Raises LinkFull."""
+        return _attached(self._watchers, send)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether telemetry goes anywhere."""
+        return bool(self._watchers)
+
+    def send(self, *messages: ServerMessage) -> None:
+        """To all clients."""
+        self._count(messages)
+        for send in list(self._clients):
+            for message in messages:
+                send(encode(message))
+
+    def reply(self, send: Send, *messages: ServerMessage) -> None:
+        """To the one who asked."""
+        self._count(messages)
+        for message in messages:
+            send(encode(message))
+
+    def send_telemetry(self, telemetry: Telemetry) -> None:
+        for send in list(self._watchers):
+            send(encode(telemetry))
+
+    def peer_changed(self) -> None:
+        """Another connection carries the peer's messages from now on: it has promised no heartbeat yet."""
+        self._heartbeat = Heartbeat(self._timeout)
+
+    def is_lost(self, now: float) -> bool:
+        """Whether a peer that used to send heartbeats has stopped."""
+        return self._heartbeat.lost(now)
+
+    def read(self, raw: str | bytes, now: float, *, is_peer: bool) -> Command | GetStats | Pong | ErrorReply:
+        """What a client asks of the session, or the answer if that needs no session. Never raises.
+
+        Only the peer's own messages (`is_peer`) are signs of its life.
+        """
+        if not self._rate_limit.allows(now):
+            expected = f"at most {MAX_MESSAGES_PER_SECOND:.0f} messages a second"
+            return ErrorReply(code="rate", expected=expected, message=f"ignored: expected {expected}")
+        try:
+            message = decode(raw)
+        except ProtocolError as error:
+            message = ErrorReply(
+                id=error.id,
+                code="invalid",
+                field=error.field,
+                value=error.value,
+                expected=error.expected,
+                message=str(error),
+            )
+        if is_peer:
+            self._heartbeat.heard(now, is_ping=isinstance(message, Ping))
+        return Pong(id=message.id) if isinstance(message, Ping) else message
+
+    def _count(self, messages: Sequence[ServerMessage]) -> None:
+        for message in messages:
+            if isinstance(message, ErrorReply):
+                self._metrics.errors.labels(message.code).inc()
+
+
+def _attached(sends: list[Send], send: Send) -> Detach:
+    if len(sends) >= MAX_CLIENTS:
+        raise LinkFull(f"{MAX_CLIENTS} clients listen to this session already")
+    sends.append(send)
+
+    def detach() -> None:
+        if send in sends:
+            sends.remove(send)
+
+    return detach

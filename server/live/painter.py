@@ -1,0 +1,148 @@
+"""Chunk after chunk: from the camera's newest frames to pictures that wait to be shown. On the event loop."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from av import VideoFrame
+
+from server.gpu_worker import GpuWorker, InputRejected, StreamHandle, StreamWasReset
+from server.live.camera import CameraFeed
+from server.live.chunk_request import ChunkRequest
+from server.live.desk import Desk
+from server.live.pacing import Pacer
+from server.media.frames import Picture, Size, to_rgb
+from server.metrics import StreamMeter
+from server.wire.replies import ErrorReply
+
+if TYPE_CHECKING:
+    from streaming.chunks import Chunk
+    from streaming.engine import ChunkResult
+
+MAX_FAILURES = 5  # chunks in a row; then the stream is given up
+
+
+class Painter:
+    """Keeps one chunk of a stream with the worker, unless it is paused.
+
+    await painter.play(handle, size)     # returns when it gives up
+    painter.pause(); painter.resume()
+    """
+
+    def __init__(
+        self,
+        worker: GpuWorker,
+        feed: CameraFeed,
+        desk: Desk,
+        pacer: Pacer[Picture],
+        meter: StreamMeter,
+        log: "logging.LoggerAdapter[logging.Logger]",
+        *,
+        painted: Callable[[], None],
+        failed: Callable[..., None],
+    ) -> None:
+        """`painted` is called for each chunk that is queued, `failed` with what to tell of others."""
+        self.result: ChunkResult | None = None  # the newest
+        self.is_busy = False  # a chunk is with the model
+        self._worker = worker
+        self._feed = feed
+        self._desk = desk
+        self._pacer = pacer
+        self._meter = meter
+        self._log = log
+        self._painted = painted
+        self._failed = failed
+        self._now = asyncio.get_running_loop().time
+        self._goes_on = asyncio.Event()
+        self._goes_on.set()
+        self._turn = 0
+        self._generation = 0
+        self._failures = 0
+
+    async def play(self, handle: StreamHandle, size: Size) -> None:
+        """Paint pictures of `size` until MAX_FAILURES chunks in a row have failed."""
+        while self._failures < MAX_FAILURES:
+            await self._goes_on.wait()
+            if not await self._feed.ready(handle.frames_wanted):
+                continue
+            async with self._worker.turn:
+                # Others may have had the worker for long: it may not be wanted any more.
+                if self._goes_on.is_set() and self._feed.is_ready(handle.frames_wanted):
+                    await self._one_chunk(handle, size)
+
+    def pause(self) -> None:
+        """Make no more chunks; what waits to be shown would be old when it goes on."""
+        self._goes_on.clear()
+        self._meter.dropped_more("stale", self._pacer.clear())
+
+    def resume(self) -> None:
+        """Go on with the newest pictures of the camera."""
+        self._feed.skip_to_latest()
+        self._pacer.restart()
+        self._goes_on.set()
+
+    async def _one_chunk(self, handle: StreamHandle, size: Size) -> None:
+        """Send the newest frames and the waiting commands to the model; queue what comes back."""
+        self._turn += 1
+        taken_at = self._now()
+        chunk = self._feed.take(handle.frames_wanted, taken_at)
+        plan = self._desk.plan(self._turn)
+        references, mask = self._desk.pictures(plan.change)
+        # Converted in the worker's thread: the loop touches no pixels.
+        frames = partial(to_rgb, chunk.frames, size)
+        request = ChunkRequest(frames=frames, change=plan.change, references=references, mask=mask)
+        self.is_busy = True
+        try:
+            result = await self._worker.step(handle, request)
+        except InputRejected as error:
+            replies = self._desk.rejected(self._turn, str(error))
+            self._chunk_failed(*(replies or [ErrorReply(code="rejected", message=str(error))]))
+        except StreamWasReset as error:
+            self._desk.lost(self._turn)
+            self._chunk_failed(ErrorReply(code="reset", message=str(error)))
+        else:
+            self._failures = 0
+            self._desk.made(self._turn, plan, result)
+            self._deliver(chunk, result, taken_at, is_switch=plan.change.is_switch)
+        finally:
+            self.is_busy = False
+
+    def _chunk_failed(self, *replies: ErrorReply) -> None:
+        self._failures += 1
+        self._log.warning("Turn %d: %s", self._turn, replies[0].message)
+        self._failed(*replies)
+
+    def _deliver(
+        self, chunk: "Chunk[VideoFrame]", result: "ChunkResult", taken_at: float, *, is_switch: bool
+    ) -> None:
+        """Queue a chunk's pictures to be shown; what is of an older generation, or too late, is dropped."""
+        self.result = result
+        count = len(result.frames)
+        times = chunk.times[-count:]  # after a cut the newest 9 of 12 frames come back
+        self._meter.chunk(result.timings_ms, collect=taken_at - sum(times) / count)
+        if result.generation < self._generation or not self._goes_on.is_set():
+            self._meter.dropped_more("stale", count)
+            return
+        if result.generation > self._generation or is_switch:
+            # What is left of the former look gives way: who has asked for another one waits for it.
+            self._generation = result.generation
+            self._meter.dropped_more("stale", self._pacer.clear())
+        now = self._now()
+        pictures = [
+            Picture(
+                rgb=rgb,
+                chunk=result.chunk,
+                frame=result.first_frame + number,
+                turn=self._turn,
+                captured=time,
+                made=now,
+                source=source,
+            )
+            for number, (rgb, time, source) in enumerate(
+                zip(result.frames, times, chunk.frames[-count:], strict=True)
+            )
+        ]
+        self._pacer.push(pictures, chunk.span * count / len(chunk.times), now)
+        self._painted()

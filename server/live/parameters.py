@@ -1,0 +1,254 @@
+"""Everything that shapes a session's picture, as one value; and what a chunk must be told to change it. Pure.
+
+A chunk may fail, so nothing is changed before it has been made:
+
+    plan = parameters.plan(commands, now, draw_seed)    # when a chunk is taken
+    ... the model makes the chunk with plan.change ...
+    parameters = plan.after.painted(chunk)              # when it has been made; else keep `parameters`
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from server.live.timeline import GuidanceTrack, Timeline
+from server.wire.replies import (
+    DepthState,
+    GuidanceState,
+    SeedState,
+    TimelineState,
+    TransitionState,
+)
+from server.wire.requests import (
+    Command,
+    Curve,
+    Painting,
+    Reset,
+    SetDepth,
+    SetGuidance,
+    SetMask,
+    SetPrompt,
+    SetReferences,
+    SetSeed,
+    SetSteps,
+    SetTimeline,
+    StopTimeline,
+    TransitionName,
+    WeightedPrompt,
+)
+
+WHOLE_DEPTH = DepthState(enabled=True, smoothing=0.0, refinement=0.0, points=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What changes before one chunk; None or False: nothing. Pictures are given by their ids."""
+
+    prompts: tuple[tuple[str, float], ...] | None = None  # weights sum to 1
+    transition: TransitionName = "recache"
+    blend_chunks: int = 4
+    blend_curve: Curve = "slerp"
+    guidance_scale: float | None = None
+    adaptive: float | None = None
+    depth: DepthState | None = None
+    references: tuple[str, ...] | None = None  # (): none from now on
+    mask: str | None = None  # "": none from now on
+    steps: tuple[int, ...] | None = None  # (): the model's own
+    reset: bool = False
+    seed: int | None = None
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether the picture gets another look at once."""
+        return self.reset or (self.prompts is not None and self.transition != "blend")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    change: Change
+    after: "Parameters"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """The values in effect."""
+
+    prompts: tuple[WeightedPrompt, ...]
+    seed: int  # that the next reset or cut uses, if the mode is fixed
+    current_seed: int  # that the present picture began with
+    seed_mode: Literal["fixed", "random"] = "fixed"
+    transition: TransitionState | None = None
+    scale: float = 1.0
+    adaptive: float = 0.0
+    track: GuidanceTrack | None = None  # sets the scale while there is one
+    depth: DepthState = WHOLE_DEPTH
+    references: tuple[str, ...] = ()
+    mask: str | None = None
+    steps: tuple[int, ...] | None = None
+    timeline: Timeline | None = None
+
+    def plan(self, commands: Sequence[Command], now: float, draw_seed: Callable[[], int]) -> Plan:
+        """The next chunk's change, from commands in the order they came and from what is due by itself.
+
+        Of a prompt.set and a timeline's step for the same chunk, the person's wins.
+        """
+        draft = _Draft(self, now, draw_seed)
+        for command in commands:
+            draft.take(command)
+        draft.pass_time()
+        return Plan(Change(**draft.change), draft.after)  # pyright: ignore[reportArgumentType] -- names of fields
+
+    def painted(self, chunk: int) -> "Parameters":
+        """After the chunk of this index since the last reset: a blend is one step further.
+
+        A stream's first chunk has nothing to blend from: it begins with the target.
+        """
+        if self.transition is None:
+            return self
+        done = self.transition.done + 1
+        if chunk == 0 or done >= self.transition.chunks:
+            return replace(self, transition=None)
+        return replace(self, transition=self.transition.model_copy(update={"done": done}))
+
+    def after_failure(self) -> "Parameters":
+        """The stream has started afresh by itself: it begins with the whole prompt."""
+        return replace(self, transition=None)
+
+    def without_due_step(self, now: float) -> "Parameters":
+        """The model refuses the timeline's step of now: pass it over, or it would be refused for ever."""
+        due = self.timeline and self.timeline.due(now)
+        return replace(self, timeline=due[1]) if due else self
+
+    # As clients are told.
+
+    def guidance_state(self) -> GuidanceState:
+        return GuidanceState(
+            scale=None if self.track else self.scale,
+            adaptive=self.adaptive,
+            keyframes=self.track.keys if self.track else None,
+            loop=self.track.loop if self.track else False,
+        )
+
+    def seed_state(self) -> SeedState:
+        return SeedState(
+            mode=self.seed_mode,
+            seed=self.seed if self.seed_mode == "fixed" else None,
+            current=self.current_seed,
+        )
+
+    def timeline_state(self, now: float) -> TimelineState | None:
+        timeline = self.timeline
+        return timeline and TimelineState(
+            steps=timeline.steps,
+            loop=timeline.loop,
+            duration=timeline.duration,
+            position=round(timeline.position(now), 3),
+            step=timeline.step(now),
+        )
+
+
+def pictures_of(commands: Collection[Command]) -> set[str]:
+    """Ids of the uploaded pictures that commands speak of."""
+    ids: set[str] = set()
+    for command in commands:
+        match command:
+            case SetReferences(images=images):
+                ids.update(images)
+            case SetMask(image=str(image)):
+                ids.add(image)
+            case _:
+                pass
+    return ids
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A plan being made."""
+
+    after: Parameters
+    now: float
+    draw_seed: Callable[[], int]
+    change: dict[str, object] = field(default_factory=dict[str, object])
+    is_painted_by_hand: bool = False
+
+    def take(self, command: Command) -> None:
+        match command:
+            case SetPrompt():
+                self.paint(command)
+                self.is_painted_by_hand = True
+            case SetTimeline(steps=steps, loop=loop, duration=duration):
+                self.keep(timeline=Timeline(steps, self.now, loop, duration))
+                self.is_painted_by_hand = False
+            case StopTimeline():
+                self.keep(timeline=None)
+            case SetGuidance(scale=scale, adaptive=adaptive, keyframes=keys, loop=loop):
+                self.keep(adaptive=adaptive, track=GuidanceTrack(keys, self.now, loop) if keys else None)
+                self.change["adaptive"] = adaptive
+                if scale is not None:
+                    self.keep(scale=scale)
+                    self.change["guidance_scale"] = scale
+            case SetDepth():
+                given = {name: getattr(command, name) for name in DepthState.model_fields}
+                asked = {name: value for name, value in given.items() if value is not None}
+                self.set_both(depth=self.after.depth.model_copy(update=asked))
+            case SetReferences(images=images):
+                self.set_both(references=images)
+            case SetMask(image=image):
+                self.keep(mask=image)
+                self.change["mask"] = image or ""
+            case SetSteps(steps=steps):
+                self.keep(steps=steps)
+                self.change["steps"] = steps or ()
+            case SetSeed(mode=mode, seed=seed):
+                self.keep(seed_mode=mode, seed=self.after.current_seed if seed is None else seed)
+            case Reset(seed=seed):
+                self.start_over(seed)
+            case _:
+                pass  # what shapes no picture is the session's affair
+
+    def pass_time(self) -> None:
+        """The timeline's step and the strength of this moment."""
+        timeline = self.after.timeline
+        if timeline is not None and (due := timeline.due(self.now)) is not None:
+            step, after = due
+            self.keep(timeline=after)
+            if not self.is_painted_by_hand:
+                self.paint(step)
+        if (track := self.after.track) is not None:
+            scale = track.scale(self.now)
+            self.keep(scale=scale)
+            self.change["guidance_scale"] = scale
+
+    def paint(self, painting: Painting) -> None:
+        total = sum(prompt.weight for prompt in painting.weighted)
+        self.change |= {
+            "prompts": tuple((prompt.text, prompt.weight / total) for prompt in painting.weighted),
+            "transition": painting.transition,
+            "blend_chunks": painting.chunks,
+            "blend_curve": painting.curve,
+        }
+        blend = None
+        if painting.transition == "blend":  # to where it goes already: the model goes on
+            blend = self.after.transition
+            if painting.weighted != self.after.prompts:
+                chunks, curve = painting.chunks, painting.curve
+                blend = TransitionState(transition="blend", done=0, chunks=chunks, curve=curve)
+        self.keep(prompts=painting.weighted, transition=blend)
+        if painting.transition == "cut":
+            self.start_over(None)
+
+    def start_over(self, seed: int | None) -> None:
+        """Begin with `seed`, else as the mode says. A seed named in this chunk already stays."""
+        if seed is None and self.change.get("reset"):
+            return
+        if seed is None:
+            seed = self.after.seed if self.after.seed_mode == "fixed" else self.draw_seed()
+        self.change |= {"reset": True, "seed": seed}
+        self.keep(current_seed=seed)
+
+    def set_both(self, **values: object) -> None:
+        self.change |= values
+        self.keep(**values)
+
+    def keep(self, **values: object) -> None:
+        self.after = replace(self.after, **values)  # pyright: ignore[reportArgumentType] -- names of fields

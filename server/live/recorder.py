@@ -1,0 +1,43 @@
+"""One session's hand on the recordings: it owns what runs, so that a peer may come and go meanwhile."""
+
+from collections.abc import Callable
+
+from server.media.frames import Picture
+from server.media.recording import Recording
+from server.media.recordings import RecordingRefused, Recordings
+from server.wire.replies import RecordingChanged
+
+
+class Recorder:
+    """At most one recording at a time; `on_change` is told at its start, every second and at its end."""
+
+    def __init__(
+        self, recordings: Recordings | None, session_id: str, on_change: Callable[[RecordingChanged], None]
+    ) -> None:
+        self._recordings = recordings
+        self._session_id = session_id
+        self._on_change = on_change
+        self._recording: Recording | None = None
+
+    @property
+    def is_recording(self) -> bool:
+        return self._recording is not None and not self._recording.is_over
+
+    def start(self, *, side_by_side: bool) -> None:
+        """Record from the next picture on. Raises RecordingRefused."""
+        if self._recordings is None:
+            raise RecordingRefused("this server keeps no recordings")
+        self._recording = self._recordings.start(
+            self._session_id, side_by_side=side_by_side, on_change=self._on_change
+        )
+
+    def offer(self, picture: Picture, pts: int, now: float) -> None:
+        """A picture is shown. Never waits. Beside it goes what it was made from: both move as one."""
+        if self._recording is not None:
+            self._recording.offer(picture.rgb, pts, now, picture.source)
+
+    def stop(self, now: float, reason: str = "") -> None:
+        """Finish what runs, if anything; its file can be fetched then."""
+        if self._recording is not None:
+            self._recording.stop(now, reason)
+            self._recording = None

@@ -1,0 +1,317 @@
+"""One stream, from camera frames to paced pictures. Everything here runs on the event loop.
+
+camera_frame() -> CameraFeed -> Painter -> Pacer -> OutputTrack.recv() -> shown()
+"""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from av import VideoFrame
+
+from server.gpu_worker import (
+    GpuWorker,
+    InputRejected,
+    WorkerUnavailable,
+    model_info,
+)
+from server.live.camera import CameraFeed
+from server.live.depth_preview import DepthPreview
+from server.live.desk import Desk
+from server.live.link import ControlLink, Detach, Send
+from server.live.pacing import MediaClock, Pacer
+from server.live.painter import MAX_FAILURES, Painter
+from server.live.session_state import Standing, State
+from server.logs import session_logger
+from server.media.frames import Picture, Rgb, Size
+from server.media.images import ImageStore
+from server.media.recordings import Recordings
+from server.media.snapshot import SnapshotParameters
+from server.metrics import Metrics, StreamMeter
+from server.settings import Settings
+from server.wire.http_models import SessionFigures, SessionView
+from server.wire.replies import (
+    ErrorReply,
+    Figures,
+    Hello,
+    ServerMessage,
+    SessionSettings,
+    StateChanged,
+    Stats,
+    Telemetry,
+)
+
+if TYPE_CHECKING:
+    from streaming.engine import EngineInfo
+
+PROVISIONAL_SIZE = (256, 144)  # of the output until the model, and so its size, is known
+TELEMETRY_PERIOD_S = 0.5
+SILENCE_S = 2.0  # without a camera frame, or a picture, before the output says so
+
+
+class LiveSession:
+    """Everything one viewer's stream owns. A Scene for OutputTrack, a Stage for Desk.
+
+        session = LiveSession(id, settings, worker, metrics, recordings)
+        session.start()
+        leave = session.join(send)                       # once the peer's data channel is there
+        session.receive(text, send, is_peer=True)        # what came on it
+        session.camera_frame(frame)                      # as the camera's track delivers them
+        await session.close()
+
+    At most one chunk of a session is with the worker; frames that come meanwhile wait in the camera's feed.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        settings: Settings,
+        worker: GpuWorker,
+        metrics: Metrics,
+        recordings: Recordings | None = None,
+    ) -> None:
+        self.id = id
+        self.link = ControlLink(settings.peer_timeout, metrics)
+        self._settings = settings
+        self._worker = worker
+        self._log = session_logger(__name__, id)
+        self._now = asyncio.get_running_loop().time
+        self._began = self._now()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._unsubscribe = worker.subscribe(self._worker_changed)
+
+        self._standing = Standing(worker.readiness.reason, self._standing_changed, self._log)
+        self._info: EngineInfo | None = None  # None while warming
+        self._meter = StreamMeter(metrics, self._began)
+        self._preview = DepthPreview()
+
+        self._feed = CameraFeed(id, settings.max_fps, self._began)
+        self.desk = Desk(
+            self, self.link, recordings, session_id=id, prompt=settings.prompt, seed=settings.seed
+        )
+        self.media_clock = MediaClock()
+        self.pacer: Pacer[Picture] = Pacer(self.media_clock)
+        self._painter = Painter(
+            worker,
+            self._feed,
+            self.desk,
+            self.pacer,
+            self._meter,
+            self._log,
+            painted=self._chunk_painted,
+            failed=self.link.send,
+        )
+        self.changed = asyncio.Event()
+        self.picture: Picture | None = None  # on show
+        self._shown_at = self._began
+
+    def start(self) -> None:
+        """Begin to generate and to report. Call it once."""
+        self._tasks = [asyncio.create_task(self._generate()), asyncio.create_task(self._report())]
+        for task in self._tasks:
+            task.add_done_callback(self._task_ended)
+
+    def peer_changed(self) -> None:
+        """The peer came back by another connection: nothing of what it was to see before is shown now."""
+        self.link.peer_changed()
+        self._feed.skip_to_latest()
+        self._meter.dropped_more("stale", self.pacer.clear())
+        self.pacer.restart()
+
+    async def close(self) -> None:
+        """End the stream and free what it owns. Safe to call twice."""
+        self._unsubscribe()
+        self.desk.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.error("A task of this session failed", exc_info=error)
+
+    # What the output track shows.
+
+    @property
+    def note(self) -> str | None:
+        """Words over the camera while nothing generated is there to show."""
+        return None if self._standing.state is State.LIVE else self._standing.detail
+
+    @property
+    def camera(self) -> VideoFrame | None:
+        """The newest camera frame; while frozen, the one held."""
+        return self._feed.newest
+
+    @property
+    def size(self) -> Size:
+        return (self._info.width, self._info.height) if self._info else PROVISIONAL_SIZE
+
+    @property
+    def is_paused(self) -> bool:
+        return self.desk.is_paused
+
+    def shown(self, picture: Picture, pts: int, now: float) -> None:
+        """A picture went to the encoder: whatever it shaped has now been applied."""
+        self.picture, self._shown_at = picture, now
+        self._meter.shown(now, captured=picture.captured, made=picture.made)
+        self.desk.shown(picture, pts, now)
+
+    # Camera to pictures.
+
+    def camera_frame(self, frame: VideoFrame) -> None:
+        """The newest camera frame, of any size."""
+        if self._feed.push(frame, self._now()):
+            self._meter.camera_frame()
+
+    async def _generate(self) -> None:
+        """The stream's life: wait for the model, then chunk after chunk. What ends it becomes its state."""
+        try:
+            self._info = await self._worker.ready()
+            self.link.send(*self._hello())
+            self._standing.become(State.WAITING, "waiting for pictures from the camera")
+            handle = await self._worker.open(prompt=self._settings.prompt, seed=self._settings.seed)
+            try:
+                await self._painter.play(handle, self.size)
+            finally:
+                self._worker.close(handle)
+            self._fail(f"gave up: {MAX_FAILURES} chunks in a row could not be generated")
+        except (WorkerUnavailable, InputRejected) as error:
+            self._fail(str(error))
+        except Exception as error:  # a bug of ours ends this session, not the process
+            self._log.exception("Generation failed")
+            self._fail(f"internal error: {type(error).__name__}: {error}")
+
+    def _chunk_painted(self) -> None:
+        self._standing.become(State.LIVE, "live")
+        self.changed.set()
+
+    # What the desk has a hand on.
+
+    @property
+    def failure(self) -> str | None:
+        return self._standing.detail if self._standing.state is State.FAILED else None
+
+    @property
+    def is_busy(self) -> bool:
+        return self._painter.is_busy
+
+    def pause(self) -> None:
+        self._painter.pause()
+
+    def resume(self) -> None:
+        self._shown_at = self._now()
+        self._painter.resume()
+
+    def freeze(self, on: bool) -> None:
+        self._feed.freeze(on)
+
+    def limit_fps(self, fps: float | None) -> None:
+        self._feed.limit_fps(fps)
+
+    # Clients.
+
+    @property
+    def images(self) -> ImageStore:
+        """The pictures uploaded to this session."""
+        return self.desk.images
+
+    def join(self, send: Send) -> Detach:
+        """Greet a client and tell it what happens from now on; returns what ends that. Raises LinkFull."""
+        leave = self.link.attach(send)
+        self.link.reply(send, *self._hello(), self._standing.message)
+        return leave
+
+    def receive(self, raw: str | bytes, send: Send | None = None, *, is_peer: bool = False) -> None:
+        """One message of a client's; answers go to `send` (None: to all). Nothing in it raises."""
+        self.desk.receive(raw, send, is_peer=is_peer)
+
+    def ask(self, raw: str | bytes) -> list[ServerMessage]:
+        """One message of a client's without a channel; returns what it is answered at once."""
+        return self.desk.ask(raw)
+
+    def view(self) -> SessionView:
+        """How it stands, all in one."""
+        figures = self.stats("").model_dump(exclude={"type", "id"})
+        return SessionView(
+            id=self.id,
+            state=self._standing.state.value,
+            detail=self._standing.detail,
+            settings=self.desk.settings(),
+            figures=SessionFigures.model_validate(figures, strict=False),
+        )
+
+    def snapshot(self) -> tuple[Rgb, SnapshotParameters] | None:
+        """The picture on show, (H, W, 3) uint8, and what made it; None before the first."""
+        picture, making = self.picture, self.desk.making
+        if picture is None or making is None or self._info is None:
+            return None
+        return picture.rgb, making.of(picture, self._info)
+
+    def _hello(self) -> list[Hello | SessionSettings]:
+        if self._info is None:
+            return []  # it follows once the model is known
+        settings = self.desk.settings()
+        hello = Hello(
+            session=self.id,
+            model=model_info(self._info),
+            prompt=settings.prompts[0].text,
+            guidance_scale=self.desk.parameters.scale,
+        )
+        return [hello, settings]
+
+    def _standing_changed(self, message: StateChanged) -> None:
+        self.link.send(message)
+        self.changed.set()
+
+    def _fail(self, reason: str) -> None:
+        self.link.send(ErrorReply(code="internal", message=reason))
+        self._standing.become(State.FAILED, reason)
+
+    def _worker_changed(self) -> None:
+        if self._standing.state is State.WARMING:
+            self._standing.become(State.WARMING, self._worker.readiness.reason)
+
+    def _check_pulse(self, now: float) -> None:
+        """Say so when the camera or the generator has fallen silent; a silent picture looks like a crash."""
+        patience = max(SILENCE_S, 2 * self.pacer.interval)
+        is_silent = not self.is_paused and not len(self.pacer) and now - self._shown_at > patience
+        if self._standing.state is State.LIVE and is_silent:
+            self.pacer.restart()
+            self._standing.become(State.WAITING, "the model is slower than usual")
+        if self._standing.state is State.WAITING:
+            if self.is_paused:
+                self._standing.become(State.WAITING, "paused")
+            elif now - self._feed.seen_at > SILENCE_S:
+                self._standing.become(State.WAITING, "waiting for pictures from the camera")
+            elif self.picture is None and self.camera is not None:
+                self._standing.become(State.WAITING, "painting the first pictures")
+
+    # Figures.
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(TELEMETRY_PERIOD_S)
+            self._check_pulse(self._now())
+            figures, result = self.figures(), self._painter.result
+            if self.link.is_watched:
+                preview = self._preview.of(result.depth_preview if result else None)
+                position = self.desk.timeline_position()
+                self.link.send_telemetry(
+                    Telemetry(depth_preview=preview, timeline_position=position, **dict(figures))
+                )
+
+    def figures(self) -> Figures:
+        """How the stream is doing."""
+        self._meter.dropped_in_all("camera", self._feed.dropped)
+        self._meter.dropped_in_all("pacing", self.pacer.dropped)
+        result = self._painter.result
+        return self._meter.figures(
+            self._now(),
+            state=self._standing.state.value,
+            chunk=self.picture.chunk if self.picture else None,
+            guidance_scale=result.guidance_scale if result else None,
+        )
+
+    def stats(self, id: str) -> Stats:
+        """The figures, and counts since the session began."""
+        return self._meter.stats(id, self._now(), self.figures())

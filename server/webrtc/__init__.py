@@ -1,0 +1,1 @@
+"""WebRTC: who may connect, one connection, its tracks."""

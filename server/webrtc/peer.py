@@ -1,0 +1,252 @@
+"""One WebRTC peer, from its offer to its end: connection, tracks and data channels around one LiveSession."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
+from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
+from aiortc.rtcrtpparameters import RTCRtpCodecCapability
+from aiortc.sdp import MediaDescription, SessionDescription
+
+from server.gpu_worker import GpuWorker
+from server.live.link import Detach, LinkFull, Send
+from server.live.session import LiveSession
+from server.logs import session_logger
+from server.media.recordings import Recordings
+from server.metrics import Metrics
+from server.settings import Settings
+from server.webrtc.bitrate import BitrateCeiling
+from server.webrtc.tracks import OutputTrack, drain
+
+# H.264 first: both ends code it faster than VP8, and so with less delay.
+CODECS = ("video/h264", "video/vp8")
+
+# Left alone, Chromium begins an upload at a low bitrate and shrinks the picture for it. Kilobits per second.
+UPLOAD_KBPS = {
+    "x-google-min-bitrate": "750",
+    "x-google-start-bitrate": "1500",
+    "x-google-max-bitrate": "3000",
+}
+
+MAX_UNREAD_CONTROL_BYTES = 1 << 20  # queued for a peer that does not read: it is given up
+MAX_UNREAD_TELEMETRY_BYTES = 1 << 14  # beyond this newer figures are worth more than all of these
+WATCH_PERIOD_S = 0.5
+CLOSE_TIMEOUT_S = 5.0
+
+# aiortc's SDP parser has no error of its own: what it raises depends on where the text is broken.
+SDP_ERRORS = (AssertionError, AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError)
+OFFER_ERRORS = (*SDP_ERRORS, InternalError, InvalidAccessError, InvalidStateError, OperationError)
+
+
+class InvalidOffer(Exception):
+    """The offer cannot be accepted; the text says why."""
+
+
+class Peer:
+    """Owns one RTCPeerConnection and the session behind it, which may outlive it.
+
+    peer = Peer(id, settings, worker, metrics)
+    try:
+        answer = await peer.accept(offer)
+        await peer.attend()        # returns when the peer is gone, or after hang_up()
+    finally:
+        await peer.close()         # the session goes with it, unless `may_return` and it is to be kept
+    """
+
+    def __init__(
+        self,
+        id: str,
+        settings: Settings,
+        worker: GpuWorker,
+        metrics: Metrics,
+        recordings: Recordings | None = None,
+        session: LiveSession | None = None,
+    ) -> None:
+        """`session` is one that a former peer has left; without it, there is a new one."""
+        self.id = id
+        self.session = session or LiveSession(id, settings, worker, metrics, recordings)
+        self.may_return = session is not None  # the person may want to go on with the session
+        self._is_resumed = session is not None
+        self._log = session_logger(__name__, id)
+        self._timeout = settings.peer_timeout
+        self._now = asyncio.get_running_loop().time
+        # An explicit list: without a configuration aiortc asks a public STUN server.
+        self._pc = RTCPeerConnection(RTCConfiguration(iceServers=_ice_servers(settings)))
+        self._output = OutputTrack(self.session, self._now, self._hold_bitrate)
+        self._ceiling: BitrateCeiling | None = None
+        self._pumps: list[asyncio.Task[None]] = []
+        self._detach: dict[str, Detach] = {}  # by channel
+        self._has_camera = False
+        self._gone = asyncio.Event()
+
+    async def accept(self, offer: str) -> str:
+        """The SDP answer to an SDP offer. Raises InvalidOffer."""
+        check_offer(offer)
+        self._pc.on("track", self._on_track)
+        self._pc.on("datachannel", self._on_datachannel)
+        self._pc.on("connectionstatechange", self._on_connection_state)
+        transceiver = self._pc.addTransceiver(self._output, direction="sendrecv")
+        self._ceiling = BitrateCeiling(transceiver.sender)
+        transceiver.setCodecPreferences(_codec_preferences())  # ignored without a word once the offer is set
+        try:
+            await self._pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
+            await self._pc.setLocalDescription(await self._pc.createAnswer())
+        except OFFER_ERRORS as error:
+            raise InvalidOffer(f"the offer cannot be answered: {error or type(error).__name__}") from error
+        if transceiver.currentDirection == "recvonly":
+            # Nobody watches, but pictures are paced and counted all the same, and commands applied.
+            self._pump(drain(self._output))
+        if self._is_resumed:
+            self.session.peer_changed()
+        else:
+            self.session.start()
+        return _with_upload_bitrate(self._pc.localDescription.sdp)
+
+    async def attend(self) -> None:
+        """Returns when the peer is gone: it hung up, never connected, or stopped its heartbeat."""
+        deadline = self._now() + self._timeout
+        while not self._gone.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_PERIOD_S):
+                    await self._gone.wait()
+            now = self._now()
+            if self.session.link.is_lost(now):
+                self.hang_up(f"no heartbeat for {self._timeout:g} s")
+            elif self._pc.connectionState in ("new", "connecting") and now > deadline:
+                self.hang_up(f"not connected within {self._timeout:g} s")
+
+    def hang_up(self, reason: str, *, may_return: bool | None = None) -> None:
+        """Let attend() return. `may_return` None: if it has been connected."""
+        if not self._gone.is_set():
+            self.may_return = self.may_return if may_return is None else may_return
+            self._log.info("ends: %s", reason)
+            self._gone.set()
+
+    async def close(self, *, keeps_session: bool = False) -> None:
+        """End session, tracks and connection. Safe to call twice, and before accept()."""
+        self._gone.set()
+        for detach in self._detach.values():
+            detach()
+        if not keeps_session:
+            await self.session.close()
+        self._output.stop()
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        self._pumps.clear()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._pc.close()
+        except TimeoutError:  # aiortc waits for its own tasks, and for ever if somebody has cancelled them
+            self._log.warning("The connection did not close within %g s; leaving it behind", CLOSE_TIMEOUT_S)
+
+    def _on_connection_state(self) -> None:
+        self._log.debug("connection %s", self._pc.connectionState)
+        if self._pc.connectionState == "connected":
+            self.may_return = True
+        if self._pc.connectionState in ("failed", "closed"):
+            self.hang_up(f"connection {self._pc.connectionState}")
+
+    def _on_track(self, track: MediaStreamTrack) -> None:
+        """Drain every accepted track; only the first video track is the camera, audio is dropped."""
+        if track.kind == "video" and not self._has_camera:
+            self._has_camera = True
+            self._pump(drain(track, self.session.camera_frame))
+        else:
+            self._pump(drain(track))
+
+    def _hold_bitrate(self) -> None:
+        if self._ceiling is not None:
+            self._ceiling.hold(self.session.desk.output.quality)
+
+    def _pump(self, work: Coroutine[Any, Any, None]) -> None:
+        self._pumps.append(asyncio.create_task(work))
+
+    def _on_datachannel(self, channel: RTCDataChannel) -> None:
+        match channel.label:
+            case "control" if "control" not in self._detach:
+                send = partial(self._send_control, channel)
+                self._attach(channel, self.session.join, send)
+                channel.on("message", partial(self.session.receive, send=send, is_peer=True))
+            case "telemetry" if "telemetry" not in self._detach:
+                self._attach(channel, self.session.link.attach_telemetry, partial(_send_telemetry, channel))
+            case label:
+                self._log.warning(
+                    "closes the data channel %r: expected control and telemetry, once each", label[:64]
+                )
+                channel.close()
+
+    def _attach(self, channel: RTCDataChannel, attach: Callable[[Send], Detach], send: Send) -> None:
+        try:
+            self._detach[channel.label] = attach(send)
+        except LinkFull as error:
+            self._log.warning("%s", error)
+            channel.close()
+
+    def _send_control(self, channel: RTCDataChannel, text: str) -> None:
+        if channel.readyState != "open":
+            return
+        if channel.bufferedAmount > MAX_UNREAD_CONTROL_BYTES:
+            self.hang_up("it does not read its control channel", may_return=False)
+            return
+        channel.send(text)
+
+
+def _send_telemetry(channel: RTCDataChannel, text: str) -> None:
+    if channel.readyState == "open" and channel.bufferedAmount <= MAX_UNREAD_TELEMETRY_BYTES:
+        channel.send(text)
+
+
+def _ice_servers(settings: Settings) -> list[RTCIceServer]:
+    return [
+        RTCIceServer(
+            urls=list(server.urls),
+            username=server.username,
+            credential=server.credential.get_secret_value() if server.credential else None,
+        )
+        for server in settings.ice_servers
+    ]
+
+
+def _codec_preferences() -> list[RTCRtpCodecCapability]:
+    """What aiortc can send, in the order of CODECS, then retransmission."""
+    capabilities = RTCRtpSender.getCapabilities("video").codecs
+    wanted = (*CODECS, "video/rtx")
+    return [codec for name in wanted for codec in capabilities if codec.mimeType.lower() == name]
+
+
+def check_offer(offer: str) -> None:
+    """Raise InvalidOffer unless this is SDP with a video track that the peer sends."""
+    if not offer.startswith("v=0"):
+        raise InvalidOffer("this is no SDP: expected it to begin with v=0")
+    try:
+        description = SessionDescription.parse(offer)
+    except SDP_ERRORS as error:
+        raise InvalidOffer(f"this is no SDP: {error or type(error).__name__}") from error
+    videos = [media for media in description.media if media.kind == "video"]
+    if not videos:
+        raise InvalidOffer("the offer has no video: expected one video track, sendrecv or sendonly")
+    if not any(media.direction in ("sendrecv", "sendonly") for media in videos):
+        directions = ", ".join(str(media.direction) for media in videos)
+        raise InvalidOffer(f"the offer sends no video ({directions}): expected sendrecv or sendonly")
+
+
+def _with_upload_bitrate(answer: str) -> str:
+    """The answer, asking Chromium for a full-sized picture; others ignore these parameters."""
+    description = SessionDescription.parse(answer)
+    videos: list[MediaDescription] = [media for media in description.media if media.kind == "video"]
+    for codec in (codec for media in videos for codec in media.rtp.codecs):
+        if codec.name.lower() != "rtx":
+            codec.parameters.update(UPLOAD_KBPS)
+    return str(description)

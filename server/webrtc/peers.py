@@ -1,0 +1,161 @@
+"""The register of peers: who is here, who may come in, and whose session waits for its peer to return."""
+
+import asyncio
+import secrets
+
+from server.gpu_worker import GpuWorker
+from server.live.session import LiveSession
+from server.logs import session_logger
+from server.media.recordings import Recordings
+from server.metrics import Metrics
+from server.settings import Settings
+from server.webrtc.peer import Peer, check_offer
+
+ADMITTING_S = 0.05  # how soon a peer that is being admitted is looked at again
+
+
+class ServerFull(Exception):
+    """As many peers as allowed are here already."""
+
+
+class SessionGone(Exception):
+    """There is no session to go on with; the text says what to do."""
+
+
+class Peers:
+    """Every peer of this process. Each has one task that attends it and closes it, whatever happens.
+
+    The session of a peer that was lost, not dismissed, is kept for `resume_seconds`: with its prompt, its
+    pictures and its recording. It gives its place to whoever comes while all are taken.
+    """
+
+    def __init__(
+        self, settings: Settings, worker: GpuWorker, metrics: Metrics, recordings: Recordings
+    ) -> None:
+        self._settings = settings
+        self._worker = worker
+        self._metrics = metrics
+        self._recordings = recordings
+        self._peers: dict[str, Peer] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._kept: dict[str, LiveSession] = {}  # without a peer; oldest first
+        self._ends: dict[str, asyncio.Task[None]] = {}  # of those, each at its time
+        self._is_closing = False
+
+    def __len__(self) -> int:
+        """How many are here; not those that may return."""
+        return len(self._peers)
+
+    def find(self, id: str) -> LiveSession | None:
+        """The running session of this id, whether its peer is here or may return."""
+        peer = self._peers.get(id)
+        return peer.session if peer else self._kept.get(id)
+
+    async def admit(self, offer: str) -> tuple[str, str]:
+        """A new peer's id and the answer to its offer. Raises ServerFull or InvalidOffer."""
+        self._check_open()
+        places = self._settings.max_sessions
+        if len(self._peers) >= places:
+            raise ServerFull(f"all {places} places are taken; try again soon")
+        check_offer(offer)
+        id = secrets.token_urlsafe(16)  # whoever knows it may control and end the session
+        peer = Peer(id, self._settings, self._worker, self._metrics, self._recordings)
+        self._peers[id] = peer
+        return id, await self._accept(peer, offer)
+
+    async def resume(self, id: str, offer: str) -> str:
+        """Let a lost peer's session go on with a new connection; the answer to its offer.
+
+        The old connection, if it is not known to be lost yet, is closed. Raises SessionGone, InvalidOffer or
+        ServerFull; the session is not harmed.
+        """
+        self._check_open()
+        check_offer(offer)
+        if (task := self._tasks.get(id)) is not None:
+            self._peers[id].hang_up("its peer comes back another way", may_return=True)
+            await asyncio.wait([task])
+        session = self._kept.pop(id, None)
+        if session is None:
+            raise SessionGone("there is no such session any more; begin a new one, at /whip")
+        self._ends.pop(id).cancel()
+        peer = Peer(id, self._settings, self._worker, self._metrics, self._recordings, session)
+        self._peers[id] = peer
+        return await self._accept(peer, offer)
+
+    async def dismiss(self, id: str, reason: str, *, may_return: bool = False) -> bool:
+        """End a peer, and its session unless it may return; False when there is none of this id.
+
+        Returns when all of it is closed.
+        """
+        if (task := self._tasks.get(id)) is not None:
+            self._peers[id].hang_up(reason, may_return=may_return)
+            await asyncio.wait([task])
+        # A peer that was being lost may have left its session behind meanwhile.
+        if id in self._kept and not may_return:
+            await self._end_kept(id)
+            return True
+        return task is not None
+
+    async def dismiss_all(self) -> None:
+        """End every peer, those still being admitted too, and admit no more; returns when all are closed."""
+        self._is_closing = True
+        for peer in self._peers.values():
+            peer.hang_up("the server is shutting down", may_return=False)
+        while self._peers:  # one whose offer is just being answered has no task yet
+            if self._tasks:
+                await asyncio.wait(list(self._tasks.values()))
+            else:
+                await asyncio.sleep(ADMITTING_S)
+        for id in list(self._kept):
+            await self._end_kept(id)
+        await asyncio.gather(*self._ends.values())  # whose time was up just now
+
+    def _check_open(self) -> None:
+        if self._is_closing:
+            raise ServerFull("the server is shutting down")
+
+    async def _accept(self, peer: Peer, offer: str) -> str:
+        self._metrics.sessions.set(len(self))
+        try:
+            if self._kept and len(self._peers) + len(self._kept) > self._settings.max_sessions:
+                await self._end_kept(next(iter(self._kept)))
+            answer = await peer.accept(offer)
+        except BaseException:
+            await self._leave(peer)
+            raise
+        self._tasks[peer.id] = asyncio.create_task(self._attend(peer))
+        return answer
+
+    async def _attend(self, peer: Peer) -> None:
+        try:
+            await peer.attend()
+        finally:
+            await self._leave(peer)
+
+    async def _leave(self, peer: Peer) -> None:
+        seconds = self._settings.resume_seconds
+        is_kept = peer.may_return and seconds > 0 and not self._is_closing and peer.session.failure is None
+        try:
+            await peer.close(keeps_session=is_kept)
+        finally:
+            del self._peers[peer.id]
+            self._tasks.pop(peer.id, None)
+            self._metrics.sessions.set(len(self))
+            if is_kept:
+                session_logger(__name__, peer.id).info("is kept for %g s, for its peer to return", seconds)
+                self._kept[peer.id] = peer.session
+                self._ends[peer.id] = asyncio.create_task(self._end_later(peer.id, seconds))
+
+    async def _end_later(self, id: str, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        session_logger(__name__, id).info("ends: its peer did not return")
+        session = self._kept.pop(id)
+        try:
+            await session.close()
+        finally:
+            del self._ends[id]
+
+    async def _end_kept(self, id: str) -> None:
+        session = self._kept.pop(id)
+        self._ends.pop(id).cancel()
+        await session.close()

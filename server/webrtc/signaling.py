@@ -1,0 +1,131 @@
+"""WHIP (RFC 9725): an SDP offer in, an answer out."""
+
+import logging
+from contextlib import suppress
+
+from aiohttp import hdrs, web
+
+from server.gpu_worker import GpuWorker, Phase
+from server.metrics import Metrics
+from server.settings import IceServer, Settings
+from server.webrtc.peer import InvalidOffer
+from server.webrtc.peers import Peers, ServerFull, SessionGone
+
+logger = logging.getLogger(__name__)
+
+SDP = "application/sdp"
+RETRY_AFTER_S = 5
+METHODS = "POST, OPTIONS"
+RESOURCE_METHODS = "DELETE, OPTIONS"
+
+
+class Whip:
+    """The routes of the WHIP endpoint. Refusals are plain text that says what to do."""
+
+    def __init__(self, settings: Settings, worker: GpuWorker, metrics: Metrics, peers: Peers) -> None:
+        self._worker = worker
+        self._metrics = metrics
+        self._peers = peers
+        self._links = [_link(url, server) for server in settings.ice_servers for url in server.urls]
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/whip", self.post),
+            web.options("/whip", self.options),
+            web.options("/whip/{id}", self.options_of_resource),
+            web.delete("/whip/{id}", self.delete),
+            web.patch("/whip/{id}", self.patch),
+        ]
+
+    async def post(self, request: web.Request) -> web.Response:
+        """Accept an offer: 201 with the answer; 400, 404, 413, 415 or 503 with a reason.
+
+        With `?session=` and the id of a session whose peer was lost, that session goes on.
+        """
+        if request.content_type != SDP:
+            return self._refuse(415, f"expected Content-Type {SDP}, got {request.content_type}")
+        if self._worker.readiness.phase in (Phase.FAILED, Phase.STOPPED):
+            return self._refuse(503, self._worker.readiness.reason)
+        former = request.query.get("session")
+        try:
+            offer = await request.text()
+            if former is None:
+                id, answer = await self._peers.admit(offer)
+            else:
+                id, answer = former, await self._peers.resume(former, offer)
+        except UnicodeDecodeError:
+            return self._refuse(400, "the offer is not UTF-8 text")
+        except InvalidOffer as error:
+            return self._refuse(400, str(error))
+        except SessionGone as error:
+            return self._refuse(404, str(error))
+        except ServerFull as error:
+            return self._refuse(503, str(error), {hdrs.RETRY_AFTER: str(RETRY_AFTER_S)})
+        response = web.Response(status=201, text=answer, content_type=SDP)
+        response.headers[hdrs.LOCATION] = f"/whip/{id}"
+        response.headers[hdrs.ETAG] = f'"{id}"'
+        self._add_links(response)
+        await self._answer(request, response, id)
+        return response
+
+    async def _answer(self, request: web.Request, response: web.Response, id: str) -> None:
+        """Send the answer to an offer; the peer of a client that is gone by then is dismissed at once.
+
+        Such a client never learns which session to delete, and would hold its place until it is found not to
+        connect. Sent here, not by aiohttp once the handler has returned, to see whether it could be.
+        """
+        is_sent = False
+        try:
+            with suppress(
+                ConnectionError
+            ):  # aiohttp, which sends what is returned, meets and ignores it again
+                await response.prepare(request)
+                await response.write_eof()
+                # A write that fails in the socket raises nothing: it closes the transport.
+                is_sent = request.transport is not None and not request.transport.is_closing()
+        finally:
+            if not is_sent:
+                await self._peers.dismiss(
+                    id, "left before it was answered", may_return="session" in request.query
+                )
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """End a session: 200 once everything it held is free."""
+        if not await self._peers.dismiss(request.match_info["id"], "asked to"):
+            return web.Response(status=404, text="no such session; it may have ended")
+        return web.Response(text="ended")
+
+    async def patch(self, request: web.Request) -> web.Response:
+        """Trickled candidates and ICE restarts are not taken: the offer must come with its candidates."""
+        return web.Response(
+            status=405,
+            text="PATCH is not supported: send the offer with all its candidates",
+            headers={hdrs.ALLOW: RESOURCE_METHODS},
+        )
+
+    async def options(self, request: web.Request) -> web.Response:
+        """What may be posted here, and the ICE servers to use (RFC 9725, 4.5)."""
+        response = web.Response(headers={hdrs.ALLOW: METHODS, "Accept-Post": SDP})
+        self._add_links(response)
+        return response
+
+    async def options_of_resource(self, request: web.Request) -> web.Response:
+        return web.Response(headers={hdrs.ALLOW: RESOURCE_METHODS})
+
+    def _refuse(self, status: int, reason: str, headers: dict[str, str] | None = None) -> web.Response:
+        logger.info("Refused an offer with %d: %s", status, reason)
+        self._metrics.refused.labels(str(status)).inc()
+        return web.Response(status=status, text=reason, headers=headers)
+
+    def _add_links(self, response: web.Response) -> None:
+        for link in self._links:
+            response.headers.add(hdrs.LINK, link)
+
+
+def _link(url: str, server: IceServer) -> str:
+    """One ICE server as a Link header (RFC 9725, 4.6)."""
+    link = f'<{url}>; rel="ice-server"'
+    if server.username is not None and server.credential is not None:
+        secret = server.credential.get_secret_value()
+        link += f'; username="{server.username}"; credential="{secret}"; credential-type="password"'
+    return link

@@ -1,0 +1,82 @@
+"""Bodies of HTTP answers that are no protocol messages. openapi.json is made from these and the messages."""
+
+from pydantic import Field
+
+from server.wire.replies import ClientState, Figures, ModelInfo, ServerMessage, SessionSettings
+from server.wire.requests import Message
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+class LookInfo(Message):
+    """A prompt that the model paints well. `thumbnail` is relative to the page, or null."""
+
+    name: str
+    prompt: str
+    thumbnail: str | None
+
+
+class IceServerInfo(Message):
+    """As RTCPeerConnection takes it: it would read a null as text, so what there is not is left out."""
+
+    urls: tuple[str, ...]
+    username: str | None = Field(None, exclude_if=_is_none)
+    credential: str | None = Field(None, exclude_if=_is_none)
+
+
+class ServerInfo(Message):
+    """What a client needs before it connects. `model` is null, and `looks` empty, while loading."""
+
+    ready: bool
+    reason: str = Field(description="how loading stands, or why it failed, in plain words")
+    model: ModelInfo | None
+    looks: tuple[LookInfo, ...]
+    default_prompt: str
+    max_sessions: int
+    sessions: int
+    ice_servers: tuple[IceServerInfo, ...]
+
+
+class Ready(Message):
+    ready: bool = True
+    model: ModelInfo | None
+
+
+class NotReady(Message):
+    ready: bool = False
+    reason: str
+
+
+class Replies(Message):
+    """The immediate answers to one message: an ack and what it superseded, or stats, or a pong."""
+
+    replies: tuple[ServerMessage, ...]
+
+
+class SessionFigures(Figures):
+    """How the stream is doing, and counts since the session began."""
+
+    camera_frames: int
+    shown_frames: int
+    chunks: int
+    uptime_s: float
+
+
+class SessionView(Message):
+    """How a session stands: its state in plain words, every setting, every figure."""
+
+    id: str
+    state: ClientState
+    detail: str
+    settings: SessionSettings
+    figures: SessionFigures
+
+
+class UploadedImage(Message):
+    """`id` goes into references.set or mask.set; width and height are those that are kept."""
+
+    id: str
+    width: int
+    height: int

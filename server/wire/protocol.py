@@ -1,0 +1,130 @@
+"""The control protocol (PROTOCOL.md): text to messages and back, in both directions.
+
+Sans-IO. The messages travel on data channels, WebSockets and HTTP; client_web/protocol.js mirrors them. Their
+models are in server/wire/requests.py and server/wire/replies.py.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, get_args
+
+import pydantic_core
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from server.wire.replies import ServerMessage
+from server.wire.requests import ClientMessage, Request
+
+MAX_MESSAGE_BYTES = 32 * 1024
+MAX_MESSAGES_PER_SECOND = 50.0
+
+
+class ProtocolError(Exception):
+    """The peer sent something that is no valid message. The peer's fault: answer it and go on."""
+
+    def __init__(self, field: str, value: object, expected: str, id: str | None = None) -> None:
+        self.field = field
+        self.value = _excerpt(value)
+        self.expected = expected
+        self.id = id
+        super().__init__(f"{field}: got {self.value}, expected {expected}")
+
+
+CLIENT_MESSAGES: dict[str, type[Request]] = {
+    get_args(model.model_fields["type"].annotation)[0]: model for model in get_args(ClientMessage)
+}
+_client_adapter: TypeAdapter[ClientMessage] = TypeAdapter(
+    Annotated[ClientMessage, Field(discriminator="type")]
+)
+_server_adapter: TypeAdapter[ServerMessage] = TypeAdapter(
+    Annotated[ServerMessage, Field(discriminator="type")]
+)
+
+
+def decode(raw: str | bytes) -> ClientMessage:
+    """One message from a client. Raises ProtocolError naming field, value and what was expected."""
+    size = len(raw.encode(errors="surrogatepass")) if isinstance(raw, str) else len(raw)
+    if size > MAX_MESSAGE_BYTES:
+        raise ProtocolError("message", f"{size} bytes", f"at most {MAX_MESSAGE_BYTES} bytes")
+    try:
+        data: Any = pydantic_core.from_json(raw, allow_inf_nan=False)
+    except ValueError:  # also covers nesting beyond the parser's limit
+        raise ProtocolError("message", raw, "a JSON object") from None
+    if not isinstance(data, dict):
+        raise ProtocolError("message", raw, "a JSON object")
+    try:
+        return _client_adapter.validate_json(raw)
+    except ValidationError as error:
+        raise _protocol_error(error, data) from None  # pyright: ignore[reportUnknownArgumentType] -- raw input
+
+
+def decode_server(raw: str | bytes) -> ServerMessage:
+    """One message from a server, for clients written in Python. Raises pydantic.ValidationError."""
+    return _server_adapter.validate_json(raw)
+
+
+def encode(message: ClientMessage | ServerMessage) -> str:
+    """The JSON text of a message; of a request, what was given alone, as null and absent may differ."""
+    if isinstance(message, Request):
+        given = message.model_dump(mode="json", exclude_unset=True)
+        return json.dumps({"type": message.type} | given, ensure_ascii=False)
+    return message.model_dump_json()
+
+
+def _protocol_error(error: ValidationError, data: dict[str, Any]) -> ProtocolError:
+    """The first thing wrong with `data`, in the words of the field's own description."""
+    first = error.errors(include_url=False)[0]
+    id = data.get("id")
+    id = id if isinstance(id, str) and 1 <= len(id) <= 64 else None
+    tag = data.get("type")
+    model = CLIENT_MESSAGES.get(tag) if isinstance(tag, str) else None
+    if model is None:
+        return ProtocolError("type", tag, "one of " + ", ".join(CLIENT_MESSAGES), id)
+    path = first["loc"][1:]
+    if first["type"] == "rule":  # between fields: see requests.broken_rule
+        context = first.get("ctx", {})
+        path = (*path, context["field"])
+        return ProtocolError(_name(path), _value_at(path, data), context["expected"], id)
+    expected = _expected(path, model) or first["msg"]
+    if first["type"] == "extra_forbidden":
+        expected = f"no such field in {tag}"
+    return ProtocolError(_name(path), _value_at(path, data), expected, id)
+
+
+def _name(path: Sequence[str | int]) -> str:
+    """("prompts", 0, "weight") -> "prompts[0].weight"."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
+def _value_at(path: Sequence[str | int], data: Any) -> object:
+    """What stands at `path`; None where nothing does."""
+    for part in path:
+        if isinstance(data, dict):
+            data = data.get(part)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] -- raw input
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):  # pyright: ignore[reportUnknownArgumentType] -- raw input
+            data = data[part]  # pyright: ignore[reportUnknownVariableType] -- raw input
+        else:
+            return None
+    return data  # pyright: ignore[reportUnknownVariableType] -- raw input
+
+
+def _expected(path: Sequence[str | int], model: type[BaseModel]) -> str | None:
+    """The description of the innermost described field on the way along `path`."""
+    expected: str | None = None
+    for part in path:
+        if isinstance(part, str) and (field := model.model_fields.get(part)) is not None:
+            expected = field.description or expected
+            model = _model_within(field.annotation) or model
+    return expected
+
+
+def _model_within(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field holds, alone or in a list."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_within(part))), None)
+
+
+def _excerpt(value: object) -> str:
+    """At most 100 characters of a value, for an error message."""
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 100 else text[:99] + "…"

@@ -1,0 +1,270 @@
+"""What the server tells its clients (PROTOCOL.md): one model a message.
+
+Sans-IO. server/wire/protocol.py encodes these; server/wire/requests.py has the other direction.
+"""
+
+from typing import Literal, TypeAlias
+
+from server.wire.requests import (
+    Curve,
+    DepthPoint,
+    GuidanceKey,
+    Message,
+    Quality,
+    TimelineStep,
+    TransitionName,
+    WeightedPrompt,
+)
+
+ClientState: TypeAlias = Literal["warming", "waiting", "live", "failed"]
+CommandName: TypeAlias = Literal[
+    "prompt.set",
+    "timeline.set",
+    "timeline.stop",
+    "guidance.set",
+    "depth.set",
+    "references.set",
+    "mask.set",
+    "steps.set",
+    "seed.set",
+    "reset",
+    "freeze.set",
+    "pause",
+    "resume",
+    "record.start",
+    "record.stop",
+    "output.set",
+]
+
+
+class ModelInfo(Message):
+    """Which model paints, as the page and /readyz tell it. `trained` is false for seeded random weights.
+
+    `about` says in a few words what its trained weights are; it may be empty.
+    """
+
+    name: str
+    trained: bool
+    about: str
+    width: int
+    height: int
+    steps: int
+    depth: str
+    device: str
+
+
+class Hello(Message):
+    type: Literal["hello"] = "hello"
+    session: str
+    model: ModelInfo
+    prompt: str
+    guidance_scale: float
+
+
+class StateChanged(Message):
+    type: Literal["state"] = "state"
+    state: ClientState
+    detail: str
+
+
+# Answers to requests.
+
+
+class Ack(Message):
+    """The request was understood. A command takes effect later: see Applied and Superseded."""
+
+    type: Literal["ack"] = "ack"
+    id: str
+
+
+ErrorCode: TypeAlias = Literal["invalid", "rate", "rejected", "reset", "internal"]
+
+
+class ErrorReply(Message):
+    """`id` is null if no request caused it, or none could be read. Unless `state` is failed, all goes on."""
+
+    type: Literal["error"] = "error"
+    id: str | None = None
+    code: ErrorCode
+    field: str | None = None
+    value: str | None = None
+    expected: str | None = None
+    message: str
+
+
+class Applied(Message):
+    """The command has taken effect: the first picture that it shaped has been handed to the encoder.
+
+    Of what shapes no picture (pause, record.stop...), `chunk` and `frame` are those on show; null: none yet.
+    """
+
+    type: Literal["applied"] = "applied"
+    id: str
+    command: CommandName
+    chunk: int | None
+    frame: int | None
+    latency_ms: int
+
+
+class Superseded(Message):
+    """A later command of the same kind replaced this one before it took effect."""
+
+    type: Literal["superseded"] = "superseded"
+    id: str
+    by: str
+
+
+class Pong(Message):
+    type: Literal["pong"] = "pong"
+    id: str
+
+
+# Every effective value of the session.
+
+
+class TransitionState(Message):
+    """A change of prompt that takes several chunks: `done` of `chunks` have been made."""
+
+    transition: TransitionName
+    done: int
+    chunks: int
+    curve: Curve
+
+
+class GuidanceState(Message):
+    """As asked for; telemetry has the value in effect. `scale` is null while keyframes set it."""
+
+    scale: float | None
+    adaptive: float
+    keyframes: tuple[GuidanceKey, ...] | None
+    loop: bool
+
+
+class DepthState(Message):
+    enabled: bool
+    smoothing: float
+    refinement: float
+    points: tuple[DepthPoint, ...]
+
+
+class SeedState(Message):
+    """`seed` is what the next reset or cut uses, null for a random one; `current` what this picture began
+    with."""
+
+    mode: Literal["fixed", "random"]
+    seed: int | None
+    current: int
+
+
+class TimelineState(Message):
+    """`position` in seconds, when this message was made; `step` is the index of the one in effect."""
+
+    steps: tuple[TimelineStep, ...]
+    loop: bool
+    duration: float | None
+    position: float
+    step: int
+
+
+class OutputState(Message):
+    fps: float | None
+    quality: Quality
+
+
+class SessionSettings(Message):
+    """Everything that commands can change, as it is now."""
+
+    type: Literal["settings"] = "settings"
+    prompts: tuple[WeightedPrompt, ...]
+    transition: TransitionState | None
+    guidance: GuidanceState
+    depth: DepthState
+    references: tuple[str, ...]
+    mask: str | None
+    steps: tuple[int, ...] | None
+    seed: SeedState
+    frozen: bool
+    paused: bool
+    recording: bool
+    timeline: TimelineState | None
+    output: OutputState
+
+
+class RecordingChanged(Message):
+    """`name` is that of GET /sessions/{id}/recordings/{name}, once it has been stopped."""
+
+    type: Literal["recording"] = "recording"
+    state: Literal["recording", "stopped", "failed"]
+    name: str
+    seconds: float
+    bytes: int
+    detail: str
+
+
+# Figures.
+
+
+class Latency(Message):
+    """Where the time of a picture goes, smoothed, in milliseconds. None: not measured yet."""
+
+    collect: float | None = None
+    depth: float | None = None
+    encode: float | None = None
+    generate: float | None = None
+    decode: float | None = None
+    pace: float | None = None
+    total: float | None = None
+
+
+class Dropped(Message):
+    """Pictures dropped since the session began, by place: a late picture is worth nothing."""
+
+    camera: int = 0
+    pacing: int = 0
+    stale: int = 0
+
+
+class Figures(Message):
+    """How the stream is doing. `chunk` is the one being shown, null before the first."""
+
+    fps: float
+    chunk: int | None
+    latency_ms: Latency
+    dropped: Dropped
+    state: ClientState
+    guidance_scale: float | None = None  # the one in effect; null before the first chunk
+
+
+class Stats(Figures):
+    type: Literal["stats"] = "stats"
+    id: str
+    camera_frames: int
+    shown_frames: int
+    chunks: int
+    uptime_s: float
+
+
+class Telemetry(Figures):
+    """The only message of the lossy channel `telemetry`, about twice a second.
+
+    `depth_preview` is a data: URL of a small grey JPEG, what the model was given last; near is bright.
+    """
+
+    type: Literal["telemetry"] = "telemetry"
+    depth_preview: str | None = None
+    timeline_position: float | None = None
+
+
+ServerMessage: TypeAlias = (
+    Hello
+    | StateChanged
+    | Ack
+    | ErrorReply
+    | Applied
+    | Superseded
+    | SessionSettings
+    | RecordingChanged
+    | Stats
+    | Telemetry
+    | Pong
+)

@@ -1,0 +1,295 @@
+"""What a client may ask for (PROTOCOL.md): one model a message. Errors quote a field's description.
+
+Sans-IO. server/wire/protocol.py decodes these; server/wire/replies.py has the other direction.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Annotated, Literal, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+LONGEST_S = 86_400.0  # of a timeline or a row of keyframes: a day
+MAX_SEED = 2**63 - 1
+
+TransitionName: TypeAlias = Literal["recache", "cut", "blend"]
+Curve: TypeAlias = Literal["linear", "slerp"]
+Quality: TypeAlias = Literal["low", "medium", "high"]
+Seconds: TypeAlias = Annotated[float, Field(ge=0, le=LONGEST_S)]
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+ImageId: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]
+SECONDS = "seconds, a number from 0 to 86400"
+
+
+class Message(BaseModel):
+    """Base of every message and part of one: immutable, strictly typed, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+def broken_rule(field: str, expected: str) -> PydanticCustomError:
+    """What a validator raises for a rule between fields: the error will name `field` and `expected`."""
+    return PydanticCustomError("rule", "{expected}", {"field": field, "expected": expected})
+
+
+class Request(Message):
+    id: str = Field(min_length=1, max_length=64, description="a string of 1 to 64 characters")
+
+
+# What to paint.
+
+
+class WeightedPrompt(Message):
+    """One of several prompts. Only the ratio of the weights counts."""
+
+    text: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
+        min_length=1, max_length=1000, description="1 to 1000 characters, not only spaces"
+    )
+    weight: float = Field(1.0, gt=0, le=10, description="a number above 0, at most 10")
+
+
+class Painting(Message):
+    """What to paint, and how to get there: part of a prompt.set and of every step of a timeline."""
+
+    text: Annotated[str, StringConstraints(strip_whitespace=True)] | None = Field(
+        None, min_length=1, max_length=1000, description="1 to 1000 characters, not only spaces"
+    )
+    prompts: tuple[WeightedPrompt, ...] | None = Field(
+        None, min_length=1, max_length=8, description="a list of 1 to 8 objects with text and weight"
+    )
+    transition: TransitionName = Field("recache", description='"recache", "cut" or "blend"')
+    chunks: int = Field(4, ge=1, le=32, description="an integer from 1 to 32")
+    curve: Curve = Field("slerp", description='"linear" or "slerp"')
+
+    @model_validator(mode="after")
+    def _says_what_once(self) -> Self:
+        if self.text is None and self.prompts is None:
+            raise broken_rule("text", "1 to 1000 characters, not only spaces; or prompts instead")
+        if self.text is not None and self.prompts is not None:
+            raise broken_rule("prompts", "either text or prompts, not both")
+        return self
+
+    @property
+    def weighted(self) -> tuple[WeightedPrompt, ...]:
+        """All prompts, whichever way they were given."""
+        return self.prompts or (WeightedPrompt(text=self.text or "", weight=1.0),)
+
+
+class SetPrompt(Request, Painting):
+    """Paint something else: `recache` goes on from the picture, `cut` starts afresh, `blend` takes chunks."""
+
+    type: Literal["prompt.set"] = "prompt.set"
+
+
+class TimelineStep(Painting):
+    """At `at` seconds since the timeline began, what a prompt.set would do."""
+
+    at: Seconds = Field(description=SECONDS)
+
+
+class SetTimeline(Request):
+    """Prompts by time, beginning with the next chunk."""
+
+    type: Literal["timeline.set"] = "timeline.set"
+    steps: tuple[TimelineStep, ...] = Field(
+        min_length=1, max_length=64, description="a list of 1 to 64 steps, `at` rising from 0"
+    )
+    loop: bool = Field(False, description="true or false")
+    duration: Seconds | None = Field(None, description=f"{SECONDS}, more than the last step's `at`")
+
+    @model_validator(mode="after")
+    def _runs_forward(self) -> Self:
+        if self.steps[0].at != 0 or not _rises([step.at for step in self.steps]):
+            raise broken_rule("steps", "a list of 1 to 64 steps, `at` rising from 0")
+        if self.loop and self.duration is None:
+            raise broken_rule("duration", "seconds, more than the last step's `at`: needed to loop")
+        if self.duration is not None and self.duration <= self.steps[-1].at:
+            raise broken_rule("duration", f"more than the last step's `at`, {self.steps[-1].at:g}")
+        return self
+
+
+class StopTimeline(Request):
+    """Stay with the prompt that is painted now."""
+
+    type: Literal["timeline.stop"] = "timeline.stop"
+
+
+# What guides it.
+
+
+class GuidanceKey(Message):
+    """The strength at one moment, counted from when the keyframes were applied."""
+
+    at: Seconds = Field(description=SECONDS)
+    scale: float = Field(ge=0, le=2, description="a number from 0 to 2")
+
+
+class SetGuidance(Request):
+    """How strongly the camera's depth shapes the picture: all of it at once, what is left out is off."""
+
+    type: Literal["guidance.set"] = "guidance.set"
+    scale: float | None = Field(None, ge=0, le=2, description="a number from 0 to 2")
+    adaptive: Share = Field(0.0, description="a number from 0 to 1")
+    keyframes: tuple[GuidanceKey, ...] | None = Field(
+        None, min_length=1, max_length=64, description="a list of 1 to 64 keyframes, `at` rising"
+    )
+    loop: bool = Field(False, description="true or false")
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        if self.keyframes is None:
+            if self.scale is None:
+                raise broken_rule("scale", "a number from 0 to 2; or keyframes instead")
+            return self
+        if self.scale is not None:
+            raise broken_rule("scale", "either scale or keyframes, not both")
+        if not _rises([key.at for key in self.keyframes]):
+            raise broken_rule("keyframes", "a list of 1 to 64 keyframes, `at` rising")
+        if self.loop and self.keyframes[-1].at == 0:
+            raise broken_rule("keyframes", "a last `at` above 0: needed to loop")
+        return self
+
+
+class DepthPoint(Message):
+    """A known depth: `x` from the left, `y` from the top, as shares of the picture; `value` 1 is near."""
+
+    x: Share = Field(description="a number from 0 to 1")
+    y: Share = Field(description="a number from 0 to 1")
+    value: Share = Field(description="a number from 0 to 1")
+
+
+class SetDepth(Request):
+    """Change what is given, leave the rest. Points replace the camera's depth; none: back to the camera."""
+
+    type: Literal["depth.set"] = "depth.set"
+    enabled: bool | None = Field(None, description="true or false")
+    smoothing: Share | None = Field(None, description="a number from 0 to 1")
+    refinement: Share | None = Field(None, description="a number from 0 to 1")
+    points: tuple[DepthPoint, ...] | None = Field(
+        None, max_length=64, description="a list of 0 to 64 objects with x, y and value"
+    )
+
+
+class SetReferences(Request):
+    """Pictures, uploaded before, that the result should resemble; an empty list clears them."""
+
+    type: Literal["references.set"] = "references.set"
+    images: tuple[ImageId, ...] = Field(max_length=3, description="a list of 0 to 3 ids of uploaded pictures")
+
+
+class SetMask(Request):
+    """Where to paint: bright in the uploaded picture; dark keeps the camera. Null: paint everywhere."""
+
+    type: Literal["mask.set"] = "mask.set"
+    image: ImageId | None = Field(description="the id of an uploaded picture, or null")
+
+
+# How it is made.
+
+
+class SetSteps(Request):
+    """The timesteps of denoising; fewer are quicker and coarser. Null: the model's own."""
+
+    type: Literal["steps.set"] = "steps.set"
+    steps: tuple[Annotated[int, Field(ge=1, le=1000)], ...] | None = Field(
+        min_length=1, max_length=8, description="a list of 1 to 8 falling integers from 1 to 1000, or null"
+    )
+
+    @model_validator(mode="after")
+    def _fall(self) -> Self:
+        if self.steps is not None and not _rises(self.steps[::-1]):
+            raise broken_rule("steps", "a list of 1 to 8 falling integers from 1 to 1000, or null")
+        return self
+
+
+class SetSeed(Request):
+    """Which noise the next reset or cut begins with."""
+
+    type: Literal["seed.set"] = "seed.set"
+    mode: Literal["fixed", "random"] = Field(description='"fixed" or "random"')
+    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="an integer from 0 to 2^63 - 1")
+
+    @model_validator(mode="after")
+    def _random_has_none(self) -> Self:
+        if self.mode == "random" and self.seed is not None:
+            raise broken_rule("seed", 'none, unless mode is "fixed"')
+        return self
+
+
+class Reset(Request):
+    """Forget every picture so far; the prompt stays."""
+
+    type: Literal["reset"] = "reset"
+    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="an integer from 0 to 2^63 - 1")
+
+
+# The stream.
+
+
+class SetFreeze(Request):
+    """Hold the camera's picture of this moment; the model goes on painting it."""
+
+    type: Literal["freeze.set"] = "freeze.set"
+    on: bool = Field(description="true or false")
+
+
+class Pause(Request):
+    """Stop generating; the last picture stays."""
+
+    type: Literal["pause"] = "pause"
+
+
+class Resume(Request):
+    type: Literal["resume"] = "resume"
+
+
+class StartRecording(Request):
+    """Record what is shown, with the camera beside it if asked to."""
+
+    type: Literal["record.start"] = "record.start"
+    side_by_side: bool = Field(False, description="true or false")
+
+
+class StopRecording(Request):
+    type: Literal["record.stop"] = "record.stop"
+
+
+class SetOutput(Request):
+    """Change what is given and leave the rest. `fps` null: as many as the model can."""
+
+    type: Literal["output.set"] = "output.set"
+    fps: float | None = Field(None, ge=1, le=60, description="a number from 1 to 60, or null")
+    quality: Quality | None = Field(None, description='"low", "medium" or "high"')
+
+
+class GetStats(Request):
+    type: Literal["stats"] = "stats"
+
+
+class Ping(Request):
+    """Heartbeat. A peer that has sent one and then falls silent is taken for gone."""
+
+    type: Literal["ping"] = "ping"
+
+
+PictureCommand: TypeAlias = (
+    SetPrompt
+    | SetTimeline
+    | StopTimeline
+    | SetGuidance
+    | SetDepth
+    | SetReferences
+    | SetMask
+    | SetSteps
+    | SetSeed
+    | Reset
+    | SetFreeze
+)
+StreamCommand: TypeAlias = Pause | Resume | StartRecording | StopRecording | SetOutput
+Command: TypeAlias = PictureCommand | StreamCommand
+ClientMessage: TypeAlias = Command | GetStats | Ping
+
+
+def _rises(values: Sequence[float]) -> bool:
+    return all(later > earlier for earlier, later in pairwise(values))

@@ -1,0 +1,36 @@
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+from server.live.depth_preview import HEAD, MAX_BYTES, DepthPreview, encode_preview
+
+
+def test_a_preview_is_a_small_grey_jpeg():
+    depth = np.linspace(0, 255, 72 * 128).reshape(72, 128).astype(np.uint8)
+    url = encode_preview(depth)
+    assert url.startswith(HEAD) and len(url) <= MAX_BYTES
+    image = Image.open(io.BytesIO(base64.b64decode(url.removeprefix(HEAD))))
+    assert (image.mode, image.size) == ("L", (128, 72))
+    assert np.abs(np.asarray(image).astype(int) - depth).mean() < 4
+
+
+def test_the_noisiest_preview_fits_too_or_is_left_out():
+    noise = np.random.default_rng(0).integers(0, 256, (72, 128), np.uint8)
+    url = encode_preview(noise)
+    assert url is not None and len(url) <= MAX_BYTES
+    huge = np.random.default_rng(0).integers(0, 256, (720, 1280), np.uint8)
+    assert encode_preview(huge) is None
+
+
+def test_each_depth_is_encoded_once(monkeypatch):
+    encoded = []
+    monkeypatch.setattr(
+        "server.live.depth_preview.encode_preview", lambda depth: encoded.append(depth) or "url"
+    )
+    preview, depth = DepthPreview(), np.zeros((72, 128), np.uint8)
+    assert preview.of(None) is None
+    assert preview.of(depth) == preview.of(depth) == "url"
+    assert len(encoded) == 1
+    assert preview.of(None) is None

@@ -1,0 +1,91 @@
+import json
+
+import pytest
+
+from server.live.link import MAX_CLIENTS, ControlLink, LinkFull
+from server.metrics import Metrics
+from server.wire.protocol import MAX_MESSAGES_PER_SECOND
+from server.wire.replies import Dropped, ErrorReply, Latency, Pong, Telemetry
+from server.wire.requests import SetPrompt
+
+
+@pytest.fixture
+def sent():
+    return []
+
+
+@pytest.fixture
+def link(sent):
+    link = ControlLink(10.0, Metrics())
+    link.attach(lambda text: sent.append(json.loads(text)))
+    return link
+
+
+def test_requests_of_the_session_are_handed_on(link, sent):
+    raw = '{"type":"prompt.set","id":"1","text":"gold"}'
+    assert link.read(raw, 0.0, is_peer=True) == SetPrompt(id="1", text="gold")
+    assert sent == []
+
+
+def test_ping_is_answered_here(link):
+    assert link.read('{"type":"ping","id":"4"}', 0.0, is_peer=True) == Pong(id="4")
+
+
+def test_what_is_wrong_is_answered_in_full(link):
+    assert link.read('{"type":"guidance.set","id":"1","scale":9}', 0.0, is_peer=True) == ErrorReply(
+        id="1",
+        code="invalid",
+        field="scale",
+        value="9",
+        expected="a number from 0 to 2",
+        message="scale: got 9, expected a number from 0 to 2",
+    )
+
+
+def test_too_many_messages_are_refused_not_handled(link):
+    *answers, last = [
+        link.read(json.dumps({"type": "ping", "id": str(number)}), 0.0, is_peer=True)
+        for number in range(int(MAX_MESSAGES_PER_SECOND) + 1)
+    ]
+    assert {type(answer) for answer in answers} == {Pong}
+    assert last.code == "rate" and "50 messages a second" in last.expected
+
+
+def test_peer_is_lost_only_after_its_own_silence(link):
+    assert not link.is_lost(1e6)
+    link.read('{"type":"ping","id":"1"}', 0.0, is_peer=True)
+    link.read("nonsense is a sign of life", 9.0, is_peer=True)
+    link.read('{"type":"ping","id":"2"}', 19.0, is_peer=False)  # of somebody else's
+    assert not link.is_lost(19.0)
+    assert link.is_lost(19.1)
+
+
+def test_without_channels_nothing_is_sent_and_nothing_raises():
+    link = ControlLink(10.0, Metrics())
+    link.send(Pong(id="1"))
+    figures = Telemetry(fps=1.0, chunk=None, latency_ms=Latency(), dropped=Dropped(), state="waiting")
+    link.send_telemetry(figures)
+    got = []
+    link.attach_telemetry(got.append)
+    link.send_telemetry(figures)
+    assert json.loads(got[0])["type"] == "telemetry"
+
+
+def test_news_go_to_all_clients_and_answers_to_one(link, sent):
+    other = []
+    detach = link.attach(other.append)
+    link.send(Pong(id="1"))
+    link.reply(other.append, Pong(id="2"))
+    assert [m["id"] for m in sent] == ["1"] and [json.loads(m)["id"] for m in other] == ["1", "2"]
+    detach()
+    detach()
+    link.send(Pong(id="3"))
+    assert len(other) == 2 and len(sent) == 2
+
+
+def test_clients_are_limited(link):
+    detach = [link.attach(lambda text: None) for _ in range(MAX_CLIENTS - 1)]
+    with pytest.raises(LinkFull, match=f"{MAX_CLIENTS} clients"):
+        link.attach(lambda text: None)
+    detach[0]()
+    link.attach(lambda text: None)

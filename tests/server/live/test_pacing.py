@@ -1,0 +1,179 @@
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.live.pacing import CLOCK_RATE_HZ, FASTEST, LATE_LIMIT_S, SLOWEST, MediaClock, Pacer
+
+FRAMES = 12
+
+
+@dataclass(frozen=True)
+class Sent:
+    picture: tuple[int, int]  # chunk, frame
+    pts: int
+    at: float
+    waited: float  # seconds since its chunk arrived
+    spacing: float
+
+
+def play(intervals, spans=None, *, frames=FRAMES, oversleep=0.0):
+    """Chunks arrive after each of `intervals`; every frame is sent when due, `oversleep` late.
+
+    Returns the frames sent, the pacer, and the most frames it ever held.
+    """
+    pacer, now, sent, most = Pacer(MediaClock()), 0.0, [], 0
+    arrivals = []
+    for interval in intervals:
+        arrivals.append((arrivals[-1] if arrivals else 0.0) + interval)
+    for number, arrival in enumerate(arrivals):
+        pacer.push([(number, k) for k in range(frames)], (spans or intervals)[number], arrival)
+        most = max(most, len(pacer))
+        now = max(now, arrival)
+        following = arrivals[number + 1] if number + 1 < len(arrivals) else float("inf")
+        while (due := pacer.due()) is not None and max(now, due) + oversleep < following:
+            now = max(now, due) + oversleep
+            spacing = pacer.spacing
+            picture, pts = pacer.pop(now)
+            sent.append(Sent(picture, pts, now, now - arrivals[picture[0]], spacing))
+    return sent, pacer, most
+
+
+intervals = st.lists(st.floats(0.2, 3.0), min_size=2, max_size=40)
+
+
+@given(intervals, st.floats(0, 0.02))
+def test_law_order_kept_and_pts_strictly_increasing(gaps, oversleep):
+    sent, _, _ = play(gaps, oversleep=oversleep)
+    assert [s.picture for s in sent] == sorted(s.picture for s in sent)
+    assert all(b.pts > a.pts for a, b in zip(sent, sent[1:], strict=False))
+
+
+@given(intervals)
+def test_law_every_picture_is_sent_or_counted_as_dropped(gaps):
+    sent, pacer, _ = play(gaps)
+    assert len(sent) + pacer.dropped == FRAMES * len(gaps)
+
+
+@given(intervals, st.floats(0, 0.02))
+def test_law_queue_never_holds_more_than_two_chunks(gaps, oversleep):
+    _, _, most = play(gaps, oversleep=oversleep)
+    assert most <= 2 * FRAMES
+
+
+@given(intervals, st.floats(0, 0.02))
+def test_law_no_bursts(gaps, oversleep):
+    """Two frames are never closer than half the spacing in force."""
+    sent, _, _ = play(gaps, oversleep=oversleep)
+    assert all(b.at - a.at >= b.spacing / 2 - 1e-9 for a, b in zip(sent, sent[1:], strict=False))
+
+
+@given(intervals)
+def test_law_pts_follow_the_clock(gaps):
+    """Media time and sending time differ by no more than the allowed lateness, however long the stream."""
+    sent, _, _ = play(gaps)
+    offsets = [s.at - s.pts / CLOCK_RATE_HZ for s in sent]
+    assert max(offsets) - min(offsets) <= LATE_LIMIT_S + 1e-3
+
+
+@settings(max_examples=50)
+@given(st.floats(0.3, 2.0), st.lists(st.floats(-0.1, 0.1), min_size=60, max_size=60))
+def test_law_latency_does_not_grow(period, jitter):
+    """With arrivals that jitter around a period, frames wait less than that and the margin."""
+    gaps = [period * (1 + j) for j in jitter]
+    sent, pacer, _ = play(gaps, spans=[period] * len(gaps))
+    steady = [s for s in sent if s.picture[0] > 5]
+    assert pacer.dropped == 0
+    assert max(s.waited for s in steady) < 1.5 * period + LATE_LIMIT_S
+    late = [s.waited for s in sent if s.picture[0] >= 50]
+    early = [s.waited for s in sent if 10 <= s.picture[0] < 20]
+    assert max(late) < max(early) + 0.5 * period
+
+
+@given(st.floats(0.2, 0.45))
+def test_law_a_model_that_speeds_up_is_followed(fast):
+    """Slow chunks, then fast ones: the backlog is gone within a few chunks, not carried along."""
+    sent, _, _ = play([1.0] * 10 + [fast] * 20)
+    assert max(s.waited for s in sent if s.picture[0] >= 20) < 1.5 * fast + LATE_LIMIT_S
+
+
+@pytest.mark.parametrize("period", [0.3, 0.5, 1.0, 1.5])
+def test_a_steady_stream_is_even_and_never_dry(period):
+    sent, pacer, _ = play([period] * 30)
+    gaps = [b.at - a.at for a, b in zip(sent, sent[1:], strict=False) if a.picture[0] > 5]
+    assert gaps == pytest.approx([period / FRAMES] * len(gaps), rel=1e-6)
+    assert pacer.dropped == 0
+
+
+def test_mild_jitter_does_not_run_dry():
+    gaps = [0.5, 0.53, 0.47, 0.52, 0.48, 0.5] * 8
+    sent, _, _ = play(gaps, spans=[0.5] * len(gaps))
+    steady = [s for s in sent if s.picture[0] > 10]
+    longest = max(b.at - a.at for a, b in zip(steady, steady[1:], strict=False))
+    assert longest < 1.5 * 0.5 / FRAMES
+
+
+def test_spacing_stays_within_its_limits():
+    pacer = Pacer(MediaClock())
+    for arrival, span in [(0.0, 0.5), (0.5, 0.5), (0.55, 0.5), (3.0, 0.5), (3.1, 2.0)]:
+        pacer.push(list(range(FRAMES)), span, arrival)
+        nominal_least, nominal_most = pacer.interval * 0.75 / FRAMES, pacer.interval * 1.5 / FRAMES
+        assert FASTEST * nominal_least <= pacer.spacing <= SLOWEST * nominal_most
+
+
+def test_third_chunk_pushes_out_the_oldest():
+    pacer = Pacer(MediaClock())
+    for number in range(3):
+        pacer.push([(number, k) for k in range(4)], 0.5, 0.0)
+    assert pacer.dropped == 4
+    assert pacer.pop(0.0)[0] == (1, 0)
+
+
+def test_cleared_pictures_are_reported_not_played():
+    pacer = Pacer(MediaClock())
+    pacer.push("abc", 0.5, 0.0)
+    pacer.pop(0.0)
+    assert pacer.clear() == 2
+    assert pacer.due() is None
+    with pytest.raises(IndexError):
+        pacer.pop(0.1)
+
+
+def test_a_pause_is_not_taken_for_a_pace_after_restart():
+    pacer = Pacer(MediaClock())
+    for arrival in (0.0, 0.5, 1.0):
+        pacer.push(range(FRAMES), 0.5, arrival)
+    pacer.clear()
+    pacer.restart()
+    pacer.push(range(FRAMES), 0.5, 31.0)
+    assert pacer.interval == 0.5
+
+
+class TestMediaClock:
+    def test_first_frame_goes_at_once_with_pts_zero(self):
+        clock = MediaClock()
+        assert clock.due(0.04) is None
+        assert clock.tick(0.04, 123.4) == 0
+
+    def test_a_little_late_keeps_the_timeline_and_catches_up(self):
+        clock = MediaClock()
+        clock.tick(0.04, 0.0)
+        assert clock.tick(0.04, 0.09) == 3600
+        assert clock.due(0.04) == pytest.approx(0.11)  # half a spacing after the last, not at once
+        assert clock.tick(0.04, 0.11) == 7200
+
+    def test_very_late_moves_the_timeline(self):
+        clock = MediaClock()
+        clock.tick(0.04, 0.0)
+        assert clock.tick(0.04, 1.0) == CLOCK_RATE_HZ
+        assert clock.due(0.04) == pytest.approx(1.04)
+
+    def test_fractions_of_a_tick_are_not_lost(self):
+        clock = MediaClock()
+        pts = [clock.tick(1 / 7, n / 7) for n in range(7001)]
+        assert pts[-1] == 1000 * CLOCK_RATE_HZ
+
+    def test_pts_rise_even_for_frames_closer_than_a_tick(self):
+        clock = MediaClock()
+        assert [clock.tick(1e-7, n * 1e-7) for n in range(4)] == [0, 1, 2, 3]

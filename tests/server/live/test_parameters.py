@@ -1,0 +1,199 @@
+import pytest
+
+from server.live.parameters import Change, Parameters, pictures_of
+from server.wire.replies import DepthState, TransitionState
+from server.wire.requests import (
+    DepthPoint,
+    GuidanceKey,
+    Pause,
+    Reset,
+    SetDepth,
+    SetGuidance,
+    SetMask,
+    SetPrompt,
+    SetReferences,
+    SetSeed,
+    SetSteps,
+    SetTimeline,
+    StopTimeline,
+    TimelineStep,
+    WeightedPrompt,
+)
+
+CLAY = Parameters(prompts=(WeightedPrompt(text="clay"),), seed=3, current_seed=3)
+
+
+def plan(*commands, parameters=CLAY, now=0.0, drawn=77):
+    return parameters.plan(commands, now, lambda: drawn)
+
+
+def text(parameters: Parameters) -> str:
+    return parameters.prompts[0].text
+
+
+def test_nothing_asked_changes_nothing():
+    made = plan(Pause(id="1"))
+    assert made.change == Change() and made.after == CLAY
+
+
+def test_weights_reach_the_model_as_shares():
+    prompts = (WeightedPrompt(text="gold", weight=3), WeightedPrompt(text="ice", weight=1))
+    made = plan(SetPrompt(id="1", prompts=prompts, transition="blend", chunks=7, curve="linear"))
+    assert made.change == Change(
+        prompts=(("gold", 0.75), ("ice", 0.25)), transition="blend", blend_chunks=7, blend_curve="linear"
+    )
+    assert made.after.prompts == prompts
+
+
+@pytest.mark.parametrize(
+    ("command", "is_switch"),
+    [
+        (SetPrompt(id="1", text="gold"), True),
+        (SetPrompt(id="1", text="gold", transition="cut"), True),
+        (SetPrompt(id="1", text="gold", transition="blend"), False),
+        (Reset(id="1"), True),
+        (SetGuidance(id="1", scale=1), False),
+    ],
+)
+def test_a_switch_is_what_changes_the_look_at_once(command, is_switch):
+    assert plan(command).change.is_switch == is_switch
+
+
+def test_a_blend_is_told_until_its_last_chunk():
+    after = plan(SetPrompt(id="1", text="gold", transition="blend", chunks=3)).after
+    states = []
+    for chunk in range(5, 9):
+        after = after.painted(chunk)
+        states.append(after.transition and after.transition.done)
+    assert states == [1, 2, None, None]
+    assert plan(SetPrompt(id="1", text="gold", transition="blend")).after.painted(0).transition is None
+    assert plan(SetPrompt(id="1", text="gold", transition="blend")).after.after_failure().transition is None
+
+
+def test_a_blend_to_where_it_goes_already_goes_on():
+    after = plan(SetPrompt(id="1", text="gold", transition="blend", chunks=3)).after.painted(5)
+    again = plan(SetPrompt(id="2", text="gold", transition="blend", chunks=9), parameters=after).after
+    assert again.transition == TransitionState(transition="blend", done=1, chunks=3, curve="slerp")
+    other = plan(SetPrompt(id="2", text="ice"), parameters=after).after
+    assert other.transition is None
+
+
+def test_guidance_is_set_as_a_whole():
+    keys = (GuidanceKey(at=0, scale=0.5), GuidanceKey(at=2, scale=1.5))
+    moving = plan(SetGuidance(id="1", keyframes=keys, adaptive=0.5), now=10)
+    assert (moving.change.guidance_scale, moving.change.adaptive) == (0.5, 0.5)
+    later = plan(parameters=moving.after, now=11)
+    assert later.change == Change(guidance_scale=1.0)
+    assert later.after.guidance_state().scale is None
+    still = plan(SetGuidance(id="2", scale=1.2), parameters=later.after, now=12)
+    assert (still.change.guidance_scale, still.change.adaptive) == (1.2, 0.0)
+    assert still.after.guidance_state().keyframes is None
+    assert plan(parameters=still.after, now=13).change == Change()
+
+
+def test_depth_is_patched():
+    point = DepthPoint(x=0.1, y=0.2, value=0.3)
+    first = plan(SetDepth(id="1", smoothing=0.5, points=(point,))).after
+    second = plan(SetDepth(id="2", enabled=False), parameters=first)
+    wanted = DepthState(enabled=False, smoothing=0.5, refinement=0.0, points=(point,))
+    assert second.change.depth == second.after.depth == wanted
+    assert plan(SetDepth(id="3", points=()), parameters=second.after).after.depth.points == ()
+
+
+def test_pictures_and_steps_are_set_and_cleared():
+    made = plan(
+        SetReferences(id="1", images=("a", "b")), SetMask(id="2", image="m"), SetSteps(id="3", steps=(9, 3))
+    )
+    assert (made.change.references, made.change.mask, made.change.steps) == (("a", "b"), "m", (9, 3))
+    assert (made.after.references, made.after.mask, made.after.steps) == (("a", "b"), "m", (9, 3))
+    none = plan(
+        SetReferences(id="4", images=()),
+        SetMask(id="5", image=None),
+        SetSteps(id="6", steps=None),
+        parameters=made.after,
+    )
+    assert (none.change.references, none.change.mask, none.change.steps) == ((), "", ())
+    assert (none.after.references, none.after.mask, none.after.steps) == ((), None, None)
+
+
+def test_pictures_of_commands():
+    commands = [
+        SetReferences(id="1", images=("a", "b")),
+        SetMask(id="2", image="m"),
+        SetMask(id="3", image=None),
+    ]
+    assert pictures_of(commands) == {"a", "b", "m"}
+
+
+def test_a_reset_keeps_the_prompt_and_everything_else():
+    painted = plan(SetPrompt(id="1", text="gold"), SetGuidance(id="2", scale=0.3)).after
+    made = plan(Reset(id="3"), parameters=painted)
+    assert made.change == Change(reset=True, seed=3)
+    assert made.after == painted
+
+
+@pytest.mark.parametrize(
+    ("commands", "seed"),
+    [
+        ([Reset(id="1")], 3),
+        ([Reset(id="1", seed=9)], 9),
+        ([SetPrompt(id="1", text="a", transition="cut")], 3),
+        ([SetSeed(id="1", mode="random"), Reset(id="2")], 77),
+        ([SetSeed(id="1", mode="random"), Reset(id="2", seed=9)], 9),
+        ([SetSeed(id="1", mode="random"), SetPrompt(id="2", text="a", transition="cut")], 77),
+        ([SetSeed(id="1", mode="fixed", seed=8), Reset(id="2")], 8),
+        ([Reset(id="1"), SetSeed(id="2", mode="fixed", seed=8)], 3),
+        ([Reset(id="1", seed=9), SetPrompt(id="2", text="a", transition="cut")], 9),
+        ([SetPrompt(id="1", text="a", transition="cut"), Reset(id="2", seed=9)], 9),
+    ],
+)
+def test_what_a_fresh_start_begins_with(commands, seed):
+    made = plan(*commands)
+    assert made.change.reset and made.change.seed == seed == made.after.seed_state().current
+
+
+def test_a_fixed_seed_without_a_number_is_the_one_on_show():
+    drawn = plan(SetSeed(id="1", mode="random"), Reset(id="2")).after
+    assert drawn.seed_state().seed is None
+    kept = plan(SetSeed(id="3", mode="fixed"), parameters=drawn).after
+    assert (kept.seed_state().seed, kept.seed_state().mode) == (77, "fixed")
+
+
+def timeline(**fields) -> SetTimeline:
+    steps = (TimelineStep(at=0, text="a", transition="cut"), TimelineStep(at=5, text="b"))
+    return SetTimeline(id="t", steps=steps, **fields)
+
+
+def test_a_timeline_begins_with_the_chunk_that_takes_it():
+    first = plan(timeline(), now=100)
+    assert first.change.prompts == (("a", 1.0),) and first.change.reset
+    assert plan(parameters=first.after, now=104).change == Change()
+    second = plan(parameters=first.after, now=105)
+    assert text(second.after) == "b" and not second.change.reset
+    state = second.after.timeline_state(107)
+    assert state is not None and (state.position, state.step) == (7, 1)
+
+
+def test_a_persons_prompt_wins_over_a_step_of_the_same_chunk_and_holds_until_the_next():
+    playing = plan(timeline(), now=0).after
+    made = plan(SetPrompt(id="1", text="mine"), parameters=playing, now=5)
+    assert text(made.after) == "mine"
+    assert plan(parameters=made.after, now=50).change == Change()
+
+
+def test_a_timeline_that_comes_after_a_prompt_begins_with_its_own():
+    assert text(plan(SetPrompt(id="1", text="mine"), timeline()).after) == "a"
+    assert text(plan(timeline(), SetPrompt(id="1", text="mine")).after) == "mine"
+
+
+def test_a_stopped_timeline_leaves_its_prompt():
+    playing = plan(timeline(), now=0).after
+    stopped = plan(StopTimeline(id="1"), parameters=playing, now=9)
+    assert text(stopped.after) == "a" and stopped.after.timeline_state(9) is None
+
+
+def test_a_step_that_the_model_refuses_is_passed_over():
+    playing = plan(timeline(), now=0).after
+    assert plan(parameters=playing, now=6).change.prompts == (("b", 1.0),)
+    assert plan(parameters=playing.without_due_step(6), now=6).change == Change()
+    assert CLAY.without_due_step(6) is CLAY

@@ -1,0 +1,258 @@
+"""LiveSession with the real worker and a fake engine; the test is both camera and screen."""
+
+import asyncio
+import gc
+import json
+
+import pytest
+
+import server.live.session
+from server.live.session import PROVISIONAL_SIZE, LiveSession
+from server.metrics import Metrics
+from server.settings import load_settings
+from tests.server.fakes import HEIGHT, WIDTH
+from tests.server.stage import CAMERA_FPS, Stage, rgb
+from tests.server.running import started_worker, until
+
+
+@pytest.fixture
+def settings():
+    """As many frames a second as the test's camera makes, so that a chunk takes a tenth of one."""
+    return load_settings({"prompt": "clay", "seed": 3, "max_fps": CAMERA_FPS})
+
+
+@pytest.fixture
+async def stage(settings, worker, monkeypatch):
+    monkeypatch.setattr(server.live.session, "SILENCE_S", 1.0)
+    monkeypatch.setattr(server.live.session, "TELEMETRY_PERIOD_S", 0.1)
+    session = LiveSession("abc", settings, worker, Metrics())
+    stage = Stage(session)
+    session.start()
+    yield stage
+    await stage.close()
+
+
+async def test_a_stream_becomes_live_and_says_so(stage):
+    await stage.until("state", state="live")
+    states = [m["state"] for m in stage.of("state")]
+    assert states == sorted(states, key=["warming", "waiting", "live"].index)
+    hello = stage.of("hello")[0]
+    assert hello["session"] == "abc" and hello["prompt"] == "clay" and hello["guidance_scale"] == 1.0
+    assert hello["model"]["name"] == "fake" and hello["model"]["trained"] is False
+    assert stage.messages.index(hello) < stage.messages.index(stage.of("state", state="waiting")[0])
+
+
+async def test_generated_pictures_have_the_models_size_and_rising_numbers(stage):
+    await stage.until("state", state="live")
+    stage.shown.clear()
+    await until(lambda: len(stage.shown) > 30, "pictures")
+    frames = stage.shown[1:30]
+    assert {(f.width, f.height) for f in frames} == {(WIDTH, HEIGHT)}
+    numbers = [int(f.to_ndarray(format="rgb24")[0, 0, 0]) for f in frames]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert all(b.pts > a.pts for a, b in zip(frames, frames[1:], strict=False))
+
+
+async def test_only_one_chunk_is_with_the_worker_and_each_has_the_right_length(stage, engine):
+    await until(lambda: len(engine.steps) > 3, "steps")
+    assert [count for count, _ in engine.steps[:4]] == [9, 12, 12, 12]
+
+
+async def test_a_command_is_acked_then_applied_at_a_chunk_and_frame(stage):
+    await stage.until("state", state="live")
+    stage.ask("prompt.set", "7", text="molten gold")
+    await stage.until("ack", id="7")
+    applied = await stage.until("applied", id="7")
+    assert applied["command"] == "prompt.set"
+    assert applied["frame"] == 9 + 12 * (applied["chunk"] - 1)
+    assert applied["latency_ms"] > 0
+    await until(lambda: rgb(stage.shown[-1])[1] == len("molten gold"), "the prompt in the picture")
+    stage.messages.clear()
+    stage.session.join(lambda text: stage.messages.append(json.loads(text)))
+    assert stage.of("hello")[0]["prompt"] == "molten gold"
+
+
+async def test_commands_sent_before_the_first_chunk_are_applied_with_it(stage):
+    stage.ask("guidance.set", "1", scale=0.25)
+    applied = await stage.until("applied", id="1")
+    assert (applied["chunk"], applied["frame"]) == (0, 0)
+
+
+async def test_reset_starts_a_new_generation_and_drops_the_old_one(stage):
+    await stage.until("state", state="live")
+    stage.ask("reset", "1", seed=5)
+    applied = await stage.until("applied", id="1")
+    assert applied["chunk"] == 0 and applied["frame"] > 0
+    stage.ask("stats", "2")
+    stats = await stage.until("stats", id="2")
+    assert stats["dropped"]["stale"] >= 0 and stats["chunks"] >= 2 and stats["state"] == "live"
+
+
+async def test_pictures_of_an_older_generation_are_dropped(stage):
+    await stage.until("state", state="live")
+    stage.ask("prompt.set", "1", text="stale")  # the fake engine answers it with a generation that is over
+    await stage.until("applied", id="1")  # with the chunk after
+    stage.ask("stats", "2")
+    assert (await stage.until("stats", id="2"))["dropped"]["stale"] == 12
+
+
+@pytest.mark.parametrize("transition", ["cut", "recache"])
+async def test_a_switch_sweeps_what_waits_to_be_shown(settings, worker, transition):
+    session = LiveSession("abc", settings, worker, Metrics())
+    stage = Stage(session, is_watched=False)
+    session.start()
+    await until(lambda: len(session.pacer) > 12, "pictures that nobody takes")
+    stage.ask("prompt.set", "1", text="gold", transition=transition)
+    await until(lambda: len(session.pacer) <= 12, "the first pictures after the switch")
+    picture, _ = session.pacer.pop(0.0)
+    assert picture.rgb[0, 0, 1] == len("gold") and (picture.chunk == 0) == (transition == "cut")
+    await stage.close()
+
+
+async def test_a_rejected_prompt_is_answered_and_the_stream_goes_on(stage):
+    await stage.until("state", state="live")
+    stage.ask("prompt.set", "1", text="reject")
+    error = await stage.until("error", id="1")
+    assert error["code"] == "rejected" and "not known" in error["message"]
+    stage.ask("prompt.set", "2", text="gold")
+    await stage.until("applied", id="2")
+
+
+async def test_a_diverged_chunk_is_told_and_its_commands_are_applied_after_all(stage, engine):
+    await stage.until("state", state="live")
+    stage.ask("prompt.set", "1", text="diverge")
+    error = await stage.until("error", code="reset")
+    assert error["id"] is None and "NaN" in error["message"]
+    applied = await stage.until("applied", id="1")
+    assert applied["chunk"] == 0
+    assert [controls.prompt for _, controls in engine.steps].count("diverge") == 2
+
+
+async def test_an_unexpected_error_ends_the_stream_with_the_reason(stage, caplog):
+    await stage.until("state", state="live")
+    stage.ask("prompt.set", "1", text="explode")
+    failed = await stage.until("state", state="failed")
+    assert "out of memory" in failed["detail"]
+    assert "out of memory" in stage.session.note
+    stage.ask("prompt.set", "2", text="gold")
+    assert (await stage.until("error", id="2"))["code"] == "rejected"
+    stage.shown.clear()
+    await until(lambda: len(stage.shown) > 2, "the camera, passed through")
+    assert "Generation failed" in caplog.text
+
+
+async def test_a_chunk_that_always_fails_is_given_up(stage, engine, monkeypatch):
+    monkeypatch.setattr("tests.server.fakes.LiveStream._fail_if_asked", _always_fails)
+    failed = await stage.until("state", state="failed")
+    assert "5 chunks in a row" in failed["detail"]
+
+
+def _always_fails(self, prompt):
+    raise ValueError("no")
+
+
+async def test_two_sessions_have_one_chunk_between_them_with_the_worker(
+    stage, settings, worker, engine, monkeypatch
+):
+    """Who waits for the worker has not chosen its frames yet, so that it takes the newest."""
+    engine.step_seconds = 0.05
+    step, at_once, most = worker.step, 0, 0
+
+    async def counted(*arguments):
+        nonlocal at_once, most
+        at_once, most = at_once + 1, max(most, at_once + 1)
+        try:
+            return await step(*arguments)
+        finally:
+            at_once -= 1
+
+    monkeypatch.setattr(worker, "step", counted)
+    other = Stage(LiveSession("def", settings, worker, Metrics()))
+    other.session.start()
+    await stage.until("state", state="live")
+    await other.until("state", state="live")
+    await asyncio.sleep(0.4)
+    await other.close()
+    assert most == 1
+
+
+async def test_a_silent_camera_is_told_and_its_return_makes_the_stream_live_again(stage):
+    await stage.until("state", state="live")
+    stage.messages.clear()
+    stage.camera_runs = False
+    await stage.until("state", state="waiting", detail="waiting for pictures from the camera")
+    assert "camera" in stage.session.note
+    stage.messages.clear()
+    stage.camera_runs = True
+    await stage.until("state", state="live")
+
+
+async def test_telemetry_has_every_figure(stage):
+    await stage.until("state", state="live")
+    await until(lambda: bool(stage.telemetry) and stage.telemetry[-1]["fps"] > 0, "telemetry")
+    last = stage.telemetry[-1]
+    assert set(last) == {
+        *("type", "fps", "chunk", "latency_ms", "dropped", "state"),
+        *("guidance_scale", "depth_preview", "timeline_position"),
+    }
+    assert all(value is not None for value in last["latency_ms"].values())
+    assert last["latency_ms"]["generate"] == 3.0
+    assert last["latency_ms"]["total"] > last["latency_ms"]["pace"]
+
+
+async def test_while_the_model_loads_the_session_says_so(settings, engine):
+    engine.may_warm_up.clear()
+    async with started_worker(settings, engine) as worker:
+        session = LiveSession("abc", settings, worker, Metrics())
+        stage = Stage(session)
+        session.start()
+        await stage.until("state", state="warming", detail="warming up the model")
+        assert not stage.of("hello") and session.note == "warming up the model"
+        await until(lambda: bool(stage.shown), "a picture")
+        assert (stage.shown[0].width, stage.shown[0].height) == PROVISIONAL_SIZE
+        engine.may_warm_up.set()
+        await stage.until("hello")
+        await stage.until("state", state="live")
+        await stage.close()
+
+
+async def test_a_model_that_does_not_load_fails_the_session(settings, engine):
+    engine.load_error = ValueError("no such preset")
+    async with started_worker(settings, engine) as worker:
+        session = LiveSession("abc", settings, worker, Metrics())
+        stage = Stage(session)
+        session.start()
+        assert "no such preset" in (await stage.until("state", state="failed"))["detail"]
+        await stage.close()
+
+
+async def test_a_default_prompt_that_the_model_rejects_is_told(engine, worker):
+    session = LiveSession("abc", load_settings({"prompt": "reject"}), worker, Metrics())
+    stage = Stage(session)
+    session.start()
+    assert "not known" in (await stage.until("state", state="failed"))["detail"]
+    await stage.close()
+
+
+async def test_a_stream_that_cannot_be_opened_is_told(engine, worker, caplog):
+    session = LiveSession("abc", load_settings({"prompt": "explode"}), worker, Metrics())
+    stage = Stage(session)
+    session.start()
+    assert "out of memory" in (await stage.until("state", state="failed"))["detail"]
+    assert "Generation failed" in caplog.text
+    await stage.close()
+
+
+async def test_closing_frees_the_stream_even_during_a_chunk(settings, worker, engine):
+    engine.step_seconds = 0.1
+    session = LiveSession("abc", settings, worker, Metrics())
+    stage = Stage(session)
+    session.start()
+    await until(lambda: bool(engine.steps), "a step")
+    await stage.close()
+    await stage.close()
+    handle = await worker.open(prompt="next", seed=0)
+    del session, stage
+    gc.collect()
+    assert list(engine.streams) == [handle.stream]
+    assert not worker.turn.locked()

@@ -1,0 +1,84 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.live.timeline import GuidanceTrack, PausableClock, Timeline
+from server.wire.requests import GuidanceKey, TimelineStep
+
+STEPS = tuple(TimelineStep(at=at, text=text) for at, text in ((0, "a"), (2, "b"), (5, "c")))
+KEYS = (GuidanceKey(at=1, scale=0), GuidanceKey(at=3, scale=2), GuidanceKey(at=4, scale=1))
+
+
+def begun(timeline: Timeline, times) -> list[tuple[float, str | None]]:
+    """When which step begins, asked at `times`."""
+    found = []
+    for now in times:
+        while (due := timeline.due(now)) is not None:
+            step, timeline = due
+            found.append((now, step.text))
+    return found
+
+
+def test_each_step_begins_once_when_its_time_has_come():
+    times = [10, 11.9, 12, 12.1, 15.5, 100]
+    assert begun(Timeline(STEPS, began=10), times) == [(10, "a"), (12, "b"), (15.5, "c")]
+
+
+def test_of_steps_that_are_late_together_the_latest_begins():
+    assert begun(Timeline(STEPS, began=0), [0, 9, 10]) == [(0, "a"), (9, "c")]
+
+
+def test_a_loop_begins_again():
+    timeline = Timeline(STEPS, began=0, loop=True, duration=6)
+    assert begun(timeline, [0, 3, 5, 5.9, 6, 8, 12.5, 30]) == [
+        (0, "a"),
+        (3, "b"),
+        (5, "c"),
+        (6, "a"),
+        (8, "b"),
+        (12.5, "a"),
+        (30, "a"),
+    ]
+    assert timeline.position(8) == 2 and timeline.step(8) == 1
+
+
+def test_position_and_step_without_a_loop_go_on():
+    timeline = Timeline(STEPS, began=10, duration=6)
+    assert [timeline.position(now) for now in (9, 10, 14, 30)] == [0, 0, 4, 20]
+    assert [timeline.step(now) for now in (9, 10, 14, 30)] == [0, 0, 1, 2]
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=30))
+def test_after_any_times_the_step_in_effect_is_the_one_begun_last(times):
+    timeline = Timeline(STEPS, began=0, loop=True, duration=7)
+    times = sorted(times)
+    _, last = begun(timeline, times)[-1]
+    assert last == STEPS[timeline.step(times[-1])].text
+
+
+@pytest.mark.parametrize(("now", "scale"), [(0, 0), (1, 0), (2, 1), (3, 2), (3.5, 1.5), (4, 1), (99, 1)])
+def test_a_track_goes_straight_from_key_to_key_and_holds_the_last(now, scale):
+    assert GuidanceTrack(KEYS, began=0).scale(now) == pytest.approx(scale)
+    assert GuidanceTrack(KEYS, began=50).scale(50 + now) == pytest.approx(scale)
+
+
+def test_a_looping_track_begins_again():
+    track = GuidanceTrack(KEYS, began=0, loop=True)
+    assert [track.scale(now) for now in (2, 6, 10)] == pytest.approx([1, 1, 1])
+    assert GuidanceTrack(KEYS[:1], began=0).scale(9) == 0
+
+
+@given(st.floats(0, 1000), st.booleans())
+def test_a_track_stays_within_its_keys(now, loop):
+    assert 0 <= GuidanceTrack(KEYS, began=0, loop=loop).scale(now) <= 2
+
+
+def test_a_clock_stands_still_while_paused():
+    clock = PausableClock()
+    assert clock.time(5) == 5
+    clock.pause(6)
+    clock.pause(7)
+    assert clock.time(6) == clock.time(9) == 6
+    clock.resume(10)
+    clock.resume(11)
+    assert clock.time(12) == 8

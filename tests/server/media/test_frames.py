@@ -1,0 +1,75 @@
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from av import VideoFrame
+
+from server.media.frames import NEUTRAL, is_usable, stamp_source, to_rgb, to_video_frame, with_note
+
+
+def camera(width: int, height: int, colour: tuple[int, int, int] = (200, 100, 50)) -> VideoFrame:
+    rgb = np.empty((height, width, 3), np.uint8)
+    rgb[...] = colour
+    return VideoFrame.from_ndarray(rgb).reformat(format="yuv420p")
+
+
+@pytest.mark.parametrize(
+    ("source", "covering"),
+    [((640, 480), (256, 192)), ((1280, 720), (256, 144)), ((128, 72), (256, 144)), ((300, 900), (256, 768))],
+)
+def test_frames_of_any_size_just_cover_the_picture(source, covering):
+    (rgb,) = to_rgb([camera(*source)], (256, 144))
+    assert rgb.shape == (covering[1], covering[0], 3)
+    assert rgb.dtype == np.uint8 and rgb.flags.c_contiguous
+    assert np.abs(rgb.astype(int) - (200, 100, 50)).max() < 12  # through 4:2:0 and back
+
+
+def test_size_may_change_in_mid_stream():
+    pictures = to_rgb([camera(640, 480), camera(320, 240), camera(640, 480)], (64, 48))
+    assert {p.shape for p in pictures} == {(48, 64, 3)}
+
+
+def test_video_frame_keeps_pixels_and_time():
+    rgb = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    frame = to_video_frame(rgb, 9000)
+    assert np.array_equal(frame.to_ndarray(format="rgb24"), rgb)
+    assert frame.pts * Fraction(frame.time_base.numerator, frame.time_base.denominator) == Fraction(1, 10)
+
+
+@pytest.mark.parametrize(
+    ("size", "usable"), [((1920, 1080), True), ((8192, 4320), False), ((16, 16383), False)]
+)
+def test_a_peer_cannot_make_us_hold_or_scale_a_huge_frame(size, usable):
+    assert is_usable(*size) is usable
+
+
+@pytest.mark.parametrize("size", [(64, 48), (256, 144), (832, 480)])
+@pytest.mark.parametrize("note", ["live", "failed: " + "a long explanation " * 30])
+def test_note_covers_the_bottom_of_the_camera_only(size, note):
+    picture = with_note(camera(640, 480), size, note)
+    assert picture.shape == (size[1], size[0], 3)
+    assert np.abs(picture[: size[1] // 8].astype(int) - (200, 100, 50)).max() < 12
+    assert picture[-size[1] // 6 :].max() > 230  # white letters
+
+
+def test_without_a_camera_the_picture_is_neutral_not_black():
+    picture = with_note(None, (256, 144), "warming: loading")
+    assert tuple(picture[0, 0]) == NEUTRAL
+    assert picture.max() > 230
+
+
+def test_stamp_is_the_top_of_the_frame_behind_each_picture():
+    generated = np.full((9, 40, 64, 3), 7, np.uint8)
+    sources = [np.full((120, 80, 3), 10 * n, np.uint8) for n in range(12)]
+    stamped = stamp_source(generated, sources)
+    for number, picture in enumerate(stamped):
+        assert (picture[:4] == 10 * (number + 3)).all()  # the newest nine of twelve
+        assert (picture[4:] == 7).all()
+    assert (generated == 7).all()
+
+
+def test_stamp_keeps_columns_readable():
+    source = np.zeros((192, 256, 3), np.uint8)
+    source[:19, 128:] = 255
+    stamped = stamp_source(np.zeros((1, 144, 256, 3), np.uint8), [source])
+    assert stamped[0, :14, :120].max() == 0 and stamped[0, :14, 136:].min() == 255

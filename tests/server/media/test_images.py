@@ -1,0 +1,142 @@
+import io
+import random
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from server.media.images import (
+    KEPT_IMAGES,
+    KEPT_SIDE,
+    MAX_IMAGE_BYTES,
+    ImageRejected,
+    ImageStore,
+    decode_image,
+)
+
+ORIENTATION = 0x0112
+RED, GREEN = (255, 0, 0), (0, 255, 0)
+
+
+def file_of(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, format, **options)
+    return out.getvalue()
+
+
+def scene(width: int = 64, height: int = 48) -> Image.Image:
+    """Red on the left, green on the right."""
+    image = Image.new("RGB", (width, height), RED)
+    image.paste(GREEN, (width // 2, 0, width, height))
+    return image
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_three_formats_are_read(format):
+    rgb = decode_image(file_of(scene(), format, quality=95))
+    assert rgb.shape == (48, 64, 3) and rgb.dtype == np.uint8 and rgb.flags.c_contiguous
+    assert np.allclose(rgb[24, 4], RED, atol=12) and np.allclose(rgb[24, -4], GREEN, atol=12)
+
+
+@pytest.mark.parametrize("format", ["GIF", "BMP", "TIFF", "PPM", "ICO"])
+def test_other_formats_are_not(format):
+    with pytest.raises(ImageRejected, match="no PNG, JPEG or WebP"):
+        decode_image(file_of(scene(), format))
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP"])
+def test_transparency_is_laid_over_white(format):
+    image = Image.new("RGBA", (32, 32), (0, 0, 255, 0))
+    image.paste((0, 0, 255, 255), (16, 0, 32, 32))
+    rgb = decode_image(file_of(image, format, lossless=True))
+    assert tuple(rgb[4, 4]) == (255, 255, 255) and tuple(rgb[4, 28]) == (0, 0, 255)
+
+
+def test_a_palette_with_transparency_is_laid_over_white():
+    image = Image.new("P", (32, 32), 0)
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    assert tuple(decode_image(file_of(image, transparency=0))[0, 0]) == (255, 255, 255)
+    assert tuple(decode_image(file_of(image))[0, 0]) == (10, 20, 30)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "LA", "I;16"])
+def test_grey_pictures_keep_their_brightness(mode):
+    if mode == "I;16":
+        image = Image.fromarray(np.full((32, 32), 200 * 257, np.uint16))
+        expected = 200
+    else:
+        image = Image.new("L", (32, 32), 200).convert(mode)
+        expected = 255 if mode == "1" else 200
+        if mode == "1":
+            image = Image.new("1", (32, 32), 1)
+    assert np.all(decode_image(file_of(image)) == expected)
+
+
+def test_a_picture_is_turned_as_its_exif_says():
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6  # the camera was held upright
+    rgb = decode_image(file_of(scene(), "JPEG", quality=95, exif=exif))
+    assert rgb.shape == (64, 48, 3)
+    assert np.allclose(rgb[4, 24], RED, atol=12) and np.allclose(rgb[-4, 24], GREEN, atol=12)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG"])
+def test_what_is_kept_is_small(format):
+    assert decode_image(file_of(scene(3000, 1500), format)).shape == (KEPT_SIDE // 2, KEPT_SIDE, 3)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((6000, 4001), "24 megapixels"), ((15, 100), "16 pixels"), ((900, 100), "8 times the other")],
+)
+def test_sizes_have_limits(size, expected):
+    with pytest.raises(ImageRejected, match=expected):
+        decode_image(file_of(Image.new("L", size)))
+
+
+@pytest.mark.parametrize("side", [10_000, 20_000])  # Pillow's own limits for bombs: a warning, then an error
+def test_a_bomb_is_refused_by_its_header(side):
+    bomb = file_of(Image.new("1", (side, side)))
+    assert len(bomb) < 100_000
+    with pytest.raises(ImageRejected):
+        decode_image(bomb)
+
+
+def test_too_many_bytes_are_refused_unread():
+    with pytest.raises(ImageRejected, match="at most 8388608"):
+        decode_image(bytes(MAX_IMAGE_BYTES + 1))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about what is broken in them
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_broken_files_are_refused_or_read_but_raise_nothing_else(format):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 3
+    good = file_of(scene(), format, exif=exif)
+    dice = random.Random(5)
+    for _ in range(150):
+        bad = bytearray(good)
+        for _ in range(dice.randint(1, 8)):
+            bad[dice.randrange(len(bad))] = dice.randrange(256)
+        try:
+            rgb = decode_image(bytes(bad[: dice.randint(1, len(bad))]))
+        except ImageRejected:
+            continue
+        assert rgb.ndim == 3 and rgb.dtype == np.uint8
+
+
+def test_no_bytes_are_no_picture():
+    with pytest.raises(ImageRejected):
+        decode_image(b"")
+
+
+def test_the_oldest_picture_out_of_use_gives_way():
+    used: list[str] = []
+    store = ImageStore(in_use=lambda: used)
+    pictures = [np.full((16, 16, 3), n, np.uint8) for n in range(KEPT_IMAGES + 2)]
+    ids = [store.add(picture) for picture in pictures[:KEPT_IMAGES]]
+    used.append(ids[0])
+    ids += [store.add(picture) for picture in pictures[KEPT_IMAGES:]]
+    assert len(set(ids)) == len(ids) and len(store) == KEPT_IMAGES
+    assert [number for number, id in enumerate(ids) if store.get(id) is None] == [1, 2]
+    assert store.get(ids[0]) is pictures[0] and store.get("nothing") is None

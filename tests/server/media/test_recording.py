@@ -1,0 +1,225 @@
+"""A recording by itself: the test is the session, and brings the clock."""
+
+import asyncio
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av import VideoFrame
+
+import server.media.recording
+from server.live.pacing import MediaClock
+from server.media.recording import WAITING_PICTURES, Recording, RecordingClock
+from server.wire.replies import RecordingChanged
+from tests.server.running import PATIENCE_S, until
+
+TICK = 3750  # a picture of 24 a second, in 1/90000 s
+
+
+def flat(value: int, width: int = 64, height: int = 48) -> np.ndarray:
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def camera_frame(value: int) -> VideoFrame:
+    frame = VideoFrame.from_ndarray(flat(value, 160, 90), format="rgb24").reformat(format="yuv420p")
+    frame.pts, frame.time_base = 0, Fraction(1, 90_000)
+    return frame
+
+
+def read(path: Path) -> list[tuple[float, np.ndarray]]:
+    """(seconds, pixels) of every picture."""
+    with av.open(str(path)) as container:
+        return [(float(f.pts * f.time_base), f.to_ndarray(format="rgb24")) for f in container.decode(video=0)]
+
+
+class Stage:
+    """A recording, its news, and a clock that the test turns: it is what the loop shows it, too."""
+
+    def __init__(self, folder: Path, side_by_side: bool = False, max_seconds: float = 60) -> None:
+        self.now = 100.0
+        self.news: list[RecordingChanged] = []
+        self.recording = Recording(
+            "session", "a.mp4", folder / "1.mp4", side_by_side, max_seconds, self.news.append
+        )
+        self._pts = 0
+
+    def show(self, value: int, after: float = 1 / 24, camera: VideoFrame | None = None) -> None:
+        """A picture, `after` seconds after the last one on both clocks."""
+        self.now += after
+        self._pts += round(after * 90_000)
+        self.recording.offer(flat(value), self._pts, self.now, camera)
+
+    async def written(self) -> None:
+        """Wait until the thread has taken all that was offered."""
+        await until(lambda: not self.recording.waiting, "the thread has taken all")
+
+    async def stop(self) -> RecordingChanged:
+        self.recording.stop(self.now)
+        return await self.over()
+
+    async def over(self) -> RecordingChanged:
+        async with asyncio.timeout(PATIENCE_S):
+            await self.recording.ended()
+        return self.news[-1]
+
+
+async def test_what_is_shown_is_in_the_file(tmp_path):
+    stage = Stage(tmp_path)
+    for number in range(48):
+        stage.show(5 * number)
+        await stage.written()
+    last = await stage.stop()
+    pictures = read(stage.recording.path)
+    assert len(pictures) == 48
+    assert all(abs(pixels.mean() - 5 * number) < 4 for number, (_, pixels) in enumerate(pictures))
+    assert pictures[-1][0] == pytest.approx(47 / 24, abs=1e-3)
+    assert (last.state, last.name, last.detail) == ("stopped", "a.mp4", "")
+    assert last.seconds == pytest.approx(47 / 24, abs=0.01)
+    assert last.bytes == stage.recording.path.stat().st_size
+
+
+async def test_news_come_once_a_second_then_the_end(tmp_path):
+    stage = Stage(tmp_path)
+    for number in range(60):
+        stage.show(number)
+        await stage.written()
+    await asyncio.sleep(0.05)
+    assert [news.state for news in stage.news] == ["recording", "recording"]
+    assert [news.seconds for news in stage.news] == [1.0, 2.0]
+    assert stage.news[-1].bytes > 0
+    assert (await stage.stop()).state == "stopped"
+
+
+async def test_a_pause_is_a_still_in_the_recording(tmp_path):
+    stage = Stage(tmp_path)
+    stage.show(10)
+    stage.show(20, after=5.0)
+    await stage.stop()
+    assert [seconds for seconds, _ in read(stage.recording.path)] == pytest.approx([0, 5])
+
+
+async def test_a_recording_stopped_in_a_pause_lasts_until_then(tmp_path):
+    stage = Stage(tmp_path)
+    stage.show(10)
+    stage.now += 3
+    assert (await stage.stop()).seconds == 3.0
+    pictures = read(stage.recording.path)
+    assert pictures[-1][0] == pytest.approx(3) and abs(pictures[-1][1].mean() - 10) < 4
+
+
+async def test_a_peer_that_comes_back_with_another_clock_goes_on_in_the_same_file(tmp_path):
+    stage = Stage(tmp_path)
+    for _ in range(3):
+        stage.show(10)
+    stage._pts = -90_000_000  # the new peer's track counts from elsewhere
+    stage.show(20, after=2.0)
+    stage.show(30)
+    await stage.stop()
+    seconds = [seconds for seconds, _ in read(stage.recording.path)]
+    assert seconds == pytest.approx([0, 1 / 24, 2 / 24, 2 / 24 + 2, 3 / 24 + 2], abs=1e-3)
+
+
+async def test_side_by_side_has_the_camera_on_the_left(tmp_path):
+    stage = Stage(tmp_path, side_by_side=True)
+    stage.show(200)  # before the first camera picture
+    stage.show(200, camera=camera_frame(80))
+    await stage.stop()
+    (_, early), (_, pixels) = read(stage.recording.path)
+    assert pixels.shape == early.shape == (48, 128, 3)
+    assert abs(pixels[:, :60].mean() - 80) < 5 and abs(pixels[:, 68:].mean() - 200) < 5
+
+
+async def test_a_thread_that_is_behind_costs_pictures_and_no_time(tmp_path):
+    """The stream is never delayed: what the queue cannot hold is dropped and counted."""
+    stage = Stage(tmp_path)
+    began = asyncio.get_running_loop().time()
+    for number in range(10 * WAITING_PICTURES):
+        stage.show(number % 256)
+    assert asyncio.get_running_loop().time() - began < 1.0
+    recording = stage.recording
+    last = await stage.stop()
+    assert recording.dropped > 0
+    assert f"{recording.dropped} pictures were dropped" in last.detail
+    assert len(read(recording.path)) == 10 * WAITING_PICTURES - recording.dropped
+
+
+async def test_it_ends_by_itself_at_the_longest_time(tmp_path):
+    stage = Stage(tmp_path, max_seconds=2.0)
+    for number in range(60):
+        stage.show(number)
+        await stage.written()
+    last = await stage.over()
+    assert last.state == "stopped" and "limit" in last.detail and last.seconds < 2.0
+    assert len(read(stage.recording.path)) == 48
+
+
+async def test_a_paused_recording_is_no_longer_than_the_longest_time(tmp_path):
+    stage = Stage(tmp_path, max_seconds=2.0)
+    stage.show(10)
+    stage.now += 3600
+    assert (await stage.stop()).seconds == 2.0
+
+
+async def test_a_recording_without_pictures_has_failed(tmp_path):
+    last = await Stage(tmp_path).stop()
+    assert last.state == "failed" and "not one picture" in last.detail
+
+
+async def test_a_file_that_cannot_be_written_is_told(tmp_path, caplog):
+    stage = Stage(tmp_path / "none")
+    stage.show(10)
+    last = await stage.over()
+    assert last.state == "failed" and "could not be written" in last.detail
+    stage.show(20)  # is ignored
+    assert "Recording a.mp4 failed" in caplog.text
+
+
+async def test_a_coder_that_fails_in_mid_file_leaves_what_there_was(tmp_path, monkeypatch, caplog):
+    def write(self, rgb, pts):
+        if pts > 45_000:
+            raise ValueError("no")
+        return original(self, rgb, pts)
+
+    original = server.media.recording.MovieFile.write
+    monkeypatch.setattr(server.media.recording.MovieFile, "write", write)
+    stage = Stage(tmp_path)
+    for number in range(24):
+        stage.show(number)
+        await stage.written()
+    assert (await stage.over()).state == "failed"
+    assert len(read(stage.recording.path)) == 13
+
+
+async def test_stopping_twice_is_stopping(tmp_path):
+    stage = Stage(tmp_path)
+    stage.show(10)
+    stage.recording.stop(stage.now, "first")
+    stage.recording.stop(stage.now, "second")
+    assert (await stage.over()).detail == "first"
+    assert [news.state for news in stage.news] == ["stopped"]
+
+
+def test_the_clock_keeps_the_media_clocks_spacing_through_a_jittery_hand_over():
+    media, clock, now = MediaClock(), RecordingClock(), 50.0
+    places = []
+    for number in range(100):
+        jitter = 0.02 * (number % 3)
+        places.append(clock.place(media.tick(1 / 24, now + jitter), now + jitter))
+        now += 1 / 24
+    assert set(np.diff(places)) == {TICK}
+
+
+def test_the_clock_always_rises():
+    clock = RecordingClock()
+    places = [clock.place(pts, now) for pts, now in [(0, 1.0), (0, 1.0), (-5, 1.0), (10**9, 1.1), (0, 1.1)]]
+    assert all(later > earlier for earlier, later in zip(places, places[1:], strict=False))
+    assert places[-1] < 90_000
+
+
+def test_an_hour_of_drift_between_the_clocks_does_not_add_up():
+    """A media clock a tenth of a percent fast is 3.6 s ahead after an hour; the recording is not."""
+    clock = RecordingClock()
+    places = [clock.place(round(second * 90_000 * 1.001), 7.0 + second) for second in range(3600)]
+    assert max(abs(place - second * 90_000) for second, place in enumerate(places)) <= 0.26 * 90_000

@@ -1,0 +1,167 @@
+"""Who may come in, what they get, and how they leave: the WHIP endpoint over real HTTP and WebRTC."""
+
+import asyncio
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from server.http.origins import Origins
+from server.settings import load_settings
+from server.webrtc.peer import Peer
+from tests.server.running import CAMERA_FPS, PATIENCE_S, Viewer, running_server, until
+
+
+@pytest.fixture
+def settings():
+    """As many frames a second as the test's camera makes, so that chunks are short."""
+    return load_settings({"prompt": "clay", "max_fps": CAMERA_FPS})
+
+
+async def test_delete_frees_everything_at_once(server, engine):
+    async with server.viewer() as viewer:
+        await viewer.live()
+        assert (await server.json("/api/info"))["sessions"] == 1
+        assert await viewer.delete() == 200
+        assert (await server.json("/api/info"))["sessions"] == 0
+        assert await viewer.delete() == 404
+        await until(lambda: viewer.pc.connectionState == "closed", "the server has closed the connection")
+        await until(lambda: len(engine.streams) == 0, "the stream is freed")
+
+
+async def test_a_viewer_who_just_leaves_frees_the_place(server):
+    async with server.viewer() as viewer:
+        await viewer.live()
+    await server.empty()
+
+
+@pytest.fixture
+def patient(settings):
+    """Waits for a peer to connect for longer than any test does, so that only a dismissal frees the place."""
+    return settings.model_copy(update={"peer_timeout": 1000 * PATIENCE_S})
+
+
+async def offer_sent(http: aiohttp.ClientSession, url: str) -> asyncio.Task[aiohttp.ClientResponse]:
+    """A viewer's offer on its way to the server."""
+    viewer = Viewer(url, http)
+    viewer.pc.addTransceiver(viewer.camera)
+    await viewer.pc.setLocalDescription(await viewer.pc.createOffer())
+    await viewer.close()
+    return asyncio.create_task(viewer.post(viewer.pc.localDescription.sdp))
+
+
+async def test_a_viewer_who_leaves_while_its_offer_is_answered_frees_the_place(
+    patient, engine, monkeypatch, caplog
+):
+    caplog.set_level("INFO")
+    is_asked, may_answer = asyncio.Event(), asyncio.Event()
+    accept = Peer.accept
+
+    async def accept_slowly(peer: Peer, offer: str) -> str:
+        is_asked.set()
+        await asyncio.wait_for(may_answer.wait(), 2 * PATIENCE_S)
+        return await accept(peer, offer)
+
+    monkeypatch.setattr(Peer, "accept", accept_slowly)
+    async with running_server(patient, engine) as server, aiohttp.ClientSession() as http:
+        offer = await offer_sent(http, server.url)
+        await asyncio.wait_for(is_asked.wait(), PATIENCE_S)
+        assert (await server.json("/api/info"))["sessions"] == 1
+        open_before = server.http_connections()
+        offer.cancel()
+        await until(lambda: server.http_connections() < open_before, "the server sees it go")
+        may_answer.set()
+        await server.empty()
+    assert "left before it was answered" in caplog.text
+    assert "Error handling request" not in caplog.text
+
+
+async def test_an_answer_that_cannot_be_sent_frees_the_place(patient, engine, monkeypatch, caplog):
+    """The connection is lost once the answer is made, just before it is written."""
+    caplog.set_level("INFO")
+
+    async def lose_the_connection(
+        origins: Origins, request: web.Request, response: web.StreamResponse
+    ) -> None:
+        if response.status == 201:
+            assert request.transport is not None
+            request.transport.abort()
+
+    monkeypatch.setattr(Origins, "add_headers", lose_the_connection)
+    async with running_server(patient, engine) as server, aiohttp.ClientSession() as http:
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await (await offer_sent(http, server.url))
+        await server.empty()
+    assert "left before it was answered" in caplog.text
+    assert "Error handling request" not in caplog.text
+
+
+async def test_two_viewers_share_the_model_and_the_third_is_told_to_retry(server):
+    async with server.viewer() as first, server.viewer() as second:
+        await first.live()
+        await second.live()
+        offer = first.pc.localDescription.sdp
+        response = await first.post(offer)
+        assert response.status == 503
+        assert int(response.headers["Retry-After"]) > 0
+        assert "all 2 places are taken" in await response.text()
+        await first.delete()
+        async with server.viewer() as third:
+            await third.live()
+
+
+async def test_offers_are_refused_with_a_reason(server):
+    async def post(body: bytes, content_type: str = "application/sdp") -> tuple[int, str]:
+        headers = {"Content-Type": content_type}
+        async with server.http.post(server.url + "/whip", data=body, headers=headers) as response:
+            return response.status, await response.text()
+
+    assert await post(b"v=0", "text/plain") == (415, "expected Content-Type application/sdp, got text/plain")
+    assert await post(b"hello") == (400, "this is no SDP: expected it to begin with v=0")
+    assert await post(b"\xff\xfe") == (400, "the offer is not UTF-8 text")
+    assert (await post(b"v=0\r\n"))[0] == 400
+    assert (await post(b"v" * 100_000))[0] == 413
+    assert (await server.json("/api/info"))["sessions"] == 0
+
+
+async def test_whip_resource_and_options(settings, engine):
+    server_settings = load_settings(
+        {
+            "ice_servers": [
+                "stun:127.0.0.1:9",
+                {"urls": ["turn:127.0.0.1:9"], "username": "me", "credential": "secret"},
+            ]
+        }
+    )
+    async with running_server(server_settings, engine) as server:
+        async with server.http.options(server.url + "/whip") as response:
+            assert response.headers["Accept-Post"] == "application/sdp"
+            links = response.headers.getall("Link")
+        assert links[0] == '<stun:127.0.0.1:9>; rel="ice-server"'
+        assert 'username="me"; credential="secret"' in links[1]
+        async with server.http.patch(server.url + "/whip/x", data=b"") as response:
+            assert response.status == 405 and "DELETE" in response.headers["Allow"]
+        async with server.http.options(server.url + "/whip/x") as response:
+            assert response.status == 200
+        info = await server.json("/api/info")
+        assert info["ice_servers"] == [
+            {"urls": ["stun:127.0.0.1:9"]},
+            {"urls": ["turn:127.0.0.1:9"], "username": "me", "credential": "secret"},
+        ]
+
+
+async def test_created_session_has_location_and_etag(server):
+    async with server.viewer() as viewer:
+        assert viewer.location.startswith("/whip/") and len(viewer.location) > 20
+
+
+async def test_a_model_that_does_not_load_refuses_viewers_with_the_reason(settings, engine):
+    engine.load_error = ValueError("no such preset: x")
+    async with running_server(settings, engine) as server:
+        await until(lambda: "no such preset" in server.worker.readiness.reason, "failed")
+        headers = {"Content-Type": "application/sdp"}
+        async with server.http.post(server.url + "/whip", data=b"v=0", headers=headers) as response:
+            assert response.status == 503 and "Retry-After" not in response.headers
+            assert "no such preset: x" in await response.text()
+        async with server.http.get(server.url + "/readyz") as response:
+            assert response.status == 503

@@ -1,0 +1,75 @@
+"""openapi.json is valid, complete, and says what the protocol says."""
+
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+from aiohttp import web
+from openapi_spec_validator import validate
+
+from server.app import create_app
+from server.gpu_worker import GpuWorker
+from server.settings import load_settings
+from server.wire.openapi import document
+from server.wire.protocol import CLIENT_MESSAGES
+
+PROTOCOL = (Path(__file__).parents[3] / "PROTOCOL.md").read_text(encoding="utf-8")
+SENT = PROTOCOL.partition("\n## Client to server\n")[2].partition("\n## ")[0]
+COMMANDS = [json.loads(text) for text in re.findall(r"```json\n(.*?)\n```", SENT, re.DOTALL)]
+PAGE = {"/"}
+
+
+def schema_of(name: str) -> jsonschema.Draft202012Validator:
+    """A validator of one of the document's schemas; references within the document are followed."""
+    return jsonschema.Draft202012Validator(document() | {"$ref": f"#/components/schemas/{name}"})
+
+
+def test_it_is_valid():
+    validate(document())
+
+
+async def test_it_has_every_route_and_no_other():
+    settings = load_settings({})
+    app = create_app(settings, GpuWorker(settings))
+    routes = {
+        (route.resource.canonical, route.method.lower())
+        for route in app.router.routes()
+        if route.resource is not None and not isinstance(route.resource, web.StaticResource)
+    }
+    served = {(path, method) for path, method in routes if path not in PAGE and method != "head"}
+    told = {
+        (path, method)
+        for path, operations in document()["paths"].items()
+        for method in operations
+        if method != "parameters"
+    }
+    assert told == served
+
+
+def test_parameters_are_those_of_the_paths():
+    for path, operations in document()["paths"].items():
+        parameters = operations.get("parameters", [])
+        named = [parameter["name"] for parameter in parameters if parameter["in"] == "path"]
+        assert named == re.findall(r"{(\w+)}", path)
+
+
+def test_every_message_of_a_client_has_an_example():
+    assert {example["type"] for example in COMMANDS} == set(CLIENT_MESSAGES)
+
+
+@pytest.mark.parametrize("example", COMMANDS, ids=lambda example: example["type"])
+def test_every_example_of_the_protocol_is_a_command(example):
+    schema_of("Command").validate(example)
+
+
+def test_what_the_protocol_refuses_is_no_command():
+    for wrong in (
+        {"type": "nothing", "id": "1"},
+        {"id": "1", "text": "gold"},
+        {"type": "reset"},
+        {"type": "reset", "id": "1", "colour": "red"},
+        {"type": "guidance.set", "id": "1", "scale": 9},
+    ):
+        assert not schema_of("Command").is_valid(wrong)
