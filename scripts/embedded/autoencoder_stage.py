@@ -202,9 +202,13 @@ def train_autoencoder(
 
 def _inner(autoencoder: TAEHV) -> list[nn.Parameter]:
     """The convolutions between features; those that meet pixels or latents are not among them."""
-    halves = (autoencoder.encoder, autoencoder.decoder)
-    convs = [[layer for layer in half.modules() if isinstance(layer, nn.Conv2d)] for half in halves]
-    return [p for of_half in convs for conv in of_half[1:-1] for n, p in conv.named_parameters() if n == "weight"]
+    found: list[nn.Parameter] = []
+    for half in (autoencoder.encoder, autoencoder.decoder):
+        convs = [layer for layer in half.modules() if isinstance(layer, nn.Conv2d)]
+        for conv in convs[1:-1]:
+            assert isinstance(conv.weight, nn.Parameter)
+            found.append(conv.weight)
+    return found
 
 
 class VideoPool:
