@@ -2,6 +2,8 @@
 
 import asyncio
 import secrets
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
 
 from server.gpu_worker import GpuWorker
 from server.live.session import LiveSession
@@ -10,16 +12,39 @@ from server.media.recordings import Recordings
 from server.metrics import Metrics
 from server.settings import Settings
 from server.webrtc.peer import Peer, check_offer
+from server.webrtc.waiting_line import PRESENT_S, Standing, WaitingLine
 
 ADMITTING_S = 0.05  # how soon a peer that is being admitted is looked at again
 
 
 class ServerFull(Exception):
-    """As many peers as allowed are here already."""
+    """As many peers as allowed are here already, or whoever is first in line comes first."""
+
+    def __init__(self, words: str, position: int | None = None) -> None:
+        super().__init__(words)
+        self.position = position  # in line, from 1; None for who is not in it
 
 
 class SessionGone(Exception):
     """There is no session to go on with; the text says what to do."""
+
+
+class Guest(Protocol):
+    """Who holds a place with a session: a Peer, or one that came another way than by WebRTC."""
+
+    id: str
+    session: LiveSession
+    may_return: bool
+
+    async def attend(self) -> None: ...
+
+    def hang_up(self, reason: str, *, may_return: bool | None = None) -> None: ...
+
+    async def close(self, *, keeps_session: bool = False) -> None: ...
+
+
+T = TypeVar("T")
+AnyGuest = TypeVar("AnyGuest", bound=Guest)
 
 
 class Peers:
@@ -36,10 +61,12 @@ class Peers:
         self._worker = worker
         self._metrics = metrics
         self._recordings = recordings
-        self._peers: dict[str, Peer] = {}
+        self._peers: dict[str, Guest] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._kept: dict[str, LiveSession] = {}  # without a peer; oldest first
         self._ends: dict[str, asyncio.Task[None]] = {}  # of those, each at its time
+        self._line = WaitingLine()
+        self._now = asyncio.get_running_loop().time
         self._is_closing = False
 
     def __len__(self) -> int:
@@ -51,13 +78,18 @@ class Peers:
         peer = self._peers.get(id)
         return peer.session if peer else self._kept.get(id)
 
-    async def admit(self, offer: str) -> tuple[str, str]:
-        """A new peer's id and the answer to its offer. Raises ServerFull or InvalidOffer."""
+    async def admit(self, offer: str, ticket: str | None = None) -> tuple[str, str]:
+        """A new peer's id and the answer to its offer. Raises ServerFull or InvalidOffer.
+
+        With a ticket, whoever finds the server full waits in line: asking again with it keeps the place.
+        """
         self._check_open()
-        places = self._settings.max_sessions
-        if len(self._peers) >= places:
-            raise ServerFull(f"all {places} places are taken; try again soon")
         check_offer(offer)
+        places = self._settings.max_sessions
+        standing = self._line.ask(ticket, places - len(self._peers), self._now())
+        if not standing.may_enter:
+            raise ServerFull(_full(places, standing), standing.position)
+        self._line.leave(ticket)
         id = secrets.token_urlsafe(16)  # whoever knows it may control and end the session
         peer = Peer(id, self._settings, self._worker, self._metrics, self._recordings)
         self._peers[id] = peer
@@ -71,16 +103,34 @@ class Peers:
         """
         self._check_open()
         check_offer(offer)
-        if (task := self._tasks.get(id)) is not None:
-            self._peers[id].hang_up("its peer comes back another way", may_return=True)
-            await asyncio.wait([task])
-        session = self._kept.pop(id, None)
-        if session is None:
-            raise SessionGone("there is no such session any more; begin a new one, at /whip")
-        self._ends.pop(id).cancel()
+        session = await self._take_up(id)
         peer = Peer(id, self._settings, self._worker, self._metrics, self._recordings, session)
         self._peers[id] = peer
         return await self._accept(peer, offer)
+
+    async def enter(self, make: Callable[[LiveSession], AnyGuest], former: str | None = None) -> AnyGuest:
+        """Let in, with a new session or a lost peer's, who needs no offer. Raises ServerFull or SessionGone.
+
+        `make` is given the session, which runs when this returns.
+        """
+        self._check_open()
+        if former is None:
+            self._check_room()
+            id = secrets.token_urlsafe(16)
+            session = LiveSession(id, self._settings, self._worker, self._metrics, self._recordings)
+        else:
+            session = await self._take_up(former)
+        guest = make(session)
+        self._peers[guest.id] = guest
+
+        async def begin() -> None:
+            if former is None:
+                session.start()
+            else:
+                session.peer_changed()
+
+        await self._let_in(guest, begin)
+        return guest
 
     async def dismiss(self, id: str, reason: str, *, may_return: bool = False) -> bool:
         """End a peer, and its session unless it may return; False when there is none of this id.
@@ -114,25 +164,44 @@ class Peers:
         if self._is_closing:
             raise ServerFull("the server is shutting down")
 
+    def _check_room(self) -> None:
+        places = self._settings.max_sessions
+        if len(self._peers) >= places:
+            raise ServerFull(f"all {places} places are taken; try again soon")
+
+    async def _take_up(self, id: str) -> LiveSession:
+        """The session of a lost peer, no longer kept here. Raises SessionGone."""
+        if (task := self._tasks.get(id)) is not None:
+            self._peers[id].hang_up("its peer comes back another way", may_return=True)
+            await asyncio.wait([task])
+        session = self._kept.pop(id, None)
+        if session is None:
+            raise SessionGone("there is no such session any more; begin a new one")
+        self._ends.pop(id).cancel()
+        return session
+
     async def _accept(self, peer: Peer, offer: str) -> str:
+        return await self._let_in(peer, lambda: peer.accept(offer))
+
+    async def _let_in(self, peer: Guest, begin: Callable[[], Awaitable[T]]) -> T:
         self._metrics.sessions.set(len(self))
         try:
             if self._kept and len(self._peers) + len(self._kept) > self._settings.max_sessions:
                 await self._end_kept(next(iter(self._kept)))
-            answer = await peer.accept(offer)
+            answer = await begin()
         except BaseException:
             await self._leave(peer)
             raise
         self._tasks[peer.id] = asyncio.create_task(self._attend(peer))
         return answer
 
-    async def _attend(self, peer: Peer) -> None:
+    async def _attend(self, peer: Guest) -> None:
         try:
             await peer.attend()
         finally:
             await self._leave(peer)
 
-    async def _leave(self, peer: Peer) -> None:
+    async def _leave(self, peer: Guest) -> None:
         seconds = self._settings.resume_seconds
         is_kept = peer.may_return and seconds > 0 and not self._is_closing and peer.session.failure is None
         try:
@@ -159,3 +228,13 @@ class Peers:
         session = self._kept.pop(id)
         self._ends.pop(id).cancel()
         await session.close()
+
+
+def _full(places: int, standing: Standing) -> str:
+    """Why there is no place, and what to do."""
+    words = f"all {places} places are taken"
+    if standing.position is not None:
+        return f"{words}; number {standing.position} of {standing.waiting} in line, for who asks again within {PRESENT_S:g} s"
+    if standing.waiting:
+        return f"{words}, and {standing.waiting} wait; try again later"
+    return f"{words}; try again soon"
