@@ -6,9 +6,9 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 PREFLIGHT_CACHE_S = "600"
-ALLOWED_METHODS = "GET, POST, DELETE, OPTIONS"
-ALLOWED_HEADERS = "Content-Type, Authorization"
-EXPOSED_HEADERS = "Location, ETag, Link, Retry-After, Content-Disposition"
+ALLOWED_METHODS = "GET, POST, PATCH, DELETE, OPTIONS"
+ALLOWED_HEADERS = "Content-Type, Authorization, If-Match"
+EXPOSED_HEADERS = "Location, ETag, Link, Retry-After, Queue-Position, Content-Disposition"
 
 
 class Origins:

@@ -234,7 +234,8 @@ def _full(places: int, standing: Standing) -> str:
     """Why there is no place, and what to do."""
     words = f"all {places} places are taken"
     if standing.position is not None:
-        return f"{words}; number {standing.position} of {standing.waiting} in line, for who asks again within {PRESENT_S:g} s"
+        place = f"number {standing.position} of {standing.waiting} in line"
+        return f"{words}; you are {place}: ask again within {PRESENT_S:g} s"
     if standing.waiting:
         return f"{words}, and {standing.waiting} wait; try again later"
     return f"{words}; try again soon"

@@ -10,11 +10,13 @@ from server.metrics import Metrics
 from server.settings import IceServer, Settings
 from server.webrtc.peer import InvalidOffer
 from server.webrtc.peers import Peers, ServerFull, SessionGone
+from server.webrtc.waiting_line import is_ticket
 
 logger = logging.getLogger(__name__)
 
 SDP = "application/sdp"
-RETRY_AFTER_S = 5
+RETRY_AFTER_S = 2
+QUEUE_POSITION = "Queue-Position"
 METHODS = "POST, OPTIONS"
 RESOURCE_METHODS = "DELETE, OPTIONS"
 
@@ -40,17 +42,20 @@ class Whip:
     async def post(self, request: web.Request) -> web.Response:
         """Accept an offer: 201 with the answer; 400, 404, 413, 415 or 503 with a reason.
 
-        With `?session=` and the id of a session whose peer was lost, that session goes on.
+        With `?session=` and the id of a session whose peer was lost, that session goes on. With `?ticket=`
+        whoever finds the server full waits in line.
         """
         if request.content_type != SDP:
             return self._refuse(415, f"expected Content-Type {SDP}, got {request.content_type}")
         if self._worker.readiness.phase in (Phase.FAILED, Phase.STOPPED):
             return self._refuse(503, self._worker.readiness.reason)
-        former = request.query.get("session")
+        former, ticket = request.query.get("session"), request.query.get("ticket")
+        if ticket is not None and not is_ticket(ticket):
+            return self._refuse(400, "ticket: expected 16 to 64 letters, digits, - or _")
         try:
             offer = await request.text()
             if former is None:
-                id, answer = await self._peers.admit(offer)
+                id, answer = await self._peers.admit(offer, ticket)
             else:
                 id, answer = former, await self._peers.resume(former, offer)
         except UnicodeDecodeError:
@@ -60,7 +65,10 @@ class Whip:
         except SessionGone as error:
             return self._refuse(404, str(error))
         except ServerFull as error:
-            return self._refuse(503, str(error), {hdrs.RETRY_AFTER: str(RETRY_AFTER_S)})
+            headers = {hdrs.RETRY_AFTER: str(RETRY_AFTER_S)}
+            if error.position is not None:
+                headers[QUEUE_POSITION] = str(error.position)
+            return self._refuse(503, str(error), headers)
         response = web.Response(status=201, text=answer, content_type=SDP)
         response.headers[hdrs.LOCATION] = f"/whip/{id}"
         response.headers[hdrs.ETAG] = f'"{id}"'

@@ -77,10 +77,10 @@ class Viewer:
         await self.pc.setLocalDescription(await self.pc.createOffer())
         return self.pc.localDescription.sdp
 
-    async def post(self, offer: str) -> aiohttp.ClientResponse:
+    async def post(self, offer: str, **query: str) -> aiohttp.ClientResponse:
         return await self._http.post(
             f"{self._url}/whip",
-            params={"session": self._former} if self._former else {},
+            params=query | ({"session": self._former} if self._former else {}),
             data=offer.encode(),
             headers={"Content-Type": "application/sdp"},
         )

@@ -128,7 +128,7 @@ async def test_a_lost_session_gives_its_place_to_newcomers(server, engine):
         async with server.viewer(former=newer) as again:
             await again.live()
             assert len(engine.streams) == 2
-            response = await Viewer(server.url, server.http).post("v=0")
+            response = await viewer.post(viewer.pc.localDescription.sdp)
             assert response.status == 503, "never more sessions than places"
 
 

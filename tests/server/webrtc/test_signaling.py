@@ -110,6 +110,46 @@ async def test_two_viewers_share_the_model_and_the_third_is_told_to_retry(server
             await third.live()
 
 
+async def test_a_full_server_lets_those_who_wait_in_first_come_first_served(server):
+    async with server.viewer() as first, server.viewer():
+        offer = first.pc.localDescription.sdp
+
+        async def ask(name: str) -> tuple[int, str | None, str]:
+            async with await first.post(offer, **({"ticket": name * 16} if name else {})) as response:
+                if response.status == 201:
+                    location, _ = response.headers["Location"], response.release()
+                    return 201, location, ""
+                assert 0 < int(response.headers["Retry-After"]) < 10
+                return response.status, response.headers.get("Queue-Position"), await response.text()
+
+        assert await ask("a") == (
+            503,
+            "1",
+            "all 2 places are taken; you are number 1 of 1 in line: ask again within 10 s",
+        )
+        assert (await ask("b"))[:2] == (503, "2")
+        assert await ask("") == (503, None, "all 2 places are taken, and 2 wait; try again later")
+        assert (await ask("c"))[:2] == (503, "3")
+        await first.delete()
+        assert (await ask("c"))[:2] == (503, "3"), "it is not c's turn"
+        assert (await ask(""))[:2] == (503, None)
+        status, location, _ = await ask("a")
+        assert status == 201
+        assert [(await ask(name))[:2] for name in "cb"] == [(503, "2"), (503, "1")]
+        async with server.http.delete(server.url + location) as response:
+            assert response.status == 200
+        assert (await ask("b"))[0] == 201
+        assert (await ask("c"))[:2] == (503, "1")
+
+
+async def test_a_ticket_that_could_be_guessed_is_refused(server):
+    response = await Viewer(server.url, server.http).post("v=0", ticket="me")
+    assert (response.status, await response.text()) == (
+        400,
+        "ticket: expected 16 to 64 letters, digits, - or _",
+    )
+
+
 async def test_offers_are_refused_with_a_reason(server):
     async def post(body: bytes, content_type: str = "application/sdp") -> tuple[int, str]:
         headers = {"Content-Type": content_type}
