@@ -18,6 +18,7 @@ from server.live.camera import CameraFeed
 from server.live.depth_preview import DepthPreview
 from server.live.desk import Desk
 from server.live.link import ControlLink, Detach, Send
+from server.live.on_air import OnAir
 from server.live.pacing import MediaClock, Pacer
 from server.live.painter import MAX_FAILURES, Painter
 from server.live.session_state import Standing, State
@@ -101,6 +102,7 @@ class LiveSession:
             failed=self.link.send,
         )
         self.changed = asyncio.Event()
+        self.on_air = OnAir()
         self.picture: Picture | None = None  # on show
         self._shown_at = self._began
 
@@ -120,6 +122,7 @@ class LiveSession:
     async def close(self) -> None:
         """End the stream and free what it owns. Safe to call twice."""
         self._unsubscribe()
+        self.on_air.end()
         self.desk.close()
         for task in self._tasks:
             task.cancel()

@@ -8,6 +8,7 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
+from server.live.on_air import OnAir
 from server.live.pacing import MediaClock, Pacer
 from server.media.frames import Picture, Rgb, Size, to_video_frame, with_note
 
@@ -37,6 +38,7 @@ class Scene(Protocol):
     media_clock: MediaClock
     pacer: Pacer[Picture]
     changed: asyncio.Event  # set whenever one of these has changed
+    on_air: OnAir  # gets every picture that goes out
 
     @property
     def note(self) -> str | None:
@@ -105,7 +107,7 @@ class OutputTrack(MediaStreamTrack):
         picture, pts = pacer.pop(self._now())
         self._shown_rgb = picture.rgb
         self._scene.shown(picture, pts, self._now())
-        return to_video_frame(picture.rgb, pts)
+        return self._aired(picture.rgb, pts)
 
     def _held(self) -> VideoFrame | None:
         """The picture on show once more, if it is time."""
@@ -113,7 +115,7 @@ class OutputTrack(MediaStreamTrack):
         due = clock.due(HOLD_SPACING_S)
         if self._shown_rgb is None or due is None or due > now:
             return None
-        return to_video_frame(self._shown_rgb, clock.tick(HOLD_SPACING_S, now))
+        return self._aired(self._shown_rgb, clock.tick(HOLD_SPACING_S, now))
 
     async def _passthrough(self, note: str) -> VideoFrame:
         scene = self._scene
@@ -124,7 +126,12 @@ class OutputTrack(MediaStreamTrack):
         if self._passed_rgb is None or shown != self._passed:
             self._passed_rgb = await asyncio.to_thread(with_note, *shown)
             self._passed = shown
-        return to_video_frame(self._passed_rgb, scene.media_clock.tick(PASSTHROUGH_SPACING_S, self._now()))
+        return self._aired(self._passed_rgb, scene.media_clock.tick(PASSTHROUGH_SPACING_S, self._now()))
+
+    def _aired(self, rgb: Rgb, pts: int) -> VideoFrame:
+        """A frame of this picture, which others who watch the scene see too."""
+        self._scene.on_air.put(rgb, pts)
+        return to_video_frame(rgb, pts)
 
     async def _wait_for_change(self) -> None:
         self._scene.changed.clear()

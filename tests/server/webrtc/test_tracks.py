@@ -6,6 +6,7 @@ from aiortc import MediaStreamTrack, VideoStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
+from server.live.on_air import OnAir
 from server.live.pacing import MediaClock, Pacer
 from server.media.frames import Picture
 from server.webrtc.tracks import OutputTrack, drain
@@ -18,6 +19,7 @@ class Scene:
         self.media_clock = MediaClock()
         self.pacer: Pacer[Picture] = Pacer(self.media_clock)
         self.changed = asyncio.Event()
+        self.on_air = OnAir()
         self.note: str | None = None
         self.camera: VideoFrame | None = None
         self.size = (64, 48)
@@ -89,6 +91,16 @@ async def test_the_camera_is_passed_through_while_there_is_a_note(scene, track):
     assert abs(value(camera) - 90) < 5
     assert camera.pts > neutral.pts
     assert scene.was_shown == []
+
+
+async def test_what_goes_out_is_on_air_with_its_pts(scene, track):
+    scene.note = "warming"
+    for _ in range(2):
+        frame = await track.recv()
+        aired = await scene.on_air.after(0)
+        assert aired.pts == frame.pts and aired.rgb[0, 0, 0] == value(frame)
+        scene.note = None
+        scene.push(range(8, 9), span=0.1)
 
 
 async def test_pts_go_on_from_passthrough_to_pictures(scene, track):
