@@ -6,7 +6,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
+from typing import Annotated, Any, Literal, NoReturn, cast, get_args, get_origin
 
 import typer
 from pydantic import ValidationError
@@ -38,7 +38,9 @@ def main() -> None:
 def _option(panel: str, name: str, flag: str | None = None) -> Any:
     """The flag of one field of Settings. Help and default are the field's own, so each is written once."""
     field = Settings.model_fields[name]
-    default = "none" if field.default == () else "off" if field.default is False else field.default
+    default: object = "off" if field.default is False else field.default
+    if isinstance(default, tuple):
+        default = ", ".join(map(str, cast(tuple[object, ...], default))) or "none"
     return typer.Option(
         flag or f"--{name.replace('_', '-')}",
         help=f"{field.description} Default: {default}.",
@@ -60,6 +62,7 @@ def serve(
     allowed_origins: Annotated[
         list[str] | None, _option(NETWORK, "allowed_origins", "--allowed-origin")
     ] = None,
+    codecs: Annotated[list[str] | None, _option(NETWORK, "codecs", "--codec")] = None,
     peer_timeout: Annotated[float | None, _option(NETWORK, "peer_timeout")] = None,
     resume_seconds: Annotated[float | None, _option(NETWORK, "resume_seconds")] = None,
     model: Annotated[str | None, _option(MODEL, "model")] = None,

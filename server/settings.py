@@ -13,6 +13,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+Codec = Literal["h264", "vp8"]
+
 ENV_PREFIX = "DEPTHLIVE_"
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
 
@@ -77,6 +79,12 @@ class Settings(BaseSettings):
     ice_servers: tuple[IceServer, ...] = Field(
         (), description="STUN and TURN servers, used by the server and handed to the page."
     )
+    # H.264 first: both ends code it faster than VP8, and so with less delay.
+    codecs: tuple[Codec, ...] = Field(
+        ("h264", "vp8"),
+        min_length=1,
+        description="Video codecs that the output may have, the preferred one first: h264, vp8.",
+    )
     allowed_origins: tuple[str, ...] = Field(
         (), description="Other sites, as https://example.org, that may embed the page and call the server."
     )
@@ -100,6 +108,13 @@ class Settings(BaseSettings):
             if not re.fullmatch(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", origin):
                 raise ValueError(f"{origin!r} is not an origin: expected one like https://example.org")
         return origins
+
+    @field_validator("codecs")
+    @classmethod
+    def _are_different(cls, codecs: tuple[Codec, ...]) -> tuple[Codec, ...]:
+        if len(set(codecs)) < len(codecs):
+            raise ValueError(f"{codecs!r} names a codec twice")
+        return codecs
 
     @field_validator("ice_servers", mode="before")
     @classmethod

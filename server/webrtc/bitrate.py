@@ -1,5 +1,6 @@
-"""A ceiling for the output's bitrate, below what the receiver says it can take."""
+"""The bitrate of one sender: coarse steps below what the receiver says it can take, and seldom a new one."""
 
+from bisect import bisect_right
 from typing import Protocol
 
 from aiortc import RTCRtpSender
@@ -8,29 +9,73 @@ from server.wire.requests import Quality
 
 CEILINGS_BPS: dict[Quality, int] = {"low": 500_000, "medium": 1_000_000, "high": 3_000_000}
 
+# Far enough apart to be worth a new encoder, near enough for Chromium, which never estimates more than 1.5
+# times what it gets.
+RUNGS_BPS = tuple(1000 * kbps for kbps in (250, 300, 380, 500, 650, 800, 1000, 1300, 1650, 2100, 2600))
+HEADROOM = 1.13  # what the receiver must be able to take beyond a rung before that is climbed
+REST_S = 2.0  # between two changes: each opens a new encoder, and costs a key frame
+RISE_AFTER_S = 4.0  # since the last change: a link that has just failed needs time
+
+
+class BitrateLadder:
+    """Chooses the rung. Pure: the caller brings estimates and the clock.
+
+    Down when the estimate is below the rung, up when it leaves headroom above a higher one: in between, where
+    an estimate wavers, nothing changes. Between two changes lie at least REST_S.
+    """
+
+    def __init__(self, start: int, now: float) -> None:
+        """`start`: what the encoder begins with, in bits per second."""
+        self.bps = _at_most(start)
+        self._changed_at = now
+
+    def climb(self, estimate: int, ceiling: int, now: float) -> int:
+        """The bitrate from now on, for a receiver that can take `estimate`, and at most `ceiling`."""
+        rested = now - self._changed_at
+        lower = _at_most(min(estimate, ceiling))
+        higher = _at_most(min(estimate / HEADROOM, ceiling))
+        if lower < self.bps and rested >= REST_S:
+            self._change(lower, now)
+        elif higher > self.bps and rested >= RISE_AFTER_S:
+            self._change(higher, now)
+        return self.bps
+
+    def _change(self, bps: int, now: float) -> None:
+        self.bps = bps
+        self._changed_at = now
+
 
 class _Encoder(Protocol):
     target_bitrate: int
 
 
-class BitrateCeiling:
-    """Holds a sender's encoder below the ceiling. Call `hold` before each frame.
+class BitrateControl:
+    """Holds a sender's encoder on the ladder. Call `hold` before each frame.
 
     aiortc lets the receiver's estimate alone decide, has no public way to lower it, and opens a new encoder
-    for each change: so the estimate must be replaced before a frame meets it.
+    for each change beyond a tenth: so the estimate must be replaced before a frame meets it.
     """
 
     def __init__(self, sender: RTCRtpSender) -> None:
         self._sender = sender
+        self._ladder: BitrateLadder | None = None
         self._estimate = 0  # the receiver's, or the encoder's first guess
         self._set = 0  # by us, as the encoder understood it
 
-    def hold(self, quality: Quality) -> None:
-        """Make the smaller of the ceiling and the receiver's estimate the encoder's target."""
+    def hold(self, quality: Quality, now: float) -> None:
+        """Make the rung for `quality` and the receiver's estimate the encoder's target."""
         encoder: _Encoder | None = getattr(self._sender, "_RTCRtpSender__encoder", None)
         if encoder is None:  # there is none before the first frame
             return
         if encoder.target_bitrate != self._set:
             self._estimate = encoder.target_bitrate
-        encoder.target_bitrate = min(self._estimate, CEILINGS_BPS[quality])
+        if self._ladder is None:
+            self._ladder = BitrateLadder(self._estimate, now)
+        # One bit more than the rung, so that an estimate of just the rung is seen to be one.
+        encoder.target_bitrate = self._ladder.climb(self._estimate, CEILINGS_BPS[quality], now) + 1
         self._set = encoder.target_bitrate
+
+
+def _at_most(bps: float) -> int:
+    """The highest rung that is not above; the lowest for what is below all."""
+    return RUNGS_BPS[max(0, bisect_right(RUNGS_BPS, bps) - 1)]

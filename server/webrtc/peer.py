@@ -12,11 +12,9 @@ from aiortc import (
     RTCDataChannel,
     RTCIceServer,
     RTCPeerConnection,
-    RTCRtpSender,
     RTCSessionDescription,
 )
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
-from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from server.gpu_worker import GpuWorker
@@ -26,11 +24,9 @@ from server.logs import session_logger
 from server.media.recordings import Recordings
 from server.metrics import Metrics
 from server.settings import Settings
-from server.webrtc.bitrate import BitrateCeiling
+from server.webrtc.bitrate import BitrateControl
+from server.webrtc.codecs import codec_preferences
 from server.webrtc.tracks import OutputTrack, drain
-
-# H.264 first: both ends code it faster than VP8, and so with less delay.
-CODECS = ("video/h264", "video/vp8")
 
 # Left alone, Chromium begins an upload at a low bitrate and shrinks the picture for it. Kilobits per second.
 UPLOAD_KBPS = {
@@ -80,11 +76,12 @@ class Peer:
         self._is_resumed = session is not None
         self._log = session_logger(__name__, id)
         self._timeout = settings.peer_timeout
+        self._codecs = settings.codecs
         self._now = asyncio.get_running_loop().time
         # An explicit list: without a configuration aiortc asks a public STUN server.
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=_ice_servers(settings)))
         self._output = OutputTrack(self.session, self._now, self._hold_bitrate)
-        self._ceiling: BitrateCeiling | None = None
+        self._bitrate: BitrateControl | None = None
         self._pumps: list[asyncio.Task[None]] = []
         self._detach: dict[str, Detach] = {}  # by channel
         self._has_camera = False
@@ -97,8 +94,9 @@ class Peer:
         self._pc.on("datachannel", self._on_datachannel)
         self._pc.on("connectionstatechange", self._on_connection_state)
         transceiver = self._pc.addTransceiver(self._output, direction="sendrecv")
-        self._ceiling = BitrateCeiling(transceiver.sender)
-        transceiver.setCodecPreferences(_codec_preferences())  # ignored without a word once the offer is set
+        self._bitrate = BitrateControl(transceiver.sender)
+        # Ignored without a word once the offer is set.
+        transceiver.setCodecPreferences(codec_preferences(self._codecs))
         try:
             await self._pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
             await self._pc.setLocalDescription(await self._pc.createAnswer())
@@ -167,8 +165,8 @@ class Peer:
             self._pump(drain(track))
 
     def _hold_bitrate(self) -> None:
-        if self._ceiling is not None:
-            self._ceiling.hold(self.session.desk.output.quality)
+        if self._bitrate is not None:
+            self._bitrate.hold(self.session.desk.output.quality, self._now())
 
     def _pump(self, work: Coroutine[Any, Any, None]) -> None:
         self._pumps.append(asyncio.create_task(work))
@@ -217,13 +215,6 @@ def _ice_servers(settings: Settings) -> list[RTCIceServer]:
         )
         for server in settings.ice_servers
     ]
-
-
-def _codec_preferences() -> list[RTCRtpCodecCapability]:
-    """What aiortc can send, in the order of CODECS, then retransmission."""
-    capabilities = RTCRtpSender.getCapabilities("video").codecs
-    wanted = (*CODECS, "video/rtx")
-    return [codec for name in wanted for codec in capabilities if codec.mimeType.lower() == name]
 
 
 def check_offer(offer: str) -> None:

@@ -28,11 +28,11 @@ def served(monkeypatch):
 def test_every_setting_has_a_flag_with_its_description_and_default():
     help = " ".join(CliRunner().invoke(app, ["serve", "--help"], env=WIDE).output.split())
     for name, field in Settings.model_fields.items():
-        several = {"ice_servers": "ice-server", "allowed_origins": "allowed-origin"}
+        several = {"ice_servers": "ice-server", "allowed_origins": "allowed-origin", "codecs": "codec"}
         flag = several.get(name, name.replace("_", "-"))
         assert f"--{flag} " in help
         assert field.description.split(";")[0] in help
-    assert "127.0.0.1" in help and "8080" in help
+    assert "127.0.0.1" in help and "8080" in help and "Default: h264, vp8." in help
 
 
 def test_flags_reach_the_settings(served):

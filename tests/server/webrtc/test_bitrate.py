@@ -1,49 +1,150 @@
 import asyncio
+from fractions import Fraction
+from itertools import pairwise
 
+import numpy as np
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
 from aiortc.codecs.h264 import H264Encoder
+from aiortc.codecs.vpx import Vp8Encoder
+from aiortc.rtp import RTCP_PSFB_APP, RtcpPsfbPacket, pack_remb_fci
+from av import CodecContext, VideoFrame
+from hypothesis import given
+from hypothesis import strategies as st
 
-from server.webrtc.bitrate import CEILINGS_BPS, BitrateCeiling
+from server.webrtc.bitrate import (
+    CEILINGS_BPS,
+    HEADROOM,
+    REST_S,
+    RISE_AFTER_S,
+    RUNGS_BPS,
+    BitrateControl,
+    BitrateLadder,
+)
+
+PLENTY = 10_000_000
 
 
 class Sender:
-    """As far as the ceiling looks into it."""
+    """As far as the control looks into it."""
 
     def __init__(self, encoder) -> None:
         self._RTCRtpSender__encoder = encoder
 
 
-@pytest.fixture
-def encoder():
-    return H264Encoder()
+@pytest.fixture(params=[H264Encoder, Vp8Encoder])
+def encoder(request):
+    return request.param()
 
 
-def test_the_receivers_estimate_counts_up_to_the_ceiling(encoder):
-    ceiling = BitrateCeiling(Sender(encoder))
-    encoder.target_bitrate = 2_500_000  # what the receiver says
-    ceiling.hold("medium")
-    assert encoder.target_bitrate == CEILINGS_BPS["medium"]
-    encoder.target_bitrate = 700_000
-    ceiling.hold("medium")
-    assert encoder.target_bitrate == 700_000
+def test_rungs_are_worth_a_new_encoder_and_can_be_climbed():
+    for lower, higher in pairwise(RUNGS_BPS):
+        assert higher > 1.1 * lower, "aiortc would keep its encoder"
+        assert HEADROOM * higher <= 1.5 * lower, "Chromium never estimates more than 1.5 times what it gets"
 
 
-def test_a_ceiling_that_rises_gives_the_estimate_back(encoder):
-    ceiling = BitrateCeiling(Sender(encoder))
-    encoder.target_bitrate = 2_500_000
-    for quality, target in (("low", 500_000), ("low", 500_000), ("high", 2_500_000), ("medium", 1_000_000)):
-        ceiling.hold(quality)
-        assert encoder.target_bitrate == target
+def test_the_ladder_falls_with_the_estimate_and_rises_with_headroom():
+    ladder = BitrateLadder(1_000_000, 0.0)
+    assert ladder.climb(600_000, PLENTY, REST_S) == 500_000
+    assert ladder.climb(660_000, PLENTY, 100) == 500_000, "no headroom above 650 kbps"
+    assert ladder.climb(round(650_000 * HEADROOM), PLENTY, 100) == 650_000
+
+
+def test_an_estimate_that_wavers_around_a_rung_changes_it_once():
+    ladder = BitrateLadder(1_000_000, 0.0)
+    seen = [ladder.climb(980_000 + 60_000 * (n % 2), PLENTY, n) for n in range(100)]
+    assert [new for old, new in pairwise(seen) if old != new] == [800_000]
+
+
+def test_a_ceiling_holds_and_gives_way():
+    ladder = BitrateLadder(1_000_000, 0.0)
+    assert ladder.climb(PLENTY, CEILINGS_BPS["low"], 10) == 500_000
+    assert ladder.climb(PLENTY, CEILINGS_BPS["high"], 20) == RUNGS_BPS[-1]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5_000_000), st.floats(0, 3)), max_size=60))
+def test_between_two_changes_the_ladder_rests(estimates):
+    ladder, now, bps, changed_at = BitrateLadder(1_000_000, 0.0), 0.0, 1_000_000, 0.0
+    for estimate, seconds in estimates:
+        now += seconds
+        new = ladder.climb(estimate, PLENTY, now)
+        assert new in RUNGS_BPS
+        if new != bps:
+            assert now - changed_at >= (REST_S if new < bps else RISE_AFTER_S)
+            bps, changed_at = new, now
+
+
+def test_the_encoder_is_held_on_the_ladder(encoder):
+    control = BitrateControl(Sender(encoder))
+    encoder.target_bitrate = 700_000  # what the receiver says
+    control.hold("high", 0)
+    assert encoder.target_bitrate == 650_001
+    control.hold("low", REST_S)
+    assert encoder.target_bitrate == 500_001
+    control.hold("high", 10)
+    assert encoder.target_bitrate == 500_001, "the estimate was kept"
+    encoder.target_bitrate = 1_200_000
+    control.hold("high", 20)
+    assert encoder.target_bitrate == 1_000_001
+
+
+def test_an_estimate_of_just_the_rung_is_heard():
+    encoder = H264Encoder()
+    control = BitrateControl(Sender(encoder))
+    encoder.target_bitrate = 2_000_000
+    control.hold("low", 0)
+    control.hold("low", 10)
+    encoder.target_bitrate = 500_000  # the receiver's link fails while the ceiling holds it there anyway
+    control.hold("low", 20)
+    control.hold("high", 30)
+    assert encoder.target_bitrate == 500_001
+
+
+def test_an_encoder_is_not_opened_anew_more_often_than_every_two_seconds(encoder, monkeypatch):
+    """Real encoders, under an estimate that jumps with every frame; `now` is the media's time."""
+    opened: list[float] = []
+    create = CodecContext.create
+
+    class Counted:
+        @staticmethod
+        def create(*arguments):
+            opened.append(now)
+            return create(*arguments)
+
+    monkeypatch.setattr(f"{type(encoder).__module__}.av.CodecContext", Counted)
+    control = BitrateControl(Sender(encoder))
+    frame = VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))
+    frame.time_base = Fraction(1, 90_000)
+    random = np.random.default_rng(0)
+    for number in range(600):
+        now = number / 30
+        frame.pts = number * 3000
+        encoder.target_bitrate = int(random.integers(100_000, 4_000_000))
+        control.hold("high", now)
+        encoder.encode(frame)
+    assert len(opened) > 2, "it does follow the estimate"
+    assert min(after - before for before, after in pairwise(opened)) >= REST_S
 
 
 def test_nothing_happens_before_the_first_frame():
-    BitrateCeiling(Sender(None)).hold("low")
+    BitrateControl(Sender(None)).hold("low", 0)
 
 
-async def test_aiortc_still_keeps_its_encoder_where_the_ceiling_looks():
+async def test_aiortc_still_keeps_its_encoder_where_the_control_looks():
+    """And gives it the receiver's estimate as its target: all of aiortc that the ladder rests upon."""
     pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     sender = pc.addTransceiver("video").sender
-    assert "_RTCRtpSender__encoder" in vars(sender)
+    assert vars(sender)["_RTCRtpSender__encoder"] is None
+    sender._RTCRtpSender__encoder = encoder = H264Encoder()
+    control = BitrateControl(sender)
+    control.hold("high", 0)
+    for now, estimate in ((10, 700_000), (20, 2_400_000)):
+        fci = pack_remb_fci(estimate, [sender._ssrc])
+        await sender._handle_rtcp_packet(
+            RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=1, media_ssrc=sender._ssrc, fci=fci)
+        )
+        assert encoder.target_bitrate == pytest.approx(estimate, rel=0.01)
+        control.hold("high", now)
+    assert encoder.target_bitrate == 2_100_001
     await pc.close()
     await asyncio.sleep(0)
