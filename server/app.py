@@ -13,6 +13,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from server.gpu_worker import GpuWorker, Phase, model_info
+from server.http.media_socket import MediaSocket
 from server.http.origins import Origins
 from server.http.session_api import SessionApi
 from server.media.recordings import Recordings
@@ -153,6 +154,7 @@ def create_app(settings: Settings, worker: GpuWorker) -> web.Application:
     app.on_shutdown.append(end_peers)
     app.on_cleanup.append(stop)
     app.add_routes(Whip(settings, worker, metrics, peers).routes())
+    app.add_routes(MediaSocket(settings, worker, metrics, peers, origins).routes())
     app.add_routes(SessionApi(peers.find, recordings, origins).routes())
     app.add_routes(Api(settings, worker, metrics, peers).routes())
     return app

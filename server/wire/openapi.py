@@ -30,7 +30,7 @@ def document() -> Json:
     return {
         "openapi": "3.1.0",
         "info": {"title": "depthlive", "version": _version(), "description": ABOUT.strip()},
-        "paths": {**_server_paths(), **_whip_paths(), **_session_paths()},
+        "paths": {**_server_paths(), **_whip_paths(), **_media_socket_paths(), **_session_paths()},
         "components": {"schemas": _schemas()},
     }
 
@@ -96,15 +96,9 @@ def _whip_paths() -> Json:
             }.items()
         }
     }
-    former = {
-        "name": "session",
-        "in": "query",
-        "description": "the id of a session whose connection was lost, to go on with it",
-        "schema": {"type": "string"},
-    }
     return {
         "/whip": {
-            "parameters": [former],
+            "parameters": [_former()],
             "post": _operation(
                 "Begin a session (WHIP).",
                 {
@@ -127,6 +121,31 @@ def _whip_paths() -> Json:
             "patch": _operation("Trickled candidates are not taken.", {"405": _text("Never.")}),
             "options": _operation("What may be done to it.", {"200": _text("In the headers.")}),
         },
+    }
+
+
+def _media_socket_paths() -> Json:
+    return {
+        "/ws": {
+            "parameters": [_former()],
+            "get": _operation(
+                "Begin a session whose pictures go through this WebSocket too.",
+                {
+                    "101": {"description": "It is open; closed again with 4404, 4500 or 4503 if refused."},
+                    "400": _text("This is no WebSocket handshake."),
+                    "403": _text("The page that asks is of a site that is not in allowed_origins."),
+                },
+            ),
+        }
+    }
+
+
+def _former() -> Json:
+    return {
+        "name": "session",
+        "in": "query",
+        "description": "the id of a session whose connection was lost, to go on with it",
+        "schema": {"type": "string"},
     }
 
 

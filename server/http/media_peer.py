@@ -1,0 +1,233 @@
+"""One peer on a WebSocket, from its handshake to its end: pictures and messages around one LiveSession."""
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import WSCloseCode, WSMsgType, web
+from aiortc.mediastreams import MediaStreamError
+from av import VideoFrame
+
+from server.live.control import RateLimit
+from server.live.link import Detach, LinkFull
+from server.live.session import LiveSession
+from server.logs import session_logger
+from server.media.images import ImageRejected
+from server.media.jpeg import decode_jpeg, encode_jpeg, microseconds
+from server.metrics import Metrics
+from server.webrtc.tracks import OutputTrack
+from server.wire.credits import Allowance, CreditError, Newest, Window
+from server.wire.media_frame import (
+    MAX_PAYLOAD_BYTES,
+    MOST_SKIPPED,
+    FrameError,
+    Kind,
+    MediaFrame,
+    decode_frame,
+)
+from server.wire.replies import ErrorReply
+
+UPLOAD_WINDOW = 3  # camera frames on their way at once: more is smoother where the way is long, and later
+FASTEST_S = 1 / 60  # between two camera frames that are decoded
+UNREAD_MESSAGES = 256  # for a client that does not read: it is given up
+UNREAD_TELEMETRY = 4  # beyond this newer figures are worth more than all of these
+WATCH_PERIOD_S = 0.5
+SEND_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 2.0
+MAX_REASON_BYTES = 123  # of a close frame
+ENDED = WSCloseCode.OK
+KEPT = 4000  # the connection is given up, the session may be taken up again
+
+
+class MediaPeer:
+    """A Guest of the register: owns one open WebSocket and the session behind it, which may outlive it.
+
+    Camera frames wait nowhere but in one place for the newest one, and so do pictures on their way out.
+    """
+
+    def __init__(
+        self, socket: web.WebSocketResponse, session: LiveSession, metrics: Metrics, timeout: float
+    ) -> None:
+        self.id = session.id
+        self.session = session
+        self.may_return = True
+        self.is_closed = asyncio.Event()
+        self._socket = socket
+        self._metrics = metrics
+        self._timeout = timeout
+        self._log = session_logger(__name__, session.id)
+        self._now = asyncio.get_running_loop().time
+        self._output = OutputTrack(session, self._now)
+        self._gone = asyncio.Event()
+        self._reason = ""
+        self._code: int | None = None  # to close with; None: as the session's fate is
+        self._detach: list[Detach] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._complaints = RateLimit(1.0)
+
+        self._camera: Newest[MediaFrame] = Newest()
+        self._camera_came = asyncio.Event()
+        self._window = Window(UPLOAD_WINDOW)
+        self._granted = 0  # what the client knows of the window
+
+        self._texts: deque[str] = deque()
+        self._picture: Newest[VideoFrame] = Newest()
+        self._allowance = Allowance()
+        self._to_send = asyncio.Event()
+
+    async def attend(self) -> None:
+        """Serve the socket; returns when the client is gone, breaks the rules or stops its heartbeat."""
+        try:
+            self._detach.append(self.session.join(self._send_text))
+            self._detach.append(self.session.link.attach_telemetry(self._send_telemetry))
+        except LinkFull as error:
+            return self.hang_up(str(error))
+        self._to_send.set()  # the first credit
+        for work in (self._read(), self._decode(), self._watch(), self._write()):
+            self._tasks.append(asyncio.create_task(self._run(work)))
+        while not self._gone.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_PERIOD_S):
+                    await self._gone.wait()
+            if self.session.link.is_lost(self._now()):
+                self.hang_up(f"no heartbeat for {self._timeout:g} s")
+
+    def hang_up(self, reason: str, *, may_return: bool | None = None) -> None:
+        """Let attend() return. `may_return` None: yes."""
+        if not self._gone.is_set():
+            self.may_return = self.may_return if may_return is None else may_return
+            self._reason = reason
+            self._log.info("ends: %s", reason)
+            self._gone.set()
+
+    async def close(self, *, keeps_session: bool = False) -> None:
+        """End session, tasks and socket. Safe to call twice."""
+        self._gone.set()
+        for detach in self._detach:
+            detach()
+        if not keeps_session:
+            await self.session.close()
+        self._output.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        code = self._code or (KEPT if keeps_session else ENDED)
+        try:
+            with suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self._socket.close(code=code, message=close_reason(self._reason))
+        finally:
+            self.is_closed.set()
+
+    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except (CreditError, FrameError) as error:
+            self._code = WSCloseCode.POLICY_VIOLATION
+            self.hang_up(f"breaks the protocol: {error}", may_return=False)
+        except TimeoutError:
+            self.hang_up(f"took nothing for {SEND_TIMEOUT_S:g} s")
+        except ConnectionError:
+            self.hang_up("the connection was lost")
+        except Exception:  # a bug of ours ends this peer, not the process
+            self._log.exception("Serving the socket failed")
+            self._code = WSCloseCode.INTERNAL_ERROR
+            self.hang_up("internal error", may_return=False)
+
+    # From the client.
+
+    async def _read(self) -> None:
+        async for message in self._socket:
+            match message.type:
+                case WSMsgType.TEXT:
+                    self.session.receive(message.data, self._send_text, is_peer=True)
+                case WSMsgType.BINARY:
+                    self._take(decode_frame(message.data))
+                case _:
+                    break
+        is_over = self._socket.close_code in (WSCloseCode.OK, WSCloseCode.GOING_AWAY)
+        self.hang_up("left" if is_over else "the connection was lost", may_return=not is_over)
+
+    def _take(self, frame: MediaFrame) -> None:
+        match frame.kind:
+            case Kind.CREDIT:
+                self._allowance.raise_to(frame.sequence)
+                self._to_send.set()
+            case Kind.JPEG:
+                self._window.receive(frame.sequence)
+                if self._camera.put(frame):
+                    self._window.done()
+                    self._metrics.dropped.labels("upload").inc()
+                self._camera_came.set()
+
+    async def _decode(self) -> None:
+        while True:
+            await self._camera_came.wait()
+            self._camera_came.clear()
+            frame, _ = self._camera.take()
+            next_at = self._now() + FASTEST_S
+            try:
+                picture = await asyncio.to_thread(decode_jpeg, frame.payload, frame.timestamp_us)
+            except ImageRejected as error:
+                if self._complaints.allows(self._now()):
+                    reply = ErrorReply(code="rejected", message=f"camera frame {frame.sequence}: {error}")
+                    self.session.link.reply(self._send_text, reply)
+            else:
+                self.session.camera_frame(picture)
+            await asyncio.sleep(next_at - self._now())
+            self._window.done()
+            self._to_send.set()
+
+    # To the client.
+
+    async def _watch(self) -> None:
+        with suppress(MediaStreamError):
+            while True:
+                if self._picture.put(await self._output.recv()):
+                    self._metrics.dropped.labels("download").inc()
+                self._to_send.set()
+
+    async def _write(self) -> None:
+        while True:
+            await self._to_send.wait()
+            self._to_send.clear()
+            while self._texts:
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await self._socket.send_str(self._texts.popleft())
+            if self._window.total > self._granted:
+                self._granted = self._window.total
+                await self._send_frame(MediaFrame(Kind.CREDIT, self._granted))
+            if self._picture and self._allowance.may_send:
+                await self._send_picture()
+
+    async def _send_picture(self) -> None:
+        frame, skipped = self._picture.take()
+        data = await asyncio.to_thread(encode_jpeg, frame, self.session.desk.output.quality)
+        if len(data) > MAX_PAYLOAD_BYTES:
+            return self._log.warning("drops a picture of %d bytes", len(data))
+        sequence = self._allowance.spend()
+        skipped = min(skipped, MOST_SKIPPED)
+        await self._send_frame(MediaFrame(Kind.JPEG, sequence, microseconds(frame), skipped, data))
+        self._to_send.set()  # what has come meanwhile
+
+    async def _send_frame(self, frame: MediaFrame) -> None:
+        async with asyncio.timeout(SEND_TIMEOUT_S):
+            await self._socket.send_bytes(frame.encode())
+
+    def _send_text(self, text: str) -> None:
+        if len(self._texts) >= UNREAD_MESSAGES:
+            return self.hang_up("it does not read its messages", may_return=False)
+        self._texts.append(text)
+        self._to_send.set()
+
+    def _send_telemetry(self, text: str) -> None:
+        if len(self._texts) < UNREAD_TELEMETRY:
+            self._send_text(text)
+
+
+def close_reason(reason: str) -> bytes:
+    """As a close frame can carry it."""
+    return reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()

@@ -1,0 +1,73 @@
+"""GET /ws: a session whose pictures and messages go through a WebSocket, where UDP does not get through."""
+
+import logging
+
+from aiohttp import web
+
+from server.gpu_worker import GpuWorker, Phase
+from server.http.media_peer import MediaPeer, close_reason
+from server.http.origins import Origins
+from server.live.session import LiveSession
+from server.metrics import Metrics
+from server.settings import Settings
+from server.webrtc.peers import Peers, ServerFull, SessionGone
+from server.wire.media_frame import MAX_MESSAGE_BYTES
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_S = 20.0  # of the WebSocket itself, for clients that send no ping messages
+CLOSE_TIMEOUT_S = 1.0
+
+# A page cannot read how a handshake was refused, so it is accepted and closed: 4000 and the HTTP status.
+GONE = 4404
+FULL = 4503
+NO_MODEL = 4500
+
+
+class MediaSocket:
+    """The route. Refusals are close codes with plain text that says what to do."""
+
+    def __init__(
+        self, settings: Settings, worker: GpuWorker, metrics: Metrics, peers: Peers, origins: Origins
+    ) -> None:
+        self._settings = settings
+        self._worker = worker
+        self._metrics = metrics
+        self._peers = peers
+        self._origins = origins
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/ws", self.socket, allow_head=False)]
+
+    async def socket(self, request: web.Request) -> web.WebSocketResponse:
+        """101, 400 for what is no handshake, 403 for a site that is not allowed.
+
+        With `?session=` and the id of a session whose peer was lost, that session goes on.
+        """
+        if not self._origins.may_connect(request):
+            raise web.HTTPForbidden(text="this site may not open sessions: see allowed_origins")
+        # Not compressed: JPEGs do not get smaller, and it would take longer than they do.
+        socket = web.WebSocketResponse(
+            timeout=CLOSE_TIMEOUT_S, heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES, compress=False
+        )
+        await socket.prepare(request)
+
+        def make(session: LiveSession) -> MediaPeer:
+            return MediaPeer(socket, session, self._metrics, self._settings.peer_timeout)
+
+        if self._worker.readiness.phase in (Phase.FAILED, Phase.STOPPED):
+            return await self._refuse(socket, NO_MODEL, self._worker.readiness.reason)
+        try:
+            peer = await self._peers.enter(make, request.query.get("session"))
+        except SessionGone as error:
+            return await self._refuse(socket, GONE, str(error))
+        except ServerFull as error:
+            return await self._refuse(socket, FULL, str(error))
+        await peer.is_closed.wait()
+        return socket
+
+    async def _refuse(self, socket: web.WebSocketResponse, code: int, reason: str) -> web.WebSocketResponse:
+        logger.info("Refused a WebSocket with %d: %s", code, reason)
+        self._metrics.refused.labels(str(code)).inc()
+        await socket.close(code=code, message=close_reason(reason))
+        return socket

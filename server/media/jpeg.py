@@ -1,0 +1,43 @@
+"""Camera frames and generated pictures as single JPEGs. Milliseconds each: call these in a thread."""
+
+import io
+from fractions import Fraction
+
+import numpy as np
+from av import VideoFrame
+from PIL import Image
+
+from server.media.frames import MAX_CAMERA_PIXELS, is_usable
+from server.media.images import DECODE_ERRORS, MIN_SIDE, ImageRejected
+from server.wire.requests import Quality
+
+QUALITIES: dict[Quality, int] = {"low": 55, "medium": 75, "high": 88}
+MICROSECOND = Fraction(1, 1_000_000)
+
+
+def decode_jpeg(data: bytes, timestamp_us: int) -> VideoFrame:
+    """A camera frame, taken at `timestamp_us` on any clock. Raises ImageRejected."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            width, height = image.size  # from the header: no pixel has been decoded yet
+            if not is_usable(width, height) or min(width, height) < MIN_SIDE:
+                raise ImageRejected(
+                    f"{width}x{height}: expected {MIN_SIDE} pixels each way and at most {MAX_CAMERA_PIXELS}"
+                )
+            frame = VideoFrame.from_ndarray(np.asarray(image.convert("RGB")), format="rgb24")
+    except DECODE_ERRORS as error:
+        raise ImageRejected(f"no JPEG that can be read: {error}") from error
+    frame.pts, frame.time_base = timestamp_us, MICROSECOND
+    return frame
+
+
+def encode_jpeg(frame: VideoFrame, quality: Quality) -> bytes:
+    """An RGB frame as JPEG."""
+    data = io.BytesIO()
+    Image.fromarray(frame.to_ndarray(format="rgb24")).save(data, "JPEG", quality=QUALITIES[quality])
+    return data.getvalue()
+
+
+def microseconds(frame: VideoFrame) -> int:
+    """The frame's pts, which it must have."""
+    return round(frame.time * 1_000_000)

@@ -1,0 +1,112 @@
+"""For tests: a client of the media WebSocket whose camera is the test's own."""
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import numpy as np
+from PIL import Image
+
+from server.wire.credits import Allowance, Window
+from server.wire.media_frame import Kind, MediaFrame, decode_frame
+from tests.server.running import RunningServer, until
+
+CAMERA_FPS = 60
+DOWNLOAD_WINDOW = 2
+
+
+def jpeg(grey: int, size: tuple[int, int] = (64, 48)) -> bytes:
+    data = io.BytesIO()
+    Image.new("RGB", size, (grey, grey, grey)).save(data, "JPEG")
+    return data.getvalue()
+
+
+class MediaClient:
+    """Publishes grey JPEGs, gives credit for each picture that comes, and keeps what it is told."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.socket = socket
+        self.messages: list[dict[str, Any]] = []
+        self.pictures: list[MediaFrame] = []
+        self.upload = Allowance()
+        self.gives_credit = True
+        self.camera_runs = True
+        self._window = Window(DOWNLOAD_WINDOW)
+        self._tasks = [asyncio.create_task(work) for work in (self._read(), self._film())]
+
+    async def _read(self) -> None:
+        await self._give_credit()
+        async for message in self.socket:
+            if message.type is aiohttp.WSMsgType.TEXT:
+                self.messages.append(json.loads(message.data))
+                continue
+            frame = decode_frame(message.data)
+            if frame.kind is Kind.CREDIT:
+                self.upload.raise_to(frame.sequence)
+                continue
+            self._window.receive(frame.sequence)
+            self.pictures.append(frame)
+            self._window.done()
+            if self.gives_credit:
+                await self._give_credit()
+
+    async def _give_credit(self) -> None:
+        await self.socket.send_bytes(MediaFrame(Kind.CREDIT, self._window.total).encode())
+
+    async def _film(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self.socket.closed:
+            if self.upload.may_send and self.camera_runs:
+                await self.publish(jpeg(round(loop.time() * 50) % 256))
+            await asyncio.sleep(1 / CAMERA_FPS)
+
+    async def publish(self, data: bytes) -> None:
+        now = round(asyncio.get_running_loop().time() * 1e6)
+        await self.socket.send_bytes(MediaFrame(Kind.JPEG, self.upload.spend(), now, payload=data).encode())
+
+    async def ask(self, type: str, id: str, **fields: Any) -> None:
+        await self.socket.send_json({"type": type, "id": id, **fields})
+
+    async def message(self, type: str, **fields: Any) -> dict[str, Any]:
+        """The first such message, waiting for it."""
+
+        def found() -> list[dict[str, Any]]:
+            return [m for m in self.messages if m["type"] == type and fields.items() <= m.items()]
+
+        await until(lambda: bool(found()), f"{type} {fields} in {self.messages}")
+        return found()[0]
+
+    async def live(self) -> "MediaClient":
+        await self.message("state", state="live")
+        return self
+
+    async def closed(self) -> int | None:
+        """The close code, waiting for it."""
+        await until(lambda: self.socket.closed, "the socket is closed")
+        return self.socket.close_code
+
+    def colours(self) -> list[tuple[int, ...]]:
+        """Of the upper left pixel of each picture."""
+        pixels = [np.asarray(Image.open(io.BytesIO(p.payload)))[0, 0] for p in self.pictures]
+        return [tuple(map(int, pixel)) for pixel in pixels]
+
+    async def end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def media_client(server: RunningServer, former: str = "", **options: Any) -> AsyncIterator[MediaClient]:
+    """A connected client, which leaves at the end."""
+    query = f"?session={former}" if former else ""
+    async with server.http.ws_connect(f"{server.url}/ws{query}", **options) as socket:
+        client = MediaClient(socket)
+        try:
+            yield client
+        finally:
+            await client.end()
