@@ -85,11 +85,7 @@ class Peers:
         """
         self._check_open()
         check_offer(offer)
-        places = self._settings.max_sessions
-        standing = self._line.ask(ticket, places - len(self._peers), self._now())
-        if not standing.may_enter:
-            raise ServerFull(_full(places, standing), standing.position)
-        self._line.leave(ticket)
+        self._check_room(ticket)
         id = secrets.token_urlsafe(16)  # whoever knows it may control and end the session
         peer = Peer(id, self._settings, self._worker, self._metrics, self._recordings)
         self._peers[id] = peer
@@ -108,14 +104,19 @@ class Peers:
         self._peers[id] = peer
         return await self._accept(peer, offer)
 
-    async def enter(self, make: Callable[[LiveSession], AnyGuest], former: str | None = None) -> AnyGuest:
+    async def enter(
+        self,
+        make: Callable[[LiveSession], AnyGuest],
+        former: str | None = None,
+        ticket: str | None = None,
+    ) -> AnyGuest:
         """Let in, with a new session or a lost peer's, who needs no offer. Raises ServerFull or SessionGone.
 
-        `make` is given the session, which runs when this returns.
+        `make` is given the session, which runs when this returns. `ticket` as in `admit`.
         """
         self._check_open()
         if former is None:
-            self._check_room()
+            self._check_room(ticket)
             id = secrets.token_urlsafe(16)
             session = LiveSession(id, self._settings, self._worker, self._metrics, self._recordings)
         else:
@@ -164,10 +165,13 @@ class Peers:
         if self._is_closing:
             raise ServerFull("the server is shutting down")
 
-    def _check_room(self) -> None:
+    def _check_room(self, ticket: str | None) -> None:
+        """Raise ServerFull unless whoever holds `ticket` may come in now; it waits no more then."""
         places = self._settings.max_sessions
-        if len(self._peers) >= places:
-            raise ServerFull(f"all {places} places are taken; try again soon")
+        standing = self._line.ask(ticket, places - len(self._peers), self._now())
+        if not standing.may_enter:
+            raise ServerFull(_full(places, standing), standing.position)
+        self._line.leave(ticket)
 
     async def _take_up(self, id: str) -> LiveSession:
         """The session of a lost peer, no longer kept here. Raises SessionGone."""

@@ -1,4 +1,4 @@
-"""Who waits for a place, in the order in which they came. No clock and no network: the caller tells the time."""
+"""Who waits for a place, in the order of arrival. No clock and no network: the caller tells the time."""
 
 import re
 from dataclasses import dataclass
