@@ -73,7 +73,11 @@ export class Connection {
     await pc.setLocalDescription(await pc.createOffer());
     await gathered(pc, GATHERING_LIMIT_MS);
     if (this.#ended) return;
-    const answer = await this.#whip.publish(pc.localDescription?.sdp ?? "", former);
+    const answer = await this.#whip.publish(pc.localDescription?.sdp ?? "", former).catch((error) => {
+      this.#rest(); // else the end of the channels would count as the server's
+      pc.close(); // whoever waits for a place makes one at each try
+      throw error;
+    });
     if (this.#ended) return void this.#whip.end(); // stopped while the server was answering
     await pc.setRemoteDescription({ type: "answer", sdp: answer });
     this.#timers.push(window.setTimeout(() => this.#giveUpConnecting(), CONNECT_LIMIT_MS));

@@ -169,7 +169,8 @@ export class Stream {
       this.#tell.countdown(null);
       void this.#guard(mine, () => this.#connect(mine));
     };
-    let seconds = Math.ceil(delayBefore(mine.losses, error.retryAfter ?? 0));
+    // a place in line is lost by asking too seldom
+    let seconds = Math.ceil(delayBefore(error.isFull ? 1 : mine.losses, error.retryAfter ?? 0));
     if (error.isFull) this.#tell.phase("queued", "Waiting for a place at the server.");
     else this.#tell.phase("reconnecting", "Connecting again by itself. What you have set is kept.");
     this.#tell.problem(error.message);

@@ -1,6 +1,10 @@
 /** WHIP signalling (RFC 9725): an offer up, an answer down, and the session given back in the end. */
 
+import { full } from "./words.js";
+
 const DELETE_LIMIT_MS = 3000;
+/** Of this page: asking again with it keeps the place in line at a full server. */
+export const TICKET = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /**
  * Connecting failed; `message` is written for the person at the page.
@@ -30,8 +34,9 @@ export class WhipSession {
    */
   async publish(offer, former = null) {
     let response;
+    const query = new URLSearchParams(former ? { session: former } : { ticket: TICKET });
     try {
-      response = await fetch(former ? `whip?session=${encodeURIComponent(former)}` : "whip", {
+      response = await fetch(`whip?${query}`, {
         method: "POST",
         headers: { "Content-Type": "application/sdp" },
         body: offer,
@@ -86,7 +91,8 @@ export class WhipSession {
 function refusal(response, reason) {
   const wait = Number(response.headers.get("Retry-After"));
   if (wait && (response.status === 503 || response.status === 429)) {
-    return new ConnectError(`The server is full: ${reason || "every place is taken."}`, { retryAfter: wait, isFull: true });
+    const position = Number(response.headers.get("Queue-Position"));
+    return new ConnectError(full(position, reason), { retryAfter: wait, isFull: true });
   }
   if (response.status === 503) return new ConnectError(`The server cannot take a stream: ${reason}`);
   return new ConnectError(`The server refused the connection (${response.status}): ${reason}`);

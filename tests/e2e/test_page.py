@@ -114,6 +114,26 @@ def test_a_full_server_is_asked_again_by_itself(open_page: OpenPage) -> None:
     page.click("#stop")
 
 
+def test_who_waits_in_line_is_told_the_place_and_goes_in_by_itself(open_page: OpenPage) -> None:
+    positions, tickets = iter((2, 1)), []
+
+    def answer(route: Route) -> None:
+        tickets.append(route.request.url.partition("ticket=")[2])
+        if (position := next(positions, None)) is None:
+            return route.continue_()
+        headers = {"Retry-After": "1", "Queue-Position": str(position)}
+        return route.fulfill(status=503, body="all 2 places are taken", headers=headers)
+
+    page = open_page(prepare=lambda page: page.route(OFFER, answer)).page
+    page.click("#start")
+    expect(page.locator("#problem")).to_have_text("The server is full: you are 2nd in line.")
+    expect(page.locator("#problem")).to_have_text("The server is full: you are next in line.")
+    wait_live(page)
+    expect(page.locator("#problem")).to_be_empty()
+    assert len(tickets) == 3 and len(set(tickets)) == 1 and len(tickets[0]) == 32
+    page.click("#stop")
+
+
 def test_the_projector_starts_by_itself_where_the_camera_is_allowed(
     open_page: OpenPage, server: Server
 ) -> None:
