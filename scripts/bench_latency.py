@@ -1,7 +1,11 @@
-"""Glass-to-glass latency over real WebRTC: numbered frames go in, the numbers are read off what comes back.
+"""Glass-to-glass latency over real connections: numbered frames go in, the numbers are read off at the end.
 
 python -m scripts.bench_latency --seconds 30 --json out/latency.json
+python -m scripts.bench_latency --browser --runs 3                # as a viewer sees it, in Chromium
+python -m scripts.bench_latency --switches 40                     # how soon a new prompt shows
 python -m scripts.bench_latency --url http://gpu-host:8080        # a server started with --stamp-source
+
+Each run is followed by one against an echo server on this machine: what that takes is the transport's share.
 """
 
 import asyncio
@@ -10,15 +14,8 @@ import json
 import os
 import re
 import shlex
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -28,12 +25,18 @@ ROOT = Path(__file__).resolve().parents[1]
 if not __package__:  # run by its path: find the sibling modules as `python -m` would
     sys.path.insert(0, str(ROOT))
 
-from scripts.bench_client import BenchClient, NumberedCamera  # noqa: E402 -- after the path is known
+from scripts.bench_browser import run_in_browser  # noqa: E402 -- after the path is known
+from scripts.bench_client import BenchClient  # noqa: E402
+from scripts.bench_recording import Recording  # noqa: E402
+from scripts.bench_serving import serving, started  # noqa: E402
 from scripts.latency_report import build_report, explain, table  # noqa: E402
+from scripts.numbered_camera import NumberedCamera  # noqa: E402
+from scripts.numbered_clip import FPS as CLIP_FPS  # noqa: E402
 
 DEFAULT_PROMPTS = ("a winter forest at night", "a statue of molten gold", "coloured paper, folded")
-READY_LIMIT_S = 180.0
-STOP_LIMIT_S = 15.0
+ECHO_PATIENCE_S = 30.0
+
+Run = Callable[[str, bool], Recording]  # (address, whether it is the echo server) -> what was seen
 
 
 def main(
@@ -44,31 +47,55 @@ def main(
     server_args: Annotated[
         str, typer.Option(help='Further flags for the server started here, e.g. "--device cuda".')
     ] = "",
+    browser: Annotated[
+        bool,
+        typer.Option("--browser", help="Measure on the page, in headless Chromium; no prompt switches."),
+    ] = False,
     seconds: Annotated[float, typer.Option(min=2, help="Measured after the first generated picture.")] = 20.0,
-    fps: Annotated[float, typer.Option(min=1, max=120, help="Camera frames per second.")] = 30.0,
+    runs: Annotated[int, typer.Option(min=1, help="Sessions in a row; the table has their medians.")] = 1,
+    floor: Annotated[bool, typer.Option(help="Measure an echo server after each run.")] = True,
+    fps: Annotated[
+        float, typer.Option(min=1, max=120, help="Camera frames per second; a browser's are 30.")
+    ] = 30.0,
     size: Annotated[str, typer.Option(help="Camera picture, WIDTHxHEIGHT.")] = "640x480",
     prompt: Annotated[
         list[str] | None, typer.Option(help="Prompt to switch to during the run; repeat for several.")
     ] = None,
+    switches: Annotated[
+        int, typer.Option(min=0, help="So many more switches, at random moments at the end of each run.")
+    ] = 0,
     patience: Annotated[
         float, typer.Option(min=1, help="Seconds to wait for the first generated picture.")
     ] = 120.0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the full record here.")] = None,
 ) -> None:
-    """Measure latency, frame rate, freezes and prompt switches of one stream over real WebRTC."""
+    """Measure latency, frame rate, freezes and prompt switches of a stream, beside the transport's floor."""
     width, height = parse_size(size)
+    if browser and (prompt or switches):
+        raise typer.BadParameter("--browser switches no prompts: leave out --prompt and --switches")
+    fps = CLIP_FPS if browser else fps
     load_before = os.getloadavg()[0]
-    with serving(url, server_args) as (address, start_s):
-        camera = NumberedCamera(width, height, fps)
-        client = BenchClient(address, camera)
+
+    def run(address: str, is_echo: bool) -> Recording:
+        wait = ECHO_PATIENCE_S if is_echo else patience
+        if browser:
+            return run_in_browser(address, (width, height), seconds, wait, echo=is_echo)
+        client = BenchClient(address, NumberedCamera(width, height, fps), echo=is_echo)
         try:
-            recording = asyncio.run(client.run(seconds, prompt or DEFAULT_PROMPTS, patience))
-        except (TimeoutError, ConnectionError) as error:
-            typer.echo(explain(error, client.recording, patience), err=True)
-            raise typer.Exit(1) from None
+            return asyncio.run(client.run(seconds, prompt or DEFAULT_PROMPTS, wait, switches))
+        except TimeoutError as error:
+            raise ConnectionError(explain(error, client.recording, wait)) from None
+
+    try:
+        measured, floors, start_s = measure(run, runs, url, server_args, has_floor=floor)
+    except (TimeoutError, ConnectionError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
     report = build_report(
-        recording,
+        measured,
+        floors,
         command=shlex.join(sys.argv),
+        way="page in Chromium, WebRTC" if browser else "aiortc client, WebRTC",
         camera={"width": width, "height": height, "fps": fps},
         server_start_s=start_s,
         load_before=load_before,
@@ -80,6 +107,22 @@ def main(
         typer.echo(f"written: {json_file}")
 
 
+def measure(
+    run: Run, runs: int, url: str | None, server_args: str, *, has_floor: bool
+) -> tuple[list[Recording], list[Recording], float | None]:
+    """`runs` sessions of the server, each followed by one of the echo server; seconds until it was ready."""
+    measured: list[Recording] = []
+    floors: list[Recording] = []
+    with contextlib.ExitStack() as stack:
+        address, start_s = stack.enter_context(serving(url, server_args))
+        echo = stack.enter_context(started("scripts.bench_echo"))[0] if has_floor else None
+        for _ in range(runs):
+            measured.append(run(address, False))
+            if echo is not None:
+                floors.append(run(echo, True))
+    return measured, floors, start_s
+
+
 def parse_size(size: str) -> tuple[int, int]:
     """ "640x480" -> (640, 480). Raises typer.BadParameter unless both are even numbers of 32 to 4096."""
     match = re.fullmatch(r"(\d+)x(\d+)", size)
@@ -89,69 +132,6 @@ def parse_size(size: str) -> tuple[int, int]:
             f"{size!r}: expected WIDTHxHEIGHT, even numbers from 32 to 4096", param_hint="--size"
         )
     return numbers[0], numbers[1]
-
-
-@contextlib.contextmanager
-def serving(url: str | None, server_args: str) -> Iterator[tuple[str, float | None]]:
-    """A ready server's address and the seconds it took from its start (None for one that ran already)."""
-    if url is not None:
-        wait_ready(url, process=None)
-        yield url, None
-        return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "server",
-        "--port",
-        str(port),
-        "--stamp-source",
-        *shlex.split(server_args),
-    ]
-    began = time.monotonic()
-    with (
-        tempfile.TemporaryFile() as log,
-        subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log) as process,
-    ):
-        try:
-            address = f"http://127.0.0.1:{port}"
-            wait_ready(address, process)
-            yield address, time.monotonic() - began
-        except typer.Exit:
-            log.seek(0)
-            typer.echo(log.read().decode(errors="replace")[-4000:], err=True)
-            raise
-        finally:
-            stop(process)
-
-
-def wait_ready(address: str, process: subprocess.Popen[bytes] | None) -> None:
-    """Return when /readyz says yes; exit with the server's own reason when it does not in time."""
-    reason = "no answer"
-    end = time.monotonic() + READY_LIMIT_S
-    while time.monotonic() < end and (process is None or process.poll() is None):
-        try:
-            with urllib.request.urlopen(f"{address}/readyz", timeout=5):
-                return
-        except urllib.error.HTTPError as error:
-            reason = error.read().decode(errors="replace")
-        except OSError as error:
-            reason = str(error)
-        time.sleep(0.25)
-    ended = process is not None and process.poll() is not None
-    typer.echo(f"{address} is not ready: {'the server ended' if ended else reason}", err=True)
-    raise typer.Exit(1)
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """As Ctrl-C would; by force when that does not help."""
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(STOP_LIMIT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
 
 
 if __name__ == "__main__":

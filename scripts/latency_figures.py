@@ -20,13 +20,15 @@ class Arrival:
 
     time: float  # when the decoded picture was in hand
     sent: float | None  # when the camera frame whose number it carries was handed over; None: no number in it
-    difference: float | None  # mean luma difference to that camera frame, 0..255; None without a number
+    difference: float | None  # mean luma difference to that camera frame, 0..255; None: not compared
     is_live: bool  # the server's last `state` message said so
 
     @property
     def is_generated(self) -> bool:
-        """Live by the server's word, and by our own eyes not the camera's picture handed through."""
-        return self.is_live and self.difference is not None and self.difference >= CAMERA_PICTURE_BELOW
+        """Live by the server's word and, where compared, not the camera's picture handed through."""
+        if not self.is_live or self.sent is None:
+            return False
+        return self.difference is None or self.difference >= CAMERA_PICTURE_BELOW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,7 @@ class Figures:
     glass_to_glass_p50_ms: float | None
     glass_to_glass_p95_ms: float | None
     glass_to_glass_max_ms: float | None
+    slope_ms_per_minute: float | None  # of latency over the run: above zero, a queue grows somewhere
     fps: float | None  # generated pictures received per second
     freezes: int
     longest_gap_ms: float | None
@@ -60,6 +63,13 @@ def freezes(times: Sequence[float]) -> list[float]:
     return [gap for gap in gaps if gap > least]
 
 
+def slope(at: Sequence[float], values: Sequence[float]) -> float | None:
+    """By how much `values` rise per unit of `at`: by least squares. None without two different times."""
+    if len(set(at)) < 2:
+        return None
+    return statistics.linear_regression(at, values).slope
+
+
 def summarise(arrivals: Sequence[Arrival], offered: float) -> Figures:
     """Figures of one run; `offered` is when the offer was sent, on the clock of the arrivals."""
     generated = [arrival for arrival in arrivals if arrival.is_generated]
@@ -73,6 +83,7 @@ def summarise(arrivals: Sequence[Arrival], offered: float) -> Figures:
         glass_to_glass_p50_ms=percentile(latencies, 0.5) if latencies else None,
         glass_to_glass_p95_ms=percentile(latencies, 0.95) if latencies else None,
         glass_to_glass_max_ms=max(latencies, default=None),
+        slope_ms_per_minute=slope([time / 60 for time in times], latencies),
         fps=(len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else None,
         freezes=len(freezes(times)),
         longest_gap_ms=max(gaps, default=None),

@@ -5,12 +5,14 @@ import os
 import platform
 import re
 import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from scripts.bench_client import Recording
-from scripts.latency_figures import Figures, summarise
+from scripts.bench_recording import Recording
+from scripts.latency_figures import summarise
+from scripts.switch_figures import SOON_CHUNKS, summarise_switches
 
 STAGES = ("collect", "depth", "encode", "generate", "decode", "pace", "total")
 
@@ -30,27 +32,54 @@ def explain(error: Exception, recording: Recording, patience: float) -> str:
 
 
 def build_report(
-    recording: Recording,
+    runs: Sequence[Recording],
+    floor: Sequence[Recording] = (),
     *,
     command: str,
+    way: str,
     camera: dict[str, float],
     server_start_s: float | None,
     load_before: float,
 ) -> dict[str, Any]:
-    """Everything about one run, ready for JSON."""
+    """Everything that was measured, ready for JSON: medians over `runs`, and every run. At least one run.
+
+    `way`: what carried the pictures; `floor`: runs against the echo server.
+    """
+    records = [_record(run) for run in runs]
+    floor_figures = [asdict(summarise(run.arrivals, run.offered)) for run in floor]
+    has_switches = any(switch.chunk_at_send is not None for run in runs for switch in run.switches)
     return {
         "command": command,
         "machine": {**describe_machine(), "load_before": load_before},
-        "model": recording.model,
+        "model": runs[-1].model,
+        "way": way,
         "camera": camera,
         "server_start_s": server_start_s,
-        "figures": asdict(summarise(recording.arrivals, recording.offered)),
-        "server_stages_ms": {stage: stage_median(recording, stage) for stage in STAGES},
-        "server_stats": recording.stats,
-        "prompt_switches": [asdict(switch) for switch in recording.switches],
-        "states": recording.states,
-        "errors": recording.errors,
+        "figures": _medians([record["figures"] for record in records]),
+        "page": _medians([run.page for run in runs]),
+        "floor": _medians(floor_figures) if floor else None,
+        "switches": asdict(summarise_switches(runs)) if has_switches else None,
+        "runs": records,
+        "floor_runs": floor_figures,
     }
+
+
+def _record(run: Recording) -> dict[str, Any]:
+    return {
+        "figures": asdict(summarise(run.arrivals, run.offered)),
+        "page": run.page,
+        "server_stages_ms": {stage: stage_median(run, stage) for stage in STAGES},
+        "server_stats": run.stats,
+        "prompt_switches": [asdict(switch) for switch in run.switches],
+        "states": run.states,
+        "errors": run.errors,
+    }
+
+
+def _medians(records: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """Of each figure, over the records that have it; None where none has."""
+    known = {name: [value for r in records if (value := r[name]) is not None] for name in records[0]}
+    return {name: statistics.median(values) if values else None for name, values in known.items()}
 
 
 def stage_median(recording: Recording, stage: str) -> float | None:
@@ -75,33 +104,92 @@ def describe_machine() -> dict[str, Any]:
 
 
 def table(report: dict[str, Any]) -> str:
-    """The report for people."""
-    machine, camera, figures = report["machine"], report["camera"], Figures(**report["figures"])
-    others = f"{figures.passed_through} passed through, {figures.unreadable} unreadable"
-    stages = ", ".join(f"{name} {_ms(ms)}" for name, ms in report["server_stages_ms"].items())
-    stats = report["server_stats"] or {}
+    """The report for people: what was measured beside the floor, then the details of the last run."""
+    machine, camera, last = report["machine"], report["camera"], report["runs"][-1]
+    stages = ", ".join(f"{name} {_ms(ms)}" for name, ms in last["server_stages_ms"].items() if ms is not None)
+    stats = last["server_stats"] or {}
+    count = len(report["runs"])
     rows = [
         ("machine", f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_before']:.1f} before"),
         ("model", _model(report["model"])),
+        ("way", f"{report['way']}, {f'medians of {count} runs' if count > 1 else 'one run'}"),
         ("camera", f"{camera['width']}x{camera['height']} at {camera['fps']:g} fps"),
         ("server start to ready", _seconds(report["server_start_s"])),
-        ("first generated picture", _ms(figures.first_generated_ms) + " after the offer"),
-        ("glass to glass p50", _ms(figures.glass_to_glass_p50_ms)),
-        ("glass to glass p95", _ms(figures.glass_to_glass_p95_ms)),
-        ("glass to glass max", _ms(figures.glass_to_glass_max_ms)),
-        ("generated fps received", "-" if figures.fps is None else f"{figures.fps:.2f}"),
-        ("freezes", f"{figures.freezes}, longest gap {_ms(figures.longest_gap_ms)}"),
-        ("pictures", f"{figures.generated} generated, {others}"),
+        *_compared(report["figures"], report["floor"]),
+        *_paged(report["page"]),
         ("dropped by the server", _named(stats.get("dropped", {}))),
-        ("server stages, median", stages),
+        ("server stages, median", stages or "-"),
+        *_switching(report["switches"]),
         *(
             (f"prompt switch {index}", _switch(switch))
-            for index, switch in enumerate(report["prompt_switches"], 1)
+            for index, switch in enumerate(last["prompt_switches"], 1)
+            if switch["chunk_at_send"] is None
         ),
-        *(("error", error) for error in report["errors"]),
+        *(("error", error) for run in report["runs"] for error in run["errors"]),
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _compared(server: dict[str, Any], floor: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Rows of the figures, those of the floor in a column of their own."""
+    left = _column(server)
+    if floor is None:
+        return list(left.items())
+    right = _column(floor)
+    width = max(map(len, left.values())) + 3
+    rows = [("", "server", "floor: echo"), *((name, left[name], right[name]) for name in left)]
+    return [(name, f"{ours:<{width}}{echo}") for name, ours, echo in rows]
+
+
+def _paged(page: dict[str, float | None]) -> list[tuple[str, str]]:
+    """Rows of what only a browser can tell."""
+    if not page:
+        return []
+    camera, shown = page["camera_to_received_p50_ms"], page["received_to_shown_p50_ms"]
+    fps, missed = page["presented_fps"], page["frames_not_looked_at"]
+    return [
+        ("camera to received p50", _ms(camera)),
+        ("received to shown p50", _ms(shown)),
+        ("frames presented", "-" if fps is None else f"{fps:.2f} a second, {missed:g} not looked at"),
+    ]
+
+
+def _column(figures: dict[str, Any]) -> dict[str, str]:
+    slope, fps = figures["slope_ms_per_minute"], figures["fps"]
+    return {
+        "first picture, after the start": _ms(figures["first_generated_ms"]),
+        "glass to glass p50": _ms(figures["glass_to_glass_p50_ms"]),
+        "glass to glass p95": _ms(figures["glass_to_glass_p95_ms"]),
+        "glass to glass max": _ms(figures["glass_to_glass_max_ms"]),
+        "latency's slope": "-" if slope is None else f"{slope:+.0f} ms a minute",
+        "fps received": "-" if fps is None else f"{fps:.2f}",
+        "freezes": f"{figures['freezes']:g}, longest gap {_ms(figures['longest_gap_ms'])}",
+        "pictures": f"{figures['generated']:g}",
+        "  passed through, unreadable": f"{figures['passed_through']:g}, {figures['unreadable']:g}",
+    }
+
+
+def _switching(switches: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if switches is None:
+        return []
+    share, period = switches["soon_share"], switches["chunk_period_ms"]
+    periods = [
+        f"{value:.2f}" if value is not None else "-"
+        for value in (switches["p50_periods"], switches["p95_periods"])
+    ]
+    return [
+        (
+            "prompt switches",
+            f"{switches['sent']} sent, {switches['applied']} shown, "
+            f"{100 * share:.0f} % within {SOON_CHUNKS} chunks of the one on show",
+        ),
+        (
+            "  send to shown",
+            f"p50 {_ms(switches['p50_ms'])}, p95 {_ms(switches['p95_ms'])}; "
+            f"in chunk periods of {_ms(period)}: p50 {periods[0]}, p95 {periods[1]}",
+        ),
+    ]
 
 
 def _model(model: dict[str, Any] | None) -> str:
@@ -125,6 +213,8 @@ def _named(counts: dict[str, int]) -> str:
 
 
 def _switch(switch: dict[str, Any]) -> str:
+    if switch["is_superseded"]:
+        return "superseded by the next"
     if switch["applied_ms"] is None:
         return "not applied before the run ended"
     return (

@@ -13,9 +13,10 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSes
 from av import VideoFrame
 from numpy.typing import NDArray
 
-from scripts.bench_client import BenchClient, NumberedCamera
+from scripts.bench_client import BenchClient
 from scripts.frame_number import read
 from scripts.latency_figures import CAMERA_PICTURE_BELOW, summarise
+from scripts.numbered_camera import NumberedCamera
 
 DELAY_S = 0.1
 MODEL = {
@@ -80,7 +81,7 @@ class StubServer:
     def answer(self, channel: Any, message: dict[str, Any]) -> None:
         id = message["id"]
         if message["type"] == "stats":
-            channel.send(json.dumps({"type": "stats", "id": id, "dropped": {"camera": 3}}))
+            channel.send(json.dumps({"type": "stats", "id": id, "chunk": 3, "dropped": {"camera": 3}}))
         if message["type"] == "prompt.set":
             self.prompts.append(message["text"])
             channel.send(json.dumps({"type": "ack", "id": id}))
@@ -166,7 +167,15 @@ async def test_a_run_measures_latency_and_prompt_switches(serve: Any) -> None:
     (switch,) = recording.switches
     assert (switch.chunk, switch.frame, switch.server_latency_ms) == (4, 45, 7)
     assert switch.applied_ms is not None
-    assert not server.webrtc.peers  # DELETE was sent
+    assert not server.peers  # DELETE was sent
+
+
+async def test_switches_at_random_moments_know_what_was_on_show(serve: Any) -> None:
+    server = StubServer(live=True)
+    client = BenchClient(await serve(server), NumberedCamera(320, 240, 15))
+    recording = await client.run(0.5, [], patience=20, switches=2)
+    assert len(server.prompts) == 2
+    assert [(switch.chunk_at_send, switch.chunk) for switch in recording.switches] == [(3, 4), (3, 4)]
 
 
 async def test_a_server_that_only_passes_the_camera_through_times_out(serve: Any) -> None:
@@ -174,7 +183,7 @@ async def test_a_server_that_only_passes_the_camera_through_times_out(serve: Any
     client = BenchClient(await serve(server), NumberedCamera(320, 240, 15))
     with pytest.raises(TimeoutError):
         await client.run(2.0, [], patience=1.5)
-    assert not server.webrtc.peers
+    assert not server.peers
     assert summarise(client.recording.arrivals, client.recording.offered).generated == 0
 
 

@@ -1,12 +1,15 @@
 """The command around the measurement: its arguments, its words when there is nothing to report, its table."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import typer
 
-from scripts.bench_client import PromptSwitch, Recording
 from scripts.bench_latency import parse_size
+from scripts.bench_recording import PromptSwitch, Recording
 from scripts.latency_figures import Arrival
 from scripts.latency_report import build_report, explain, table
 
@@ -36,9 +39,11 @@ def recording() -> Recording:
     return Recording(offered=8.0, arrivals=arrivals, model=MODEL, telemetry=telemetry, switches=switches)
 
 
-def report(run: Recording) -> dict[str, object]:
+def report(*runs: Recording, floor: Sequence[Recording] = ()) -> dict[str, Any]:
     camera = {"width": 640, "height": 480, "fps": 30.0}
-    return build_report(run, command="bench", camera=camera, server_start_s=4.2, load_before=0.5)
+    return build_report(
+        runs, floor, command="bench", way="test", camera=camera, server_start_s=4.2, load_before=0.5
+    )
 
 
 def test_size_is_two_even_numbers() -> None:
@@ -56,8 +61,8 @@ def test_the_report_is_json_and_names_its_machine() -> None:
     assert again["machine"]["cores"] >= 1
     assert again["machine"]["cpu"]
     assert again["figures"]["glass_to_glass_p50_ms"] == pytest.approx(500)
-    assert again["server_stages_ms"]["generate"] == 200.0
-    assert again["server_stages_ms"]["depth"] is None
+    assert again["runs"][0]["server_stages_ms"]["generate"] == 200.0
+    assert again["runs"][0]["server_stages_ms"]["depth"] is None
 
 
 def test_the_table_says_untrained_and_what_was_not_applied() -> None:
@@ -68,8 +73,33 @@ def test_the_table_says_untrained_and_what_was_not_applied() -> None:
     assert "not applied before the run ended" in text
 
 
+def slower(by: float) -> Recording:
+    run = recording()
+    run.arrivals = [replace(arrival, time=arrival.time + by) for arrival in run.arrivals]
+    return run
+
+
+def test_figures_are_the_medians_of_the_runs() -> None:
+    of_three = report(recording(), slower(0.2), slower(0.9))
+    assert of_three["figures"]["glass_to_glass_p50_ms"] == pytest.approx(700)
+    assert [run["figures"]["glass_to_glass_p50_ms"] for run in of_three["runs"]] == pytest.approx(
+        [500, 700, 1400]
+    )
+    assert "medians of 3 runs" in table(of_three)
+
+
+def test_the_floor_stands_beside_the_server() -> None:
+    (line,) = [line for line in table(report(slower(0.2), floor=[recording()])).splitlines() if "p50" in line]
+    assert line.split() == ["glass", "to", "glass", "p50", "700", "ms", "500", "ms"]
+
+
+def test_a_figure_that_one_run_lacks_is_the_median_of_the_others() -> None:
+    both = report(Recording(offered=0.0), recording())
+    assert both["figures"]["glass_to_glass_p50_ms"] == pytest.approx(500)
+
+
 def test_an_empty_run_still_makes_a_table() -> None:
-    assert "first generated picture" in table(report(Recording(offered=0.0)))
+    assert "first picture" in table(report(Recording(offered=0.0)))
 
 
 def test_no_numbers_in_any_picture_points_at_the_flag() -> None:

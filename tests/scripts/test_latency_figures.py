@@ -57,6 +57,19 @@ def test_a_damaged_number_is_reported_and_not_guessed() -> None:
     assert (figures.generated, figures.passed_through, figures.unreadable) == (1, 0, 1)
 
 
+def test_the_slope_is_that_of_latency_per_minute() -> None:
+    run = [generated(2 + index / 10, latency=0.4 + index / 1000) for index in range(50)]
+    assert summarise(run, offered=0.0).slope_ms_per_minute == pytest.approx(600)
+    assert summarise(run[:1], offered=0.0).slope_ms_per_minute is None
+
+
+def test_a_picture_that_was_not_compared_counts_as_what_the_server_says() -> None:
+    echoed = Arrival(time=1.0, sent=0.9, difference=None, is_live=True)
+    before = Arrival(time=0.8, sent=0.7, difference=None, is_live=False)
+    figures = summarise([before, echoed], offered=0.0)
+    assert (figures.generated, figures.passed_through, figures.difference_p50) == (1, 1, None)
+
+
 def test_nothing_generated_gives_no_figures_instead_of_zeros() -> None:
     figures = summarise([], offered=0.0)
     assert figures.first_generated_ms is None

@@ -1,0 +1,76 @@
+"""The floor: a server that gives the camera's frames back as they come. What it takes, no model can save.
+
+python -m scripts.bench_echo --port 8090
+"""
+
+from itertools import count
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from aiohttp import web
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc.rtcrtpparameters import RTCRtpCodecCapability
+
+PAGE = Path(__file__).with_name("bench_echo.html")
+ANSWER_TYPE = "application/sdp"
+
+
+def main(port: Annotated[int, typer.Option(min=1, max=65535)] = 8090) -> None:
+    """Serve on the loopback until interrupted."""
+    web.run_app(create_echo(), host="127.0.0.1", port=port, print=None)
+
+
+def create_echo() -> web.Application:
+    """WHIP without sessions: an offer with a video track gets this track back."""
+    peers: dict[str, RTCPeerConnection] = {}
+    ids = count(1)
+
+    async def offer(request: web.Request) -> web.Response:
+        pc, id = RTCPeerConnection(RTCConfiguration(iceServers=[])), str(next(ids))
+        peers[id] = pc
+        transceiver = pc.addTransceiver("video", direction="sendrecv")
+        transceiver.setCodecPreferences(_h264_first())  # as the real server
+
+        def give_back(track: MediaStreamTrack) -> None:
+            if track.kind == "video":
+                transceiver.sender.replaceTrack(track)
+
+        pc.on("track", give_back)
+        await pc.setRemoteDescription(RTCSessionDescription(await request.text(), "offer"))
+        await pc.setLocalDescription(await pc.createAnswer())
+        headers = {"Location": f"/whip/{id}", "Content-Type": ANSWER_TYPE}
+        return web.Response(status=201, text=pc.localDescription.sdp, headers=headers)
+
+    async def delete(request: web.Request) -> web.Response:
+        pc = peers.pop(request.match_info["id"], None)
+        if pc is not None:
+            await pc.close()
+        return web.Response(status=200 if pc else 404)
+
+    async def close_all(_: web.Application) -> None:
+        for pc in peers.values():
+            await pc.close()
+
+    async def page(_: web.Request) -> web.FileResponse:
+        return web.FileResponse(PAGE)
+
+    async def ready(_: web.Request) -> web.Response:
+        return web.Response(text="ready")
+
+    app = web.Application()
+    app.on_shutdown.append(close_all)
+    app.router.add_get("/", page)
+    app.router.add_get("/readyz", ready)
+    app.router.add_post("/whip", offer)
+    app.router.add_delete("/whip/{id}", delete)
+    return app
+
+
+def _h264_first() -> list[RTCRtpCodecCapability]:
+    codecs = RTCRtpSender.getCapabilities("video").codecs
+    return sorted(codecs, key=lambda codec: codec.mimeType.lower() != "video/h264")
+
+
+if __name__ == "__main__":
+    typer.run(main)
