@@ -21,6 +21,8 @@ from server.metrics import Metrics
 from server.settings import IceServer, Settings
 from server.webrtc.peers import Peers
 from server.webrtc.signaling import Whip
+from server.webrtc.viewers import Viewers
+from server.webrtc.whep import Whep
 from server.wire.http_models import IceServerInfo, LookInfo, NotReady, Ready, ServerInfo
 from server.wire.openapi import document
 from server.wire.replies import ModelInfo
@@ -125,16 +127,18 @@ class Api:
 
 
 def create_app(settings: Settings, worker: GpuWorker) -> web.Application:
-    """The application. It starts `worker` with itself, and stops in order: peers, recordings, `worker`."""
+    """The application. It starts `worker` with itself; viewers, peers, recordings, `worker` stop in order."""
     metrics = Metrics()
     recordings = Recordings(settings)
     peers = Peers(settings, worker, metrics, recordings)
+    viewers = Viewers(settings, peers.find, metrics)
     origins = Origins(settings.allowed_origins)
 
     async def start(app: web.Application) -> None:
         worker.start()
 
     async def end_peers(app: web.Application) -> None:
+        await viewers.dismiss_all()
         await peers.dismiss_all()
 
     async def stop(app: web.Application) -> None:
@@ -155,6 +159,7 @@ def create_app(settings: Settings, worker: GpuWorker) -> web.Application:
     app.on_cleanup.append(stop)
     app.add_routes(Whip(settings, worker, metrics, peers).routes())
     app.add_routes(MediaSocket(settings, worker, metrics, peers, origins).routes())
+    app.add_routes(Whep(settings, metrics, viewers).routes())
     app.add_routes(SessionApi(peers.find, recordings, origins).routes())
     app.add_routes(Api(settings, worker, metrics, peers).routes())
     return app

@@ -72,6 +72,7 @@ def serve(
     prompt: Annotated[str | None, _option(MODEL, "prompt")] = None,
     seed: Annotated[int | None, _option(MODEL, "seed")] = None,
     max_sessions: Annotated[int | None, _option(LIMITS, "max_sessions")] = None,
+    max_viewers: Annotated[int | None, _option(LIMITS, "max_viewers")] = None,
     max_fps: Annotated[float | None, _option(LIMITS, "max_fps")] = None,
     max_recording_minutes: Annotated[float | None, _option(LIMITS, "max_recording_minutes")] = None,
     max_recordings_mb: Annotated[int | None, _option(LIMITS, "max_recordings_mb")] = None,

@@ -27,6 +27,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         self.sessions = Gauge("depthlive_sessions", "Peers connected or connecting", registry=registry)
+        self.viewers = Gauge("depthlive_viewers", "Who watches a session by WHEP", registry=registry)
         self.refused = Counter("depthlive_refused_offers", "Offers refused", ["status"], registry=registry)
         self.camera_frames = Counter("depthlive_camera_frames", "Camera frames decoded", registry=registry)
         self.shown_frames = Counter("depthlive_shown_frames", "Generated frames sent", registry=registry)

@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the noise that a stream starts from.")
     max_sessions: int = Field(2, ge=1, description="Viewers served at once; the next one is told to retry.")
+    max_viewers: int = Field(
+        8, ge=0, description="Others who may watch one session at once (WHEP); each costs one encoding."
+    )
     max_fps: float = Field(24.0, gt=0, le=120, description="Most frames per second generated for one stream.")
     peer_timeout: float = Field(
         10.0,

@@ -30,7 +30,13 @@ def document() -> Json:
     return {
         "openapi": "3.1.0",
         "info": {"title": "depthlive", "version": _version(), "description": ABOUT.strip()},
-        "paths": {**_server_paths(), **_whip_paths(), **_media_socket_paths(), **_session_paths()},
+        "paths": {
+            **_server_paths(),
+            **_whip_paths(),
+            **_media_socket_paths(),
+            **_session_paths(),
+            **_whep_paths(),
+        },
         "components": {"schemas": _schemas()},
     }
 
@@ -146,6 +152,52 @@ def _former() -> Json:
         "in": "query",
         "description": "the id of a session whose connection was lost, to go on with it",
         "schema": {"type": "string"},
+    }
+
+
+def _whep_paths() -> Json:
+    id = _parameter("id", "of the session to watch: the last part of its publisher's Location")
+    headers = {
+        "Location": "the viewer: /sessions/{id}/whep/{viewer}",
+        "ETag": "of the viewer's ICE",
+        "Link": "an ICE server each",
+    }
+    created = _answer("The answer.", "application/sdp") | {
+        "headers": {
+            name: {"description": about, "schema": {"type": "string"}} for name, about in headers.items()
+        }
+    }
+    offer = {
+        "required": True,
+        "description": "An offer with one video track, recvonly. Audio may be offered and is not sent.",
+        "content": {"application/sdp": {"schema": {"type": "string"}}},
+    }
+    return {
+        "/sessions/{id}/whep": {
+            "parameters": [id],
+            "post": _operation(
+                "Watch a session (WHEP).",
+                {
+                    "201": created,
+                    "400": _text("The offer cannot be used."),
+                    "404": _text(NO_SESSION),
+                    "413": _text("It is larger than 64 KiB."),
+                    "415": _text("It is not application/sdp."),
+                    "503": _text("As many watch it as may: with Retry-After."),
+                },
+                offer,
+            ),
+            "options": _operation("What may be posted, and ICE servers.", {"200": _text("In the headers.")}),
+        },
+        "/sessions/{id}/whep/{viewer}": {
+            "parameters": [id, _parameter("viewer", "the last part of the viewer's Location")],
+            "delete": _operation(
+                "Stop watching.",
+                {"200": _text("The connection is closed."), "404": _text("There is no such viewer.")},
+            ),
+            "patch": _operation("Trickled candidates are not taken.", {"405": _text("Never.")}),
+            "options": _operation("What may be done to it.", {"200": _text("In the headers.")}),
+        },
     }
 
 

@@ -1,0 +1,175 @@
+"""Somebody who watches a session: one connection that takes the pictures on show, and gives none."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from aiortc.mediastreams import MediaStreamError
+from aiortc.sdp import SessionDescription
+from av import VideoFrame
+
+from server.live.on_air import Aired, OffAir, OnAir
+from server.live.pacing import CLOCK_RATE_HZ
+from server.live.session import LiveSession
+from server.logs import session_logger
+from server.media.frames import to_video_frame
+from server.settings import Settings
+from server.webrtc.bitrate import BitrateControl
+from server.webrtc.codecs import codec_preferences
+from server.webrtc.peer import (
+    CLOSE_TIMEOUT_S,
+    OFFER_ERRORS,
+    SDP_ERRORS,
+    WATCH_PERIOD_S,
+    InvalidOffer,
+    _ice_servers,  # pyright: ignore[reportPrivateUsage]
+)
+from server.webrtc.tracks import HOLD_SPACING_S, drain
+
+
+class ViewerTrack(MediaStreamTrack):
+    """The newest picture on show with the session's timestamps. What its encoder is late for is left out."""
+
+    kind = "video"
+
+    def __init__(self, on_air: OnAir, before_encoding: Callable[[], None] | None = None) -> None:
+        """`before_encoding` is called for each frame just before it is given out."""
+        super().__init__()
+        self._on_air = on_air
+        self._before_encoding = before_encoding
+        self._aired: Aired | None = None
+        self._pts = -1
+
+    async def recv(self) -> VideoFrame:
+        """The next picture as soon as it goes out; the last one again while there is none for a while.
+
+        Raises MediaStreamError once the session has ended.
+        """
+        aired = await self._next()
+        if self._aired is not None and aired.number == self._aired.number:
+            self._pts += round(HOLD_SPACING_S * CLOCK_RATE_HZ)
+        else:
+            self._pts = max(self._pts + 1, aired.pts)
+        self._aired = aired
+        if self._before_encoding is not None:
+            self._before_encoding()
+        return to_video_frame(aired.rgb, self._pts)
+
+    async def _next(self) -> Aired:
+        try:
+            if self._aired is None:
+                return await self._on_air.after(0)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HOLD_SPACING_S):
+                    return await self._on_air.after(self._aired.number)
+            return self._aired
+        except OffAir as end:
+            self.stop()
+            raise MediaStreamError(str(end)) from end
+
+
+class Viewer:
+    """Owns one RTCPeerConnection; the session is another's and notices nothing of it.
+
+    viewer = Viewer(id, session, settings)
+    try:
+        answer = await viewer.accept(offer)
+        await viewer.attend()      # returns when the viewer or the session is gone, or after hang_up()
+    finally:
+        await viewer.close()
+    """
+
+    def __init__(self, id: str, session: LiveSession, settings: Settings) -> None:
+        self.id = id
+        self._on_air = session.on_air
+        self._log = session_logger(__name__, session.id)
+        self._timeout = settings.peer_timeout
+        self._codecs = settings.codecs
+        self._now = asyncio.get_running_loop().time
+        self._pc = RTCPeerConnection(RTCConfiguration(iceServers=_ice_servers(settings)))
+        self._track = ViewerTrack(session.on_air, self._hold_bitrate)
+        self._bitrate: BitrateControl | None = None
+        self._pumps: list[asyncio.Task[None]] = []
+        self._gone = asyncio.Event()
+
+    async def accept(self, offer: str) -> str:
+        """The SDP answer to an SDP offer. Raises InvalidOffer."""
+        check_viewer_offer(offer)
+        self._pc.on("track", self._on_track)
+        self._pc.on("datachannel", RTCDataChannel.close)
+        self._pc.on("connectionstatechange", self._on_connection_state)
+        transceiver = self._pc.addTransceiver(self._track, direction="sendonly")
+        self._bitrate = BitrateControl(transceiver.sender)
+        transceiver.setCodecPreferences(codec_preferences(self._codecs))
+        try:
+            await self._pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
+            await self._pc.setLocalDescription(await self._pc.createAnswer())
+        except OFFER_ERRORS as error:
+            raise InvalidOffer(f"the offer cannot be answered: {error or type(error).__name__}") from error
+        return self._pc.localDescription.sdp
+
+    async def attend(self) -> None:
+        """Returns when the viewer is gone or never connected, or when the session has ended."""
+        deadline = self._now() + self._timeout
+        while not self._gone.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_PERIOD_S):
+                    await self._gone.wait()
+            if self._on_air.is_over:
+                self.hang_up("the session has ended")
+            elif self._pc.connectionState in ("new", "connecting") and self._now() > deadline:
+                self.hang_up(f"not connected within {self._timeout:g} s")
+
+    def hang_up(self, reason: str) -> None:
+        """Let attend() return."""
+        if not self._gone.is_set():
+            self._log.info("viewer %s ends: %s", self.id[:8], reason)
+            self._gone.set()
+
+    async def close(self) -> None:
+        """End track and connection. Safe to call twice, and before accept()."""
+        self._gone.set()
+        self._track.stop()
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        self._pumps.clear()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._pc.close()
+        except TimeoutError:  # as in Peer.close
+            self._log.warning("A viewer did not close within %g s; leaving it behind", CLOSE_TIMEOUT_S)
+
+    def _on_connection_state(self) -> None:
+        if self._pc.connectionState in ("failed", "closed"):
+            self.hang_up(f"connection {self._pc.connectionState}")
+
+    def _hold_bitrate(self) -> None:
+        if self._bitrate is not None:
+            self._bitrate.hold("high", self._now())
+
+    def _on_track(self, track: MediaStreamTrack) -> None:
+        """Whatever a viewer sends is read and dropped."""
+        self._pumps.append(asyncio.create_task(drain(track)))
+
+
+def check_viewer_offer(offer: str) -> None:
+    """Raise InvalidOffer unless this is SDP with a video track that the viewer wants to receive."""
+    if not offer.startswith("v=0"):
+        raise InvalidOffer("this is no SDP: expected it to begin with v=0")
+    try:
+        description = SessionDescription.parse(offer)
+    except SDP_ERRORS as error:
+        raise InvalidOffer(f"this is no SDP: {error or type(error).__name__}") from error
+    directions = [str(media.direction) for media in description.media if media.kind == "video"]
+    if not directions:
+        raise InvalidOffer("the offer has no video: expected one video track, recvonly")
+    if not {"recvonly", "sendrecv"} & set(directions):
+        raise InvalidOffer(f"the offer receives no video ({', '.join(directions)}): expected recvonly")
