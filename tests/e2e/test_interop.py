@@ -1,0 +1,126 @@
+"""Clients that nobody here wrote: whip-whep 1.2.0 from npm publishes and watches, in Chromium."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.e2e.conftest import OpenPage, Server
+from tests.e2e.page import is_free, wait_until
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+# whip-whep 1.2.0 (MIT, its licence beside it): for tests alone, the page loads nothing of it.
+VENDOR = Path(__file__).parent / "vendor"
+MOVING_LIMIT_S = 60.0
+CODEC_LIMIT_S = 20.0
+
+PUBLISH = """async () => {
+  const { WHIPClient } = await import("/vendor/whip.js");
+  const media = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 360 } });
+  const sound = new AudioContext().createMediaStreamDestination().stream;
+  const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+  for (const track of [...sound.getTracks(), ...media.getTracks()])
+    peer.addTransceiver(track, { direction: "sendonly" });
+  window.client = new WHIPClient();
+  window.peer = peer;
+  await window.client.publish(peer, new URL("/whip", location.href));
+  return new URL(window.client.resourceURL).pathname;
+}"""
+WATCH = """async ([session, codec]) => {
+  const { WHEPClient } = await import("/vendor/whep.js");
+  const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+  peer.addTransceiver("audio", { direction: "recvonly" });
+  const video = peer.addTransceiver("video", { direction: "recvonly" });
+  if (codec) {
+    const { codecs } = RTCRtpReceiver.getCapabilities("video");
+    video.setCodecPreferences(codecs.filter(({ mimeType }) => [codec, "video/rtx"].includes(mimeType)));
+  }
+  const element = document.createElement("video");
+  element.id = "seen";
+  element.muted = element.autoplay = true;
+  element.srcObject = new MediaStream([video.receiver.track]);
+  document.body.replaceChildren(element);
+  window.client = new WHEPClient();
+  window.peer = peer;
+  await window.client.view(peer, new URL(`/sessions/${session}/whep`, location.href));
+}"""
+# How many of ten pictures, each some frames after the one before, differ from the one before.
+MOVES = """async () => {
+  const video = document.getElementById("seen");
+  const canvas = new OffscreenCanvas(16, 9);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const seen = [];
+  for (let n = 0; n < 10; n++) {
+    await new Promise((next) => video.requestVideoFrameCallback(next));
+    context.drawImage(video, 0, 0, 16, 9);
+    seen.push([...context.getImageData(0, 0, 16, 9).data]);
+  }
+  const differs = (a, b) => a.some((value, i) => Math.abs(value - b[i]) > 4);
+  return seen.slice(1).filter((picture, n) => differs(picture, seen[n])).length;
+}"""
+SIZE = """() => {
+  const { videoWidth, videoHeight } = document.getElementById("seen");
+  return [videoWidth, videoHeight];
+}"""
+CODECS = """async () => {
+  const report = [...(await window.peer.getStats()).values()];
+  const streams = report.filter(({ type, kind }) => type === "inbound-rtp" && kind === "video");
+  return streams.map(({ codecId }) => report.find(({ id }) => id === codecId)?.mimeType);
+}"""
+
+
+@pytest.fixture
+def open_client(open_page: OpenPage, server: Server):
+    """An empty page of the server's own site that can load the clients."""
+
+    def serve_vendor(page: Page) -> None:
+        page.route(
+            "**/vendor/*.js",
+            lambda route: route.fulfill(
+                path=VENDOR / route.request.url.rpartition("/")[2], content_type="text/javascript"
+            ),
+        )
+
+    pages: list[Page] = []
+
+    def open_it() -> Page:
+        page = open_page(prepare=serve_vendor).page
+        page.goto(server.url + "/healthz")
+        pages.append(page)
+        return page
+
+    yield open_it
+    for page in pages:
+        page.context.close()
+
+
+def state_of(server: Server, session: str) -> dict[str, Any]:
+    return json.loads(server.get(f"/sessions/{session}"))
+
+
+def test_a_published_whip_client_publishes_and_a_whep_client_watches_beside_it(
+    open_client, server: Server
+) -> None:
+    publisher, viewer, other = open_client(), open_client(), open_client()
+    session = publisher.evaluate(PUBLISH).rpartition("/")[2]
+    assert wait_until(lambda: state_of(server, session)["state"] == "live", MOVING_LIMIT_S)
+    viewer.evaluate(WATCH, [session, None])
+    other.evaluate(WATCH, [session, "video/VP8"])
+    assert viewer.evaluate(MOVES) >= 3, "the viewer's pictures move"
+    assert other.evaluate(MOVES) >= 3
+    size = viewer.evaluate(
+        "() => { const v = document.getElementById('seen'); return [v.videoWidth, v.videoHeight]; }"
+    )
+    assert size == [256, 144]
+    assert server.info()["sessions"] == 1 and server.gauge("depthlive_viewers") == 2
+    # Codec choice: the server's first unless the viewer can only do the other.
+    assert viewer.evaluate(CODECS) == ["video/H264"] and other.evaluate(CODECS) == ["video/VP8"]
+    other.evaluate("() => window.client.stop()")
+    assert wait_until(lambda: server.gauge("depthlive_viewers") == 1, CODEC_LIMIT_S)
+    assert viewer.evaluate(MOVES) >= 3, "who stays goes on watching"
+    publisher.evaluate("() => window.client.stop()")
+    assert wait_until(lambda: is_free(server), CODEC_LIMIT_S)
+    assert wait_until(lambda: server.gauge("depthlive_viewers") == 0, CODEC_LIMIT_S)
