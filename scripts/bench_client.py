@@ -17,11 +17,9 @@ import numpy as np
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
-from numpy.typing import NDArray
 
-from scripts.bench_control import Control
 from scripts.bench_recording import Recording
-from scripts.latency_figures import Arrival
+from scripts.bench_session import BenchSession
 from scripts.numbered_camera import NumberedCamera
 
 
@@ -29,48 +27,35 @@ class BenchClient:
     """One session over WHIP, from the offer to its DELETE.
 
     recording = await BenchClient(url, camera).run(seconds, prompts, patience)
-
-    With `echo`, the server is the echo of bench_echo.py: it knows no messages, and every picture counts.
     """
 
     def __init__(self, url: str, camera: NumberedCamera, *, echo: bool = False) -> None:
         self._url = url.rstrip("/")
         self._camera = camera
-        self._is_echo = echo
-        self._first_counted = asyncio.Event()
         self._channel: Any = None
-        self.recording = Recording()
-        self._control = Control(self.recording, self._send)
+        self._session = BenchSession(camera, self._send, echo=echo)
+
+    @property
+    def recording(self) -> Recording:
+        return self._session.recording
 
     async def run(
         self, seconds: float, prompts: Sequence[str], patience: float, switches: int = 0
     ) -> Recording:
-        """Measure for `seconds` after the first generated picture, switching prompts at even intervals.
-
-        With `switches` the run goes on until as many more, at random moments, have been shown. Raises
-        TimeoutError when no generated picture comes within `patience` seconds, and ConnectionError when the
-        server refuses the offer.
-        """
+        """As BenchSession.measure. Raises ConnectionError too, when the server refuses the offer."""
         pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         pumps: list[asyncio.Task[None]] = []
         pc.on("track", lambda track: pumps.append(asyncio.create_task(self._watch(track))))
         pc.addTransceiver(self._camera, direction="sendrecv")
         self._channel = pc.createDataChannel("control")
-        self._channel.on("message", self._control.receive)
+        self._channel.on("message", self._session.control.receive)
         telemetry = pc.createDataChannel("telemetry", ordered=False, maxRetransmits=0)
-        telemetry.on("message", self._control.receive)
+        telemetry.on("message", self._session.control.receive)
         try:
             async with aiohttp.ClientSession() as http:
                 resource = await self._offer(pc, http)
-                if not self._is_echo:
-                    pumps.append(asyncio.create_task(self._control.heartbeat()))
                 try:
-                    async with asyncio.timeout(patience):
-                        await self._first_counted.wait()
-                    if self._is_echo:
-                        await asyncio.sleep(seconds)
-                    else:
-                        await self._measure(seconds, prompts, switches)
+                    await self._session.measure(seconds, prompts, patience, switches)
                 finally:
                     await http.delete(resource)
         finally:
@@ -80,13 +65,8 @@ class BenchClient:
             await pc.close()
         return self.recording
 
-    async def _measure(self, seconds: float, prompts: Sequence[str], switches: int) -> None:
-        await self._control.switch_evenly(seconds, prompts)
-        await self._control.switch_often(switches)
-        await self._control.ask_stats()
-
     async def _offer(self, pc: RTCPeerConnection, http: aiohttp.ClientSession) -> str:
-        self.recording.offered = time.monotonic()
+        self._session.offer()
         await pc.setLocalDescription(await pc.createOffer())
         offer = pc.localDescription.sdp
         headers = {"Content-Type": "application/sdp"}
@@ -107,16 +87,7 @@ class BenchClient:
                 return
             assert isinstance(frame, VideoFrame)
             now = time.monotonic()
-            arrival = self._seen(np.asarray(frame.to_ndarray(format="gray"), np.uint8), now)
-            self.recording.arrivals.append(arrival)
-            if arrival.is_generated:
-                self._first_counted.set()
-
-    def _seen(self, luma: NDArray[np.uint8], now: float) -> Arrival:
-        if self._is_echo:  # the camera's own picture is what is wanted: nothing to compare
-            return Arrival(time=now, sent=self._camera.sent(luma), difference=None, is_live=True)
-        sent, difference = self._camera.match(luma) or (None, None)
-        return Arrival(time=now, sent=sent, difference=difference, is_live=self._control.is_live)
+            self._session.note(np.asarray(frame.to_ndarray(format="gray"), np.uint8), now)
 
     def _send(self, text: str) -> None:
         if self._channel is not None and self._channel.readyState == "open":

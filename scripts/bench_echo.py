@@ -3,17 +3,22 @@
 python -m scripts.bench_echo --port 8090
 """
 
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from aiohttp import web
+from aiohttp import WSMsgType, web
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 
+from server.wire.credits import Allowance, Window
+from server.wire.media_frame import MAX_MESSAGE_BYTES, Kind, MediaFrame, decode_frame
+
 PAGE = Path(__file__).with_name("bench_echo.html")
 ANSWER_TYPE = "application/sdp"
+UPLOAD_WINDOW = 3  # as the real server
 
 
 def main(port: Annotated[int, typer.Option(min=1, max=65535)] = 8090) -> None:
@@ -22,7 +27,7 @@ def main(port: Annotated[int, typer.Option(min=1, max=65535)] = 8090) -> None:
 
 
 def create_echo() -> web.Application:
-    """WHIP without sessions: an offer with a video track gets this track back."""
+    """WHIP without sessions: an offer with a video track gets this track back. So does the WebSocket."""
     peers: dict[str, RTCPeerConnection] = {}
     ids = count(1)
 
@@ -64,7 +69,29 @@ def create_echo() -> web.Application:
     app.router.add_get("/readyz", ready)
     app.router.add_post("/whip", offer)
     app.router.add_delete("/whip/{id}", delete)
+    app.router.add_get("/ws", echo_socket)
     return app
+
+
+async def echo_socket(request: web.Request) -> web.WebSocketResponse:
+    """The media WebSocket: every JPEG goes back at once; one for which there is no credit is dropped."""
+    socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE_BYTES, compress=False)
+    await socket.prepare(request)
+    window, allowance = Window(UPLOAD_WINDOW), Allowance()
+    await socket.send_bytes(MediaFrame(Kind.CREDIT, window.total).encode())
+    async for message in socket:
+        if message.type is not WSMsgType.BINARY:
+            continue
+        frame = decode_frame(message.data)
+        if frame.kind is Kind.CREDIT:
+            allowance.raise_to(frame.sequence)
+            continue
+        window.receive(frame.sequence)
+        if allowance.may_send:
+            await socket.send_bytes(replace(frame, sequence=allowance.spend()).encode())
+        window.done()
+        await socket.send_bytes(MediaFrame(Kind.CREDIT, window.total).encode())
+    return socket
 
 
 def _h264_first() -> list[RTCRtpCodecCapability]:

@@ -1,6 +1,7 @@
 """Glass-to-glass latency over real connections: numbered frames go in, the numbers are read off at the end.
 
 python -m scripts.bench_latency --seconds 30 --json out/latency.json
+python -m scripts.bench_latency --transport ws                    # where UDP is blocked
 python -m scripts.bench_latency --browser --runs 3                # as a viewer sees it, in Chromium
 python -m scripts.bench_latency --switches 40                     # how soon a new prompt shows
 python -m scripts.bench_latency --url http://gpu-host:8080        # a server started with --stamp-source
@@ -16,6 +17,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -29,12 +31,22 @@ from scripts.bench_browser import run_in_browser  # noqa: E402 -- after the path
 from scripts.bench_client import BenchClient  # noqa: E402
 from scripts.bench_recording import Recording  # noqa: E402
 from scripts.bench_serving import serving, started  # noqa: E402
+from scripts.bench_socket_client import BenchSocketClient  # noqa: E402
 from scripts.latency_report import build_report, explain, table  # noqa: E402
 from scripts.numbered_camera import NumberedCamera  # noqa: E402
 from scripts.numbered_clip import FPS as CLIP_FPS  # noqa: E402
 
 DEFAULT_PROMPTS = ("a winter forest at night", "a statue of molten gold", "coloured paper, folded")
+WAYS = {"whip": "aiortc client, WebRTC", "ws": "headless client, JPEG over a WebSocket"}
 ECHO_PATIENCE_S = 30.0
+
+
+class Transport(StrEnum):
+    """What carries the pictures."""
+
+    whip = "whip"
+    ws = "ws"
+
 
 Run = Callable[[str, bool], Recording]  # (address, whether it is the echo server) -> what was seen
 
@@ -51,6 +63,9 @@ def main(
         bool,
         typer.Option("--browser", help="Measure on the page, in headless Chromium; no prompt switches."),
     ] = False,
+    transport: Annotated[
+        Transport, typer.Option(help="WebRTC by WHIP, or the WebSocket that stands in for it.")
+    ] = Transport.whip,
     seconds: Annotated[float, typer.Option(min=2, help="Measured after the first generated picture.")] = 20.0,
     runs: Annotated[int, typer.Option(min=1, help="Sessions in a row; the table has their medians.")] = 1,
     floor: Annotated[bool, typer.Option(help="Measure an echo server after each run.")] = True,
@@ -73,6 +88,8 @@ def main(
     width, height = parse_size(size)
     if browser and (prompt or switches):
         raise typer.BadParameter("--browser switches no prompts: leave out --prompt and --switches")
+    if browser and transport is Transport.ws:
+        raise typer.BadParameter("--browser measures WebRTC: leave out --transport ws")
     fps = CLIP_FPS if browser else fps
     load_before = os.getloadavg()[0]
 
@@ -80,7 +97,8 @@ def main(
         wait = ECHO_PATIENCE_S if is_echo else patience
         if browser:
             return run_in_browser(address, (width, height), seconds, wait, echo=is_echo)
-        client = BenchClient(address, NumberedCamera(width, height, fps), echo=is_echo)
+        make = BenchClient if transport is Transport.whip else BenchSocketClient
+        client = make(address, NumberedCamera(width, height, fps), echo=is_echo)
         try:
             return asyncio.run(client.run(seconds, prompt or DEFAULT_PROMPTS, wait, switches))
         except TimeoutError as error:
@@ -95,7 +113,7 @@ def main(
         measured,
         floors,
         command=shlex.join(sys.argv),
-        way="page in Chromium, WebRTC" if browser else "aiortc client, WebRTC",
+        way="page in Chromium, WebRTC" if browser else WAYS[transport],
         camera={"width": width, "height": height, "fps": fps},
         server_start_s=start_s,
         load_before=load_before,

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from scripts.bench_client import BenchClient
 from scripts.bench_echo import create_echo
+from scripts.bench_socket_client import BenchSocketClient
 from scripts.latency_figures import summarise
 from scripts.numbered_camera import NumberedCamera
 
@@ -28,6 +29,16 @@ async def test_the_camera_s_own_pictures_are_measured(echo: str) -> None:
     assert figures.glass_to_glass_p50_ms is not None
     assert figures.glass_to_glass_p50_ms > 0
     assert recording.switches == []
+
+
+async def test_so_are_those_that_a_web_socket_carries(echo: str) -> None:
+    client = BenchSocketClient(echo, NumberedCamera(320, 240, 15), echo=True)
+    recording = await client.run(1.5, [], patience=20)
+    figures = summarise(recording.arrivals, recording.offered)
+    assert figures.generated > 10
+    assert figures.unreadable == 0
+    assert figures.glass_to_glass_p50_ms is not None
+    assert figures.glass_to_glass_p50_ms > 0
 
 
 async def test_without_echo_its_pictures_are_known_as_the_camera_s(echo: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import typer
 
-from scripts.bench_latency import parse_size
+from scripts.bench_latency import Transport, main, parse_size
 from scripts.bench_recording import PromptSwitch, Recording
 from scripts.latency_figures import Arrival
 from scripts.latency_report import build_report, explain, table
@@ -54,6 +54,16 @@ def test_size_is_two_even_numbers() -> None:
 def test_any_other_size_is_refused_with_what_was_expected(size: str) -> None:
     with pytest.raises(typer.BadParameter, match="expected WIDTHxHEIGHT"):
         parse_size(size)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"transport": Transport.ws}, {"prompt": ["ice"]}, {"switches": 3}],
+    ids=["ws", "prompt", "switches"],
+)
+def test_what_a_browser_cannot_measure_is_refused_at_once(more: dict[str, Any]) -> None:
+    with pytest.raises(typer.BadParameter, match="--browser"):
+        main(browser=True, **more)
 
 
 def test_the_report_is_json_and_names_its_machine() -> None:

@@ -1,0 +1,31 @@
+"""The benchmark's WebSocket client against the real server with a fake engine."""
+
+import pytest
+
+from scripts.bench_socket_client import BenchSocketClient
+from scripts.latency_figures import summarise
+from scripts.numbered_camera import NumberedCamera
+from server.settings import load_settings
+from tests.server.fakes import FakeEngineModule
+from tests.server.running import running_server
+
+
+async def test_a_run_measures_latency_and_switches() -> None:
+    settings = load_settings({"stamp_source": True})
+    async with running_server(settings, FakeEngineModule()) as server:
+        client = BenchSocketClient(server.url, NumberedCamera(320, 240, 30))
+        recording = await client.run(1.0, ["gold"], patience=30, switches=1)
+        await server.empty()  # leaving ends the session
+    figures = summarise(recording.arrivals, recording.offered)
+    assert figures.generated > 5
+    assert figures.glass_to_glass_p50_ms is not None
+    assert recording.model is not None
+    assert recording.stats is not None
+    assert [switch.applied_ms is not None for switch in recording.switches] == [True, True]
+    assert recording.switches[1].chunk_at_send is not None
+    assert recording.errors == []
+
+
+async def test_a_server_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConnectionError, match="ws"):
+        await BenchSocketClient("http://127.0.0.1:9", NumberedCamera(64, 64, 15)).run(1, [], patience=5)
