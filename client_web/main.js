@@ -45,10 +45,12 @@ const stream = new Stream(
       dials.telemetry(message);
       timeline.position(message.timeline_position);
     },
+    way: (words) => view.way(words),
     silent,
   },
   () => select("camera").value,
   () => watch.info?.ice_servers ?? [],
+  new URLSearchParams(location.search).get("transport") === "ws", // to try it, or to measure it
 );
 
 const commands = new Commands((message) => stream.send(message), report);

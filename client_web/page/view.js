@@ -15,7 +15,7 @@ export class View {
     progress: at("progress", HTMLProgressElement),
     start: button("start"), stop: button("stop"), controls: at("live-controls", HTMLFieldSetElement), camera: select("camera"),
     words: place("words"), rate: place("rate"), command: place("command"), problem: place("problem"),
-    model: place("model"), modelNote: place("model-note"), badges: place("badges"),
+    way: place("way"), model: place("model"), modelNote: place("model-note"), badges: place("badges"),
   };
   /** @type {Map<string, string>} */
   #badges = new Map();
@@ -60,6 +60,11 @@ export class View {
   /** What is wrong and what to do about it; empty words take the line away. @param {string} words */
   problem(words) {
     setText(this.#at.problem, words);
+  }
+
+  /** What is unusual about the way to the server; empty words take the line away. @param {string} words */
+  way(words) {
+    setText(this.#at.way, words);
   }
 
   /** A state that one must not forget, over the picture; null takes it away. @param {string} name @param {string | null} words */

@@ -8,6 +8,8 @@
  *   connection.leave();                               // instead of close(), while the page is going away
  */
 import { ProtocolError, decode, ping } from "../protocol.js";
+import { Heartbeat } from "./heartbeat.js";
+import { received } from "./stats.js";
 import { WhipSession } from "./whip.js";
 
 /**
@@ -20,20 +22,17 @@ import { WhipSession } from "./whip.js";
  * @property {() => void} onRestored
  * @property {(reason: string, fate: Fate) => void} onLost
  *
- * @typedef {"gone"|"over"|"lost"} Fate gone: trying again would not help; over: the server has ended the session;
- *   lost: the server may be keeping it for a while
+ * @typedef {"blocked"|"over"|"lost"} Fate blocked: no media comes through this way, the session waits for another one;
+ *   over: the server has ended the session; lost: the server may be keeping it for a while
  */
 
 const GATHERING_LIMIT_MS = 1500; // without a time limit a browser that gathers nothing would wait for ever
-const CONNECT_LIMIT_MS = 15000;
-const HEARTBEAT_MS = 2000;
-const SILENCE_NOTICED_MS = 6000;
-const SILENCE_LOST_MS = 12000;
+const MEDIA_LIMIT_MS = 5000; // from the answer, and again from the connection, to the first media
+const MEDIA_WATCH_MS = 500;
 const UPLOAD_MARGIN = 1.25; // sent picture over model picture: room for the crop, without paying for pixels nobody uses
 
 const LOST = "The connection to the server was lost.";
-const NO_MEDIA_PATH =
-  "The server answers, but no video path to it was found. A firewall between you and the server may block UDP.";
+const NO_MEDIA_PATH = "The server answers, but no video comes through.";
 
 export class Connection {
   #handlers;
@@ -47,7 +46,9 @@ export class Connection {
   #ended = false;
   /** @type {number[]} */
   #timers = [];
-  #lastHeard = 0;
+  #hasHeard = false;
+  #mediaDue = 0; // by then media must have come
+  #heartbeat = new Heartbeat(() => this.send(ping()), () => this.#setInterrupted(true), () => this.#lose(LOST));
   #isInterrupted = false;
 
   /** @param {Handlers} handlers */
@@ -80,7 +81,13 @@ export class Connection {
     });
     if (this.#ended) return void this.#whip.end(); // stopped while the server was answering
     await pc.setRemoteDescription({ type: "answer", sdp: answer });
-    this.#timers.push(window.setTimeout(() => this.#giveUpConnecting(), CONNECT_LIMIT_MS));
+    this.#expectMedia();
+    this.#timers.push(window.setInterval(() => this.#watchMedia(), MEDIA_WATCH_MS));
+  }
+
+  /** Its id at the server, once that has told it. */
+  get session() {
+    return this.#whip.session;
   }
 
   /** False when the control channel is not open; the message was then not sent. @param {object} message */
@@ -125,7 +132,8 @@ export class Connection {
 
   #rest() {
     this.#ended = true;
-    for (const timer of this.#timers) clearTimeout(timer);
+    this.#heartbeat.end();
+    for (const timer of this.#timers) clearInterval(timer);
   }
 
   /** As close(), while the page is going away. */
@@ -147,7 +155,8 @@ export class Connection {
   /** @param {string} data @param {(message: ServerMessage) => void} handler */
   #hear(data, handler) {
     if (this.#ended) return;
-    this.#lastHeard = performance.now();
+    this.#hasHeard = true;
+    this.#heartbeat.heard();
     this.#setInterrupted(false);
     let message;
     try {
@@ -161,29 +170,31 @@ export class Connection {
 
   #startHeartbeat() {
     if (this.#ended) return;
-    this.#lastHeard = performance.now();
-    this.send(ping());
-    this.#timers.push(window.setInterval(() => this.#beat(), HEARTBEAT_MS));
-  }
-
-  #beat() {
-    this.send(ping());
-    const silence = performance.now() - this.#lastHeard;
-    if (silence > SILENCE_LOST_MS) this.#lose(LOST);
-    else if (silence > SILENCE_NOTICED_MS) this.#setInterrupted(true);
+    this.#hasHeard = true;
+    this.#heartbeat.begin();
   }
 
   /** @param {RTCPeerConnectionState} state */
   #watchTransport(state) {
     switch (state) {
       case "disconnected": return this.#setInterrupted(true);
-      case "connected": return this.#setInterrupted(false);
-      case "failed": return this.#lastHeard ? this.#lose(LOST) : this.#lose(NO_MEDIA_PATH, "gone");
+      case "connected":
+        this.#expectMedia();
+        return this.#setInterrupted(false);
+      case "failed": return this.#hasHeard ? this.#lose(LOST) : this.#lose(NO_MEDIA_PATH, "blocked");
     }
   }
 
-  #giveUpConnecting() {
-    if (!this.#lastHeard) this.#lose(NO_MEDIA_PATH, "gone");
+  #expectMedia() {
+    this.#mediaDue = performance.now() + MEDIA_LIMIT_MS;
+  }
+
+  /** The server sends pictures from the beginning, whatever its model does: without any, nothing comes through. */
+  async #watchMedia() {
+    const reports = await this.reports();
+    if (this.#ended || !reports) return;
+    if (received(reports)?.frames) this.#mediaDue = Infinity;
+    else if (performance.now() > this.#mediaDue) this.#lose(NO_MEDIA_PATH, "blocked");
   }
 
   /** @param {boolean} isInterrupted */

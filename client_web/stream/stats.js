@@ -33,6 +33,11 @@ export function received(reports) {
 
 /** @param {Reports} reports @returns {Link | null} null before a path is found */
 export function link(reports) {
+  const socket = find(reports, (entry) => entry.type === "websocket");
+  if (socket) {
+    const { encodeMs, roundTripMs } = socket;
+    return { encodeMs, roundTripMs, words: `through a WebSocket${thereAndBack(roundTripMs)}` };
+  }
   const transport = find(reports, (entry) => entry.type === "transport" && entry.selectedCandidatePairId);
   const pair =
     reports.get(transport?.selectedCandidatePairId ?? "") ??
@@ -58,5 +63,10 @@ function describe(local, remote, roundTripMs) {
   const isRelayed = local?.candidateType === "relay" || remote?.candidateType === "relay";
   const protocol = (local?.relayProtocol ?? local?.protocol ?? "udp").toUpperCase();
   const way = isRelayed ? `relayed over ${protocol}` : `direct, ${protocol}`;
-  return roundTripMs === null ? way : `${way}, ${Math.max(1, Math.round(roundTripMs))} ms there and back`;
+  return `${way}${thereAndBack(roundTripMs)}`;
+}
+
+/** @param {number | null} ms */
+function thereAndBack(ms) {
+  return ms === null ? "" : `, ${Math.max(1, Math.round(ms))} ms there and back`;
 }

@@ -4,6 +4,7 @@
  */
 import { CameraError, openCamera } from "./camera.js";
 import { Connection } from "./connection.js";
+import { SocketConnection } from "./socket_connection.js";
 import { ConnectError } from "./whip.js";
 import { delayBefore } from "./backoff.js";
 import { plainly } from "./words.js";
@@ -19,16 +20,19 @@ import { plainly } from "./words.js";
  * @property {(stream: MediaStream | null) => void} output
  * @property {(message: ServerMessage) => void} message everything but `state`
  * @property {(message: ServerMessage) => void} telemetry
+ * @property {(words: string) => void} way what is unusual about the way to the server; empty: nothing
  * @property {() => void} silent the connection is gone, for now or for good
  *
  * @typedef {object} Attempt one press of Start; a newer one makes an older one stale
  * @property {MediaStreamTrack | null} camera
- * @property {Connection | null} connection
+ * @property {Connection | SocketConnection | null} connection
+ * @property {boolean} isBlocked no media comes through by WebRTC
  * @property {{width: number, height: number} | null} modelSize
  * @property {string | null} session its id at the server, also when it was lost
  * @property {number} losses in a row, since it last was live
  */
 
+const BY_SOCKET = "Video comes through a WebSocket: this network blocks UDP.";
 const CONNECTING = "Connecting to the server.";
 /** @type {Record<string, (detail: string) => string>} */
 const STATE_WORDS = {
@@ -42,6 +46,7 @@ export class Stream {
   #tell;
   #cameraId;
   #iceServers;
+  #isSocketWanted;
   /** @type {Attempt | null} */
   #attempt = null;
   /** @type {ServerMessage | null} the last `state`, for when an interruption has passed */
@@ -54,11 +59,13 @@ export class Stream {
    * @param {Listener} listener
    * @param {() => string} cameraId the one that is chosen; empty for the browser's default
    * @param {() => RTCIceServer[]} iceServers
+   * @param {boolean} isSocketWanted do not even try WebRTC
    */
-  constructor(listener, cameraId, iceServers) {
+  constructor(listener, cameraId, iceServers, isSocketWanted = false) {
     this.#tell = listener;
     this.#cameraId = cameraId;
     this.#iceServers = iceServers;
+    this.#isSocketWanted = isSocketWanted;
     window.addEventListener("online", () => this.#tryNow?.());
   }
 
@@ -74,8 +81,9 @@ export class Stream {
   async start() {
     if (this.#attempt) return;
     /** @type {Attempt} */
-    const mine = (this.#attempt = { camera: null, connection: null, modelSize: null, session: null, losses: 0 });
+    const mine = (this.#attempt = { camera: null, connection: null, isBlocked: false, modelSize: null, session: null, losses: 0 });
     this.#tell.problem("");
+    this.#tell.way("");
     this.#tell.phase("asking", "Asking for the camera. Your browser may show a question: choose Allow.");
     await this.#guard(mine, async () => {
       mine.camera = await openCamera(this.#cameraId());
@@ -93,6 +101,7 @@ export class Stream {
     this.#hush();
     this.#tell.output(null);
     this.#tell.camera(null);
+    this.#tell.way("");
     this.#tell.phase("idle", words);
     this.#tell.problem(problem);
   }
@@ -140,7 +149,8 @@ export class Stream {
       this.#tell.camera(mine.camera);
     }
     if (!mine.camera) return;
-    mine.connection = new Connection(this.#handlers(mine));
+    const isSocket = mine.isBlocked || this.#isSocketWanted;
+    mine.connection = new (isSocket ? SocketConnection : Connection)(this.#handlers(mine));
     await mine.connection.open(mine.camera, this.#iceServers(), mine.session);
   }
 
@@ -183,6 +193,15 @@ export class Stream {
     }, 1000);
   }
 
+  /** The session that WebRTC has begun goes on through a WebSocket. @param {Attempt} mine */
+  #goRound(mine) {
+    mine.isBlocked = true;
+    mine.session = mine.connection?.session ?? mine.session;
+    this.#hush();
+    this.#tell.way(BY_SOCKET);
+    void this.#guard(mine, () => this.#connect(mine));
+  }
+
   #hush() {
     clearInterval(this.#timer);
     this.#tryNow = null;
@@ -200,9 +219,9 @@ export class Stream {
       onInterrupted: () => this.#tell.phase("interrupted", "Connection interrupted. Waiting for it to come back."),
       onRestored: () => this.#showState(mine),
       onLost: (reason, fate) => {
+        if (fate === "blocked") return this.#goRound(mine);
         if (fate === "over") mine.session = null;
-        if (fate !== "gone") this.#later(mine, new ConnectError(reason, { retryAfter: 0 }));
-        else this.stop("Stopped.", `${reason} Press Start to try again.`);
+        this.#later(mine, new ConnectError(reason, { retryAfter: 0 }));
       },
     };
   }

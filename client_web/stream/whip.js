@@ -26,6 +26,11 @@ export class WhipSession {
   #resource = null;
   #leaving = new AbortController();
 
+  /** Its id at the server: the last part of its URL. */
+  get session() {
+    return this.#resource?.split("/").pop() ?? null;
+  }
+
   /**
    * @param {string} offer SDP with all its candidates
    * @param {string | null} former id of a session that was lost: it is taken up again if it is still there

@@ -141,7 +141,11 @@ def open_page(browser: Browser, server: Server) -> Iterator[OpenPage]:
     contexts = []
 
     def open_it(
-        *, camera: bool = True, prepare: Callable[[Page], None] | None = None, **options: Any
+        *,
+        camera: bool = True,
+        prepare: Callable[[Page], None] | None = None,
+        path: str = "/",
+        **options: Any,
     ) -> Visit:
         permissions = ["camera"] if camera else []
         context = browser.new_context(permissions=permissions, **options)
@@ -155,7 +159,7 @@ def open_page(browser: Browser, server: Server) -> Iterator[OpenPage]:
         page.on("pageerror", lambda error: visit.errors.append(str(error)))
         if prepare is not None:
             prepare(page)
-        page.goto(server.url)
+        page.goto(server.url + path)
         return visit
 
     yield open_it

@@ -347,20 +347,6 @@ def plain_http(page: Page) -> None:
     )
 
 
-def no_udp(page: Page) -> None:
-    """What a page sees behind a firewall: an answer comes, but no path to it is ever found."""
-    page.add_init_script(
-        "window.RTCPeerConnection = class extends RTCPeerConnection {"
-        "  get connectionState() { return this.isBlocked ? 'failed' : super.connectionState; }"
-        "  async setRemoteDescription({ type, sdp }) {"
-        "    await super.setRemoteDescription({ type, sdp: sdp.replace(/a=candidate.*\\r\\n/g, '') });"
-        "    this.isBlocked = true;"
-        "    this.dispatchEvent(new Event('connectionstatechange'));"
-        "  }"
-        "};"
-    )
-
-
 def no_server(page: Page) -> None:
     page.route("**/api/info", lambda route: route.abort())
 
@@ -375,10 +361,9 @@ def no_server(page: Page) -> None:
             True,
             "The server refused the connection (400): this is no SDP",
         ),
-        (no_udp, True, "A firewall between you and the server may block UDP."),
         (plain_http, True, "Open it over https, or on the server's own machine as http://localhost."),
     ],
-    ids=["camera refused", "model failed", "offer refused", "no UDP", "plain http"],
+    ids=["camera refused", "model failed", "offer refused", "plain http"],
 )
 def test_what_went_wrong_is_said_in_plain_words(
     open_page: OpenPage, prepare: Callable[[Page], None] | None, camera: bool, words: str

@@ -1,0 +1,252 @@
+/**
+ * One connection to the server through a WebSocket alone, for networks that block UDP: JPEGs both ways, and the
+ * messages of both data channels. Used as Connection is.
+ */
+import { ProtocolError, decode, ping } from "../protocol.js";
+import { CREDIT, JPEG, decodeFrame, encodeFrame } from "./media_frame.js";
+import { Heartbeat } from "./heartbeat.js";
+import { SocketCamera } from "./socket_camera.js";
+import { SocketScreen } from "./socket_screen.js";
+import { ConnectError, TICKET } from "./whip.js";
+import { full } from "./words.js";
+
+/** @typedef {import("../protocol.js").ServerMessage} ServerMessage */
+
+const DOWNLOAD_WINDOW = 3; // pictures on their way here at once: more is smoother where the way is long, and later
+const CONNECT_LIMIT_MS = 15000;
+const DELETE_LIMIT_MS = 3000;
+const FULL_RETRY_S = 5;
+
+// close codes: those of the protocol, and the server's own
+const OK = 1000;
+const KEPT = 4000;
+const LOST_CODES = [1006, KEPT];
+const GONE = 4404;
+const NO_MODEL = 4500;
+const FULL = 4503;
+
+const LOST = "The connection to the server was lost.";
+
+export class SocketConnection {
+  #handlers;
+  /** @type {WebSocket | null} */
+  #socket = null;
+  #ended = false;
+  #isInterrupted = false;
+  /** @type {string | null} */
+  #session = null;
+
+  #camera = new SocketCamera(
+    () => this.#sent < this.#allowed && this.#socket?.readyState === WebSocket.OPEN,
+    (shot) => this.#publish(shot),
+  );
+  #allowed = 0; // camera pictures, in all
+  #sent = 0;
+
+  #screen;
+  #done = 0; // pictures from the server
+
+  #heartbeat = new Heartbeat(() => this.#ping(), () => this.#setInterrupted(true), () => this.#lose(LOST));
+  /** @type {{id: string, at: number} | null} */
+  #asked = null;
+  /** @type {number | null} */
+  #roundTripMs = null;
+
+  /** @param {import("./connection.js").Handlers} handlers */
+  constructor(handlers) {
+    this.#handlers = handlers;
+    this.#screen = new SocketScreen((stream) => this.#handlers.onTrack(stream), () => this.#pictureDone());
+  }
+
+  /** Its id at the server, once that has told it. */
+  get session() {
+    return this.#session;
+  }
+
+  /**
+   * Resolves once the server has let this page in. Give each connection one open().
+   * @param {MediaStreamTrack} cameraTrack
+   * @param {RTCIceServer[]} _iceServers not needed here
+   * @param {string | null} former id of a session that was lost
+   */
+  async open(cameraTrack, _iceServers, former = null) {
+    let code = await this.#enter(former);
+    if (former && code === GONE) code = await this.#enter(null);
+    if (this.#ended || code !== null) return;
+    this.#camera.film(cameraTrack);
+    this.#heartbeat.begin();
+  }
+
+  /** @param {object} message @returns {boolean} sent */
+  send(message) {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return false;
+    this.#socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  /** @param {MediaStreamTrack} cameraTrack */
+  async replaceCamera(cameraTrack) {
+    this.#camera.film(cameraTrack);
+  }
+
+  /** @param {{width: number, height: number}} model */
+  async limitUpload(model) {
+    this.#camera.limit(model);
+  }
+
+  /** As far as there is such a thing here, in the words of getStats(). @returns {Promise<Map<string, any> | null>} */
+  async reports() {
+    if (this.#ended || !this.#screen.shown) return null;
+    const { shown, dropped, decodeMs } = this.#screen;
+    const { encoded, encodeMs } = this.#camera;
+    const inbound = { type: "inbound-rtp", kind: "video", framesDecoded: shown, framesDropped: dropped, totalDecodeTime: decodeMs / 1000 };
+    const link = { type: "websocket", roundTripMs: this.#roundTripMs, encodeMs: encoded ? encodeMs / encoded : null };
+    return new Map(Object.entries({ inbound, link }));
+  }
+
+  /** Ends the session on both sides. Safe to call twice, and after onLost: the server may be keeping it. */
+  close() {
+    const wasOpen = this.#socket?.readyState === WebSocket.OPEN;
+    this.#rest();
+    this.#socket?.close(OK);
+    if (!wasOpen && this.#session) void endSession(this.#session);
+    this.#session = null;
+  }
+
+  /** As close(), while the page is going away. */
+  leave() {
+    this.close();
+  }
+
+  /**
+   * @param {string | null} former
+   * @returns {Promise<number | null>} null once the server has let us in; GONE: it does not know that session any more
+   * @throws {ConnectError}
+   */
+  #enter(former) {
+    return new Promise((resolve, reject) => {
+      const socket = (this.#socket = new WebSocket(address(former)));
+      socket.binaryType = "arraybuffer";
+      const limit = setTimeout(() => socket.close(), CONNECT_LIMIT_MS);
+      let isIn = false;
+      socket.addEventListener("message", ({ data }) => {
+        clearTimeout(limit);
+        if (!isIn) resolve(null); // what is refused is closed without a word
+        if (!isIn) this.#giveCredit();
+        isIn = true;
+        this.#take(data);
+      });
+      socket.addEventListener("close", ({ code, reason }) => {
+        clearTimeout(limit);
+        if (isIn) this.#closed(code, reason);
+        else if (this.#ended || (code === GONE && former)) resolve(code);
+        else reject(refusal(code, reason));
+      });
+    });
+  }
+
+  /** @param {string | ArrayBuffer} data */
+  #take(data) {
+    if (this.#ended) return;
+    this.#heartbeat.heard();
+    this.#setInterrupted(false);
+    if (typeof data === "string") return this.#hear(data);
+    const frame = decodeFrame(data);
+    if (frame?.kind === CREDIT) this.#allowed = frame.sequence;
+    else if (frame?.kind === JPEG) this.#screen.show(frame.payload, frame.skipped);
+    else console.warn("picture from the server ignored: of a kind that this page does not know");
+  }
+
+  /** @param {string} data */
+  #hear(data) {
+    let message;
+    try {
+      message = decode(data);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      return console.warn("message from the server ignored:", error.message);
+    }
+    if (message.type === "telemetry") return this.#handlers.onTelemetry(message);
+    if (message.type === "hello") this.#session = message.session;
+    if (this.#asked && message.type === "pong" && message.id === this.#asked.id) this.#roundTripMs = performance.now() - this.#asked.at;
+    this.#handlers.onMessage(message);
+  }
+
+  #ping() {
+    const message = ping();
+    this.#asked = { id: message.id, at: performance.now() };
+    this.send(message);
+  }
+
+  /** @param {import("./socket_camera.js").Shot} shot */
+  #publish({ jpeg, timestampUs, skipped }) {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return;
+    this.#socket.send(encodeFrame(JPEG, this.#sent, { timestampUs, skipped, payload: jpeg }));
+    this.#sent += 1;
+  }
+
+  #pictureDone() {
+    this.#done += 1;
+    this.#giveCredit();
+  }
+
+  #giveCredit() {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(encodeFrame(CREDIT, this.#done + DOWNLOAD_WINDOW));
+  }
+
+  /** @param {boolean} isInterrupted */
+  #setInterrupted(isInterrupted) {
+    if (this.#ended || isInterrupted === this.#isInterrupted) return;
+    this.#isInterrupted = isInterrupted;
+    if (isInterrupted) this.#handlers.onInterrupted();
+    else this.#handlers.onRestored();
+  }
+
+  /** @param {number} code @param {string} reason */
+  #closed(code, reason) {
+    if (LOST_CODES.includes(code)) return this.#lose(LOST);
+    this.#session = null; // gone already
+    this.#lose(`The server ended the stream${reason ? `: ${reason}` : ""}.`, "over");
+  }
+
+  /** @param {string} reason @param {import("./connection.js").Fate} fate */
+  #lose(reason, fate = "lost") {
+    if (this.#ended) return;
+    this.#rest();
+    this.#handlers.onLost(reason, fate); // first, while the last picture can still be read
+    this.#socket?.close(KEPT); // the session is not ended: whoever comes back may take it up again
+  }
+
+  #rest() {
+    this.#ended = true;
+    this.#heartbeat.end();
+    this.#camera.stop();
+    this.#screen.stop();
+  }
+}
+
+/** @param {string | null} former */
+function address(former) {
+  const url = new URL(`ws?${new URLSearchParams(former ? { session: former } : { ticket: TICKET })}`, document.baseURI);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return url;
+}
+
+/** @param {number} code @param {string} reason the server's own words */
+function refusal(code, reason) {
+  switch (code) {
+    case FULL: return new ConnectError(full(0, reason), { retryAfter: FULL_RETRY_S, isFull: true });
+    case NO_MODEL: return new ConnectError(`The server cannot take a stream: ${reason}`);
+    case GONE: return new ConnectError("The session is gone.", { retryAfter: 0 });
+    default: return new ConnectError("The server does not answer. Check that it is still running.", { retryAfter: 0 });
+  }
+}
+
+/** @param {string} id */
+async function endSession(id) {
+  try {
+    await fetch(`whip/${id}`, { method: "DELETE", keepalive: true, signal: AbortSignal.timeout(DELETE_LIMIT_MS) });
+  } catch {
+    // an unreachable server ends the session by itself
+  }
+}

@@ -1,0 +1,136 @@
+"""Where the network blocks UDP, pictures come through a WebSocket: by itself, and it is said."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import ROOT, OpenPage, Server
+from tests.e2e.page import (
+    FREED_LIMIT_S,
+    colour,
+    frames_shown,
+    is_free,
+    start,
+    wait_applied,
+    wait_live,
+    wait_until,
+)
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+WORDS = "Video comes through a WebSocket: this network blocks UDP."
+LEAST_FPS = 2.0
+SAMPLE_S = 6.0
+NAMESPACE_LIMIT_S = 600.0
+# A network without UDP: rules are asked in order, and the one for UDP comes before that for loopback.
+WITHOUT_UDP = (
+    "ip link set lo up && ip rule add pref 10 lookup local && ip rule del pref 0 && "
+    'ip rule add pref 5 ipproto udp blackhole && exec "$@"'
+)
+
+
+def without_udp(*command: str) -> list[str]:
+    """The command, in a network namespace of its own."""
+    return ["unshare", "--net", "sh", "-c", WITHOUT_UDP, "sh", *command]
+
+
+def may_unshare() -> bool:
+    try:
+        return subprocess.run(without_udp("true"), capture_output=True, timeout=10).returncode == 0
+    except OSError:
+        return False
+
+
+def is_udp_blocked() -> bool:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here,
+    ):
+        there.bind(("127.0.0.1", 0))
+        there.settimeout(1)
+        try:
+            here.sendto(b"?", there.getsockname())
+            there.recv(1)
+        except OSError:
+            return True
+        return False
+
+
+def no_candidates(page: Page) -> None:
+    """As seen behind a firewall: an answer comes, but neither side ever finds a path to the other."""
+    page.add_init_script(
+        "const strip = ({ type, sdp }) => ({ type, sdp: sdp.replace(/a=candidate.*\\r\\n/g, '') });"
+        "window.RTCPeerConnection = class extends RTCPeerConnection {"
+        "  get localDescription() { return super.localDescription && strip(super.localDescription); }"
+        "  async setRemoteDescription(answer) { await super.setRemoteDescription(strip(answer)); }"
+        "};"
+    )
+
+
+def ice_fails(page: Page) -> None:
+    """The same, and the browser says so at once."""
+    no_candidates(page)
+    page.add_init_script(
+        "window.RTCPeerConnection = class extends RTCPeerConnection {"
+        "  get connectionState() { return this.isBlocked ? 'failed' : super.connectionState; }"
+        "  async setRemoteDescription(answer) {"
+        "    await super.setRemoteDescription(answer);"
+        "    this.isBlocked = true;"
+        "    this.dispatchEvent(new Event('connectionstatechange'));"
+        "  }"
+        "};"
+    )
+
+
+BLOCKED: list[Callable[[Page], None] | None] = [None] if is_udp_blocked() else [no_candidates, ice_fails]
+
+
+@pytest.mark.parametrize("prepare", BLOCKED)
+def test_generated_pictures_come_through_a_websocket(
+    open_page: OpenPage, server: Server, prepare: Callable[[Page], None] | None
+) -> None:
+    visit = open_page(prepare=prepare)
+    page = visit.page
+    start(page)
+    expect(page.locator("#way")).to_have_text(WORDS)
+    assert server.info()["sessions"] == 1, "the session that WebRTC began went on"
+    before = colour(page)
+    page.fill("#prompt", "a glacier of blue ice")
+    page.click("#send")
+    figures = wait_applied(page, "Prompt")
+    frames, began = frames_shown(page), time.monotonic()
+    time.sleep(SAMPLE_S)
+    fps = (frames_shown(page) - frames) / (time.monotonic() - began)
+    glass = page.locator("#glass").inner_text()
+    print(
+        f"websocket: {fps:.1f} fps, glass to glass {glass}, prompt {figures['latencyMs']} ms, from {before}"
+    )
+    assert fps >= LEAST_FPS
+    assert glass.endswith(" ms")
+    expect(page.locator("#figure-connection")).to_contain_text("through a WebSocket")
+    page.click("#stop")
+    expect(page.locator("#way")).to_be_empty()
+    assert wait_until(lambda: is_free(server), FREED_LIMIT_S)
+    assert visit.errors == []
+
+
+def test_a_network_that_blocks_udp(server: Server) -> None:
+    """The test above once more, server and browser in a network in which no UDP packet arrives."""
+    if is_udp_blocked():
+        pytest.skip("this is that network already")
+    if not may_unshare():
+        pytest.skip("no network without UDP can be made here: that needs root, unshare and ip")
+    test = f"{__file__}::{test_generated_pictures_come_through_a_websocket.__name__}"
+    command = without_udp(sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", test)
+    ran = subprocess.run(
+        command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=NAMESPACE_LIMIT_S
+    )
+    print(ran.stdout)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "1 passed" in ran.stdout
