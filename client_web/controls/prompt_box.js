@@ -39,7 +39,7 @@ export class PromptBox {
     this.#second.addEventListener("input", () => (this.#isDraft = true));
     this.#balance.addEventListener("input", () => this.#showBalance());
     this.#balance.addEventListener("change", () => this.#send()); // one command when it is let go, not thirty
-    this.#mixToggle.addEventListener("click", () => this.#mix(place("mix").hidden));
+    this.#mixToggle.addEventListener("click", () => this.#mix(place("mix").hidden === true));
     this.#showOptions();
   }
 

@@ -134,3 +134,29 @@ def test_a_network_that_blocks_udp(server: Server) -> None:
     print(ran.stdout)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "1 passed" in ran.stdout
+
+
+def test_a_lost_websocket_takes_its_session_up_again(open_page: OpenPage, server: Server) -> None:
+    """Chunks go on counting: the stream is the same one."""
+    page = open_page(
+        prepare=lambda page: page.add_init_script(
+            "window.WebSocket = class extends WebSocket {"
+            "  constructor(...all) { super(...all); window.lastSocket = this; }"
+            "};"
+        ),
+        path="/?transport=ws",
+    ).page
+    start(page)
+    page.fill("#prompt", "a statue of molten gold")
+    page.click("#send")
+    first = wait_applied(page, "Prompt")
+    page.evaluate("() => window.lastSocket.dispatchEvent(new CloseEvent('close', { code: 1006 }))")
+    expect(page.locator("body")).to_have_attribute("data-phase", "reconnecting")
+    wait_live(page)
+    page.fill("#prompt", "a glacier of blue ice")
+    page.click("#send")
+    page.wait_for_function(
+        "(frame) => Number(document.getElementById('command').dataset.frame) > frame", arg=int(first["frame"])
+    )
+    page.click("#stop")
+    assert wait_until(lambda: is_free(server), FREED_LIMIT_S)
