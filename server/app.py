@@ -18,7 +18,8 @@ from server.http.origins import Origins
 from server.http.session_api import SessionApi
 from server.media.recordings import Recordings
 from server.metrics import Metrics
-from server.settings import IceServer, Settings
+from server.settings import Settings
+from server.webrtc.ice_servers import MintedServer, minted
 from server.webrtc.peers import Peers
 from server.webrtc.signaling import Whip
 from server.webrtc.viewers import Viewers
@@ -98,7 +99,7 @@ class Api:
                 default_prompt=self._settings.prompt,
                 max_sessions=self._settings.max_sessions,
                 sessions=len(self._peers),
-                ice_servers=tuple(_rtc_ice_server(server) for server in self._settings.ice_servers),
+                ice_servers=tuple(map(_rtc_ice_server, minted(self._settings))),
             )
         )
 
@@ -195,10 +196,9 @@ def _json(model: BaseModel, status: int = 200) -> web.Response:
     return web.Response(text=model.model_dump_json(), status=status, content_type="application/json")
 
 
-def _rtc_ice_server(server: IceServer) -> IceServerInfo:
+def _rtc_ice_server(server: MintedServer) -> IceServerInfo:
     """As RTCPeerConnection takes it in the page; TURN credentials are meant for it."""
-    credential = server.credential.get_secret_value() if server.credential else None
-    return IceServerInfo(urls=server.urls, username=server.username, credential=credential)
+    return IceServerInfo(urls=server.urls, username=server.username, credential=server.credential)
 
 
 def _look(look: "Look") -> LookInfo:

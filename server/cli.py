@@ -59,6 +59,10 @@ def serve(
     host: Annotated[str | None, _option(NETWORK, "host")] = None,
     port: Annotated[int | None, _option(NETWORK, "port")] = None,
     ice_servers: Annotated[list[str] | None, _option(NETWORK, "ice_servers", "--ice-server")] = None,
+    turn_secret: Annotated[str | None, _option(NETWORK, "turn_secret")] = None,
+    turn_seconds: Annotated[int | None, _option(NETWORK, "turn_seconds")] = None,
+    udp_ports: Annotated[str | None, _option(NETWORK, "udp_ports")] = None,
+    public_address: Annotated[str | None, _option(NETWORK, "public_address")] = None,
     allowed_origins: Annotated[
         list[str] | None, _option(NETWORK, "allowed_origins", "--allowed-origin")
     ] = None,
@@ -85,8 +89,8 @@ def serve(
     model is warm it shows your camera.
 
     Each setting can also come from the environment, as DEPTHLIVE_PORT=9000, or from a TOML file, as
-    port = 9000. A flag wins over the environment, the environment over the file. A TURN server needs a user
-    name and a credential, so it goes into the file:
+    port = 9000. A flag wins over the environment, the environment over the file. Secrets do not belong into
+    flags, which others on the machine can see. A TURN server with a user name goes into the file:
     ice_servers = [{urls = ["turn:host"], username = "u", credential = "c"}]
     """
     # Not given is None, but typer makes it an empty list where several may be given.
@@ -122,7 +126,7 @@ def _settings(flags: Mapping[str, Any], config: Path | None) -> Settings:
 
 def _told(setting: int | str, value: object) -> str:
     """The value at fault, unless it may hold a secret."""
-    return "" if setting == "ice_servers" else f", got {value!r}"
+    return "" if setting in ("ice_servers", "turn_secret") else f", got {value!r}"
 
 
 def _stop(message: str, code: int) -> NoReturn:

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -35,6 +36,11 @@ class IceServer(BaseModel):
             if not url.startswith(("stun:", "stuns:", "turn:", "turns:")):
                 raise ValueError(f"{url!r} is not a stun:, stuns:, turn: or turns: address")
         return urls
+
+    @property
+    def needs_credentials(self) -> bool:
+        """Whether it is a TURN server that is to get its credentials from `turn_secret`."""
+        return self.username is None and any(url.startswith(("turn:", "turns:")) for url in self.urls)
 
 
 class Settings(BaseSettings):
@@ -82,6 +88,19 @@ class Settings(BaseSettings):
     ice_servers: tuple[IceServer, ...] = Field(
         (), description="STUN and TURN servers, used by the server and handed to the page."
     )
+    turn_secret: SecretStr | None = Field(
+        None,
+        description="Secret shared with TURN servers given without a user name; makes credentials that end.",
+    )
+    turn_seconds: int = Field(
+        12 * 3600, ge=60, le=7 * 24 * 3600, description="Seconds for which such credentials are good."
+    )
+    udp_ports: Annotated[tuple[int, int] | None, NoDecode] = Field(
+        None, description="UDP ports for media, as 50000-50100; none takes any free ones."
+    )
+    public_address: IPvAnyAddress | None = Field(
+        None, description="Address at which clients reach those ports; none tells them the machine's own."
+    )
     # H.264 first: both ends code it faster than VP8, and so with less delay.
     codecs: tuple[Codec, ...] = Field(
         ("h264", "vp8"),
@@ -118,6 +137,28 @@ class Settings(BaseSettings):
         if len(set(codecs)) < len(codecs):
             raise ValueError(f"{codecs!r} names a codec twice")
         return codecs
+
+    @field_validator("udp_ports", mode="before")
+    @classmethod
+    def _read_range(cls, value: Any) -> Any:
+        """Make (50000, 50100) of "50000-50100"."""
+        if value is None or isinstance(value, tuple):
+            return value  # pyright: ignore[reportUnknownVariableType] -- raw input
+        found = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", str(value))
+        first, last = map(int, found.groups()) if found else (0, 0)
+        if not 1024 <= first <= last <= 65535:
+            raise ValueError("expected FIRST-LAST, from 1024 to 65535, as 50000-50100")
+        return first, last
+
+    @field_validator("turn_secret")
+    @classmethod
+    def _has_a_server(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        servers: tuple[IceServer, ...] | None = info.data.get(
+            "ice_servers"
+        )  # None: they are wrong themselves
+        if secret is not None and servers is not None and not any(one.needs_credentials for one in servers):
+            raise ValueError("expected a turn: address without a user name among ice_servers")
+        return secret
 
     @field_validator("ice_servers", mode="before")
     @classmethod

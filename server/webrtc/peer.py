@@ -8,9 +8,7 @@ from typing import Any
 
 from aiortc import (
     MediaStreamTrack,
-    RTCConfiguration,
     RTCDataChannel,
-    RTCIceServer,
     RTCPeerConnection,
     RTCSessionDescription,
 )
@@ -26,6 +24,7 @@ from server.metrics import Metrics
 from server.settings import Settings
 from server.webrtc.bitrate import BitrateControl
 from server.webrtc.codecs import codec_preferences
+from server.webrtc.ice_servers import rtc_configuration
 from server.webrtc.tracks import OutputTrack, drain
 
 # Left alone, Chromium begins an upload at a low bitrate and shrinks the picture for it. Kilobits per second.
@@ -78,8 +77,7 @@ class Peer:
         self._timeout = settings.peer_timeout
         self._codecs = settings.codecs
         self._now = asyncio.get_running_loop().time
-        # An explicit list: without a configuration aiortc asks a public STUN server.
-        self._pc = RTCPeerConnection(RTCConfiguration(iceServers=_ice_servers(settings)))
+        self._pc = RTCPeerConnection(rtc_configuration(settings))
         self._output = OutputTrack(self.session, self._now, self._hold_bitrate)
         self._bitrate: BitrateControl | None = None
         self._pumps: list[asyncio.Task[None]] = []
@@ -204,17 +202,6 @@ class Peer:
 def _send_telemetry(channel: RTCDataChannel, text: str) -> None:
     if channel.readyState == "open" and channel.bufferedAmount <= MAX_UNREAD_TELEMETRY_BYTES:
         channel.send(text)
-
-
-def _ice_servers(settings: Settings) -> list[RTCIceServer]:
-    return [
-        RTCIceServer(
-            urls=list(server.urls),
-            username=server.username,
-            credential=server.credential.get_secret_value() if server.credential else None,
-        )
-        for server in settings.ice_servers
-    ]
 
 
 def check_offer(offer: str) -> None:

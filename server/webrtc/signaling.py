@@ -7,7 +7,8 @@ from aiohttp import hdrs, web
 
 from server.gpu_worker import GpuWorker, Phase
 from server.metrics import Metrics
-from server.settings import IceServer, Settings
+from server.settings import Settings
+from server.webrtc.ice_servers import minted
 from server.webrtc.peer import InvalidOffer
 from server.webrtc.peers import Peers, ServerFull, SessionGone
 from server.webrtc.waiting_line import is_ticket
@@ -28,7 +29,7 @@ class Whip:
         self._worker = worker
         self._metrics = metrics
         self._peers = peers
-        self._links = [_link(url, server) for server in settings.ice_servers for url in server.urls]
+        self._settings = settings
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -65,7 +66,7 @@ class Whip:
         except SessionGone as error:
             return self._refuse(404, str(error))
         except ServerFull as error:
-            headers = {hdrs.RETRY_AFTER: str(RETRY_AFTER_S)}
+            headers: dict[str, str] = {hdrs.RETRY_AFTER: str(RETRY_AFTER_S)}
             if error.position is not None:
                 headers[QUEUE_POSITION] = str(error.position)
             return self._refuse(503, str(error), headers)
@@ -126,14 +127,5 @@ class Whip:
         return web.Response(status=status, text=reason, headers=headers)
 
     def _add_links(self, response: web.Response) -> None:
-        for link in self._links:
+        for link in (link for server in minted(self._settings) for link in server.links()):
             response.headers.add(hdrs.LINK, link)
-
-
-def _link(url: str, server: IceServer) -> str:
-    """One ICE server as a Link header (RFC 9725, 4.6)."""
-    link = f'<{url}>; rel="ice-server"'
-    if server.username is not None and server.credential is not None:
-        secret = server.credential.get_secret_value()
-        link += f'; username="{server.username}"; credential="{secret}"; credential-type="password"'
-    return link

@@ -6,7 +6,6 @@ from contextlib import suppress
 
 from aiortc import (
     MediaStreamTrack,
-    RTCConfiguration,
     RTCDataChannel,
     RTCPeerConnection,
     RTCSessionDescription,
@@ -23,13 +22,13 @@ from server.media.frames import to_video_frame
 from server.settings import Settings
 from server.webrtc.bitrate import BitrateControl
 from server.webrtc.codecs import codec_preferences
+from server.webrtc.ice_servers import rtc_configuration
 from server.webrtc.peer import (
     CLOSE_TIMEOUT_S,
     OFFER_ERRORS,
     SDP_ERRORS,
     WATCH_PERIOD_S,
     InvalidOffer,
-    _ice_servers,  # pyright: ignore[reportPrivateUsage]
 )
 from server.webrtc.tracks import HOLD_SPACING_S, drain
 
@@ -93,7 +92,7 @@ class Viewer:
         self._timeout = settings.peer_timeout
         self._codecs = settings.codecs
         self._now = asyncio.get_running_loop().time
-        self._pc = RTCPeerConnection(RTCConfiguration(iceServers=_ice_servers(settings)))
+        self._pc = RTCPeerConnection(rtc_configuration(settings))
         self._track = ViewerTrack(session.on_air, self._hold_bitrate)
         self._bitrate: BitrateControl | None = None
         self._pumps: list[asyncio.Task[None]] = []

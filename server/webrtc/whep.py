@@ -6,8 +6,8 @@ from aiohttp import hdrs, web
 
 from server.metrics import Metrics
 from server.settings import Settings
+from server.webrtc.ice_servers import minted
 from server.webrtc.peer import InvalidOffer
-from server.webrtc.signaling import _link  # pyright: ignore[reportPrivateUsage]
 from server.webrtc.viewers import NothingToWatch, Viewers, ViewersFull
 
 logger = logging.getLogger(__name__)
@@ -86,6 +86,5 @@ class Whep:
         return web.Response(status=status, text=reason, headers=headers)
 
     def _add_links(self, response: web.Response) -> None:
-        for server in self._settings.ice_servers:
-            for url in server.urls:
-                response.headers.add(hdrs.LINK, _link(url, server))
+        for link in (link for server in minted(self._settings) for link in server.links()):
+            response.headers.add(hdrs.LINK, link)

@@ -29,6 +29,12 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path, monkeypatc
         ({"codecs": ["av1"]}, "codecs"),
         ({"allowed_origins": ["https://a.org; script-src *"]}, "allowed_origins"),
         ({"max_recording_minutes": 0}, "max_recording_minutes"),
+        ({"turn_secret": "s", "ice_servers": ["stun:a:1"]}, "turn_secret"),
+        ({"turn_seconds": 1}, "turn_seconds"),
+        ({"udp_ports": "50000"}, "udp_ports"),
+        ({"udp_ports": "50100-50000"}, "udp_ports"),
+        ({"udp_ports": "80-90"}, "udp_ports"),
+        ({"public_address": "example.org"}, "public_address"),
         ({"colour": "red"}, "colour"),
     ],
 )
@@ -64,6 +70,22 @@ def test_description_has_every_setting_and_no_secret(monkeypatch):
     assert "hunter2" not in description and "hunter2" not in repr(settings)
     assert "turn:example.org" in description
     assert [line.split()[0] for line in description.splitlines()] == list(Settings.model_fields)
+
+
+def test_the_secret_of_turn_servers_is_not_told(monkeypatch):
+    monkeypatch.setenv("DEPTHLIVE_TURN_SECRET", "hunter2")
+    settings = load_settings({"ice_servers": ["turn:example.org"]})
+    assert settings.turn_secret is not None and settings.turn_secret.get_secret_value() == "hunter2"
+    assert "hunter2" not in settings.describe() and "hunter2" not in repr(settings)
+
+
+def test_a_range_of_ports_is_read_from_flags_environment_and_file(tmp_path, monkeypatch):
+    file = tmp_path / "depthlive.toml"
+    file.write_text('udp_ports = "50000-50009"\n')
+    assert load_settings({"udp_ports": "50000-50009"}).udp_ports == (50000, 50009)
+    assert load_settings({}, file).udp_ports == (50000, 50009)
+    monkeypatch.setenv("DEPTHLIVE_UDP_PORTS", "50010-50019")
+    assert load_settings({}, file).udp_ports == (50010, 50019)
 
 
 def test_plain_url_stands_for_an_ice_server():
