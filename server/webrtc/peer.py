@@ -1,6 +1,7 @@
 """One WebRTC peer, from its offer to its end: connection, tracks and data channels around one LiveSession."""
 
 import asyncio
+import secrets
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
@@ -26,6 +27,7 @@ from server.webrtc.bitrate import BitrateControl
 from server.webrtc.codecs import codec_preferences
 from server.webrtc.ice_servers import rtc_configuration
 from server.webrtc.tracks import OutputTrack, drain
+from server.webrtc.trickle import Fragment, Trickle
 
 # Left alone, Chromium begins an upload at a low bitrate and shrinks the picture for it. Kilobits per second.
 UPLOAD_KBPS = {
@@ -78,6 +80,8 @@ class Peer:
         self._codecs = settings.codecs
         self._now = asyncio.get_running_loop().time
         self._pc = RTCPeerConnection(rtc_configuration(settings))
+        self._trickle = Trickle(self._pc)
+        self.etag = f'"{secrets.token_urlsafe(8)}"'  # of this ICE session; the next connection has another
         self._output = OutputTrack(self.session, self._now, self._hold_bitrate)
         self._bitrate: BitrateControl | None = None
         self._pumps: list[asyncio.Task[None]] = []
@@ -108,6 +112,10 @@ class Peer:
         else:
             self.session.start()
         return _with_upload_bitrate(self._pc.localDescription.sdp)
+
+    async def add_candidates(self, fragment: Fragment) -> None:
+        """Candidates that come after the offer, once it was accepted. Raises as Trickle.add does."""
+        await self._trickle.add(fragment)
 
     async def attend(self) -> None:
         """Returns when the peer is gone: it hung up, never connected, or stopped its heartbeat."""

@@ -78,6 +78,11 @@ class Peers:
         peer = self._peers.get(id)
         return peer.session if peer else self._kept.get(id)
 
+    def connection(self, id: str) -> Peer | None:
+        """The WebRTC connection of this session, once its offer was answered; None while it has none."""
+        peer = self._peers.get(id)
+        return peer if isinstance(peer, Peer) and id in self._tasks else None
+
     async def admit(self, offer: str, ticket: str | None = None) -> tuple[str, str]:
         """A new peer's id and the answer to its offer. Raises ServerFull or InvalidOffer.
 

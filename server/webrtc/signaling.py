@@ -11,6 +11,7 @@ from server.settings import Settings
 from server.webrtc.ice_servers import minted
 from server.webrtc.peer import InvalidOffer
 from server.webrtc.peers import Peers, ServerFull, SessionGone
+from server.webrtc.trickle import InvalidFragment, RestartNotSupported, parse_fragment
 from server.webrtc.waiting_line import is_ticket
 
 logger = logging.getLogger(__name__)
@@ -19,7 +20,12 @@ SDP = "application/sdp"
 RETRY_AFTER_S = 2
 QUEUE_POSITION = "Queue-Position"
 METHODS = "POST, OPTIONS"
-RESOURCE_METHODS = "DELETE, OPTIONS"
+RESOURCE_METHODS = "DELETE, PATCH, OPTIONS"
+FRAGMENT = "application/trickle-ice-sdpfrag"
+ACCEPT_PATCH = "Accept-Patch"
+RESTART_INSTEAD = (
+    "ICE restarts are not supported: post a new offer to /whip?session= with the session's id, which goes on"
+)
 
 
 class Whip:
@@ -72,7 +78,8 @@ class Whip:
             return self._refuse(503, str(error), headers)
         response = web.Response(status=201, text=answer, content_type=SDP)
         response.headers[hdrs.LOCATION] = f"/whip/{id}"
-        response.headers[hdrs.ETAG] = f'"{id}"'
+        if (peer := self._peers.connection(id)) is not None:
+            response.headers[hdrs.ETAG] = peer.etag
         self._add_links(response)
         await self._answer(request, response, id)
         return response
@@ -105,12 +112,29 @@ class Whip:
         return web.Response(text="ended")
 
     async def patch(self, request: web.Request) -> web.Response:
-        """Trickled candidates and ICE restarts are not taken: the offer must come with its candidates."""
-        return web.Response(
-            status=405,
-            text="PATCH is not supported: send the offer with all its candidates",
-            headers={hdrs.ALLOW: RESOURCE_METHODS},
-        )
+        """Trickled candidates (RFC 9725, 4.3): 204; 400, 404, 412, 413, 415, 422 or 428 with a reason.
+
+        422 for an ICE restart: aioice has none. Whoever moves to another network posts a new offer with
+        `?session=` instead.
+        """
+        if (peer := self._peers.connection(request.match_info["id"])) is None:
+            return self._refuse(404, "no such session, or it has no WebRTC connection")
+        if request.content_type != FRAGMENT:
+            return self._refuse(415, f"expected Content-Type {FRAGMENT}", {ACCEPT_PATCH: FRAGMENT})
+        match = request.headers.get(hdrs.IF_MATCH)
+        if match is None:
+            return self._refuse(428, "expected If-Match with the ETag of the answer to the offer")
+        if match != "*" and peer.etag not in (tag.strip() for tag in match.split(",")):
+            return self._refuse(412, "If-Match names another ICE session than the one that runs")
+        try:
+            await peer.add_candidates(parse_fragment(await request.text()))
+        except UnicodeDecodeError:
+            return self._refuse(400, "the fragment is not UTF-8 text")
+        except InvalidFragment as error:
+            return self._refuse(400, f"this fragment cannot be used: {error}")
+        except RestartNotSupported:
+            return self._refuse(422, RESTART_INSTEAD)
+        return web.Response(status=204)
 
     async def options(self, request: web.Request) -> web.Response:
         """What may be posted here, and the ICE servers to use (RFC 9725, 4.5)."""
@@ -119,10 +143,10 @@ class Whip:
         return response
 
     async def options_of_resource(self, request: web.Request) -> web.Response:
-        return web.Response(headers={hdrs.ALLOW: RESOURCE_METHODS})
+        return web.Response(headers={hdrs.ALLOW: RESOURCE_METHODS, ACCEPT_PATCH: FRAGMENT})
 
     def _refuse(self, status: int, reason: str, headers: dict[str, str] | None = None) -> web.Response:
-        logger.info("Refused an offer with %d: %s", status, reason)
+        logger.info("Refused with %d: %s", status, reason)
         self._metrics.refused.labels(str(status)).inc()
         return web.Response(status=status, text=reason, headers=headers)
 

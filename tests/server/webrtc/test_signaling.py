@@ -180,9 +180,10 @@ async def test_whip_resource_and_options(settings, engine):
         assert links[0] == '<stun:127.0.0.1:9>; rel="ice-server"'
         assert 'username="me"; credential="secret"' in links[1]
         async with server.http.patch(server.url + "/whip/x", data=b"") as response:
-            assert response.status == 405 and "DELETE" in response.headers["Allow"]
+            assert response.status == 404
         async with server.http.options(server.url + "/whip/x") as response:
-            assert response.status == 200
+            assert response.status == 200 and "PATCH" in response.headers["Allow"]
+            assert response.headers["Accept-Patch"] == "application/trickle-ice-sdpfrag"
         info = await server.json("/api/info")
         assert info["ice_servers"] == [
             {"urls": ["stun:127.0.0.1:9"]},

@@ -1,0 +1,117 @@
+"""Candidates that come after the offer: their reading, and their way by PATCH into a real connection."""
+
+import re
+
+import pytest
+from aiortc import RTCSessionDescription
+
+from server.webrtc.trickle import MAX_CANDIDATES, InvalidFragment, parse_fragment
+from tests.server.running import RunningServer, Viewer, until
+
+CANDIDATE = "a=candidate:1 1 udp 2130706431 192.0.2.1 {port} typ host"
+FRAGMENT = (
+    "a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\nm=video 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n"
+)
+
+
+def test_a_fragment_is_read_as_rfc_8840_has_it():
+    fragment = parse_fragment(FRAGMENT + CANDIDATE.format(port=5000) + "\r\na=end-of-candidates\r\n")
+    assert (fragment.ufrag, fragment.password) == ("EsAw", "P2uYro0UCOQ4zxjKXaWCBui1")
+    (candidate,) = fragment.candidates
+    assert (candidate.ip, candidate.port, candidate.sdpMid) == ("192.0.2.1", 5000, "0")
+    assert fragment.is_complete
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "neither candidates nor"),
+        ("hello", "line 1: this is no SDP"),
+        (CANDIDATE.format(port=5000), "line 1: a candidate before any a=mid"),
+        (FRAGMENT + "a=candidate:1 1 udp", "line 5: this is no candidate"),
+        (FRAGMENT + CANDIDATE.format(port=70000), "line 5: this is no candidate"),
+        (FRAGMENT + "a=candidate:1 1 udp 1 example.org 5000 typ host", "line 5: this is no candidate"),
+        (FRAGMENT + "a=ice-ufrag:other", "line 5: another ice-ufrag"),
+        ("a=x\n" * 300, "at most 256"),
+    ],
+)
+def test_a_bad_fragment_is_named(text, words):
+    with pytest.raises(InvalidFragment, match=words):
+        parse_fragment(text)
+
+
+def test_hidden_addresses_of_browsers_are_candidates():
+    text = FRAGMENT + "a=candidate:1 1 UDP 1 3f2c-9a.local 5000 typ host generation 0"
+    assert parse_fragment(text).candidates[0].ip == "3f2c-9a.local"
+
+
+def split(sdp: str) -> tuple[str, list[str]]:
+    """A description without its candidates, and these."""
+    lines = sdp.splitlines()
+    candidates = [line for line in lines if line.startswith("a=candidate")]
+    kept = [line for line in lines if not line.startswith(("a=candidate", "a=end-of-candidates"))]
+    return "\r\n".join(kept) + "\r\n", candidates
+
+
+class Trickler:
+    """A viewer whose offer had no candidates and who ignores the server's, so that only a PATCH connects it."""
+
+    def __init__(self, server: RunningServer) -> None:
+        self._server = server
+        self.viewer = Viewer(server.url, server.http)
+        self.etag = ""
+        self.candidates: list[str] = []
+        self.head = ""
+
+    async def begin(self) -> None:
+        offer, self.candidates = split(await self.viewer.offer())
+        mid = re.findall("a=mid:(.*)", offer)[0].strip()
+        credentials = [line for line in offer.splitlines() if line.startswith(("a=ice-ufrag", "a=ice-pwd"))]
+        self.head = "\r\n".join([*credentials[:2], "m=video 9 UDP/TLS/RTP/SAVPF 0", f"a=mid:{mid}", ""])
+        response = await self.viewer.post(offer)
+        assert response.status == 201
+        self.viewer.location, self.etag = response.headers["Location"], response.headers["ETag"]
+        answer, _ = split(await response.text())
+        await self.viewer.pc.setRemoteDescription(RTCSessionDescription(sdp=answer, type="answer"))
+
+    async def patch(self, body: str, **headers: str) -> tuple[int, str]:
+        headers = {"Content-Type": "application/trickle-ice-sdpfrag", "If-Match": self.etag} | headers
+        headers = {name: value for name, value in headers.items() if value}
+        url = self._server.url + self.viewer.location
+        async with self._server.http.patch(url, data=body.encode(), headers=headers) as response:
+            return response.status, await response.text()
+
+
+async def test_a_viewer_connects_by_trickled_candidates_alone(server):
+    trickler = Trickler(server)
+    try:
+        await trickler.begin()
+        lines = [*trickler.candidates, "a=end-of-candidates", ""]
+        assert await trickler.patch(trickler.head + "\r\n".join(lines)) == (204, "")
+        await until(lambda: trickler.viewer.pc.connectionState == "connected", "it connects")
+        await trickler.viewer.live()
+    finally:
+        await trickler.viewer.close()
+
+
+async def test_what_cannot_be_taken_is_refused_with_a_reason(server):
+    trickler = Trickler(server)
+    try:
+        await trickler.begin()
+        good = trickler.head + CANDIDATE.format(port=5000)
+        assert (await trickler.patch(good, **{"Content-Type": "application/sdp"}))[0] == 415
+        assert (await trickler.patch(good, **{"If-Match": ""}))[0] == 428
+        assert (await trickler.patch(good, **{"If-Match": '"other"'}))[0] == 412
+        assert (await trickler.patch("hello"))[0] == 400
+        status, words = await trickler.patch(FRAGMENT, **{"If-Match": "*"})
+        assert status == 422 and "/whip?session=" in words, "an ICE restart"
+        other = re.sub("a=mid:.*", "a=mid:nine", trickler.head) + CANDIDATE.format(port=5000)
+        status, words = await trickler.patch(other)
+        assert status == 400 and "the offer has no media 'nine'" in words
+        many = [CANDIDATE.format(port=5000 + number) for number in range(MAX_CANDIDATES + 1)]
+        assert (await trickler.patch(trickler.head + "\r\n".join(many)))[0] == 400
+        assert (await trickler.patch(good))[0] == 204, "none of it has harmed the session"
+        assert await trickler.viewer.delete() == 200
+        assert (await trickler.patch(good))[0] == 404
+    finally:
+        await trickler.viewer.close()
