@@ -163,8 +163,10 @@ async def test_a_viewer_that_never_connects_is_given_up(session, settings):
     await viewer.close()
 
 
-async def test_a_viewer_leaves_with_the_session(viewer, session):
+async def test_a_viewer_leaves_with_the_session(session, settings):
+    viewer = Viewer("v", session, settings.model_copy(update={"peer_timeout": 1000 * PATIENCE_S}))
     await viewer.accept(await offer_of(("video", "recvonly")))
     attending = asyncio.create_task(viewer.attend())
     await session.close()
     await asyncio.wait_for(attending, PATIENCE_S)
+    await viewer.close()
