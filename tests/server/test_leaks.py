@@ -12,8 +12,11 @@ from aiortc import RTCPeerConnection
 from server.live.session import LiveSession
 from server.settings import load_settings
 from tests.server.running import CAMERA_FPS, RunningServer, until
+from tests.server.webrtc.test_peers import id_of
+from tests.server.webrtc.watching import until_viewers, watcher
 
 CYCLES = 20
+WATCHERS = 4
 
 
 @pytest.fixture
@@ -57,3 +60,32 @@ async def test_twenty_viewers_leave_nothing_behind(server, engine):
     assert before["connections"] == before["sessions"] == 0
     assert len(engine.streams) == 0
     assert engine.freed_in == ["gpu-worker"] * (CYCLES + 1), "one thread owns the model"
+
+
+async def watch_and_leave(server: RunningServer, id: str, number: int) -> None:
+    """Every second one says that it leaves, the others just do; every third sees no picture before."""
+    async with watcher(server, id) as seen:
+        await until(lambda: seen.pc.connectionState == "connected", "the connection")
+        if number % 3:
+            await until(lambda: len(seen.frames) > 2, "pictures")
+        if number % 2:
+            assert await seen.delete() == 200
+    await until_viewers(server, 0)
+
+
+async def publish_for(server: RunningServer, watchers: int) -> None:
+    async with server.viewer() as publisher:
+        await publisher.live()
+        for number in range(watchers):
+            await watch_and_leave(server, id_of(publisher), number)
+        await publisher.delete()
+
+
+async def test_those_who_watch_leave_nothing_behind(server, engine):
+    await publish_for(server, 1)
+    await until(lambda: len(engine.streams) == 0, "the stream is freed")
+    before = left()
+    await publish_for(server, WATCHERS)
+    await until(lambda: len(engine.streams) == 0, "the stream is freed")
+    assert left() == before
+    assert before["connections"] == before["sessions"] == 0
