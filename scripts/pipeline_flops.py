@@ -1,0 +1,94 @@
+"""How much arithmetic a chunk is, from shapes alone, and the time that the measured ceilings leave it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from streaming.config import WanConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Floating-point operations, by the unit that bounds them; a multiply-add counts as two."""
+
+    gemm: float = 0.0  # matrix products and convolutions
+    attention: float = 0.0
+
+    @property
+    def total(self) -> float:
+        return self.gemm + self.attention
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(self.gemm + other.gemm, self.attention + other.attention)
+
+    def times(self, count: int) -> "Work":
+        return Work(self.gemm * count, self.attention * count)
+
+    def floor_ms(self, gemm_rate: float, attention_rate: float) -> float:
+        """Milliseconds at the measured rates (operations per second): gemm / rate + attention / rate."""
+        return (self.gemm / gemm_rate + self.attention / attention_rate) * 1e3
+
+
+def gemm(rows: int, inner: int, columns: int) -> float:
+    """2 * rows * inner * columns."""
+    return 2.0 * rows * inner * columns
+
+
+def attention(queries: int, keys: int, width: int) -> float:
+    """4 * queries * keys * width: q k^T and the product with v, all heads (width = heads * head size)."""
+    return 4.0 * queries * keys * width
+
+
+def block_work(config: WanConfig, tokens: int, keys: int) -> Work:
+    """One transformer block; L tokens, K keys, E = dim, F = ffn_dim, T = text_len.
+
+    gemm: q, k, v, o of self-attention 8 L E^2; q and o of cross-attention 4 L E^2 (its k and v are made once
+    a prompt); FFN 4 L E F. attention: 4 L K E, and 4 L T E over the text. Norms and gates are left out.
+    """
+    dim = config.dim
+    projections = 6 * gemm(tokens, dim, dim)
+    ffn = 2 * gemm(tokens, dim, config.ffn_dim)
+    return Work(projections + ffn, attention(tokens, keys, dim) + attention(tokens, config.text_len, dim))
+
+
+def pass_work(config: WanConfig, *, latents: int, tokens_per_latent: int, window: int) -> Work:
+    """One forward of the main blocks over `latents`, attending to `window` latents; without hints.
+
+    Blocks as in `block_work`; patches 2 L (C p) E in and 2 L E (C p) out, p pixels a patch; time, once a
+    latent, 2 n (freq_dim E + E^2 + 6 E^2).
+    """
+    dim, tokens = config.dim, latents * tokens_per_latent
+    patch = config.patch_size[1] * config.patch_size[2]
+    ends = gemm(tokens, config.in_dim * patch, dim) + gemm(tokens, dim, config.out_dim * patch)
+    time = gemm(latents, config.freq_dim, dim) + 7 * gemm(latents, dim, dim)
+    blocks = block_work(config, tokens, window * tokens_per_latent).times(config.num_layers)
+    return blocks + Work(ends + time)
+
+
+def hints_work(config: WanConfig, *, latents: int, tokens_per_latent: int) -> Work:
+    """The VACE branch of one pass: a block that attends to the chunk alone, and 2 L E^2 for its hint, a
+    layer."""
+    tokens = latents * tokens_per_latent
+    block = block_work(config, tokens, tokens) + Work(gemm(tokens, config.dim, config.dim))
+    return block.times(len(config.vace_layers))
+
+
+@torch.inference_mode()
+def counted(run: Callable[[], object]) -> Work:
+    """What `run` really dispatches: PyTorch's counter, 2 * output elements * inputs of each, for
+    convolutions too."""
+    on_cpu = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _cpu_attention}
+    counter = FlopCounterMode(display=False, custom_mapping=on_cpu)
+    with counter:
+        run()
+    ops = counter.get_flop_counts().get("Global", {})
+    attending = sum(flop for op, flop in ops.items() if "attention" in str(op))
+    return Work(float(sum(ops.values()) - attending), float(attending))
+
+
+def _cpu_attention(query: Sequence[int], key: Sequence[int], *_: object, **__: object) -> int:
+    """The one attention kernel that PyTorch's counter does not know, from shapes (B, heads, tokens, size)."""
+    batch, heads, queries, size = query
+    return int(batch * attention(queries, key[2], heads * size))
