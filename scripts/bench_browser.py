@@ -44,7 +44,8 @@ def run_in_browser(
     ConnectionError when there is no browser to drive.
     """
     try:
-        from playwright.sync_api import Error, sync_playwright
+        from playwright.sync_api import TimeoutError as NotInTime
+        from playwright.sync_api import sync_playwright
     except ImportError as error:
         raise ConnectionError("--browser needs Playwright: pip install playwright") from error
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -66,8 +67,9 @@ def run_in_browser(
             page.evaluate(SCRIPT.read_text(encoding="utf-8"), COLUMNS)
             page.click("#start")
             try:
-                page.wait_for_function("document.body.dataset.phase === 'live'", timeout=1000 * patience)
-            except Error as error:
+                live = page.locator("body[data-phase=live]")  # no expression: the page's policy forbids eval
+                live.wait_for(state="attached", timeout=1000 * patience)
+            except NotInTime as error:
                 phase = page.evaluate("document.body.dataset.phase")
                 raise TimeoutError(f"{url}: not live within {patience:g} s, but {phase}") from error
             page.wait_for_timeout(1000 * seconds)

@@ -18,6 +18,7 @@ from server.wire.media_frame import MAX_MESSAGE_BYTES, Kind, MediaFrame, decode_
 
 PAGE = Path(__file__).with_name("bench_echo.html")
 ANSWER_TYPE = "application/sdp"
+NO_EVAL = {"Content-Security-Policy": "script-src 'unsafe-inline'"}  # as strict as the real page in this
 UPLOAD_WINDOW = 3  # as the real server
 
 
@@ -58,7 +59,7 @@ def create_echo() -> web.Application:
             await pc.close()
 
     async def page(_: web.Request) -> web.FileResponse:
-        return web.FileResponse(PAGE)
+        return web.FileResponse(PAGE, headers=NO_EVAL)
 
     async def ready(_: web.Request) -> web.Response:
         return web.Response(text="ready")
