@@ -11,6 +11,7 @@ from server.live.session import LiveSession
 from server.metrics import Metrics
 from server.settings import Settings
 from server.webrtc.peers import Peers, ServerFull, SessionGone
+from server.webrtc.waiting_line import is_ticket
 from server.wire.media_frame import MAX_MESSAGE_BYTES
 
 logger = logging.getLogger(__name__)
@@ -40,12 +41,16 @@ class MediaSocket:
         return [web.get("/ws", self.socket, allow_head=False)]
 
     async def socket(self, request: web.Request) -> web.WebSocketResponse:
-        """101, 400 for what is no handshake, 403 for a site that is not allowed.
+        """101, 400 for what is no handshake or has a bad ticket, 403 for a site that is not allowed.
 
-        With `?session=` and the id of a session whose peer was lost, that session goes on.
+        With `?session=` and the id of a session whose peer was lost, that session goes on. With `?ticket=`,
+        as with WHIP, who finds the server full waits in line.
         """
         if not self._origins.may_connect(request):
             raise web.HTTPForbidden(text="this site may not open sessions: see allowed_origins")
+        ticket = request.query.get("ticket")
+        if ticket is not None and not is_ticket(ticket):
+            raise web.HTTPBadRequest(text="ticket: expected 16 to 64 letters, digits, - or _")
         # Not compressed: JPEGs do not get smaller, and it would take longer than they do.
         socket = web.WebSocketResponse(
             timeout=CLOSE_TIMEOUT_S, heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES, compress=False
@@ -58,7 +63,7 @@ class MediaSocket:
         if self._worker.readiness.phase in (Phase.FAILED, Phase.STOPPED):
             return await self._refuse(socket, NO_MODEL, self._worker.readiness.reason)
         try:
-            peer = await self._peers.enter(make, request.query.get("session"), request.query.get("ticket"))
+            peer = await self._peers.enter(make, request.query.get("session"), ticket)
         except SessionGone as error:
             return await self._refuse(socket, GONE, str(error))
         except ServerFull as error:

@@ -101,9 +101,11 @@ class MediaClient:
 
 
 @asynccontextmanager
-async def media_client(server: RunningServer, former: str = "", **options: Any) -> AsyncIterator[MediaClient]:
+async def media_client(
+    server: RunningServer, former: str = "", query: str = "", **options: Any
+) -> AsyncIterator[MediaClient]:
     """A connected client, which leaves at the end."""
-    query = f"?session={former}" if former else ""
+    query = f"?session={former}" if former else query
     async with server.http.ws_connect(f"{server.url}/ws{query}", **options) as socket:
         client = MediaClient(socket)
         try:

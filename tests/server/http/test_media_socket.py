@@ -101,6 +101,26 @@ async def test_another_site_may_not_open_a_session(server):
     assert caught.value.status == 403
 
 
+async def test_who_waits_in_line_comes_in_before_others(server):
+    ticket = "?ticket=0123456789abcdef"
+    async with media_client(server) as first:
+        await first.live()
+        async with media_client(server, query=ticket) as second:
+            assert await second.closed() == FULL
+    await server.empty()
+    async with media_client(server, query="?ticket=fedcba9876543210") as third:
+        assert await third.closed() == FULL
+    async with media_client(server, query=ticket) as second:
+        await second.live()
+
+
+async def test_a_bad_ticket_is_refused(server):
+    with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+        async with media_client(server, query="?ticket=x"):
+            pass
+    assert caught.value.status == 400
+
+
 async def test_no_handshake_is_a_bad_request(server):
     async with server.http.get(server.url + "/ws") as response:
         assert response.status == 400
