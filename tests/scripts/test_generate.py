@@ -136,7 +136,7 @@ def test_a_real_clip_keeps_its_length_times_and_rate(tmp_path: Path, engine: Str
     options = ("--transition", "0.3:clay", "--seed", 3)
     result = run("--input", source, "--prompt", "gold", "--output", target, *options)
     assert result.exit_code == 0, result.output
-    assert "embedded (untrained), 256x144, 4 steps, depth edges, on" in result.output
+    assert "embedded (untrained), 256x144, 2 steps, depth edges, on" in result.output
     assert "13 frames in" in result.output
     with VideoReader(source) as clip, VideoReader(target) as painted:
         before, after = list(clip.pictures()), list(painted.pictures())

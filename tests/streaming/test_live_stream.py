@@ -54,7 +54,7 @@ ASKED: dict[str, Controls] = {
     "depth off": Controls(depth=DepthSettings(enabled=False)),
     "references": Controls(references=(a_picture(0), a_picture(250, (90, 20)))),
     "mask": Controls(mask=left_kept()),
-    "steps": Controls(steps=(1000, 500)),
+    "steps": Controls(steps=(1000, 250)),
     "everything": Controls(
         prompts=CLAY,
         transition="blend",

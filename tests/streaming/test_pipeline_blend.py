@@ -126,8 +126,8 @@ def test_bad_input_leaves_a_blend_where_it_is(pipeline: LongLivePipeline) -> Non
 def test_steps_of_one_chunk_are_its_own(pipeline: LongLivePipeline) -> None:
     outputs = {
         steps: pipeline.generate(pipeline.open_session(seed=1), GOLD, steps=steps)
-        for steps in (None, (1000, 750, 500, 250), (1000, 500))
+        for steps in (None, (1000, 500), (1000, 750, 500, 250))
     }
-    assert torch.equal(outputs[None], outputs[1000, 750, 500, 250])
-    assert not torch.equal(outputs[None], outputs[1000, 500])
+    assert torch.equal(outputs[None], outputs[1000, 500])
+    assert not torch.equal(outputs[None], outputs[1000, 750, 500, 250])
     assert torch.equal(outputs[None], pipeline.generate(pipeline.open_session(seed=1), GOLD))

@@ -98,7 +98,7 @@ def prompts_are_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (judging, trials):
         monkeypatch.setattr(module, "caption", caption)
         monkeypatch.setattr(module, "painted", painted)
-    monkeypatch.setattr(trials, "STEPS", {})
+    monkeypatch.setattr(trials, "OTHER_STEPS", {})
     monkeypatch.setattr(trials, "through_autoencoder", lambda _pipeline, frames: frames)
 
 
