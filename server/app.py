@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import signal
+from collections.abc import AsyncIterator
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from server.settings import Settings
 from server.webrtc.ice_servers import MintedServer, minted
 from server.webrtc.peers import Peers
 from server.webrtc.signaling import Whip
+from server.webrtc.udp_ports import udp_ports_from
 from server.webrtc.viewers import Viewers
 from server.webrtc.whep import Whep
 from server.wire.http_models import IceServerInfo, LookInfo, NotReady, Ready, ServerInfo
@@ -135,6 +137,10 @@ def create_app(settings: Settings, worker: GpuWorker) -> web.Application:
     viewers = Viewers(settings, peers.find, metrics)
     origins = Origins(settings.allowed_origins)
 
+    async def keep_udp_ports(app: web.Application) -> AsyncIterator[None]:
+        with udp_ports_from(settings.udp_ports):
+            yield
+
     async def start(app: web.Application) -> None:
         worker.start()
 
@@ -153,6 +159,7 @@ def create_app(settings: Settings, worker: GpuWorker) -> web.Application:
             response.headers.setdefault(name, value)
 
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[origins.preflight])
+    app.cleanup_ctx.append(keep_udp_ports)
     app.on_startup.append(start)
     app.on_response_prepare.append(add_security_headers)
     app.on_response_prepare.append(origins.add_headers)

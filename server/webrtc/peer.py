@@ -28,6 +28,7 @@ from server.webrtc.codecs import codec_preferences
 from server.webrtc.ice_servers import rtc_configuration
 from server.webrtc.tracks import OutputTrack, drain
 from server.webrtc.trickle import Fragment, Trickle
+from server.webrtc.udp_ports import announced
 
 # Left alone, Chromium begins an upload at a low bitrate and shrinks the picture for it. Kilobits per second.
 UPLOAD_KBPS = {
@@ -80,6 +81,7 @@ class Peer:
         self._codecs = settings.codecs
         self._now = asyncio.get_running_loop().time
         self._pc = RTCPeerConnection(rtc_configuration(settings))
+        self._public_address = settings.public_address
         self._trickle = Trickle(self._pc)
         self.etag = f'"{secrets.token_urlsafe(8)}"'  # of this ICE session; the next connection has another
         self._output = OutputTrack(self.session, self._now, self._hold_bitrate)
@@ -90,7 +92,7 @@ class Peer:
         self._gone = asyncio.Event()
 
     async def accept(self, offer: str) -> str:
-        """The SDP answer to an SDP offer. Raises InvalidOffer."""
+        """The SDP answer to an SDP offer. Raises InvalidOffer or NoUdpPort."""
         check_offer(offer)
         self._pc.on("track", self._on_track)
         self._pc.on("datachannel", self._on_datachannel)
@@ -104,6 +106,7 @@ class Peer:
             await self._pc.setLocalDescription(await self._pc.createAnswer())
         except OFFER_ERRORS as error:
             raise InvalidOffer(f"the offer cannot be answered: {error or type(error).__name__}") from error
+        answer = announced(self._pc.localDescription.sdp, self._public_address)
         if transceiver.currentDirection == "recvonly":
             # Nobody watches, but pictures are paced and counted all the same, and commands applied.
             self._pump(drain(self._output))
@@ -111,7 +114,7 @@ class Peer:
             self.session.peer_changed()
         else:
             self.session.start()
-        return _with_upload_bitrate(self._pc.localDescription.sdp)
+        return _with_upload_bitrate(answer)
 
     async def add_candidates(self, fragment: Fragment) -> None:
         """Candidates that come after the offer, once it was accepted. Raises as Trickle.add does."""

@@ -12,6 +12,7 @@ from server.webrtc.ice_servers import minted
 from server.webrtc.peer import InvalidOffer
 from server.webrtc.peers import Peers, ServerFull, SessionGone
 from server.webrtc.trickle import InvalidFragment, RestartNotSupported, parse_fragment
+from server.webrtc.udp_ports import NoUdpPort
 from server.webrtc.waiting_line import is_ticket
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,8 @@ class Whip:
             return self._refuse(400, str(error))
         except SessionGone as error:
             return self._refuse(404, str(error))
+        except NoUdpPort as error:
+            return self._refuse(503, str(error), {hdrs.RETRY_AFTER: str(RETRY_AFTER_S)})
         except ServerFull as error:
             headers: dict[str, str] = {hdrs.RETRY_AFTER: str(RETRY_AFTER_S)}
             if error.position is not None:

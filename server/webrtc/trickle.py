@@ -117,7 +117,7 @@ def _check_credentials(fragment: Fragment, medias: list[MediaDescription]) -> No
 
 
 def _mains(description: SessionDescription) -> dict[str, str]:
-    """For each media in a bundle its first, whose transport all use: aiortc ignores the others' candidates."""
+    """For each media of a bundle the first of it: aiortc ignores candidates of the others."""
     bundles = [[str(mid) for mid in group.items] for group in description.group if group.semantic == "BUNDLE"]
     return {mid: bundle[0] for bundle in bundles for mid in bundle}
 

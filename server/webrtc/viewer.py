@@ -31,6 +31,7 @@ from server.webrtc.peer import (
     InvalidOffer,
 )
 from server.webrtc.tracks import HOLD_SPACING_S, drain
+from server.webrtc.udp_ports import announced
 
 
 class ViewerTrack(MediaStreamTrack):
@@ -93,6 +94,7 @@ class Viewer:
         self._codecs = settings.codecs
         self._now = asyncio.get_running_loop().time
         self._pc = RTCPeerConnection(rtc_configuration(settings))
+        self._public_address = settings.public_address
         self._track = ViewerTrack(session.on_air, self._hold_bitrate)
         self._bitrate: BitrateControl | None = None
         self._pumps: list[asyncio.Task[None]] = []
@@ -112,7 +114,7 @@ class Viewer:
             await self._pc.setLocalDescription(await self._pc.createAnswer())
         except OFFER_ERRORS as error:
             raise InvalidOffer(f"the offer cannot be answered: {error or type(error).__name__}") from error
-        return self._pc.localDescription.sdp
+        return announced(self._pc.localDescription.sdp, self._public_address)
 
     async def attend(self) -> None:
         """Returns when the viewer is gone or never connected, or when the session has ended."""

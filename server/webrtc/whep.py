@@ -8,6 +8,7 @@ from server.metrics import Metrics
 from server.settings import Settings
 from server.webrtc.ice_servers import minted
 from server.webrtc.peer import InvalidOffer
+from server.webrtc.udp_ports import NoUdpPort
 from server.webrtc.viewers import NothingToWatch, Viewers, ViewersFull
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Whep:
             return self._refuse(400, str(error))
         except NothingToWatch as error:
             return self._refuse(404, str(error))
-        except ViewersFull as error:
+        except (ViewersFull, NoUdpPort) as error:
             return self._refuse(503, str(error), {hdrs.RETRY_AFTER: RETRY_AFTER_S})
         response = web.Response(status=201, text=answer, content_type=SDP)
         response.headers[hdrs.LOCATION] = f"/sessions/{session_id}/whep/{id}"

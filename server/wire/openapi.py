@@ -104,7 +104,7 @@ def _whip_paths() -> Json:
     }
     return {
         "/whip": {
-            "parameters": [_former()],
+            "parameters": [_former(), _ticket()],
             "post": _operation(
                 "Begin a session (WHIP).",
                 {
@@ -124,7 +124,19 @@ def _whip_paths() -> Json:
             "delete": _operation(
                 "End a session.", {"200": _text("All it held is free."), "404": _text(NO_SESSION)}
             ),
-            "patch": _operation("Trickled candidates are not taken.", {"405": _text("Never.")}),
+            "patch": _operation(
+                "Trickled ICE candidates (application/trickle-ice-sdpfrag).",
+                {
+                    "204": {"description": "They are taken."},
+                    "400": _text("The fragment cannot be used."),
+                    "404": _text(NO_SESSION),
+                    "412": _text("If-Match names another ICE session."),
+                    "413": _text("It is larger than 64 KiB."),
+                    "415": _text("Another type."),
+                    "422": _text("An ICE restart, which is not supported: use /whip?session=."),
+                    "428": _text("If-Match is missing."),
+                },
+            ),
             "options": _operation("What may be done to it.", {"200": _text("In the headers.")}),
         },
     }
@@ -133,7 +145,7 @@ def _whip_paths() -> Json:
 def _media_socket_paths() -> Json:
     return {
         "/ws": {
-            "parameters": [_former()],
+            "parameters": [_former(), _ticket()],
             "get": _operation(
                 "Begin a session whose pictures go through this WebSocket too.",
                 {
@@ -198,6 +210,15 @@ def _whep_paths() -> Json:
             "patch": _operation("Trickled candidates are not taken.", {"405": _text("Never.")}),
             "options": _operation("What may be done to it.", {"200": _text("In the headers.")}),
         },
+    }
+
+
+def _ticket() -> Json:
+    return {
+        "name": "ticket",
+        "in": "query",
+        "description": "of the client's own making; asking again with it keeps the place in line",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{16,64}$"},
     }
 
 

@@ -54,7 +54,7 @@ def split(sdp: str) -> tuple[str, list[str]]:
 
 
 class Trickler:
-    """A viewer whose offer had no candidates and who ignores the server's, so that only a PATCH connects it."""
+    """A viewer whose offer had no candidates and who ignores the server's: only a PATCH connects it."""
 
     def __init__(self, server: RunningServer) -> None:
         self._server = server
