@@ -81,7 +81,7 @@ class Peer:
         self._codecs = settings.codecs
         self._now = asyncio.get_running_loop().time
         self._pc = RTCPeerConnection(rtc_configuration(settings))
-        self._public_address = settings.public_address
+        self._settings = settings
         self._trickle = Trickle(self._pc)
         self.etag = f'"{secrets.token_urlsafe(8)}"'  # of this ICE session; the next connection has another
         self._output = OutputTrack(self.session, self._now, self._hold_bitrate)
@@ -106,7 +106,7 @@ class Peer:
             await self._pc.setLocalDescription(await self._pc.createAnswer())
         except OFFER_ERRORS as error:
             raise InvalidOffer(f"the offer cannot be answered: {error or type(error).__name__}") from error
-        answer = announced(self._pc.localDescription.sdp, self._public_address)
+        answer = announced(self._pc.localDescription.sdp, self._settings)
         if transceiver.currentDirection == "recvonly":
             # Nobody watches, but pictures are paced and counted all the same, and commands applied.
             self._pump(drain(self._output))

@@ -10,8 +10,9 @@ import random
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
-from ipaddress import IPv4Address, IPv6Address
 from typing import Any
+
+from server.settings import Settings
 
 HOST_CANDIDATE = re.compile(r"^(a=candidate:\S+ \d+ udp \d+) \S+ (\d+ typ host)", re.MULTILINE)
 
@@ -20,13 +21,16 @@ class NoUdpPort(Exception):
     """No socket could be bound for media; the text says why."""
 
 
-def announced(answer: str, address: IPv4Address | IPv6Address | None) -> str:
-    """The answer with `address` in place of this machine's own. Raises NoUdpPort when there is none in it.
+def announced(answer: str, settings: Settings) -> str:
+    """The answer with the public address, if there is one, in place of this machine's own.
+
+    Raises NoUdpPort if it names none although its port was to be of a range: that is used up.
 
     A machine with several addresses then names the public one with several ports, one of which is reached.
     """
-    if "a=candidate:" not in answer:
+    if settings.udp_ports is not None and "a=candidate:" not in answer:
         raise NoUdpPort("no UDP port is free for media")
+    address = settings.public_address
     return answer if address is None else HOST_CANDIDATE.sub(rf"\1 {address} \2", answer)
 
 

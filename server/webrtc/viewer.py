@@ -94,7 +94,7 @@ class Viewer:
         self._codecs = settings.codecs
         self._now = asyncio.get_running_loop().time
         self._pc = RTCPeerConnection(rtc_configuration(settings))
-        self._public_address = settings.public_address
+        self._settings = settings
         self._track = ViewerTrack(session.on_air, self._hold_bitrate)
         self._bitrate: BitrateControl | None = None
         self._pumps: list[asyncio.Task[None]] = []
@@ -114,7 +114,7 @@ class Viewer:
             await self._pc.setLocalDescription(await self._pc.createAnswer())
         except OFFER_ERRORS as error:
             raise InvalidOffer(f"the offer cannot be answered: {error or type(error).__name__}") from error
-        return announced(self._pc.localDescription.sdp, self._public_address)
+        return announced(self._pc.localDescription.sdp, self._settings)
 
     async def attend(self) -> None:
         """Returns when the viewer is gone or never connected, or when the session has ended."""
