@@ -11,8 +11,8 @@ from server.live.session import LiveSession
 from server.media.recordings import Recordings
 from server.metrics import Metrics
 from server.settings import load_settings
-from tests.server.stage import CAMERA_FPS, Stage, rgb
 from tests.server.running import until
+from tests.server.stage import CAMERA_FPS, Stage, rgb
 
 
 @pytest.fixture

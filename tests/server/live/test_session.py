@@ -11,8 +11,8 @@ from server.live.session import PROVISIONAL_SIZE, LiveSession
 from server.metrics import Metrics
 from server.settings import load_settings
 from tests.server.fakes import HEIGHT, WIDTH
-from tests.server.stage import CAMERA_FPS, Stage, rgb
 from tests.server.running import started_worker, until
+from tests.server.stage import CAMERA_FPS, Stage, rgb
 
 
 @pytest.fixture
