@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Server
 
+OFFER = re.compile(r"/whip(\?|$)")  # where offers go; not whip.js
 LIVE_LIMIT_MS = 150_000
 APPLIED_LIMIT_MS = 100_000
 FREED_LIMIT_S = 5.0  # less than the peer timeout, by which the server frees a place that nobody gave back

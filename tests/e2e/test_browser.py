@@ -25,6 +25,7 @@ from tests.e2e.conftest import OpenPage, Server, Visit
 from tests.e2e.page import (
     FREED_LIMIT_S,
     LIVE_LIMIT_MS,
+    OFFER,
     OVERFLOWING,
     frames_shown,
     is_free,
@@ -313,8 +314,8 @@ def test_leaving_while_connecting_frees_the_place(open_page: OpenPage, server: S
 
 def test_leaving_takes_an_offer_back_that_is_not_yet_answered(open_page: OpenPage) -> None:
     """Also where the browser keeps the page, and its request, for the way back: nothing is navigated."""
-    page = open_page(prepare=lambda page: page.route("**/whip*", lambda route: None)).page  # never answered
-    with page.expect_request("**/whip*") as offer:
+    page = open_page(prepare=lambda page: page.route(OFFER, lambda route: None)).page  # never answered
+    with page.expect_request(OFFER) as offer:
         page.click("#start")
     with page.expect_event("requestfailed") as failed:
         page.evaluate("() => window.dispatchEvent(new PageTransitionEvent('pagehide'))")
@@ -334,7 +335,7 @@ def test_a_prompt_written_before_the_start_is_sent_then(open_page: OpenPage) -> 
 
 def refuse_offers(status: int, reason: str, **headers: str) -> Callable[[Page], None]:
     def prepare(page: Page) -> None:
-        page.route("**/whip*", lambda route: route.fulfill(status=status, body=reason, headers=headers))
+        page.route(OFFER, lambda route: route.fulfill(status=status, body=reason, headers=headers))
 
     return prepare
 

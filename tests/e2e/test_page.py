@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import OpenPage, Server
-from tests.e2e.page import OVERFLOWING, start, wait_live
+from tests.e2e.page import OFFER, OVERFLOWING, start, wait_live
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -21,7 +21,6 @@ RUN_AXE = """async () => {
   const html = (nodes) => nodes.map((node) => node.html).join(" ").slice(0, 300);
   return violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${html(nodes)}`);
 }"""
-OFFER = re.compile(r"/whip(\?|$)")
 TABS = ("looks", "guide", "timeline", "model", "signal")
 
 
