@@ -6,10 +6,31 @@ python examples/publish_file.py clip.mp4 painted.mp4 "a statue of molten gold" h
 import asyncio
 import json
 import sys
+from fractions import Fraction
 
 import aiohttp
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.contrib.media import MediaPlayer, MediaRecorder
+from av import VideoFrame
+
+FPS = 30  # of MediaRecorder's files: two pictures of one thirtieth would end the recording
+
+
+class Spaced(MediaStreamTrack):
+    """A track's pictures, at most one a thirtieth of a second."""
+
+    kind = "video"
+
+    def __init__(self, track: MediaStreamTrack) -> None:
+        super().__init__()
+        self._track, self._last = track, -1
+
+    async def recv(self) -> VideoFrame:
+        while (slot := int((frame := await self._track.recv()).time * FPS)) <= self._last:
+            pass
+        self._last = frame.pts = slot
+        frame.time_base = Fraction(1, FPS)
+        return frame
 
 
 async def publish(source: str, target: str, prompt: str, server: str, *, tail: float = 3.0) -> None:
@@ -19,7 +40,7 @@ async def publish(source: str, target: str, prompt: str, server: str, *, tail: f
     if clip is None:
         raise SystemExit(f"{source} has no video")
     clip.on("ended", ended.set)
-    peer.on("track", recorder.addTrack)
+    peer.on("track", lambda track: recorder.addTrack(Spaced(track)))
     peer.addTransceiver(clip, direction="sendrecv")
     control = peer.createDataChannel("control")
     command = json.dumps({"type": "prompt.set", "id": "1", "text": prompt})
