@@ -51,6 +51,16 @@ class InvalidOffer(Exception):
     """The offer cannot be accepted; the text says why."""
 
 
+async def negotiate(pc: RTCPeerConnection, offer: str, settings: Settings) -> str:
+    """The SDP answer to an offer, once `pc` has its tracks. Raises InvalidOffer or NoUdpPort."""
+    try:
+        await pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
+        await pc.setLocalDescription(await pc.createAnswer())
+    except OFFER_ERRORS as error:
+        raise InvalidOffer(f"the offer cannot be answered: {error or type(error).__name__}") from error
+    return announced(pc.localDescription.sdp, settings)
+
+
 class Peer:
     """Owns one RTCPeerConnection and the session behind it, which may outlive it.
 
@@ -101,12 +111,7 @@ class Peer:
         self._bitrate = BitrateControl(transceiver.sender)
         # Ignored without a word once the offer is set.
         transceiver.setCodecPreferences(codec_preferences(self._codecs))
-        try:
-            await self._pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
-            await self._pc.setLocalDescription(await self._pc.createAnswer())
-        except OFFER_ERRORS as error:
-            raise InvalidOffer(f"the offer cannot be answered: {error or type(error).__name__}") from error
-        answer = announced(self._pc.localDescription.sdp, self._settings)
+        answer = await negotiate(self._pc, offer, self._settings)
         if transceiver.currentDirection == "recvonly":
             # Nobody watches, but pictures are paced and counted all the same, and commands applied.
             self._pump(drain(self._output))

@@ -8,7 +8,6 @@ from aiortc import (
     MediaStreamTrack,
     RTCDataChannel,
     RTCPeerConnection,
-    RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import SessionDescription
@@ -25,13 +24,12 @@ from server.webrtc.codecs import codec_preferences
 from server.webrtc.ice_servers import rtc_configuration
 from server.webrtc.peer import (
     CLOSE_TIMEOUT_S,
-    OFFER_ERRORS,
     SDP_ERRORS,
     WATCH_PERIOD_S,
     InvalidOffer,
+    negotiate,
 )
 from server.webrtc.tracks import HOLD_SPACING_S, drain
-from server.webrtc.udp_ports import announced
 
 
 class ViewerTrack(MediaStreamTrack):
@@ -101,7 +99,7 @@ class Viewer:
         self._gone = asyncio.Event()
 
     async def accept(self, offer: str) -> str:
-        """The SDP answer to an SDP offer. Raises InvalidOffer."""
+        """The SDP answer to an SDP offer. Raises InvalidOffer or NoUdpPort."""
         check_viewer_offer(offer)
         self._pc.on("track", self._on_track)
         self._pc.on("datachannel", RTCDataChannel.close)
@@ -109,12 +107,7 @@ class Viewer:
         transceiver = self._pc.addTransceiver(self._track, direction="sendonly")
         self._bitrate = BitrateControl(transceiver.sender)
         transceiver.setCodecPreferences(codec_preferences(self._codecs))
-        try:
-            await self._pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
-            await self._pc.setLocalDescription(await self._pc.createAnswer())
-        except OFFER_ERRORS as error:
-            raise InvalidOffer(f"the offer cannot be answered: {error or type(error).__name__}") from error
-        return announced(self._pc.localDescription.sdp, self._settings)
+        return await negotiate(self._pc, offer, self._settings)
 
     async def attend(self) -> None:
         """Returns when the viewer is gone or never connected, or when the session has ended."""

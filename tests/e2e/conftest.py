@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from scripts.bench_browser import ARGUMENTS, BROWSERS
 from tests.e2e.camera import write_camera_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +24,6 @@ READY_LIMIT_S = 600.0
 END_LIMIT_S = 60.0
 ANSWER_LIMIT_S = 60.0
 PAGE_LIMIT_MS = 60_000  # for anything that the page or Playwright is asked for without a limit of its own
-BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 INSTALL_BROWSER = "no Chromium on the PATH; install it with: sudo apt-get install chromium"
 
 
@@ -102,19 +102,7 @@ def browser(camera_file: Path) -> Iterator[Browser]:
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         pytest.fail(INSTALL_BROWSER)
-    arguments = [
-        "--use-fake-device-for-media-stream",
-        f"--use-file-for-fake-video-capture={camera_file}",
-        "--allow-loopback-in-peer-connection",
-        "--disable-features=WebRtcHideLocalIpsWithMdns",
-        "--autoplay-policy=no-user-gesture-required",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        "--disable-quic",
-        "--disable-gpu",
-    ]
+    arguments = [*ARGUMENTS, f"--use-file-for-fake-video-capture={camera_file}"]
     expect.set_options(timeout=PAGE_LIMIT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
