@@ -4,63 +4,52 @@ python examples/publish_file.py clip.mp4 painted.mp4 "a statue of molten gold" h
 """
 
 import asyncio
+import contextlib
 import json
 import sys
-from fractions import Fraction
 
 import aiohttp
+import av
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
-from aiortc.contrib.media import MediaPlayer, MediaRecorder
-from av import VideoFrame
-
-FPS = 30  # of MediaRecorder's files: two pictures of one thirtieth would end the recording
+from aiortc.contrib.media import MediaPlayer
+from aiortc.mediastreams import MediaStreamError
 
 
-class Spaced(MediaStreamTrack):
-    """A track's pictures, at most one a thirtieth of a second."""
-
-    kind = "video"
-
-    def __init__(self, track: MediaStreamTrack) -> None:
-        super().__init__()
-        self._track, self._last = track, -1
-
-    async def recv(self) -> VideoFrame:
-        while (slot := int((frame := await self._track.recv()).time * FPS)) <= self._last:
-            pass
-        self._last = frame.pts = slot
-        frame.time_base = Fraction(1, FPS)
-        return frame
+async def save(track: MediaStreamTrack, target: str) -> None:
+    frame = await track.recv()
+    with av.open(target, "w") as file:
+        stream = file.add_stream("libx264", rate=30, width=frame.width, height=frame.height)
+        stream.codec_context.time_base = frame.time_base  # each picture at its own time
+        with contextlib.suppress(MediaStreamError):
+            while True:
+                file.mux(stream.encode(frame))
+                frame = await track.recv()
+        file.mux(stream.encode(None))
 
 
 async def publish(source: str, target: str, prompt: str, server: str, *, tail: float = 3.0) -> None:
     """Play `source` as the camera; `tail` seconds after its end, what is still on its way has come back."""
-    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    clip, recorder, ended = MediaPlayer(source).video, MediaRecorder(target), asyncio.Event()
-    if clip is None:
-        raise SystemExit(f"{source} has no video")
+    peer, ended = RTCPeerConnection(RTCConfiguration(iceServers=[])), asyncio.Event()
+    clip = MediaPlayer(source).video
     clip.on("ended", ended.set)
-    peer.on("track", lambda track: recorder.addTrack(Spaced(track)))
     peer.addTransceiver(clip, direction="sendrecv")
     control = peer.createDataChannel("control")
-    command = json.dumps({"type": "prompt.set", "id": "1", "text": prompt})
-    control.on("open", lambda: control.send(command))
+    control.on("open", lambda: control.send(json.dumps({"type": "prompt.set", "id": "1", "text": prompt})))
     control.on("message", print)
     await peer.setLocalDescription(await peer.createOffer())
-    try:
-        async with aiohttp.ClientSession(server, headers={"Content-Type": "application/sdp"}) as http:
-            async with http.post("/whip", data=peer.localDescription.sdp) as response:
-                answer, session = await response.text(), response.headers.get("Location")
-            if session is None:
-                raise SystemExit(f"the server refuses: {answer}")
-            await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
-            await recorder.start()
-            await ended.wait()
-            await asyncio.sleep(tail)
-            await recorder.stop()
-            await http.delete(session)
-    finally:
-        await peer.close()
+    async with aiohttp.ClientSession(server, headers={"Content-Type": "application/sdp"}) as http:
+        async with http.post("/whip", data=peer.localDescription.sdp) as response:
+            answer, session = await response.text(), response.headers.get("Location")
+        if session is None:
+            await peer.close()
+            raise SystemExit(f"the server refuses: {answer}")
+        await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        saving = asyncio.create_task(save(peer.getReceivers()[0].track, target))
+        await ended.wait()
+        await asyncio.sleep(tail)
+        await http.delete(session)
+    await peer.close()
+    await saving
 
 
 if __name__ == "__main__":
