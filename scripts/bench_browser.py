@@ -36,12 +36,18 @@ ARGUMENTS = (
 
 
 def run_in_browser(
-    url: str, size: tuple[int, int], seconds: float, patience: float, *, echo: bool = False
+    url: str,
+    size: tuple[int, int],
+    seconds: float,
+    patience: float,
+    *,
+    echo: bool = False,
+    query: str = "",
 ) -> Recording:
     """One visit to the page at `url`: #start is pressed, then what #input and #output show is noted.
 
-    `echo`: the page of bench_echo.py. Raises TimeoutError when it is not live within `patience` seconds, and
-    ConnectionError when there is no browser to drive.
+    `echo`: the page of bench_echo.py. `query`: of the page's address, as "transport=ws". Raises TimeoutError
+    when it is not live within `patience` seconds, and ConnectionError when there is no browser to drive.
     """
     try:
         from playwright.sync_api import TimeoutError as NotInTime
@@ -63,7 +69,7 @@ def run_in_browser(
         try:
             page = browser.new_context(permissions=["camera"]).new_page()
             page.set_default_timeout(PAGE_LIMIT_MS)
-            page.goto(url)
+            page.goto(f"{url.rstrip('/')}/?{query}")
             page.evaluate(SCRIPT.read_text(encoding="utf-8"), COLUMNS)
             page.click("#start")
             try:

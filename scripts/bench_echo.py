@@ -17,8 +17,11 @@ from server.wire.credits import Allowance, Window
 from server.wire.media_frame import MAX_MESSAGE_BYTES, Kind, MediaFrame, decode_frame
 
 PAGE = Path(__file__).with_name("bench_echo.html")
+MODULES = Path(__file__).resolve().parents[1] / "client_web"  # the real page's, for its WebSocket
 ANSWER_TYPE = "application/sdp"
-NO_EVAL = {"Content-Security-Policy": "script-src 'unsafe-inline'"}  # as strict as the real page in this
+NO_EVAL = {
+    "Content-Security-Policy": "script-src 'self' 'unsafe-inline'"
+}  # as strict as the real page in this
 UPLOAD_WINDOW = 3  # as the real server
 
 
@@ -71,6 +74,7 @@ def create_echo() -> web.Application:
     app.router.add_post("/whip", offer)
     app.router.add_delete("/whip/{id}", delete)
     app.router.add_get("/ws", echo_socket)
+    app.router.add_static("/page", MODULES)
     return app
 
 

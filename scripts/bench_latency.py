@@ -3,10 +3,12 @@
 python -m scripts.bench_latency --seconds 30 --json out/latency.json
 python -m scripts.bench_latency --transport ws                    # where UDP is blocked
 python -m scripts.bench_latency --browser --runs 3                # as a viewer sees it, in Chromium
+python -m scripts.bench_latency --browser --transport ws          # the same, by the page's WebSocket
 python -m scripts.bench_latency --switches 40                     # how soon a new prompt shows
 python -m scripts.bench_latency --url http://gpu-host:8080        # a server started with --stamp-source
 
-Each run is followed by one against an echo server on this machine: what that takes is the transport's share.
+Each run is followed by one against an echo server on this machine, over the same transport: what that takes
+is the transport's share.
 """
 
 import asyncio
@@ -38,6 +40,7 @@ from scripts.numbered_clip import FPS as CLIP_FPS  # noqa: E402
 
 DEFAULT_PROMPTS = ("a winter forest at night", "a statue of molten gold", "coloured paper, folded")
 WAYS = {"whip": "aiortc client, WebRTC", "ws": "headless client, JPEG over a WebSocket"}
+BROWSER_WAYS = {"whip": "page in Chromium, WebRTC", "ws": "page in Chromium, WebSocket"}
 ECHO_PATIENCE_S = 30.0
 
 
@@ -88,15 +91,14 @@ def main(
     width, height = parse_size(size)
     if browser and (prompt or switches):
         raise typer.BadParameter("--browser switches no prompts: leave out --prompt and --switches")
-    if browser and transport is Transport.ws:
-        raise typer.BadParameter("--browser measures WebRTC: leave out --transport ws")
     fps = CLIP_FPS if browser else fps
     load_before = os.getloadavg()[0]
 
     def run(address: str, is_echo: bool) -> Recording:
         wait = ECHO_PATIENCE_S if is_echo else patience
         if browser:
-            return run_in_browser(address, (width, height), seconds, wait, echo=is_echo)
+            query = f"transport={transport}"
+            return run_in_browser(address, (width, height), seconds, wait, echo=is_echo, query=query)
         make = BenchClient if transport is Transport.whip else BenchSocketClient
         client = make(address, NumberedCamera(width, height, fps), echo=is_echo)
         try:
@@ -113,7 +115,7 @@ def main(
         measured,
         floors,
         command=shlex.join(sys.argv),
-        way="page in Chromium, WebRTC" if browser else WAYS[transport],
+        way=(BROWSER_WAYS if browser else WAYS)[transport],
         camera={"width": width, "height": height, "fps": fps},
         server_start_s=start_s,
         load_before=load_before,

@@ -64,10 +64,14 @@ class BenchSocketClient:
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         await self._give_credit(socket)
-        async for message in socket:
+        while True:
+            message = await socket.receive()
             if message.type is aiohttp.WSMsgType.TEXT:
                 self._session.control.receive(message.data)
                 continue
+            if message.type is not aiohttp.WSMsgType.BINARY:
+                words = f"{self._url}: the server closed the socket ({socket.close_code})"
+                raise ConnectionError(f"{words}: {message.extra}" if message.extra else words)
             frame = decode_frame(message.data)
             if frame.kind is Kind.CREDIT:
                 self._upload.raise_to(frame.sequence)
@@ -78,7 +82,6 @@ class BenchSocketClient:
             self._session.note(luma, time.monotonic())
             self._window.done()
             await self._give_credit(socket)
-        raise ConnectionError(f"the server closed the socket ({socket.close_code})")
 
     async def _film(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         """Send the camera's newest frame whenever there is credit; the others are skipped."""

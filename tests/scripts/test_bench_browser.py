@@ -58,9 +58,10 @@ def test_a_page_that_showed_nothing_has_no_figures() -> None:
 
 @pytest.mark.browser
 @pytest.mark.slow
-def test_a_browser_measures_the_echo() -> None:
+@pytest.mark.parametrize("transport", ["whip", "ws"])
+def test_a_browser_measures_the_echo(transport: str) -> None:
     with started("scripts.bench_echo") as (address, _):
-        recording = run_in_browser(address, (320, 240), 3.0, 60.0, echo=True)
+        recording = run_in_browser(address, (320, 240), 3.0, 60.0, echo=True, query=f"transport={transport}")
     figures = summarise(recording.arrivals, recording.offered)
     assert figures.generated > 10
     assert figures.glass_to_glass_p50_ms is not None

@@ -1,17 +1,23 @@
 """The command around the measurement: its arguments, its words when there is nothing to report, its table."""
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
+from scripts import bench_latency
 from scripts.bench_latency import Transport, main, parse_size
 from scripts.bench_recording import PromptSwitch, Recording
 from scripts.latency_figures import Arrival
 from scripts.latency_report import build_report, explain, table
+
+app = typer.Typer()
+app.command()(main)
 
 MODEL = {
     "name": "m",
@@ -58,12 +64,48 @@ def test_any_other_size_is_refused_with_what_was_expected(size: str) -> None:
 
 @pytest.mark.parametrize(
     "more",
-    [{"transport": Transport.ws}, {"prompt": ["ice"]}, {"switches": 3}],
-    ids=["ws", "prompt", "switches"],
+    [{"prompt": ["ice"]}, {"switches": 3}],
+    ids=["prompt", "switches"],
 )
 def test_what_a_browser_cannot_measure_is_refused_at_once(more: dict[str, Any]) -> None:
     with pytest.raises(typer.BadParameter, match="--browser"):
         main(browser=True, **more)
+
+
+@pytest.mark.parametrize("transport", Transport)
+@pytest.mark.parametrize("browser", [False, True])
+def test_the_floor_is_measured_over_the_same_transport(
+    monkeypatch: pytest.MonkeyPatch, browser: bool, transport: Transport
+) -> None:
+    ran: list[tuple[str, str, bool]] = []
+
+    def in_browser(address: str, *_: Any, query: str, echo: bool) -> Recording:
+        ran.append((address, query.removeprefix("transport="), echo))
+        return recording()
+
+    def client_of(way: str) -> Any:
+        class Client:
+            def __init__(self, address: str, _: Any, *, echo: bool) -> None:
+                ran.append((address, way, echo))
+
+            async def run(self, *_: Any) -> Recording:
+                return recording()
+
+        return Client
+
+    @contextlib.contextmanager
+    def there(address: str) -> Iterator[tuple[str, float]]:
+        yield address, 1.0
+
+    monkeypatch.setattr(bench_latency, "run_in_browser", in_browser)
+    monkeypatch.setattr(bench_latency, "BenchClient", client_of("whip"))
+    monkeypatch.setattr(bench_latency, "BenchSocketClient", client_of("ws"))
+    monkeypatch.setattr(bench_latency, "serving", lambda *_: there("server"))
+    monkeypatch.setattr(bench_latency, "started", lambda *_: there("echo"))
+    CliRunner().invoke(
+        app, [f"--transport={transport}", *(["--browser"] if browser else [])], catch_exceptions=False
+    )
+    assert ran == [("server", transport.value, False), ("echo", transport.value, True)]
 
 
 def test_the_report_is_json_and_names_its_machine() -> None:

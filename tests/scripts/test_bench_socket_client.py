@@ -29,3 +29,11 @@ async def test_a_run_measures_latency_and_switches() -> None:
 async def test_a_server_that_is_not_there_is_named() -> None:
     with pytest.raises(ConnectionError, match="ws"):
         await BenchSocketClient("http://127.0.0.1:9", NumberedCamera(64, 64, 15)).run(1, [], patience=5)
+
+
+async def test_a_full_server_is_named_in_its_own_words() -> None:
+    settings = load_settings({"max_sessions": 1})
+    async with running_server(settings, FakeEngineModule()) as server, server.viewer():
+        client = BenchSocketClient(server.url, NumberedCamera(64, 64, 15))
+        with pytest.raises(ConnectionError, match=r"\(4503\): all 1 places are taken; try again soon"):
+            await client.run(1.0, [], patience=5)
