@@ -1,12 +1,15 @@
 """What the browser tests ask of a page again and again."""
 
+import json
 import re
 import time
+import urllib.request
 from collections.abc import Callable
+from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import Server
+from tests.e2e.conftest import ANSWER_LIMIT_S, Server
 
 OFFER = re.compile(r"/whip(\?|$)")  # where offers go; not whip.js
 LIVE_LIMIT_MS = 150_000
@@ -74,6 +77,40 @@ def wait_colour(page: Page, is_right: Callable[[float, float, float], bool], lim
 def colour(page: Page, left: float = 0.0, right: float = 1.0, *, of: str = "output") -> Colour:
     """Mean red, green and blue between `left` and `right` of the width, below the frame number."""
     return tuple(page.evaluate(MEAN_COLOUR, [of, left, right]))
+
+
+def session_view(server: Server, id: str) -> dict[str, Any]:
+    """How a session stands, as GET /sessions/{id} has it."""
+    return json.loads(server.get(f"/sessions/{id}"))
+
+
+def begin_from_seed(server: Server, id: str, seed: int) -> None:
+    """Reset the stream to a seed that no new session would have, and let it paint two chunks."""
+    command = json.dumps({"type": "reset", "id": f"seed-{seed}", "seed": seed}).encode()
+
+    def is_applied() -> bool:  # the same command once more: its answers so far
+        url = f"{server.url}/sessions/{id}/commands"
+        with urllib.request.urlopen(url, command, ANSWER_LIMIT_S) as response:
+            return "applied" in [reply["type"] for reply in json.load(response)["replies"]]
+
+    assert wait_until(is_applied, APPLIED_LIMIT_MS / 1000)
+    assert wait_until(lambda: session_view(server, id)["figures"]["chunk"] >= 2, LIVE_LIMIT_MS / 1000)
+    assert session_view(server, id)["settings"]["seed"]["current"] == seed
+
+
+def wait_same_stream(server: Server, before: dict[str, Any]) -> None:
+    """Until the session shows a later chunk than in `before`, counted on from there, the same settings in it."""
+    chunk = before["figures"]["chunk"]
+    views: list[dict[str, Any]] = []
+
+    def went_on() -> bool:
+        views.append(session_view(server, before["id"]))
+        return views[-1]["figures"]["chunk"] > chunk + 1
+
+    assert wait_until(went_on, LIVE_LIMIT_MS / 1000), f"still at chunk {views[-1]['figures']['chunk']}"
+    for name in ("prompts", "seed", "references", "guidance", "recording"):
+        assert views[-1]["settings"][name] == before["settings"][name]
+    assert min(view["figures"]["chunk"] for view in views) >= chunk, "it did not begin again"
 
 
 def frames_shown(page: Page) -> int:

@@ -10,7 +10,16 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import OpenPage, Server
-from tests.e2e.page import OFFER, OVERFLOWING, start, wait_live
+from tests.e2e.page import (
+    OFFER,
+    OVERFLOWING,
+    begin_from_seed,
+    session_view,
+    start,
+    wait_applied,
+    wait_live,
+    wait_same_stream,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -218,12 +227,20 @@ def watch_transport(page: Page) -> None:
     )
 
 
-def test_a_lost_connection_takes_its_session_up_again(open_page: OpenPage) -> None:
+def test_a_lost_connection_takes_its_session_up_again(open_page: OpenPage, server: Server) -> None:
+    """What comes after it is the same stream: same seed, same prompt, same recording, the next chunks."""
     visit = open_page(prepare=watch_transport)
     page = visit.page
-    start(page)
+    with page.expect_response(OFFER) as begun:
+        start(page)
+    id = begun.value.headers["location"].rpartition("/")[2]
+    page.fill("#prompt", "a glacier of blue ice")
+    page.click("#send")
+    wait_applied(page, "Prompt")
+    begin_from_seed(server, id, 4242)
     page.click("#record")
     expect(page.locator("[data-badge=recording]")).to_have_text(re.compile(r"0:0[1-9]"))
+    before = session_view(server, id)
     with page.expect_response(OFFER) as answered:
         page.evaluate("() => window.cut()")
         expect(page.locator("body")).to_have_attribute("data-phase", "reconnecting")
@@ -231,6 +248,8 @@ def test_a_lost_connection_takes_its_session_up_again(open_page: OpenPage) -> No
     former = re.search(r"session=([\w-]+)", answered.value.url)
     assert former is not None and answered.value.headers["location"].endswith(former[1])
     wait_live(page)
+    assert former[1] == id
+    wait_same_stream(server, before)
     expect(page.locator("[data-badge=recording]")).to_be_visible()  # one recording, not two
     expect(page.locator("#recordings a")).to_have_count(0)
     page.click("#record")

@@ -1,5 +1,6 @@
 """Where the network blocks UDP, pictures come through a WebSocket: by itself, and it is said."""
 
+import json
 import os
 import socket
 import subprocess
@@ -13,12 +14,15 @@ from playwright.sync_api import Page, expect
 from tests.e2e.conftest import ROOT, OpenPage, Server
 from tests.e2e.page import (
     FREED_LIMIT_S,
+    begin_from_seed,
     colour,
     frames_shown,
     is_free,
+    session_view,
     start,
     wait_applied,
     wait_live,
+    wait_same_stream,
     wait_until,
 )
 
@@ -137,26 +141,32 @@ def test_a_network_that_blocks_udp(server: Server) -> None:
 
 
 def test_a_lost_websocket_takes_its_session_up_again(open_page: OpenPage, server: Server) -> None:
-    """Chunks go on counting: the stream is the same one."""
-    page = open_page(
-        prepare=lambda page: page.add_init_script(
+    """What comes after it is the same stream: same seed, same prompt, the next chunks."""
+    sessions: list[str] = []
+
+    def watch_socket(page: Page) -> None:
+        page.on("websocket", lambda socket: socket.on("framereceived", note_session))
+        page.add_init_script(
             "window.WebSocket = class extends WebSocket {"
             "  constructor(...all) { super(...all); window.lastSocket = this; }"
             "};"
-        ),
-        path="/?transport=ws",
-    ).page
+        )
+
+    def note_session(payload: str | bytes) -> None:
+        if isinstance(payload, str) and (message := json.loads(payload))["type"] == "hello":
+            sessions.append(message["session"])
+
+    page = open_page(prepare=watch_socket, path="/?transport=ws").page
     start(page)
-    page.fill("#prompt", "a statue of molten gold")
+    page.fill("#prompt", "a statue of blue ice")
     page.click("#send")
-    first = wait_applied(page, "Prompt")
+    wait_applied(page, "Prompt")
+    begin_from_seed(server, sessions[0], 4242)
+    before = session_view(server, sessions[0])
     page.evaluate("() => window.lastSocket.dispatchEvent(new CloseEvent('close', { code: 1006 }))")
     expect(page.locator("body")).to_have_attribute("data-phase", "reconnecting")
     wait_live(page)
-    page.fill("#prompt", "a glacier of blue ice")
-    page.click("#send")
-    page.wait_for_function(
-        "(frame) => Number(document.getElementById('command').dataset.frame) > frame", arg=int(first["frame"])
-    )
+    wait_same_stream(server, before)
+    assert sessions == [sessions[0]] * 2
     page.click("#stop")
     assert wait_until(lambda: is_free(server), FREED_LIMIT_S)
