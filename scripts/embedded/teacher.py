@@ -68,8 +68,7 @@ def _turns(chunks: int, grid: tuple[int, int, int], head_dim: int, device: torch
     them."""
     length = grid[0]
     spans = [range(length * n, length * (n + 1)) for n in range(chunks)]
-    turns = [rotation(span, *grid[1:], head_dim, device) for span in spans]
-    return torch.stack([torch.view_as_real(turn) for turn in turns])
+    return torch.stack([rotation(span, *grid[1:], head_dim, device) for span in spans])
 
 
 @dataclass(frozen=True, slots=True)

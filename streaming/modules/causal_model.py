@@ -35,7 +35,7 @@ class ForwardPass:
     time: Tensor  # (B, F, E) time embedding, for the head
     modulation: Tensor  # (B, F, 6, E) its projection, for the blocks
     grid: tuple[int, int, int]  # latents, token rows, token columns
-    rotation: Tensor  # (L, D/2) complex64
+    rotation: Tensor  # (L, D/2, 2) float32: cosine and sine
     span: CacheSpan | None  # None: no memory, attention within these tokens only
 
 
@@ -96,13 +96,13 @@ class SelfAttention(Attention):
         """x (B, L, E). With a span, the keys and values of this layer join the stream's memory and attend to
         all of it."""
         q = rotate(self.heads(self.norm_q(self.q(x))), turn)
-        k = self.heads(self.norm_k(self.k(x)))
+        k = rotate(self.heads(self.norm_k(self.k(x))), turn)
         v = self.heads(self.v(x))
-        k_rotated = rotate(k, turn)
         if span is None:
-            out = attend(q, k_rotated, v)
+            out = attend(q, k, v)
         else:
-            out = attend(q, *span.update(layer, k, k_rotated, v))
+            span.write(layer, k, v)
+            out = attend(q, *span.read(layer))
         return self.o(out.flatten(2))
 
 

@@ -6,15 +6,18 @@ as it lies.
 
     cache = RingKVCache(...)
     span = cache.begin(start=0, num_latents=3)       # once per forward, host arithmetic only
-    k_all, v_all = span.update(layer, k, k_rotated, v)    # in every layer
+    span.write(layer, k_rotated, v)                  # in every layer
+    k_all, v_all = span.read(layer)
 
 Keys are stored rotated by their absolute latent index. In the relative variant (LongLive's "infinity") the
 sink moves along: attention sees differences of positions only, so leaving the window's keys where they are
-and rotating the few un-rotated sink keys to just before the window equals re-indexing the whole window, for
-the price of the sink.
+and turning the few sink keys on to just before the window equals re-indexing the whole window, for the price
+of the sink. Every move starts from the keys as they were written, so that rounding does not add up.
+
+Attention reads views of the filled prefix. A mask over the whole ring would make all passes of a stream one
+shape, but kernels with a mask are slower for ever, and the window fills within the first few chunks.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,21 +32,30 @@ class CacheSpan:
     """Where the tokens of one forward go. Tokens before `skip` take part as queries only."""
 
     cache: "RingKVCache"
-    rotation: Tensor  # (L, D/2) complex64, for queries and new keys
+    rotation: Tensor  # (L, D/2, 2) float32, for queries and new keys
     skip: int  # tokens not stored: their slots belong to a protected sink
     slots: Tensor  # (L - skip,) int64: token slots written
-    sink_tokens: int  # how many of the written tokens, counted from the first, lie in the sink
     length: int  # filled tokens, the prefix that attention reads
 
-    def update(self, layer: int, k: Tensor, k_rotated: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store the new keys and values of `layer`, each (B, L, N, D); return all that queries may see."""
-        cache = self.cache
-        cache.k[layer].index_copy_(1, self.slots, k_rotated[:, self.skip :])
-        cache.v[layer].index_copy_(1, self.slots, v[:, self.skip :])
-        if cache.sink_k is not None and self.sink_tokens:
-            sink = slice(self.skip, self.skip + self.sink_tokens)
-            cache.sink_k[layer].index_copy_(1, self.slots[: self.sink_tokens], k[:, sink])
-        return cache.k[layer][:, : self.length], cache.v[layer][:, : self.length]
+    def write(self, layer: int, k_rotated: Tensor, v: Tensor) -> None:
+        """Store the new keys and values of `layer`, each (B, L, N, D)."""
+        write_slots(*self.buffers(layer), self.slots, k_rotated, v)
+
+    def buffers(self, layer: int) -> tuple[Tensor, Tensor]:
+        """All slots of a layer, filled or not: where `write_slots` writes."""
+        return self.cache.k[layer], self.cache.v[layer]
+
+    def read(self, layer: int) -> tuple[Tensor, Tensor]:
+        """All that queries may see, each (B, length, N, D), where it lies."""
+        k, v = self.buffers(layer)
+        return k[:, : self.length], v[:, : self.length]
+
+
+def write_slots(ring_k: Tensor, ring_v: Tensor, slots: Tensor, k: Tensor, v: Tensor) -> None:
+    """Put the newest tokens of k and v (B, L, N, D), as many as there are `slots`, into a layer's ring."""
+    skip = k.shape[1] - slots.shape[0]
+    ring_k.index_copy_(1, slots, k[:, skip:])
+    ring_v.index_copy_(1, slots, v[:, skip:])
 
 
 class RingKVCache:
@@ -71,10 +83,11 @@ class RingKVCache:
         shape = (num_layers, batch, window.local_attn_size * self.tokens_per_latent, num_heads, head_dim)
         self.k = torch.zeros(shape, device=device, dtype=dtype)
         self.v = torch.zeros(shape, device=device, dtype=dtype)
-        self.sink_k: Tensor | None = None
+        self.sink_k: Tensor | None = None  # the sink's keys as they were written
         if window.relative:
             self.sink_k = self.k[:, :, : window.sink_size * self.tokens_per_latent].clone()
-        self._sink_base = 0  # position that slot 0 of the rotated sink currently stands for
+        self._sink_base = 0  # position that slot 0 of the sink currently stands for
+        self._sink_written: int | None = None  # and that it stood for in `sink_k`; None: not copied there yet
         self._span_key: tuple[int, ...] = ()
         self._span: CacheSpan | None = None
 
@@ -91,7 +104,7 @@ class RingKVCache:
     def reset(self) -> None:
         """Forget the stream; buffers stay allocated (what they hold is never read before it is rewritten)."""
         self.end = 0
-        self._sink_base = 0
+        self._sink_base, self._sink_written = 0, None
 
     def begin(self, start: int, num_latents: int, *, rewrite_sink: bool = False) -> CacheSpan:
         """Make room for latents [start, start + num_latents), new or seen before.
@@ -113,9 +126,10 @@ class RingKVCache:
         if start < base:
             raise ValueError(f"latents [{start}, {end}) have left the window, which begins at {base}")
         self._move_sink(base)
-        places = [self._place(latent) for latent in range(start, end)]
-        in_sink = sum(place < self.window.sink_size for place in places)
+        in_sink = max(0, min(end - base, self.window.sink_size) - (start - base))
         protected = in_sink if repeated and not rewrite_sink else 0
+        if in_sink > protected:
+            self._sink_written = None
         key = (start, num_latents, self.end, protected)
         if self._span is None or key != self._span_key:  # else one of the other passes of the same chunk
             self._span_key = key
@@ -123,33 +137,34 @@ class RingKVCache:
                 cache=self,
                 rotation=rotation(range(start, end), *self.grid, self.k.shape[-1], self.k.device),
                 skip=protected * self.tokens_per_latent,
-                slots=self._token_slots(places[protected:]),
-                sink_tokens=(in_sink - protected) * self.tokens_per_latent,
+                slots=self._token_slots(start + protected, end),
                 length=self.filled * self.tokens_per_latent,
             )
         return self._span
 
     def logical(self, layer: int) -> tuple[Tensor, Tensor]:
         """Copies of the keys and values of `layer` in stream order: sink, then oldest to newest."""
-        slots = self._token_slots([self._place(latent) for latent in range(self.end - self.filled, self.end)])
+        slots = self._token_slots(self.end - self.filled, self.end)
         return self.k[layer][:, slots], self.v[layer][:, slots]
-
-    def _place(self, latent: int) -> int:
-        """Slot of a latent of the window, by its distance from the window's begin: the sink first, then the
-        ring."""
-        distance, sink = latent - (self.end - self.filled), self.window.sink_size
-        return distance if distance < sink else sink + (latent - sink) % self.window.ring_size
 
     def _move_sink(self, base: int) -> None:
         if self.sink_k is None or base == self._sink_base:
             return
-        turn = rotation(
-            range(base, base + self.window.sink_size), *self.grid, self.k.shape[-1], self.k.device
-        )
-        self.k[:, :, : self.sink_k.shape[2]] = rotate(self.sink_k, turn)
+        tokens = self.sink_k.shape[2]
+        if self._sink_written is None:
+            self.sink_k.copy_(self.k[:, :, :tokens])
+            self._sink_written = self._sink_base
+        distance = base - self._sink_written
+        turn = rotation(range(distance, distance + 1), 1, 1, self.k.shape[-1], self.k.device)
+        for ring, written in zip(self.k, self.sink_k, strict=True):  # one layer's room is enough
+            ring[:, :tokens] = rotate(written, turn)
         self._sink_base = base
 
-    def _token_slots(self, places: Sequence[int]) -> Tensor:
-        size = self.tokens_per_latent
-        first = torch.tensor(places, device=self.k.device, dtype=torch.int64) * size
-        return (first[:, None] + torch.arange(size, device=self.k.device)).flatten()
+    def _token_slots(self, start: int, end: int) -> Tensor:
+        """Token slots of latents [start, end) of the window, by their distance from its begin: the sink
+        first, then the ring. Computed on the device: the host copies nothing there and waits for nothing."""
+        sink, size, device = self.window.sink_size, self.tokens_per_latent, self.k.device
+        latent = torch.arange(start, end, device=device)
+        distance = latent - (self.end - self.filled)
+        place = torch.where(distance < sink, distance, sink + (latent - sink) % self.window.ring_size)
+        return (place[:, None] * size + torch.arange(size, device=device)).flatten()

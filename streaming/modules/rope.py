@@ -24,8 +24,11 @@ def axis_pairs(head_dim: int) -> tuple[int, int, int]:
 
 
 def _axis_angles(positions: Sequence[int], pairs: int) -> Tensor:
-    frequencies = THETA ** -(torch.arange(pairs, dtype=torch.float64) / pairs)
-    return torch.outer(torch.tensor(positions, dtype=torch.float64), frequencies)
+    return torch.outer(torch.tensor(positions, dtype=torch.float64), _frequencies(pairs))
+
+
+def _frequencies(pairs: int) -> Tensor:
+    return THETA ** -(torch.arange(pairs, dtype=torch.float64) / pairs)
 
 
 def rope_table(positions: Sequence[int], head_dim: int) -> Tensor:
@@ -41,23 +44,44 @@ def _spatial_rotation(height: int, width: int, head_dim: int, device: torch.devi
     rows = _axis_angles(range(height), height_pairs)[:, None].expand(height, width, height_pairs)
     columns = _axis_angles(range(width), width_pairs)[None].expand(height, width, width_pairs)
     still = torch.zeros(height, width, time_pairs, dtype=torch.float64)
-    angles = torch.cat([still, rows, columns], dim=2).flatten(0, 1)
-    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64).to(device)
+    return _cos_sin(torch.cat([still, rows, columns], dim=2).flatten(0, 1)).to(device)[:, time_pairs:].clone()
 
 
 def rotation(frames: Sequence[int], height: int, width: int, head_dim: int, device: torch.device) -> Tensor:
     """Rotation of the tokens of `frames` (latent indices, any size) on a `height` x `width` token grid.
 
-    Returns (len(frames) * height * width, head_dim/2) complex64, tokens ordered frame, row, column.
+    Returns (len(frames) * height * width, head_dim/2, 2) float32: cosine and sine, tokens ordered frame, row,
+    column. For a range on a GPU everything is computed there, so that the host waits for nothing.
     """
     time_pairs = axis_pairs(head_dim)[0]
-    angles = torch.zeros(len(frames), head_dim // 2, dtype=torch.float64)
-    angles[:, :time_pairs] = _axis_angles(frames, time_pairs)
-    in_time = torch.polar(torch.ones_like(angles), angles).to(torch.complex64).to(device)
-    return (in_time[:, None] * _spatial_rotation(height, width, head_dim, device)[None]).flatten(0, 1)
+    where = device if device.type == "cuda" else torch.device("cpu")  # others may lack float64
+    if isinstance(frames, range):
+        positions = torch.arange(frames.start, frames.stop, frames.step, dtype=torch.float64, device=where)
+    else:
+        positions = torch.tensor(frames, dtype=torch.float64, device=where)
+    in_time = _cos_sin(torch.outer(positions, _time_frequencies(time_pairs, where))).to(device)
+    in_space = _spatial_rotation(height, width, head_dim, device)
+    shape = len(frames), height * width, -1, 2
+    return torch.cat([in_time[:, None].expand(shape), in_space[None].expand(shape)], dim=2).flatten(0, 1)
+
+
+@lru_cache(maxsize=16)
+def _time_frequencies(pairs: int, device: torch.device) -> Tensor:
+    return _frequencies(pairs).to(device)
+
+
+def _cos_sin(angles: Tensor) -> Tensor:
+    """(..., P) float64 -> (..., P, 2) float32."""
+    return torch.stack([angles.cos(), angles.sin()], dim=-1).float()
 
 
 def rotate(x: Tensor, by: Tensor) -> Tensor:
-    """Rotate (..., L, N, D) by (L, D/2) complex64; the product is float32, the result has the dtype of x."""
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * by[:, None]).flatten(-2).to(x.dtype)
+    """Rotate (..., L, N, D) by (L, D/2, 2), cosine and sine; computed in float32, returned in the dtype of
+    x."""
+    pairs, by = x.float().unflatten(-1, (-1, 2)), by[:, None]
+    if torch.compiler.is_compiling():  # the same product in real numbers: Inductor has no complex ones
+        (a, b), (cos, sin) = pairs.unbind(-1), by.unbind(-1)
+        turned = torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1)
+    else:  # one pass over memory, where the other way is ten
+        turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(by))
+    return turned.flatten(-2).to(x.dtype)

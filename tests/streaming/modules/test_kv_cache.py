@@ -37,7 +37,8 @@ def keys_of(start: int, num_latents: int, salt: int = 0) -> torch.Tensor:
 def store(cache: RingKVCache, start: int, num_latents: int, salt: int = 0, **options: bool):
     span = cache.begin(start, num_latents, **options)
     k = keys_of(start, num_latents, salt)
-    return span, span.update(0, k, rotate(k, span.rotation), k)
+    span.write(0, rotate(k, span.rotation), k)
+    return span, span.read(0)
 
 
 windows = st.tuples(st.integers(1, 4), st.integers(0, 5), st.integers(0, 4)).map(
@@ -112,11 +113,11 @@ def test_days_of_streaming_cost_no_memory_and_no_precision() -> None:
     for index in range(3):
         store(late, 3 * index, 3)
     late.end = days = 3 * 4_000_000  # a month at 4.5 latents a second
-    shifted = []
     for index, source in enumerate((6, 9, 12)):
         span = late.begin(days + 3 * index, 3)
         raw = keys_of(source, 3)
-        shifted = span.update(0, raw, rotate(raw, span.rotation), raw)
+        span.write(0, rotate(raw, span.rotation), raw)
+    shifted = span.read(0)
     q = rotate(keys_of(12, 3, salt=5), span.rotation)
     torch.testing.assert_close(attend(q, *shifted), early, atol=1e-5, rtol=1e-4)
     assert late.num_bytes == size
