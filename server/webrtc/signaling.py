@@ -11,7 +11,7 @@ from server.settings import Settings
 from server.webrtc.ice_servers import minted
 from server.webrtc.peer import InvalidOffer
 from server.webrtc.peers import Peers, ServerFull, SessionGone
-from server.webrtc.trickle import InvalidFragment, RestartNotSupported, parse_fragment
+from server.webrtc.trickle_patch import ACCEPT_PATCH, FRAGMENT, FragmentRefused, take_fragment
 from server.webrtc.udp_ports import NoUdpPort
 from server.webrtc.waiting_line import is_ticket
 
@@ -22,11 +22,7 @@ RETRY_AFTER_S = 2
 QUEUE_POSITION = "Queue-Position"
 METHODS = "POST, OPTIONS"
 RESOURCE_METHODS = "DELETE, PATCH, OPTIONS"
-FRAGMENT = "application/trickle-ice-sdpfrag"
-ACCEPT_PATCH = "Accept-Patch"
-RESTART_INSTEAD = (
-    "ICE restarts are not supported: post a new offer to /whip?session= with the session's id, which goes on"
-)
+RESTART_INSTEAD = "post a new offer to /whip?session= with the session's id, which goes on"
 
 
 class Whip:
@@ -115,29 +111,13 @@ class Whip:
         return web.Response(text="ended")
 
     async def patch(self, request: web.Request) -> web.Response:
-        """Trickled candidates (RFC 9725, 4.3): 204; 400, 404, 412, 413, 415, 422 or 428 with a reason.
-
-        422 for an ICE restart: aioice has none. Whoever moves to another network posts a new offer with
-        `?session=` instead.
-        """
+        """Trickled candidates: 204; 400, 404, 412, 413, 415, 422 or 428 with a reason."""
         if (peer := self._peers.connection(request.match_info["id"])) is None:
             return self._refuse(404, "no such session, or it has no WebRTC connection")
-        if request.content_type != FRAGMENT:
-            return self._refuse(415, f"expected Content-Type {FRAGMENT}", {ACCEPT_PATCH: FRAGMENT})
-        match = request.headers.get(hdrs.IF_MATCH)
-        if match is None:
-            return self._refuse(428, "expected If-Match with the ETag of the answer to the offer")
-        if match != "*" and peer.etag not in (tag.strip() for tag in match.split(",")):
-            return self._refuse(412, "If-Match names another ICE session than the one that runs")
         try:
-            await peer.add_candidates(parse_fragment(await request.text()))
-        except UnicodeDecodeError:
-            return self._refuse(400, "the fragment is not UTF-8 text")
-        except InvalidFragment as error:
-            return self._refuse(400, f"this fragment cannot be used: {error}")
-        except RestartNotSupported:
-            return self._refuse(422, RESTART_INSTEAD)
-        return web.Response(status=204)
+            return await take_fragment(request, peer, RESTART_INSTEAD)
+        except FragmentRefused as refused:
+            return self._refuse(refused.status, str(refused), refused.headers)
 
     async def options(self, request: web.Request) -> web.Response:
         """What may be posted here, and the ICE servers to use (RFC 9725, 4.5)."""

@@ -1,6 +1,7 @@
 """Somebody who watches a session: one connection that takes the pictures on show, and gives none."""
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -30,6 +31,7 @@ from server.webrtc.peer import (
     negotiate,
 )
 from server.webrtc.tracks import HOLD_SPACING_S, drain
+from server.webrtc.trickle import Fragment, Trickle
 
 
 class ViewerTrack(MediaStreamTrack):
@@ -93,6 +95,8 @@ class Viewer:
         self._now = asyncio.get_running_loop().time
         self._pc = RTCPeerConnection(rtc_configuration(settings))
         self._settings = settings
+        self._trickle = Trickle(self._pc)
+        self.etag = f'"{secrets.token_urlsafe(8)}"'  # of its ICE session
         self._track = ViewerTrack(session.on_air, self._hold_bitrate)
         self._bitrate: BitrateControl | None = None
         self._pumps: list[asyncio.Task[None]] = []
@@ -108,6 +112,10 @@ class Viewer:
         self._bitrate = BitrateControl(transceiver.sender)
         transceiver.setCodecPreferences(codec_preferences(self._codecs))
         return await negotiate(self._pc, offer, self._settings)
+
+    async def add_candidates(self, fragment: Fragment) -> None:
+        """Candidates that come after the offer, once it was accepted. Raises as Trickle.add does."""
+        await self._trickle.add(fragment)
 
     async def attend(self) -> None:
         """Returns when the viewer is gone or never connected, or when the session has ended."""

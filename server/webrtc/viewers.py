@@ -39,8 +39,8 @@ class Viewers:
     def __len__(self) -> int:
         return len(self._viewers)
 
-    async def admit(self, session_id: str, offer: str) -> tuple[str, str]:
-        """A new viewer's id and the answer. Raises NothingToWatch, ViewersFull or InvalidOffer."""
+    async def admit(self, session_id: str, offer: str) -> tuple[Viewer, str]:
+        """A new viewer and the answer. Raises NothingToWatch, ViewersFull or InvalidOffer."""
         session = self.session(session_id)
         check_viewer_offer(offer)
         most = self._settings.max_viewers
@@ -56,7 +56,7 @@ class Viewers:
             await self._leave(key)
             raise
         self._tasks[key] = asyncio.create_task(self._attend(key))
-        return id, answer
+        return viewer, answer
 
     def session(self, id: str) -> LiveSession:
         """The running session of this id. Raises NothingToWatch."""

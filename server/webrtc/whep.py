@@ -8,6 +8,7 @@ from server.metrics import Metrics
 from server.settings import Settings
 from server.webrtc.ice_servers import minted
 from server.webrtc.peer import InvalidOffer
+from server.webrtc.trickle_patch import ACCEPT_PATCH, FRAGMENT, FragmentRefused, take_fragment
 from server.webrtc.udp_ports import NoUdpPort
 from server.webrtc.viewers import NothingToWatch, Viewers, ViewersFull
 
@@ -16,7 +17,9 @@ logger = logging.getLogger(__name__)
 SDP = "application/sdp"
 RETRY_AFTER_S = "5"
 METHODS = "POST, OPTIONS"
-VIEWER_METHODS = "DELETE, OPTIONS"
+VIEWER_METHODS = "DELETE, PATCH, OPTIONS"
+NO_VIEWER = "no such viewer; it may have left, or its session ended"
+RESTART_INSTEAD = "post a new offer; the session does not notice"
 
 
 class Whep:
@@ -42,7 +45,7 @@ class Whep:
         if request.content_type != SDP:
             return self._refuse(415, f"expected Content-Type {SDP}, got {request.content_type}")
         try:
-            id, answer = await self._viewers.admit(session_id, await request.text())
+            viewer, answer = await self._viewers.admit(session_id, await request.text())
         except UnicodeDecodeError:
             return self._refuse(400, "the offer is not UTF-8 text")
         except InvalidOffer as error:
@@ -52,8 +55,8 @@ class Whep:
         except (ViewersFull, NoUdpPort) as error:
             return self._refuse(503, str(error), {hdrs.RETRY_AFTER: RETRY_AFTER_S})
         response = web.Response(status=201, text=answer, content_type=SDP)
-        response.headers[hdrs.LOCATION] = f"/sessions/{session_id}/whep/{id}"
-        response.headers[hdrs.ETAG] = f'"{id}"'
+        response.headers[hdrs.LOCATION] = f"/sessions/{session_id}/whep/{viewer.id}"
+        response.headers[hdrs.ETAG] = viewer.etag
         self._add_links(response)
         return response
 
@@ -61,16 +64,18 @@ class Whep:
         """A viewer leaves: 200 once its connection is closed; 404."""
         id, viewer = request.match_info["id"], request.match_info["viewer"]
         if not await self._viewers.dismiss(id, viewer, "asked to"):
-            return web.Response(status=404, text="no such viewer; it may have left, or its session ended")
+            return web.Response(status=404, text=NO_VIEWER)
         return web.Response(text="ended")
 
     async def patch(self, request: web.Request) -> web.Response:
-        """Trickled candidates are not needed: the server finds a viewer by its connectivity checks."""
-        return web.Response(
-            status=405,
-            text="PATCH is not supported: send the offer with its candidates, or none",
-            headers={hdrs.ALLOW: VIEWER_METHODS},
-        )
+        """Trickled candidates: 204; 400, 404, 412, 413, 415, 422 or 428 with a reason."""
+        viewer = self._viewers.find(request.match_info["id"], request.match_info["viewer"])
+        if viewer is None:
+            return self._refuse(404, NO_VIEWER)
+        try:
+            return await take_fragment(request, viewer, RESTART_INSTEAD)
+        except FragmentRefused as refused:
+            return self._refuse(refused.status, str(refused), refused.headers)
 
     async def options(self, request: web.Request) -> web.Response:
         """What may be posted here, and the ICE servers to use."""
@@ -79,10 +84,10 @@ class Whep:
         return response
 
     async def options_of_viewer(self, request: web.Request) -> web.Response:
-        return web.Response(headers={hdrs.ALLOW: VIEWER_METHODS})
+        return web.Response(headers={hdrs.ALLOW: VIEWER_METHODS, ACCEPT_PATCH: FRAGMENT})
 
     def _refuse(self, status: int, reason: str, headers: dict[str, str] | None = None) -> web.Response:
-        logger.info("Refused a viewer's offer with %d: %s", status, reason)
+        logger.info("Refused a viewer with %d: %s", status, reason)
         self._metrics.refused.labels(str(status)).inc()
         return web.Response(status=status, text=reason, headers=headers)
 

@@ -124,22 +124,26 @@ def _whip_paths() -> Json:
             "delete": _operation(
                 "End a session.", {"200": _text("All it held is free."), "404": _text(NO_SESSION)}
             ),
-            "patch": _operation(
-                "Trickled ICE candidates (application/trickle-ice-sdpfrag).",
-                {
-                    "204": {"description": "They are taken."},
-                    "400": _text("The fragment cannot be used."),
-                    "404": _text(NO_SESSION),
-                    "412": _text("If-Match names another ICE session."),
-                    "413": _text("It is larger than 64 KiB."),
-                    "415": _text("Another type."),
-                    "422": _text("An ICE restart, which is not supported: use /whip?session=."),
-                    "428": _text("If-Match is missing."),
-                },
-            ),
+            "patch": _trickle(NO_SESSION, "use /whip?session="),
             "options": _operation("What may be done to it.", {"200": _text("In the headers.")}),
         },
     }
+
+
+def _trickle(missing: str, restart_instead: str) -> Json:
+    return _operation(
+        "Trickled ICE candidates (application/trickle-ice-sdpfrag).",
+        {
+            "204": {"description": "They are taken."},
+            "400": _text("The fragment cannot be used."),
+            "404": _text(missing),
+            "412": _text("If-Match names another ICE session."),
+            "413": _text("It is larger than 64 KiB."),
+            "415": _text("Another type."),
+            "422": _text(f"An ICE restart, which is not supported: {restart_instead}."),
+            "428": _text("If-Match is missing."),
+        },
+    )
 
 
 def _media_socket_paths() -> Json:
@@ -207,7 +211,7 @@ def _whep_paths() -> Json:
                 "Stop watching.",
                 {"200": _text("The connection is closed."), "404": _text("There is no such viewer.")},
             ),
-            "patch": _operation("Trickled candidates are not taken.", {"405": _text("Never.")}),
+            "patch": _trickle("There is no such viewer.", "post a new offer"),
             "options": _operation("What may be done to it.", {"200": _text("In the headers.")}),
         },
     }

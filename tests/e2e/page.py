@@ -99,7 +99,7 @@ def begin_from_seed(server: Server, id: str, seed: int) -> None:
 
 
 def wait_same_stream(server: Server, before: dict[str, Any]) -> None:
-    """Until the session shows a later chunk than in `before`, counted on from there, the same settings in it."""
+    """Until the session shows a later chunk than in `before`, counted on from there, settings unchanged."""
     chunk = before["figures"]["chunk"]
     views: list[dict[str, Any]] = []
 

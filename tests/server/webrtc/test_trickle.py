@@ -1,13 +1,18 @@
 """Candidates that come after the offer: their reading, and their way by PATCH into a real connection."""
 
+import asyncio
 import re
 
 import pytest
 from aiortc import RTCSessionDescription
 
 from server.webrtc.trickle import MAX_CANDIDATES, InvalidFragment, parse_fragment
+from server.webrtc.whep import NO_VIEWER
 from tests.server.running import RunningServer, Viewer, until
+from tests.server.webrtc.test_peers import id_of
+from tests.server.webrtc.watching import Watcher
 
+NO_PATH_S = 0.5
 CANDIDATE = "a=candidate:1 1 udp 2130706431 192.0.2.1 {port} typ host"
 FRAGMENT = (
     "a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\nm=video 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n"
@@ -54,50 +59,71 @@ def split(sdp: str) -> tuple[str, list[str]]:
 
 
 class Trickler:
-    """A viewer whose offer had no candidates and who ignores the server's: only a PATCH connects it."""
+    """A client whose offer had no candidates and who ignores the server's: only a PATCH connects it."""
 
-    def __init__(self, server: RunningServer) -> None:
+    def __init__(self, server: RunningServer, client: Viewer | Watcher) -> None:
         self._server = server
-        self.viewer = Viewer(server.url, server.http)
+        self.client = client
         self.etag = ""
         self.candidates: list[str] = []
         self.head = ""
 
-    async def begin(self) -> None:
-        offer, self.candidates = split(await self.viewer.offer())
+    async def begin(self) -> "Trickler":
+        offer, self.candidates = split(await self.client.offer())
         mid = re.findall("a=mid:(.*)", offer)[0].strip()
         credentials = [line for line in offer.splitlines() if line.startswith(("a=ice-ufrag", "a=ice-pwd"))]
         self.head = "\r\n".join([*credentials[:2], "m=video 9 UDP/TLS/RTP/SAVPF 0", f"a=mid:{mid}", ""])
-        response = await self.viewer.post(offer)
+        response = await self.client.post(offer)
         assert response.status == 201
-        self.viewer.location, self.etag = response.headers["Location"], response.headers["ETag"]
+        self.client.location, self.etag = response.headers["Location"], response.headers["ETag"]
         answer, _ = split(await response.text())
-        await self.viewer.pc.setRemoteDescription(RTCSessionDescription(sdp=answer, type="answer"))
+        await self.client.pc.setRemoteDescription(RTCSessionDescription(sdp=answer, type="answer"))
+        return self
 
     async def patch(self, body: str, **headers: str) -> tuple[int, str]:
         headers = {"Content-Type": "application/trickle-ice-sdpfrag", "If-Match": self.etag} | headers
         headers = {name: value for name, value in headers.items() if value}
-        url = self._server.url + self.viewer.location
+        url = self._server.url + self.client.location
         async with self._server.http.patch(url, data=body.encode(), headers=headers) as response:
             return response.status, await response.text()
 
+    async def trickle(self) -> tuple[int, str]:
+        """All candidates, and that there are no more."""
+        return await self.patch(self.head + "\r\n".join([*self.candidates, "a=end-of-candidates", ""]))
 
-async def test_a_viewer_connects_by_trickled_candidates_alone(server):
-    trickler = Trickler(server)
+
+async def test_a_publisher_connects_by_trickled_candidates_alone(server):
+    viewer = Viewer(server.url, server.http)
     try:
-        await trickler.begin()
-        lines = [*trickler.candidates, "a=end-of-candidates", ""]
-        assert await trickler.patch(trickler.head + "\r\n".join(lines)) == (204, "")
-        await until(lambda: trickler.viewer.pc.connectionState == "connected", "it connects")
-        await trickler.viewer.live()
+        trickler = await Trickler(server, viewer).begin()
+        assert await trickler.trickle() == (204, "")
+        await until(lambda: viewer.pc.connectionState == "connected", "it connects")
+        await viewer.live()
     finally:
-        await trickler.viewer.close()
+        await viewer.close()
+
+
+async def test_who_watches_connects_by_trickled_candidates_alone(server):
+    async with server.viewer() as publisher:
+        watcher = Watcher(server, id_of(publisher))
+        try:
+            trickler = await Trickler(server, watcher).begin()
+            await asyncio.sleep(NO_PATH_S)
+            assert watcher.pc.connectionState != "connected", "neither side knows where the other is"
+            assert await trickler.trickle() == (204, "")
+            await until(lambda: len(watcher.frames) > 3, "pictures")
+            status, words = await trickler.patch(FRAGMENT, **{"If-Match": "*"})
+            assert status == 422 and words.endswith("post a new offer; the session does not notice")
+            assert (await trickler.patch(trickler.head, **{"If-Match": '"other"'}))[0] == 412
+            assert await watcher.delete() == 200
+            assert await trickler.patch(trickler.head) == (404, NO_VIEWER)
+        finally:
+            await watcher.close()
 
 
 async def test_what_cannot_be_taken_is_refused_with_a_reason(server):
-    trickler = Trickler(server)
+    trickler = await Trickler(server, Viewer(server.url, server.http)).begin()
     try:
-        await trickler.begin()
         good = trickler.head + CANDIDATE.format(port=5000)
         assert (await trickler.patch(good, **{"Content-Type": "application/sdp"}))[0] == 415
         assert (await trickler.patch(good, **{"If-Match": ""}))[0] == 428
@@ -111,7 +137,7 @@ async def test_what_cannot_be_taken_is_refused_with_a_reason(server):
         many = [CANDIDATE.format(port=5000 + number) for number in range(MAX_CANDIDATES + 1)]
         assert (await trickler.patch(trickler.head + "\r\n".join(many)))[0] == 400
         assert (await trickler.patch(good))[0] == 204, "none of it has harmed the session"
-        assert await trickler.viewer.delete() == 200
+        assert await trickler.client.delete() == 200
         assert (await trickler.patch(good))[0] == 404
     finally:
-        await trickler.viewer.close()
+        await trickler.client.close()

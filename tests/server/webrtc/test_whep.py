@@ -67,7 +67,8 @@ async def test_created_viewer_has_location_etag_and_links(engine):
             assert location.startswith(f"/sessions/{id}/whep/") and len(location.rpartition("/")[2]) > 20
             assert response.headers["ETag"] and response.headers["Link"]
         async with server.http.options(server.url + location) as response:
-            assert response.status == 200 and "DELETE" in response.headers["Allow"]
+            assert response.status == 200 and response.headers["Allow"] == "DELETE, PATCH, OPTIONS"
+            assert response.headers["Accept-Patch"] == "application/trickle-ice-sdpfrag"
 
 
 async def test_delete_ends_the_viewer_and_nothing_else(server):
