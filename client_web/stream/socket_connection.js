@@ -7,7 +7,8 @@ import { CREDIT, JPEG, decodeFrame, encodeFrame } from "./media_frame.js";
 import { Heartbeat } from "./heartbeat.js";
 import { SocketCamera } from "./socket_camera.js";
 import { SocketScreen } from "./socket_screen.js";
-import { ConnectError, TICKET } from "./whip.js";
+import { cameIn, placeTicket, standInLine } from "./place_in_line.js";
+import { ConnectError } from "./whip.js";
 import { full } from "./words.js";
 
 /** @typedef {import("../protocol.js").ServerMessage} ServerMessage */
@@ -131,9 +132,12 @@ export class SocketConnection {
       let isIn = false;
       socket.addEventListener("message", ({ data }) => {
         clearTimeout(limit);
-        if (!isIn) resolve(null); // what is refused is closed without a word
-        if (!isIn) this.#giveCredit();
-        isIn = true;
+        if (!isIn) {
+          isIn = true;
+          cameIn();
+          this.#giveCredit();
+          resolve(null); // what is refused is closed without a word
+        }
         this.#take(data);
       });
       socket.addEventListener("close", ({ code, reason }) => {
@@ -227,13 +231,14 @@ export class SocketConnection {
 
 /** @param {string | null} former */
 function address(former) {
-  const url = new URL(`ws?${new URLSearchParams(former ? { session: former } : { ticket: TICKET })}`, document.baseURI);
+  const url = new URL(`ws?${new URLSearchParams(former ? { session: former } : { ticket: placeTicket() })}`, document.baseURI);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   return url;
 }
 
 /** @param {number} code @param {string} reason the server's own words */
 function refusal(code, reason) {
+  if (code === FULL) standInLine();
   switch (code) {
     case FULL: return new ConnectError(full(0, reason), { retryAfter: FULL_RETRY_S, isFull: true });
     case NO_MODEL: return new ConnectError(`The server cannot take a stream: ${reason}`);

@@ -5,6 +5,7 @@
 import { CameraError, openCamera } from "./camera.js";
 import { Connection } from "./connection.js";
 import { SocketConnection } from "./socket_connection.js";
+import { leaveLine } from "./place_in_line.js";
 import { ConnectError } from "./whip.js";
 import { delayBefore } from "./backoff.js";
 import { plainly } from "./words.js";
@@ -256,6 +257,7 @@ export class Stream {
 
 /** @param {Attempt} attempt */
 function release({ camera, connection }) {
+  void leaveLine();
   camera?.stop();
   connection?.close();
 }

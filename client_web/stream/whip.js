@@ -1,10 +1,9 @@
 /** WHIP signalling (RFC 9725): an offer up, an answer down, and the session given back in the end. */
 
+import { cameIn, placeTicket, standInLine } from "./place_in_line.js";
 import { full } from "./words.js";
 
 const DELETE_LIMIT_MS = 3000;
-/** Of this page: asking again with it keeps the place in line at a full server. */
-export const TICKET = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /**
  * Connecting failed; `message` is written for the person at the page.
@@ -39,7 +38,7 @@ export class WhipSession {
    */
   async publish(offer, former = null) {
     let response;
-    const query = new URLSearchParams(former ? { session: former } : { ticket: TICKET });
+    const query = new URLSearchParams(former ? { session: former } : { ticket: placeTicket() });
     try {
       response = await fetch(`whip?${query}`, {
         method: "POST",
@@ -54,7 +53,10 @@ export class WhipSession {
     const location = response.headers.get("Location");
     const isCreated = response.status === 201 && location !== null;
     // noted before the body is read: from here on it can be deleted
-    if (isCreated) this.#resource = new URL(location, response.url).href;
+    if (isCreated) {
+      this.#resource = new URL(location, response.url).href;
+      cameIn();
+    }
     const body = await response.text();
     if (!isCreated) throw refusal(response, body.trim());
     return body;
@@ -97,6 +99,7 @@ function refusal(response, reason) {
   const wait = Number(response.headers.get("Retry-After"));
   if (wait && (response.status === 503 || response.status === 429)) {
     const position = Number(response.headers.get("Queue-Position"));
+    if (position) standInLine();
     return new ConnectError(full(position, reason), { retryAfter: wait, isFull: true });
   }
   if (response.status === 503) return new ConnectError(`The server cannot take a stream: ${reason}`);

@@ -138,6 +138,10 @@ class Peers:
         await self._let_in(guest, begin)
         return guest
 
+    def leave_line(self, ticket: str) -> bool:
+        """Whoever holds this ticket waits no more; False when nobody held it."""
+        return self._line.leave(ticket)
+
     async def dismiss(self, id: str, reason: str, *, may_return: bool = False) -> bool:
         """End a peer, and its session unless it may return; False when there is none of this id.
 

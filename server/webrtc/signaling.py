@@ -20,7 +20,8 @@ logger = logging.getLogger(__name__)
 SDP = "application/sdp"
 RETRY_AFTER_S = 2
 QUEUE_POSITION = "Queue-Position"
-METHODS = "POST, OPTIONS"
+METHODS = "POST, DELETE, OPTIONS"
+BAD_TICKET = "ticket: expected 16 to 64 letters, digits, - or _"
 RESOURCE_METHODS = "DELETE, PATCH, OPTIONS"
 RESTART_INSTEAD = "post a new offer to /whip?session= with the session's id, which goes on"
 
@@ -37,6 +38,7 @@ class Whip:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post("/whip", self.post),
+            web.delete("/whip", self.leave_line),
             web.options("/whip", self.options),
             web.options("/whip/{id}", self.options_of_resource),
             web.delete("/whip/{id}", self.delete),
@@ -55,7 +57,7 @@ class Whip:
             return self._refuse(503, self._worker.readiness.reason)
         former, ticket = request.query.get("session"), request.query.get("ticket")
         if ticket is not None and not is_ticket(ticket):
-            return self._refuse(400, "ticket: expected 16 to 64 letters, digits, - or _")
+            return self._refuse(400, BAD_TICKET)
         try:
             offer = await request.text()
             if former is None:
@@ -109,6 +111,15 @@ class Whip:
         if not await self._peers.dismiss(request.match_info["id"], "asked to"):
             return web.Response(status=404, text="no such session; it may have ended")
         return web.Response(text="ended")
+
+    async def leave_line(self, request: web.Request) -> web.Response:
+        """Give back the place in line of `?ticket=`: 200; 400 if it is no ticket, 404 if nobody has it."""
+        ticket = request.query.get("ticket", "")
+        if not is_ticket(ticket):
+            return self._refuse(400, BAD_TICKET)
+        if not self._peers.leave_line(ticket):
+            return web.Response(status=404, text="nobody waits with this ticket; it may have come in")
+        return web.Response(text="left the line")
 
     async def patch(self, request: web.Request) -> web.Response:
         """Trickled candidates: 204; 400, 404, 412, 413, 415, 422 or 428 with a reason."""

@@ -43,10 +43,9 @@ class WaitingLine:
         position = present.index(ticket) + 1
         return Standing(may_enter=position <= free, position=position, waiting=len(present))
 
-    def leave(self, ticket: str | None) -> None:
-        """It waits no more. Unknown ones are ignored."""
-        if ticket is not None:
-            self._asked.pop(ticket, None)
+    def leave(self, ticket: str | None) -> bool:
+        """It waits no more; False for one that did not wait."""
+        return ticket is not None and self._asked.pop(ticket, None) is not None
 
 
 def is_ticket(text: str) -> bool:

@@ -117,6 +117,14 @@ def _whip_paths() -> Json:
                 },
                 offer,
             ),
+            "delete": _operation(
+                "Leave the line before a full server: the ticket is given back.",
+                {
+                    "200": _text("Whoever is behind moves up."),
+                    "400": _text("This is no ticket."),
+                    "404": _text("Nobody waits with it."),
+                },
+            ),
             "options": _operation("What may be posted, and ICE servers.", {"200": _text("In the headers.")}),
         },
         "/whip/{id}": {

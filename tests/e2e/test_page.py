@@ -142,6 +142,43 @@ def test_who_waits_in_line_is_told_the_place_and_goes_in_by_itself(open_page: Op
     page.click("#stop")
 
 
+# Playwright sees no requests of a page that is gone: it notes them itself, where the next one finds them.
+NOTE_REQUESTS = """const ask = window.fetch;
+window.fetch = (url, options) => {
+  if (options?.method === "DELETE") sessionStorage.setItem("deleted", `${url} ${options.keepalive}`);
+  return ask(url, options);
+};"""
+
+
+@pytest.mark.parametrize("leave", ["stop", "reload"])
+def test_who_gives_up_waiting_gives_the_place_back(open_page: OpenPage, leave: str) -> None:
+    tickets: list[str] = []
+
+    def answer(route: Route) -> None:
+        if route.request.method == "POST":
+            tickets.append(route.request.url.partition("ticket=")[2])
+        headers = {"Retry-After": "9", "Queue-Position": "2"}
+        route.fulfill(status=503, body="all 2 places are taken", headers=headers)
+
+    def prepare(page: Page) -> None:
+        page.route(OFFER, answer)
+        page.add_init_script(NOTE_REQUESTS)
+
+    page = open_page(prepare=prepare).page
+    page.click("#start")
+    expect(page.locator("body")).to_have_attribute("data-phase", "queued")
+    if leave == "stop":
+        page.click("#stop")
+    else:
+        page.reload()
+    deleted = page.evaluate("() => sessionStorage.getItem('deleted')")
+    assert deleted == f"whip?ticket={tickets[0]} true"
+    with page.expect_response(OFFER):
+        page.click("#start")
+    assert tickets[0] != tickets[-1], "who comes again begins at the end"
+    page.click("#stop")
+
+
 def test_the_projector_starts_by_itself_where_the_camera_is_allowed(
     open_page: OpenPage, server: Server
 ) -> None:

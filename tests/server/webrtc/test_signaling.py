@@ -142,6 +142,27 @@ async def test_a_full_server_lets_those_who_wait_in_first_come_first_served(serv
         assert (await ask("c"))[:2] == (503, "1")
 
 
+async def test_a_ticket_given_back_lets_the_next_one_move_up(patient, engine):
+    async def ask(name: str) -> str:
+        async with await viewer.post(offer, ticket=name * 16) as response:
+            assert response.status == 503
+            return response.headers["Queue-Position"]
+
+    async def leave(ticket: str) -> tuple[int, str]:
+        async with server.http.delete(f"{server.url}/whip", params={"ticket": ticket}) as response:
+            return response.status, await response.text()
+
+    async with running_server(patient, engine) as server, server.viewer(), server.viewer():
+        viewer = Viewer(server.url, server.http)
+        offer = await viewer.offer()
+        assert [await ask("a"), await ask("b"), await ask("b")] == ["1", "2", "2"]
+        assert await leave("a" * 16) == (200, "left the line")
+        assert await ask("b") == "1"
+        assert await leave("a" * 16) == (404, "nobody waits with this ticket; it may have come in")
+        assert (await leave("me"))[0] == 400
+        await viewer.close()
+
+
 async def test_a_ticket_that_could_be_guessed_is_refused(server):
     response = await Viewer(server.url, server.http).post("v=0", ticket="me")
     assert (response.status, await response.text()) == (

@@ -1,0 +1,42 @@
+/**
+ * This page's place in the line before a full server: a ticket of its own making, sent with each try to come in.
+ * It is given back as soon as nobody wants it any more, so that those behind need not wait until it expires.
+ */
+
+const DELETE_LIMIT_MS = 3000;
+
+let ticket = fresh();
+let isHeld = false;
+
+function fresh() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** To be sent with a try: asking again with it keeps the place. */
+export function placeTicket() {
+  return ticket;
+}
+
+/** The server was full: from now on there may be a place to give back. */
+export function standInLine() {
+  isHeld = true;
+}
+
+/** The server let this page in, and with that took the place back. */
+export function cameIn() {
+  isHeld = false;
+}
+
+/** Nobody waits here any more. Safe to call at any time, also while the page is going away. */
+export async function leaveLine() {
+  if (!isHeld) return;
+  const former = ticket;
+  isHeld = false;
+  ticket = fresh(); // this may reach the server after the next try
+  try {
+    // keepalive lets the request outlive the page
+    await fetch(`whip?ticket=${former}`, { method: "DELETE", keepalive: true, signal: AbortSignal.timeout(DELETE_LIMIT_MS) });
+  } catch {
+    // an unreachable server forgets it by itself
+  }
+}
