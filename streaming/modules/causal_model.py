@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from streaming.config import WanConfig, WindowConfig
 from streaming.modules.attention import attend
-from streaming.modules.kv_cache import CacheSpan, RingKVCache
+from streaming.modules.kv_cache import CacheSpan, RingKVCache, write_slots
 from streaming.modules.rope import rotate, rotation
 
 KeyValue = tuple[Tensor, Tensor]
@@ -92,18 +92,11 @@ class Attention(nn.Module):
 
 
 class SelfAttention(Attention):
-    def forward(self, x: Tensor, turn: Tensor, span: CacheSpan | None, layer: int) -> Tensor:
-        """x (B, L, E). With a span, the keys and values of this layer join the stream's memory and attend to
-        all of it."""
-        q = rotate(self.heads(self.norm_q(self.q(x))), turn)
-        k = rotate(self.heads(self.norm_k(self.k(x))), turn)
-        v = self.heads(self.v(x))
-        if span is None:
-            out = attend(q, k, v)
-        else:
-            span.write(layer, k, v)
-            out = attend(q, *span.read(layer))
-        return self.o(out.flatten(2))
+    def project(self, x: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x (B, L, E) -> queries and keys, both rotated, and values, each (B, L, N, D)."""
+        q, k, v = self.q(x), self.k(x), self.v(x)
+        q, k = (rotate(self.heads(y), turn) for y in (self.norm_q(q), self.norm_k(k)))
+        return q, k, self.heads(v)
 
 
 class CrossAttention(Attention):
@@ -143,15 +136,40 @@ class WanBlock(nn.Module):
         layer: int = 0,
         hint: Tensor | None = None,
     ) -> Tensor:
-        """x (B, L, E) -> (B, L, E). `hint` (B, L, E) is VACE's residual, added to what the block gives."""
-        shift_sa, scale_sa, gate_sa, shift_ffn, scale_ffn, gate_ffn = (
-            self.modulation[:, None] + shared.modulation
-        ).chunk(6, dim=2)
-        y = modulate(self.norm1(x), shift_sa, scale_sa)
-        x = x + gated(self.self_attn(y, shared.rotation, span, layer), gate_sa)
-        x = x + self.cross_attn(self.norm3(x), context)
-        x = x + gated(self.ffn(modulate(self.norm2(x), shift_ffn, scale_ffn)), gate_ffn)
+        """x (B, L, E) -> (B, L, E). With a span, this layer's keys and values join the stream's memory, and
+        attention is to all of it. `hint` (B, L, E) is VACE's residual, added to what the block gives.
+
+        Attention is the seam between two parts without memory or choice, which can be compiled: its kernel is
+        chosen apart, and how far the ring is filled is nothing that they have to know.
+        """
+        if span is None:
+            q, k, v = self.enter(x, shared.modulation, shared.rotation)
+        else:
+            q = self.enter_ring(x, shared.modulation, shared.rotation, *span.buffers(layer), span.slots)
+            k, v = span.read(layer)
+        x = self.leave(x, attend(q, k, v), shared.modulation, context)
         return x if hint is None else x + hint
+
+    def enter(self, x: Tensor, modulation: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of x (B, L, E), each (B, L, N, D); modulation (B, F, 6, E)."""
+        shift, scale = (self.modulation[:, None] + modulation).chunk(6, dim=2)[:2]
+        return self.self_attn.project(modulate(self.norm1(x), shift, scale), turn)
+
+    def enter_ring(
+        self, x: Tensor, modulation: Tensor, turn: Tensor, ring_k: Tensor, ring_v: Tensor, slots: Tensor
+    ) -> Tensor:
+        """As `enter`, with keys and values written into the layer's ring; returns the queries."""
+        q, k, v = self.enter(x, modulation, turn)
+        write_slots(ring_k, ring_v, slots, k, v)
+        return q
+
+    def leave(self, x: Tensor, attended: Tensor, modulation: Tensor, context: KeyValue) -> Tensor:
+        """What follows self-attention: x (B, L, E), attended (B, L, N, D) -> (B, L, E)."""
+        parts = (self.modulation[:, None] + modulation).chunk(6, dim=2)
+        _, _, gate_sa, shift_ffn, scale_ffn, gate_ffn = parts
+        x = x + gated(self.self_attn.o(attended.flatten(2)), gate_sa)
+        x = x + self.cross_attn(self.norm3(x), context)
+        return x + gated(self.ffn(modulate(self.norm2(x), shift_ffn, scale_ffn)), gate_ffn)
 
 
 class Head(nn.Module):

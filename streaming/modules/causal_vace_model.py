@@ -76,6 +76,11 @@ class CausalVaceWanModel(CausalWanModel):
             hints.append(block.after_proj(tokens))
         return hints
 
+    @staticmethod
+    def scaled(hint: Tensor, scale: float | Tensor) -> Tensor:
+        """A hint (B, L, E) by its strength, a number or a float32 scalar on the device, rounded once."""
+        return (hint.to(torch.promote_types(hint.dtype, torch.float32)) * scale).to(hint.dtype)
+
     def forward(
         self,
         x: Tensor,
@@ -85,7 +90,7 @@ class CausalVaceWanModel(CausalWanModel):
         start: int = 0,
         *,
         control: Tensor | None = None,
-        control_scale: float = 1.0,
+        control_scale: float | Tensor = 1.0,
         references: Tensor | None = None,
         rewrite_sink: bool = False,
     ) -> Tensor:
@@ -103,5 +108,5 @@ class CausalVaceWanModel(CausalWanModel):
             earlier = timestep[:, :1].expand(references.shape[:2])
             branch = self.begin(torch.cat([references, x], 1), torch.cat([earlier, timestep], 1))
         own = shared.tokens.shape[1]
-        hints = [hint[:, -own:] * control_scale for hint in self.hints(branch, control, context)]
+        hints = [self.scaled(hint[:, -own:], control_scale) for hint in self.hints(branch, control, context)]
         return self.run(shared, context, dict(zip(self.config.vace_layers, hints, strict=True)))

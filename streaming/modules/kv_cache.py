@@ -29,12 +29,12 @@ from streaming.modules.rope import rotate, rotation
 
 @dataclass(frozen=True, slots=True)
 class CacheSpan:
-    """Where the tokens of one forward go. Tokens before `skip` take part as queries only."""
+    """Where the tokens of one forward go. If there are fewer slots than tokens, the first tokens take part as
+    queries only: their slots belong to a protected sink."""
 
     cache: "RingKVCache"
     rotation: Tensor  # (L, D/2, 2) float32, for queries and new keys
-    skip: int  # tokens not stored: their slots belong to a protected sink
-    slots: Tensor  # (L - skip,) int64: token slots written
+    slots: Tensor  # (up to L,) int64: token slots written
     length: int  # filled tokens, the prefix that attention reads
 
     def write(self, layer: int, k_rotated: Tensor, v: Tensor) -> None:
@@ -136,7 +136,6 @@ class RingKVCache:
             self._span = CacheSpan(
                 cache=self,
                 rotation=rotation(range(start, end), *self.grid, self.k.shape[-1], self.k.device),
-                skip=protected * self.tokens_per_latent,
                 slots=self._token_slots(start + protected, end),
                 length=self.filled * self.tokens_per_latent,
             )
