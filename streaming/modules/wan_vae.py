@@ -13,7 +13,7 @@ through each convolution together.
         latents, cache = vae.encode(frames, cache)
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -129,8 +129,16 @@ class CausalConv3d(nn.Conv3d):
     def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
         super().__init__(in_channels, out_channels, kernel, padding=(0, kernel // 2, kernel // 2))
 
+    folds_time = False  # compute as a 2-d convolution over the channels of all frames that it sees
+
     def forward(self, x: Tensor, past: _Past) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] the past is explicit
-        return super().forward(past.prepend(x))
+        frames = past.prepend(x)
+        if not self.folds_time:
+            return super().forward(frames)
+        seen, count = self.kernel_size[0], x.shape[2]
+        stacked = torch.cat([frames[:, :, n : n + count] for n in range(seen)], dim=1)
+        weight = self.weight.transpose(1, 2).flatten(1, 2)  # (out, frames * in, 3, 3)
+        return _per_frame(lambda y: F.conv2d(y, weight, self.bias, padding=self.padding[1:]), stacked)
 
 
 class RMSNorm(nn.Module):
@@ -184,7 +192,7 @@ class AttentionBlock(nn.Module):
         return frames.unflatten(0, (x.shape[0], -1)).transpose(1, 2)
 
 
-def _per_frame(layer: nn.Module, x: Tensor) -> Tensor:
+def _per_frame(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Apply a 2-d layer to every frame of x (B, C, T, H, W)."""
     return layer(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (x.shape[0], -1)).transpose(1, 2)
 
@@ -277,11 +285,21 @@ class Encoder(nn.Module):
 
     def forward(self, video: Tensor, cache: EncoderCache | None) -> tuple[Tensor, EncoderCache]:
         """(B, 3, T, H, W) -> features (B, 2 * z_dim, F, h, w) and the cache for what follows."""
-        past = _Past(None if cache is None else cache.past)
-        x = self.conv1(video, past)
+        x, kept = self.begin(video) if cache is None else self.go_on(video, cache.past)
+        return x, EncoderCache(kept)
+
+    def begin(self, video: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        return self._walk(video, _Past(None))
+
+    def go_on(self, video: Tensor, kept: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The call of a stream in progress: always of the same shapes, so that it can be compiled."""
+        return self._walk(video, _Past(kept))
+
+    def _walk(self, x: Tensor, past: _Past) -> tuple[Tensor, tuple[Tensor, ...]]:
+        x = self.conv1(x, past)
         for layers in (self.downsamples, self.middle, self.head):
             x = _run(layers, x, past)
-        return x, EncoderCache(tuple(past.kept))
+        return x, tuple(past.kept)
 
 
 class Decoder(nn.Module):
@@ -305,11 +323,21 @@ class Decoder(nn.Module):
 
     def forward(self, latents: Tensor, cache: DecoderCache | None) -> tuple[Tensor, DecoderCache]:
         """(B, z_dim, F, h, w) -> (B, 3, T, H, W) and the cache for what follows."""
-        past = _Past(None if cache is None else cache.past)
-        x = self.conv1(latents, past)
+        x, kept = self.begin(latents) if cache is None else self.go_on(latents, cache.past)
+        return x, DecoderCache(kept)
+
+    def begin(self, latents: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        return self._walk(latents, _Past(None))
+
+    def go_on(self, latents: Tensor, kept: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The call of a stream in progress: always of the same shapes, so that it can be compiled."""
+        return self._walk(latents, _Past(kept))
+
+    def _walk(self, x: Tensor, past: _Past) -> tuple[Tensor, tuple[Tensor, ...]]:
+        x = self.conv1(x, past)
         for layers in (self.middle, self.upsamples, self.head):
             x = _run(layers, x, past)
-        return x, DecoderCache(tuple(past.kept))
+        return x, tuple(past.kept)
 
 
 class WanVAE(nn.Module):
@@ -392,6 +420,21 @@ class WanVAE(nn.Module):
             f"{stride}k + 1 frames at a stream's start" if is_start else f"a multiple of {stride} frames"
         )
         raise ValueError(f"encode takes {expected}, got {frames} (remainder={remainder!r})")
+
+
+def arrange(vae: WanVAE, *, channels_last: bool = False, folds_time: bool = False) -> None:
+    """How convolutions are computed, for kernels that care; the same sums in another order.
+
+    `channels_last` stores weights, and with them all activations, pixel by pixel. `folds_time` makes 2-d
+    convolutions of the causal ones.
+    """
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for module in vae.modules():
+        if isinstance(module, CausalConv3d):
+            module.folds_time = folds_time
+        if channels_last and isinstance(module, nn.Conv2d | nn.Conv3d):
+            weight = module.weight
+            module.weight.data = weight.data.contiguous(memory_format=formats[weight.ndim])
 
 
 def _check_same_stream(name: str, x: Tensor, kept: Tensor) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from streaming.config import ConfigError
-from streaming.modules.wan_vae import LIGHT_VAE, WAN_MEAN, EncoderCache, WanVAE, WanVaeConfig
+from streaming.modules.wan_vae import LIGHT_VAE, WAN_MEAN, EncoderCache, WanVAE, WanVaeConfig, arrange
 
 KEYS = Path(__file__).parents[2] / "parity" / "keys" / "wan2.1_vae.json"
 SMALL = WanVaeConfig(dim=2, z_dim=3, num_res_blocks=1, mean=(0.1, -0.2, 0.3), std=(1.5, 0.5, 2.0))
@@ -82,6 +82,20 @@ def test_a_latent_changes_no_earlier_frame(vae: WanVAE, latents: Tensor) -> None
         changed[:, latent] += 0.5
         difference = (vae.decode(changed)[0] - before).abs().amax(dim=(0, 2, 3, 4))
         assert (difference[:frame] == 0).all() and difference[frame] > 0
+
+
+@pytest.mark.parametrize("how", [{"channels_last": True}, {"folds_time": True}])
+def test_convolutions_may_be_computed_in_other_ways(
+    vae: WanVAE, video: Tensor, latents: Tensor, how: dict[str, bool]
+) -> None:
+    other = make_vae()
+    arrange(other, **how)
+    for direction, x, cut in (("encode", video, (9, 12)), ("decode", latents, (3, 3))):
+        got, wanted = (stream(getattr(network, direction), x, cut) for network in (other, vae))
+        torch.testing.assert_close(got, wanted, rtol=0, atol=1e-12)
+    assert {key: v.shape for key, v in other.state_dict().items()} == {
+        key: v.shape for key, v in vae.state_dict().items()
+    }
 
 
 def test_a_cache_is_a_value(vae: WanVAE, video: Tensor) -> None:
