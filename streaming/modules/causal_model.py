@@ -244,7 +244,7 @@ class CausalWanModel(nn.Module):
 
     def embed_patches(self, x: Tensor) -> Tensor:
         """Latents (B, F, C, H, W) -> tokens (B, L, E), ordered latent, row, column."""
-        return self.patch_embedding(x.transpose(1, 2)).flatten(2).transpose(1, 2)
+        return self.patch_embedding(x.transpose(1, 2)).flatten(2).transpose(1, 2).contiguous()
 
     def begin(
         self,

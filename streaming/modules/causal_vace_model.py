@@ -58,7 +58,7 @@ class CausalVaceWanModel(CausalWanModel):
         `num_latents` is cut or padded with zero tokens, as upstream does; the pipeline never relies on that
         (references that push out depth are a pitfall of it).
         """
-        tokens = self.vace_patch_embedding(control.transpose(1, 2)).flatten(2).transpose(1, 2)
+        tokens = self.vace_patch_embedding(control.transpose(1, 2)).flatten(2).transpose(1, 2).contiguous()
         length = num_latents * (tokens.shape[1] // control.shape[1])
         tokens = nn.functional.pad(tokens, (0, 0, 0, max(0, length - tokens.shape[1])))[:, :length]
         return self.vace_blocks[0].before_proj(tokens)

@@ -80,8 +80,9 @@ def rotate(x: Tensor, by: Tensor) -> Tensor:
     x."""
     pairs, by = x.float().unflatten(-1, (-1, 2)), by[:, None]
     if torch.compiler.is_compiling():  # the same product in real numbers: Inductor has no complex ones
-        (a, b), (cos, sin) = pairs.unbind(-1), by.unbind(-1)
-        turned = torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1)
+        cos, sin = by.split(1, dim=-1)
+        sign = torch.arange(-1, 2, 2, device=x.device)
+        turned = pairs * cos + pairs.flip(-1) * (sin * sign)
     else:  # one pass over memory, where the other way is ten
         turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(by))
     return turned.flatten(-2).to(x.dtype)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.modules.rope import axis_pairs, rope_table, rotate, rotation
@@ -27,6 +27,7 @@ def test_a_head_too_small_or_odd_is_refused(head_dim: int) -> None:
 
 
 @given(st.integers(0, 10_000_000))
+@settings(deadline=None)
 def test_products_depend_on_distance_only(shift: int) -> None:
     """Also after a month of streaming: angles come from float64."""
     torch.manual_seed(0)
