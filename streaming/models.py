@@ -158,7 +158,7 @@ def _give_contrast(autoencoder: TAEHV) -> None:
     assert isinstance(last, nn.Conv2d) and last.bias is not None
     before_last = nn.Sequential(*list(autoencoder.decoder)[:-1])
     noise = torch.randn(1, 1, autoencoder.config.latent_channels, 16, 16)
-    features, _ = run_layers(before_last, noise, None)
-    features = features.flatten(0, 1)
+    features, _ = run_layers(before_last, noise.movedim(2, -1), None)
+    features = features.flatten(0, 1).movedim(-1, 1)
     last.weight.mul_(0.3 / last(features).std((0, 2, 3)).mean())
     last.bias.sub_(last(features).mean((0, 2, 3)) - 0.5)

@@ -13,7 +13,7 @@ from scripts.embedded.graphed import Gradients, Graphed, Muon
 from scripts.embedded.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint, paint
 from scripts.embedded.photo import photograph
 from scripts.embedded.training import Budget, Ema, Log, World, load_checkpoint, save_checkpoint
-from streaming.modules.taehv import TAEHV, MemBlock, TGrow, TPool, run_layers
+from streaming.modules.taehv import TAEHV, MemBlock, TGrow, TPool
 from streaming.presets import EMBEDDED
 
 FRAMES = 17
@@ -163,8 +163,7 @@ def train_autoencoder(
         with torch.autocast(device.type, torch.bfloat16, enabled=on_cuda, cache_enabled=False):
             latents, _ = autoencoder.encode(video, None)
             noise = LATENT_NOISE * torch.rand(len(video), 1, 1, 1, 1, device=device)
-            raw, _ = run_layers(autoencoder.decoder, latents + noise * torch.randn_like(latents), None)
-            raw = F.pixel_shuffle(raw, autoencoder.config.patch_size)  # not clamped: gradients pass
+            raw, _ = autoencoder.draw(latents + noise * torch.randn_like(latents))
         result = raw.float()[:, autoencoder.frames_to_trim :]
         loss = reconstruction_loss(result * 2 - 1, video)
         flat = latents.float().transpose(0, 2).flatten(1)

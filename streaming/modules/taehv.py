@@ -11,17 +11,20 @@ conventions of the rest of the engine (pixels in [-1, 1], Wan's grouping of fram
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streaming.config import TaehvConfig
 
-Memory = tuple[Tensor, ...]  # one (B, C, H, W) per MemBlock: its last input frame
+Memory = tuple[Tensor, ...]  # one (B, H, W, C) per MemBlock: its last input frame
 
 
 def _per_frame(layer: nn.Module, x: Tensor) -> Tensor:
-    """Apply a 2-d layer to every frame of x (B, T, C, H, W)."""
-    return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    """Apply a 2-d layer to every frame of x (B, T, H, W, C).
+
+    Channels lie last in memory all the way: what convolutions want on a CPU and on a GPU alike, and frames
+    and channels are joined and split without a copy of the other layout.
+    """
+    return layer(x.flatten(0, 1).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
 
 
 class Clamp(nn.Module):
@@ -36,17 +39,17 @@ class MemBlock(nn.Module):
         super().__init__()
         self.conv = nn.Sequential(
             nn.Conv2d(2 * channels, channels, 3, padding=1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(channels, channels, 3, padding=1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(channels, channels, 3, padding=1),
         )
 
     def forward(self, x: Tensor, last: Tensor | None) -> Tensor:
-        """x (B, T, C, H, W); `last` (B, C, H, W) is the input frame before x, None at a stream's start."""
+        """x (B, T, H, W, C); `last` (B, H, W, C) is the input frame before x, None at a stream's start."""
         first = torch.zeros_like(x[:, :1]) if last is None else last[:, None]
         past = torch.cat([first, x[:, :-1]], dim=1)
-        return F.relu(_per_frame(self.conv, torch.cat([x, past], dim=2)) + x)
+        return _per_frame(self.conv, torch.cat([x, past], dim=-1)).add_(x).relu_()
 
 
 class TPool(nn.Module):
@@ -58,19 +61,26 @@ class TPool(nn.Module):
         self.conv = nn.Conv2d(channels * stride, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _per_frame(self.conv, x.unflatten(1, (-1, self.stride)).flatten(2, 3))
+        return _per_frame(self.conv, x.unflatten(1, (-1, self.stride)).movedim(2, -2).flatten(-2))
 
 
 class TGrow(nn.Module):
-    """One frame becomes `stride`."""
+    """One frame becomes `stride`, each `scale` times as high and wide.
 
-    def __init__(self, channels: int, stride: int) -> None:
+    Published as enlarge, then grow. A 1x1 convolution does not mind the order, and costs a fourth first.
+    """
+
+    def __init__(self, channels: int, stride: int, scale: int) -> None:
         super().__init__()
-        self.stride = stride
+        self.stride, self.scale = stride, scale
         self.conv = nn.Conv2d(channels, channels * stride, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _per_frame(self.conv, x).unflatten(2, (self.stride, -1)).flatten(1, 2)
+        x = _per_frame(self.conv, x).unflatten(-1, (self.stride, -1)).movedim(-2, 2).flatten(1, 2)
+        if self.scale == 1:
+            return x
+        rows_and_columns = x[:, :, :, None, :, None].expand(-1, -1, -1, self.scale, -1, self.scale, -1)
+        return rows_and_columns.flatten(4, 5).flatten(2, 3)
 
 
 def _encoder(config: TaehvConfig) -> nn.Sequential:
@@ -96,8 +106,8 @@ def _decoder(config: TaehvConfig) -> nn.Sequential:
     ):
         layers += [
             *(MemBlock(before) for _ in range(3)),
-            nn.Upsample(scale_factor=2 if in_space else 1),
-            TGrow(before, 2 if in_time else 1),
+            nn.Identity(),  # where published weights count the enlargement
+            TGrow(before, 2 if in_time else 1, 2 if in_space else 1),
             nn.Conv2d(before, after, 3, padding=1, bias=False),
         ]
         before = after
@@ -105,7 +115,7 @@ def _decoder(config: TaehvConfig) -> nn.Sequential:
 
 
 def run_layers(layers: nn.Sequential, x: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
-    """Drive x (B, T, C, H, W) through all layers; returns the result and what the next call needs of this
+    """Drive x (B, T, H, W, C) through all layers; returns the result and what the next call needs of this
     one."""
     kept: list[Tensor] = []
     for layer in layers:
@@ -136,19 +146,25 @@ class TAEHV(nn.Module):
 
     def encode_frames(self, video: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
         """(B, T, 3, H, W) in [0, 1], T a multiple of `time_stride` -> latents (B, F, C, h, w)."""
-        stride = self.config.time_stride
+        stride, size = self.config.time_stride, self.config.patch_size
         if video.shape[1] % stride:
             raise ValueError(f"encode_frames takes a multiple of {stride} frames, got {video.shape[1]}")
-        if self.config.patch_size > 1:
-            video = F.pixel_unshuffle(video, self.config.patch_size)
-        return run_layers(self.encoder, video, memory)
+        patches = video.unflatten(3, (-1, size)).unflatten(5, (-1, size))  # B T 3 h p w p
+        x = patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(4)  # as pixel_unshuffle counts channels, these last
+        latents, memory = run_layers(self.encoder, x, memory)
+        return latents.movedim(-1, 2), memory
 
     def decode_latents(self, latents: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
         """(B, F, C, h, w) -> (B, time_stride * F, 3, H, W) in [0, 1]; a stream's start is not trimmed."""
-        video, memory = run_layers(self.decoder, latents, memory)
-        if self.config.patch_size > 1:
-            video = F.pixel_shuffle(video, self.config.patch_size)
-        return video.clamp(0, 1), memory
+        video, memory = self.draw(latents, memory)
+        return video.clamp_(0, 1), memory
+
+    def draw(self, latents: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
+        """`decode_latents` before values are clamped, for those that learn from what is beyond."""
+        size = self.config.patch_size
+        x, memory = run_layers(self.decoder, latents.movedim(2, -1), memory)
+        patches = x.unflatten(-1, (3, size, size)).permute(0, 1, 2, 5, 3, 6, 4)  # B T h p w p 3
+        return patches.flatten(4, 5).flatten(2, 3).movedim(-1, 2), memory
 
     def encode(self, video: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
         """(B, T, 3, H, W) in [-1, 1] -> latents (B, F, C, h, w) and the memory for the frames that follow.
