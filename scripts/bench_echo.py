@@ -3,6 +3,7 @@
 python -m scripts.bench_echo --port 8090
 """
 
+from collections import deque
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -79,23 +80,30 @@ def create_echo() -> web.Application:
 
 
 async def echo_socket(request: web.Request) -> web.WebSocketResponse:
-    """The media WebSocket: every JPEG goes back at once; one for which there is no credit is dropped."""
+    """The media WebSocket: every picture goes back as it is, and so does what the client wants.
+
+    One for which there is no credit waits, and the camera with it: with VP8 none may be left out.
+    """
     socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE_BYTES, compress=False)
     await socket.prepare(request)
     window, allowance = Window(UPLOAD_WINDOW), Allowance()
+    waiting: deque[MediaFrame] = deque()  # no more than the window has
     await socket.send_bytes(MediaFrame(Kind.CREDIT, window.total).encode())
     async for message in socket:
         if message.type is not WSMsgType.BINARY:
             continue
         frame = decode_frame(message.data)
-        if frame.kind is Kind.CREDIT:
+        if frame.kind is Kind.WANT:
+            await socket.send_bytes(frame.encode())
+        elif frame.kind is Kind.CREDIT:
             allowance.raise_to(frame.sequence)
-            continue
-        window.receive(frame.sequence)
-        if allowance.may_send:
-            await socket.send_bytes(replace(frame, sequence=allowance.spend()).encode())
-        window.done()
-        await socket.send_bytes(MediaFrame(Kind.CREDIT, window.total).encode())
+        else:
+            window.receive(frame.sequence)
+            waiting.append(frame)
+        while waiting and allowance.may_send:
+            await socket.send_bytes(replace(waiting.popleft(), sequence=allowance.spend()).encode())
+            window.done()
+            await socket.send_bytes(MediaFrame(Kind.CREDIT, window.total).encode())
     return socket
 
 

@@ -36,4 +36,6 @@ class Recording:
     stats: dict[str, Any] | None = None
     switches: list[PromptSwitch] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    sent: list[tuple[float, int]] = field(default_factory=list)  # when, bytes: each picture, by WebSocket
+    received: list[tuple[float, int]] = field(default_factory=list)
     page: dict[str, float | None] = field(default_factory=dict)  # what only a browser can tell

@@ -1,4 +1,4 @@
-"""A headless client of the media WebSocket for measuring: as bench_client.py, with JPEGs for video."""
+"""A headless client of the media WebSocket for measuring: as bench_client.py, with VP8 or JPEGs for video."""
 
 import asyncio
 import io
@@ -14,10 +14,12 @@ from PIL import Image
 from scripts.bench_recording import Recording
 from scripts.bench_session import BenchSession
 from scripts.numbered_camera import NumberedCamera
+from server.media.vp8 import Vp8Decoder, Vp8Encoder
 from server.wire.credits import Allowance, Window
 from server.wire.media_frame import Kind, MediaFrame, decode_frame
 
 JPEG_QUALITY = 80
+VP8_BITRATE = 1_500_000  # as the page
 DOWNLOAD_WINDOW = 2  # pictures on their way at once
 
 
@@ -27,7 +29,10 @@ class BenchSocketClient:
     recording = await BenchSocketClient(url, camera).run(seconds, prompts, patience)
     """
 
-    def __init__(self, url: str, camera: NumberedCamera, *, echo: bool = False) -> None:
+    def __init__(
+        self, url: str, camera: NumberedCamera, *, echo: bool = False, kind: Kind = Kind.VP8
+    ) -> None:
+        """`kind`: what the pictures are, both ways, Kind.JPEG or Kind.VP8."""
         self._url = f"{url.rstrip('/')}/ws"
         self._camera = camera
         self._texts: asyncio.Queue[str] = asyncio.Queue()
@@ -35,6 +40,10 @@ class BenchSocketClient:
         self._upload = Allowance()
         self._may_send = asyncio.Event()
         self._window = Window(DOWNLOAD_WINDOW)
+        self._kind = kind
+        self._encoder: Vp8Encoder | None = None
+        self._is_key_due = True
+        self._decoder = Vp8Decoder()
 
     @property
     def recording(self) -> Recording:
@@ -63,6 +72,7 @@ class BenchSocketClient:
         return self.recording
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        await socket.send_bytes(MediaFrame(Kind.WANT, self._kind).encode())
         await self._give_credit(socket)
         while True:
             message = await socket.receive()
@@ -77,8 +87,12 @@ class BenchSocketClient:
                 self._upload.raise_to(frame.sequence)
                 self._may_send.set()
                 continue
+            if frame.kind is Kind.WANT:
+                self._answer(Kind(frame.sequence))
+                continue
             self._window.receive(frame.sequence)
-            luma = await asyncio.to_thread(_decode, frame.payload)
+            self.recording.received.append((time.monotonic(), len(message.data)))
+            luma = await asyncio.to_thread(self._decode, frame)
             self._session.note(luma, time.monotonic())
             self._window.done()
             await self._give_credit(socket)
@@ -88,12 +102,13 @@ class BenchSocketClient:
         while True:
             await self._may_send.wait()
             frame = await self._camera.recv()
-            payload = await asyncio.to_thread(_encode, frame)
+            kind, payload = await asyncio.to_thread(self._encode, frame)
             taken = round(1_000_000 * float(frame.time or 0))
-            message = MediaFrame(Kind.JPEG, self._upload.spend(), taken, payload=payload)
+            message = MediaFrame(kind, self._upload.spend(), taken, payload=payload).encode()
             if not self._upload.may_send:
                 self._may_send.clear()
-            await socket.send_bytes(message.encode())
+            self.recording.sent.append((time.monotonic(), len(message)))
+            await socket.send_bytes(message)
 
     async def _write(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         while True:
@@ -102,13 +117,27 @@ class BenchSocketClient:
     async def _give_credit(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         await socket.send_bytes(MediaFrame(Kind.CREDIT, self._window.total).encode())
 
+    def _answer(self, wanted: Kind) -> None:
+        """VP8 begins anew, with a key frame, each time it is wanted."""
+        if wanted is Kind.VP8 and self._kind is Kind.VP8:
+            self._encoder = self._encoder or Vp8Encoder()
+            self._is_key_due = True
+        else:
+            self._encoder = None
 
-def _encode(frame: VideoFrame) -> bytes:
-    data = io.BytesIO()
-    Image.fromarray(frame.to_ndarray(format="rgb24")).save(data, "JPEG", quality=JPEG_QUALITY)
-    return data.getvalue()
+    def _encode(self, frame: VideoFrame) -> tuple[Kind, bytes]:
+        encoder, key = self._encoder, self._is_key_due
+        if encoder is None:
+            data = io.BytesIO()
+            Image.fromarray(frame.to_ndarray(format="rgb24")).save(data, "JPEG", quality=JPEG_QUALITY)
+            return Kind.JPEG, data.getvalue()
+        self._is_key_due = False
+        return Kind.VP8, encoder.encode(frame, VP8_BITRATE, key=key)
 
-
-def _decode(data: bytes) -> NDArray[np.uint8]:
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image.convert("L"), np.uint8)
+    def _decode(self, frame: MediaFrame) -> NDArray[np.uint8]:
+        """The luma, (H, W)."""
+        if frame.kind is Kind.VP8:
+            picture = self._decoder.decode(frame.payload, frame.timestamp_us)
+            return np.asarray(picture.to_ndarray(format="gray"), np.uint8)
+        with Image.open(io.BytesIO(frame.payload)) as image:
+            return np.asarray(image.convert("L"), np.uint8)

@@ -8,29 +8,18 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiortc.mediastreams import MediaStreamError
-from av import VideoFrame
 
-from server.live.control import RateLimit
+from server.http.media_download import Download
+from server.http.media_upload import Upload
 from server.live.link import Detach, LinkFull
 from server.live.session import LiveSession
 from server.logs import session_logger
-from server.media.images import ImageRejected
-from server.media.jpeg import decode_jpeg, encode_jpeg, microseconds
 from server.metrics import Metrics
 from server.webrtc.tracks import OutputTrack
-from server.wire.credits import Allowance, CreditError, Newest, Window
-from server.wire.media_frame import (
-    MAX_PAYLOAD_BYTES,
-    MOST_SKIPPED,
-    FrameError,
-    Kind,
-    MediaFrame,
-    decode_frame,
-)
+from server.wire.credits import CreditError
+from server.wire.media_frame import FrameError, Kind, MediaFrame, decode_frame
 from server.wire.replies import ErrorReply
 
-UPLOAD_WINDOW = 3  # camera frames on their way at once: more is smoother where the way is long, and later
-FASTEST_S = 1 / 60  # between two camera frames that are decoded
 UNREAD_MESSAGES = 256  # for a client that does not read: it is given up
 UNREAD_TELEMETRY = 4  # beyond this newer figures are worth more than all of these
 WATCH_PERIOD_S = 0.5
@@ -65,16 +54,15 @@ class MediaPeer:
         self._code: int | None = None  # to close with; None: as the session's fate is
         self._detach: list[Detach] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._complaints = RateLimit(1.0)
-
-        self._camera: Newest[MediaFrame] = Newest()
-        self._camera_came = asyncio.Event()
-        self._window = Window(UPLOAD_WINDOW)
-        self._granted = 0  # what the client knows of the window
-
+        self._upload = Upload(
+            keep=session.camera_frame,
+            dropped=metrics.dropped.labels("upload").inc,
+            rejected=self._complain,
+            changed=self._wake,
+        )
+        self._granted = 0  # what the client knows of its credit
+        self._download = Download()
         self._texts: deque[str] = deque()
-        self._picture: Newest[VideoFrame] = Newest()
-        self._allowance = Allowance()
         self._to_send = asyncio.Event()
 
     async def attend(self) -> None:
@@ -84,8 +72,8 @@ class MediaPeer:
             self._detach.append(self.session.link.attach_telemetry(self._send_telemetry))
         except LinkFull as error:
             return self.hang_up(str(error))
-        self._to_send.set()  # the first credit
-        for work in (self._read(), self._decode(), self._watch(), self._write()):
+        self._wake()  # the first credit
+        for work in (self._read(), self._upload.run(), self._watch(), self._write()):
             self._tasks.append(asyncio.create_task(self._run(work)))
         while not self._gone.is_set():
             with suppress(TimeoutError):
@@ -154,41 +142,24 @@ class MediaPeer:
     def _take(self, frame: MediaFrame) -> None:
         match frame.kind:
             case Kind.CREDIT:
-                self._allowance.raise_to(frame.sequence)
-                self._to_send.set()
-            case Kind.JPEG:
-                self._window.receive(frame.sequence)
-                if self._camera.put(frame):
-                    self._window.done()
-                    self._metrics.dropped.labels("upload").inc()
-                self._camera_came.set()
+                self._download.allow(frame.sequence)
+                self._wake()
+            case Kind.WANT:
+                self._download.want(Kind(frame.sequence))
+            case Kind.JPEG | Kind.VP8:
+                self._upload.take(frame)
 
-    async def _decode(self) -> None:
-        while True:
-            await self._camera_came.wait()
-            self._camera_came.clear()
-            frame, _ = self._camera.take()
-            next_at = self._now() + FASTEST_S
-            try:
-                picture = await asyncio.to_thread(decode_jpeg, frame.payload, frame.timestamp_us)
-            except ImageRejected as error:
-                if self._complaints.allows(self._now()):
-                    reply = ErrorReply(code="rejected", message=f"camera frame {frame.sequence}: {error}")
-                    self.session.link.reply(self._send_text, reply)
-            else:
-                self.session.camera_frame(picture)
-            await asyncio.sleep(next_at - self._now())
-            self._window.done()
-            self._to_send.set()
+    def _complain(self, words: str) -> None:
+        self.session.link.reply(self._send_text, ErrorReply(code="rejected", message=words))
 
     # To the client.
 
     async def _watch(self) -> None:
         with suppress(MediaStreamError):
             while True:
-                if self._picture.put(await self._output.recv()):
+                if self._download.put(await self._output.recv()):
                     self._metrics.dropped.labels("download").inc()
-                self._to_send.set()
+                self._wake()
 
     async def _write(self) -> None:
         while True:
@@ -197,21 +168,17 @@ class MediaPeer:
             while self._texts:
                 async with asyncio.timeout(SEND_TIMEOUT_S):
                     await self._socket.send_str(self._texts.popleft())
-            if self._window.total > self._granted:
-                self._granted = self._window.total
+            if (wanted := self._upload.wants) is not None:
+                self._upload.wants = None
+                await self._send_frame(MediaFrame(Kind.WANT, wanted))
+            if self._upload.credit > self._granted:
+                self._granted = self._upload.credit
                 await self._send_frame(MediaFrame(Kind.CREDIT, self._granted))
-            if self._picture and self._allowance.may_send:
-                await self._send_picture()
-
-    async def _send_picture(self) -> None:
-        frame, skipped = self._picture.take()
-        data = await asyncio.to_thread(encode_jpeg, frame, self.session.desk.output.quality)
-        if len(data) > MAX_PAYLOAD_BYTES:
-            return self._log.warning("drops a picture of %d bytes", len(data))
-        sequence = self._allowance.spend()
-        skipped = min(skipped, MOST_SKIPPED)
-        await self._send_frame(MediaFrame(Kind.JPEG, sequence, microseconds(frame), skipped, data))
-        self._to_send.set()  # what has come meanwhile
+            if self._download.may_send:
+                frame = await self._download.next(self.session.desk.output.quality)
+                if frame is not None:
+                    await self._send_frame(frame)
+                self._wake()  # what has come meanwhile
 
     async def _send_frame(self, frame: MediaFrame) -> None:
         async with asyncio.timeout(SEND_TIMEOUT_S):
@@ -221,6 +188,9 @@ class MediaPeer:
         if len(self._texts) >= UNREAD_MESSAGES:
             return self.hang_up("it does not read its messages", may_return=False)
         self._texts.append(text)
+        self._wake()
+
+    def _wake(self) -> None:
         self._to_send.set()
 
     def _send_telemetry(self, text: str) -> None:

@@ -1,5 +1,7 @@
 """A binary message of the media WebSocket: 16 bytes of header, then, for a picture, its bytes.
 
+Pictures are JPEGs until the other side wants VP8; and JPEGs may be sent instead at any time.
+
 version u8 = 1 | kind u8 | skipped u16 | sequence u32 | timestamp u64, big-endian
 """
 
@@ -18,6 +20,11 @@ MAX_TIMESTAMP_US = 2**53 - 1  # beyond it a browser's numbers are not exact
 class Kind(IntEnum):
     CREDIT = 0  # `sequence`: how many pictures the other side may have sent in all; no payload
     JPEG = 1
+    VP8 = 2  # builds on all pictures before it, back to a key frame
+    WANT = 3  # `sequence`: JPEG or VP8, from now on; VP8 each time beginning with a key frame; no payload
+
+
+PICTURES = (Kind.JPEG, Kind.VP8)
 
 
 class FrameError(ValueError):
@@ -53,12 +60,14 @@ def decode_frame(data: bytes) -> MediaFrame:
     try:
         kind = Kind(number)
     except ValueError as error:
-        raise FrameError(f"kind: got {number}, expected {Kind.CREDIT} or {Kind.JPEG}") from error
+        raise FrameError(f"kind: got {number}, expected {Kind.CREDIT} to {Kind.WANT}") from error
     if timestamp > MAX_TIMESTAMP_US:
         raise FrameError(f"timestamp: got {timestamp}, expected at most {MAX_TIMESTAMP_US}")
     payload = data[HEADER.size :]
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise FrameError(f"payload: {len(payload)} bytes, expected at most {MAX_PAYLOAD_BYTES}")
-    if (kind is Kind.CREDIT) != (not payload):
-        raise FrameError(f"payload: {len(payload)} bytes, expected some with a picture and none with credit")
+    if (kind in PICTURES) != bool(payload):
+        raise FrameError(f"payload: {len(payload)} bytes, expected some with a picture and none without")
+    if kind is Kind.WANT and sequence not in PICTURES:
+        raise FrameError(f"wanted: got {sequence}, expected {Kind.JPEG} or {Kind.VP8}")
     return MediaFrame(kind, sequence, timestamp, skipped, payload)

@@ -10,6 +10,7 @@ from scripts.bench_echo import create_echo
 from scripts.bench_socket_client import BenchSocketClient
 from scripts.latency_figures import summarise
 from scripts.numbered_camera import NumberedCamera
+from server.wire.media_frame import Kind
 
 
 @pytest.fixture
@@ -31,8 +32,9 @@ async def test_the_camera_s_own_pictures_are_measured(echo: str) -> None:
     assert recording.switches == []
 
 
-async def test_so_are_those_that_a_web_socket_carries(echo: str) -> None:
-    client = BenchSocketClient(echo, NumberedCamera(320, 240, 15), echo=True)
+@pytest.mark.parametrize("kind", [Kind.VP8, Kind.JPEG])
+async def test_so_are_those_that_a_web_socket_carries(echo: str, kind: Kind) -> None:
+    client = BenchSocketClient(echo, NumberedCamera(320, 240, 15), echo=True, kind=kind)
     recording = await client.run(1.5, [], patience=20)
     figures = summarise(recording.arrivals, recording.offered)
     assert figures.generated > 10

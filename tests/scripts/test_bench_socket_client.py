@@ -6,14 +6,16 @@ from scripts.bench_socket_client import BenchSocketClient
 from scripts.latency_figures import summarise
 from scripts.numbered_camera import NumberedCamera
 from server.settings import load_settings
+from server.wire.media_frame import Kind
 from tests.server.fakes import FakeEngineModule
 from tests.server.running import running_server
 
 
-async def test_a_run_measures_latency_and_switches() -> None:
+@pytest.mark.parametrize("kind", [Kind.VP8, Kind.JPEG])
+async def test_a_run_measures_latency_and_switches(kind: Kind) -> None:
     settings = load_settings({"stamp_source": True})
     async with running_server(settings, FakeEngineModule()) as server:
-        client = BenchSocketClient(server.url, NumberedCamera(320, 240, 30))
+        client = BenchSocketClient(server.url, NumberedCamera(320, 240, 30), kind=kind)
         recording = await client.run(1.0, ["gold"], patience=30, switches=1)
         await server.empty()  # leaving ends the session
     figures = summarise(recording.arrivals, recording.offered)
@@ -24,6 +26,7 @@ async def test_a_run_measures_latency_and_switches() -> None:
     assert [switch.applied_ms is not None for switch in recording.switches] == [True, True]
     assert recording.switches[1].chunk_at_send is not None
     assert recording.errors == []
+    assert len(recording.sent) > 5 and len(recording.received) > 5
 
 
 async def test_a_server_that_is_not_there_is_named() -> None:

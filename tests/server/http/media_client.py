@@ -9,8 +9,11 @@ from typing import Any
 
 import aiohttp
 import numpy as np
+from av import VideoFrame
 from PIL import Image
 
+from server.media.jpeg import MICROSECOND
+from server.media.vp8 import Vp8Decoder, Vp8Encoder
 from server.wire.credits import Allowance, Window
 from server.wire.media_frame import Kind, MediaFrame, decode_frame
 from tests.server.running import RunningServer, until
@@ -26,10 +29,19 @@ def jpeg(grey: int, size: tuple[int, int] = (64, 48)) -> bytes:
 
 
 class MediaClient:
-    """Publishes grey JPEGs, gives credit for each picture that comes, and keeps what it is told."""
+    """Publishes grey pictures, gives credit for each picture that comes, and keeps what it is told.
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    They are VP8 as soon as the server wants that, if `takes_vp8`; else JPEGs.
+    """
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, takes_vp8: bool = False) -> None:
         self.socket = socket
+        self.takes_vp8 = takes_vp8
+        self.wants: list[int] = []  # what the server wanted, in order
+        self.shown: list[VideoFrame] = []  # pictures that came as VP8, decoded
+        self.encoder: Vp8Encoder | None = None
+        self.key_is_due = True
+        self._decoder = Vp8Decoder()
         self.messages: list[dict[str, Any]] = []
         self.pictures: list[MediaFrame] = []
         self.upload = Allowance()
@@ -39,6 +51,8 @@ class MediaClient:
         self._tasks = [asyncio.create_task(work) for work in (self._read(), self._film())]
 
     async def _read(self) -> None:
+        if self.takes_vp8:
+            await self.want(Kind.VP8)
         await self._give_credit()
         async for message in self.socket:
             if message.type is aiohttp.WSMsgType.TEXT:
@@ -48,7 +62,15 @@ class MediaClient:
             if frame.kind is Kind.CREDIT:
                 self.upload.raise_to(frame.sequence)
                 continue
+            if frame.kind is Kind.WANT:
+                self.wants.append(frame.sequence)
+                self.key_is_due = True
+                if self.takes_vp8 and self.encoder is None:
+                    self.encoder = Vp8Encoder()
+                continue
             self._window.receive(frame.sequence)
+            if frame.kind is Kind.VP8:
+                self.shown.append(self._decoder.decode(frame.payload, frame.timestamp_us))
             self.pictures.append(frame)
             self._window.done()
             if self.gives_credit:
@@ -61,12 +83,29 @@ class MediaClient:
         loop = asyncio.get_running_loop()
         while not self.socket.closed:
             if self.upload.may_send and self.camera_runs:
-                await self.publish(jpeg(round(loop.time() * 50) % 256))
+                await self.film(round(loop.time() * 50) % 256)
             await asyncio.sleep(1 / CAMERA_FPS)
 
-    async def publish(self, data: bytes) -> None:
+    async def film(self, grey: int) -> None:
+        """One camera picture."""
+        if self.encoder is None:
+            return await self.publish(jpeg(grey))
+        await self.publish(self.vp8(grey), Kind.VP8)
+
+    def vp8(self, grey: int, size: tuple[int, int] = (64, 48)) -> bytes:
+        """The next picture, coded; a key frame if the server has asked for one."""
+        frame = VideoFrame.from_ndarray(np.full((size[1], size[0], 3), grey, np.uint8))
+        frame.pts, frame.time_base = round(asyncio.get_running_loop().time() * 1e6), MICROSECOND
+        key, self.key_is_due = self.key_is_due, False
+        assert self.encoder is not None
+        return self.encoder.encode(frame, 500_000, key=key)
+
+    async def want(self, kind: Kind) -> None:
+        await self.socket.send_bytes(MediaFrame(Kind.WANT, kind).encode())
+
+    async def publish(self, data: bytes, kind: Kind = Kind.JPEG) -> None:
         now = round(asyncio.get_running_loop().time() * 1e6)
-        await self.socket.send_bytes(MediaFrame(Kind.JPEG, self.upload.spend(), now, payload=data).encode())
+        await self.socket.send_bytes(MediaFrame(kind, self.upload.spend(), now, payload=data).encode())
 
     async def ask(self, type: str, id: str, **fields: Any) -> None:
         await self.socket.send_json({"type": type, "id": id, **fields})
@@ -102,12 +141,12 @@ class MediaClient:
 
 @asynccontextmanager
 async def media_client(
-    server: RunningServer, former: str = "", query: str = "", **options: Any
+    server: RunningServer, former: str = "", query: str = "", takes_vp8: bool = False, **options: Any
 ) -> AsyncIterator[MediaClient]:
     """A connected client, which leaves at the end."""
     query = f"?session={former}" if former else query
     async with server.http.ws_connect(f"{server.url}/ws{query}", **options) as socket:
-        client = MediaClient(socket)
+        client = MediaClient(socket, takes_vp8)
         try:
             yield client
         finally:

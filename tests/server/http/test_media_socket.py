@@ -6,6 +6,7 @@ import aiohttp
 import pytest
 
 from server.http.media_socket import FULL, GONE, NO_MODEL
+from server.media.vp8 import is_key
 from server.settings import load_settings
 from server.wire.media_frame import MAX_MESSAGE_BYTES, Kind, MediaFrame
 from tests.server.http.media_client import CAMERA_FPS, jpeg, media_client
@@ -191,3 +192,66 @@ async def test_shutdown_closes_the_socket(settings, engine):
     async with running_server(settings, engine) as server:
         socket = await server.http.ws_connect(server.url + "/ws")
         assert (await socket.receive()).type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY)
+
+
+async def test_vp8_goes_both_ways_where_both_sides_want_it(server):
+    async with media_client(server, takes_vp8=True) as client:
+        await client.live()
+        await until(lambda: len(client.shown) > 30, "pictures")
+        kinds = {picture.kind for picture in client.pictures[client.pictures.index(vp8(client)[0]) :]}
+        assert kinds == {Kind.VP8}
+        assert [is_key(p.payload) for p in vp8(client)].count(True) <= 2, "each builds on the one before"
+        reds = [frame.to_ndarray(format="rgb24")[..., 0].mean() for frame in client.shown[-20:]]
+        assert len({round(red) for red in reds}) > 5, "they move"
+        assert client.wants == [Kind.VP8], "the camera's pictures are decoded without a word"
+
+
+async def test_a_client_that_wants_nothing_gets_jpegs(server):
+    async with media_client(server) as client:
+        await client.live()
+        assert client.wants == [Kind.VP8]
+        assert {picture.kind for picture in client.pictures} == {Kind.JPEG}
+
+
+async def test_whoever_wants_vp8_once_more_gets_a_key_frame_and_jpegs_when_they_are_wanted(server):
+    async with media_client(server, takes_vp8=True) as client:
+        await client.live()
+        await until(lambda: len(client.shown) > 10, "pictures")
+        keys = sum(is_key(p.payload) for p in vp8(client))
+        await client.want(Kind.VP8)
+        await until(lambda: sum(is_key(p.payload) for p in vp8(client)) > keys, "a key frame")
+        await client.want(Kind.JPEG)
+        await until(lambda: client.pictures[-1].kind is Kind.JPEG, "a JPEG")
+
+
+async def test_drops_for_want_of_credit_break_no_chain(server):
+    """Dropped before they are coded: what comes afterwards decodes, without a key frame."""
+    async with media_client(server, takes_vp8=True) as client:
+        await client.live()
+        client.gives_credit = False
+        await asyncio.sleep(0.5)
+        count = len(client.shown)
+        client.gives_credit = True
+        await client._give_credit()
+        await until(lambda: len(client.shown) > count + 10, "pictures again")
+        after = [p for p in client.pictures if p.kind is Kind.VP8][count:]
+        assert after[0].skipped > 5
+        assert not any(is_key(picture.payload) for picture in after)
+
+
+async def test_vp8_that_cannot_be_decoded_asks_for_a_key_frame_once(server):
+    async with media_client(server, takes_vp8=True) as client:
+        await client.live()
+        client.camera_runs = False
+        await until(lambda: client.upload.may_send, "credit")
+        await client.publish(b"\x01 no picture", Kind.VP8)
+        error = await client.message("error", code="rejected")
+        assert "camera frame" in error["message"]
+        await until(lambda: client.wants == [Kind.VP8, Kind.VP8], "a key frame is wanted")
+        client.camera_runs, count = True, len(client.shown)
+        await until(lambda: len(client.shown) > count + 20, "pictures")
+        assert client.wants == [Kind.VP8, Kind.VP8]
+
+
+def vp8(client) -> list[MediaFrame]:
+    return [picture for picture in client.pictures if picture.kind is Kind.VP8]

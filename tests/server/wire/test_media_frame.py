@@ -10,15 +10,16 @@ from server.wire.media_frame import (
     MAX_PAYLOAD_BYTES,
     MAX_TIMESTAMP_US,
     MOST_SKIPPED,
+    PICTURES,
     FrameError,
     Kind,
     MediaFrame,
     decode_frame,
 )
 
-PICTURES = st.builds(
+SENT = st.builds(
     MediaFrame,
-    kind=st.just(Kind.JPEG),
+    kind=st.sampled_from(PICTURES),
     sequence=st.integers(0, 2**32 - 1),
     timestamp_us=st.integers(0, MAX_TIMESTAMP_US),
     skipped=st.integers(0, MOST_SKIPPED),
@@ -27,7 +28,10 @@ PICTURES = st.builds(
 CREDITS = st.builds(MediaFrame, kind=st.just(Kind.CREDIT), sequence=st.integers(0, 2**32 - 1))
 
 
-@given(PICTURES | CREDITS)
+WANTS = st.builds(MediaFrame, kind=st.just(Kind.WANT), sequence=st.sampled_from(PICTURES))
+
+
+@given(SENT | CREDITS | WANTS)
 def test_what_is_encoded_comes_back(frame):
     assert decode_frame(frame.encode()) == frame
 
@@ -52,10 +56,13 @@ def test_the_header_is_the_one_of_the_protocol():
     [
         (b"\x01\x01", "2 bytes: expected a header of 16"),
         (HEADER.pack(2, 1, 0, 0, 0) + b"x", "version: got 2, expected 1"),
-        (HEADER.pack(1, 9, 0, 0, 0) + b"x", "kind: got 9, expected 0 or 1"),
+        (HEADER.pack(1, 9, 0, 0, 0) + b"x", "kind: got 9, expected 0 to 3"),
         (HEADER.pack(1, 1, 0, 0, 2**53) + b"x", "timestamp: got 9007199254740992"),
         (HEADER.pack(1, 1, 0, 0, 0), "payload: 0 bytes"),
         (HEADER.pack(1, 0, 0, 5, 0) + b"x", "payload: 1 bytes"),
+        (HEADER.pack(1, 2, 0, 0, 0), "payload: 0 bytes"),
+        (HEADER.pack(1, 3, 0, 2, 0) + b"x", "payload: 1 bytes"),
+        (HEADER.pack(1, 3, 0, 3, 0), "wanted: got 3, expected 1 or 2"),
         (HEADER.pack(1, 1, 0, 0, 0) + bytes(MAX_PAYLOAD_BYTES + 1), "expected at most 524288"),
     ],
 )

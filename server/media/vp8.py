@@ -1,0 +1,109 @@
+"""Camera frames and generated pictures as VP8, each built on those before. Milliseconds: use a thread."""
+
+from fractions import Fraction
+from typing import Literal
+
+import av
+from av import Packet, VideoCodecContext, VideoFrame
+from av.error import FFmpegError
+from av.video.frame import PictureType
+
+from server.media.frames import MAX_CAMERA_PIXELS, is_usable
+from server.media.images import MIN_SIDE, ImageRejected
+from server.media.jpeg import MICROSECOND
+
+KEY_HEADER_BYTES = 10
+START_CODE = b"\x9d\x01\x2a"  # RFC 6386, 9.1
+NOMINAL_FPS = Fraction(24)  # for the rate control alone; what counts are the timestamps
+TICK = Fraction(1, 90_000)
+NO_KEY_BY_ITSELF = 100_000  # frames: a key frame is made when it is asked for
+
+
+def is_key(data: bytes) -> bool:
+    """Whether a coded picture stands alone; `data` is not empty."""
+    return not data[0] & 1
+
+
+class Vp8Decoder:
+    """Decodes every picture of one sender, in order. After an error nothing is shown until a key frame."""
+
+    def __init__(self) -> None:
+        self._codec = _context("vp8", "r")
+        self.needs_key = True
+
+    def decode(self, data: bytes, timestamp_us: int) -> VideoFrame:
+        """A camera frame, taken at `timestamp_us` on any clock. Raises ImageRejected."""
+        if is_key(data):
+            _check_size(data)
+        elif self.needs_key:
+            raise ImageRejected("it builds on a picture that is missing: expected a key frame")
+        self.needs_key = True  # until it is decoded
+        try:
+            frames = self._codec.decode(Packet(data))  # pyright: ignore[reportUnknownMemberType] -- a generic
+        except FFmpegError as error:
+            raise ImageRejected(f"no VP8 that can be read: {error.strerror}") from error
+        if len(frames) != 1:
+            raise ImageRejected(f"{len(frames)} pictures in one: expected each to be shown")
+        self.needs_key = False
+        (frame,) = frames
+        frame.pts, frame.time_base = timestamp_us, MICROSECOND
+        return frame
+
+
+class Vp8Encoder:
+    """Encodes for one receiver, who gets every picture that went in."""
+
+    def __init__(self) -> None:
+        self._codec: VideoCodecContext | None = None
+
+    def encode(self, frame: VideoFrame, bitrate: int, *, key: bool) -> bytes:
+        """A frame with pts as VP8, at about `bitrate` bits per second; `key`: one that stands alone.
+
+        One of another size or bitrate than before stands alone too. Raises av.FFmpegError.
+        """
+        codec = self._codec
+        if codec is None or (codec.width, codec.height, codec.bit_rate) != (
+            frame.width,
+            frame.height,
+            bitrate,
+        ):
+            codec = self._codec = _encoder(frame, bitrate)
+        picture = frame.reformat(format="yuv420p")
+        picture.pts, picture.time_base = round(frame.time / TICK), TICK
+        picture.pict_type = PictureType.I if key else PictureType.NONE
+        # av.Packet is generic, and PyAV does not say of what.
+        packets = codec.encode(picture)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        return b"".join(bytes(packet) for packet in packets)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+
+
+def _encoder(frame: VideoFrame, bitrate: int) -> VideoCodecContext:
+    """As WebRTC codes: no picture is held back, and none dropped."""
+    codec = _context("libvpx", "w")
+    codec.width, codec.height, codec.pix_fmt = frame.width, frame.height, "yuv420p"
+    codec.time_base, codec.framerate = TICK, NOMINAL_FPS
+    codec.bit_rate, codec.gop_size = bitrate, NO_KEY_BY_ITSELF
+    codec.qmin, codec.qmax = 2, 56
+    rate = str(bitrate)
+    codec.options = {
+        **{"deadline": "realtime", "cpu-used": "-6", "lag-in-frames": "0"},
+        **{"minrate": rate, "maxrate": rate, "bufsize": rate},
+    }
+    return codec
+
+
+def _context(name: str, mode: Literal["r", "w"]) -> VideoCodecContext:
+    codec = av.CodecContext.create(name, mode)
+    assert isinstance(codec, VideoCodecContext)
+    codec.thread_count = 1  # several would hold pictures back
+    return codec
+
+
+def _check_size(data: bytes) -> None:
+    """Raise ImageRejected for a key frame of a size that is not wanted: no pixel has been decoded yet."""
+    if len(data) < KEY_HEADER_BYTES or data[3:6] != START_CODE:
+        raise ImageRejected("no VP8 that can be read: the key frame has no header")
+    width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (6, 8))
+    if min(width, height) < MIN_SIDE or not is_usable(width, height):
+        raise ImageRejected(
+            f"{width}x{height}: expected {MIN_SIDE} pixels each way and at most {MAX_CAMERA_PIXELS}"
+        )
