@@ -1,6 +1,16 @@
 /* Notes each frame that #input and #output show: (columns) => installs window.benched. Evaluated by bench_browser.py. */
 (columns) => {
-  const benched = (window.benched = { stopped: false });
+  const benched = (window.benched = { stopped: false, sent: [], received: [] }); // of pictures by WebSocket: when, bytes
+  window.WebSocket = class extends WebSocket {
+    constructor(...all) {
+      super(...all);
+      this.addEventListener("message", ({ data }) => typeof data !== "string" && benched.received.push([performance.now(), data.byteLength]));
+    }
+    send(data) {
+      if (typeof data !== "string") benched.sent.push([performance.now(), data.byteLength]);
+      super.send(data);
+    }
+  };
   const watch = (id) => {
     const video = document.getElementById(id);
     const canvas = new OffscreenCanvas(columns, 1);

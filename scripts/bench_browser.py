@@ -106,6 +106,8 @@ def recording_of(seen: dict[str, Any], *, model: dict[str, Any] | None) -> Recor
         offered=_seconds(seen["began"]),
         arrivals=arrivals,
         model=model,
+        sent=[(_seconds(at), size) for at, size in seen["sent"]],
+        received=[(_seconds(at), size) for at, size in seen["received"]],
         page=_page_figures(counted),
     )
 

@@ -37,10 +37,9 @@ from scripts.bench_socket_client import BenchSocketClient  # noqa: E402
 from scripts.latency_report import build_report, explain, table  # noqa: E402
 from scripts.numbered_camera import NumberedCamera  # noqa: E402
 from scripts.numbered_clip import FPS as CLIP_FPS  # noqa: E402
+from server.wire.media_frame import Kind  # noqa: E402
 
 DEFAULT_PROMPTS = ("a winter forest at night", "a statue of molten gold", "coloured paper, folded")
-WAYS = {"whip": "aiortc client, WebRTC", "ws": "headless client, JPEG over a WebSocket"}
-BROWSER_WAYS = {"whip": "page in Chromium, WebRTC", "ws": "page in Chromium, WebSocket"}
 ECHO_PATIENCE_S = 30.0
 
 
@@ -49,6 +48,13 @@ class Transport(StrEnum):
 
     whip = "whip"
     ws = "ws"
+
+
+class Video(StrEnum):
+    """What the pictures are on a WebSocket."""
+
+    vp8 = "vp8"
+    jpeg = "jpeg"
 
 
 Run = Callable[[str, bool], Recording]  # (address, whether it is the echo server) -> what was seen
@@ -69,6 +75,9 @@ def main(
     transport: Annotated[
         Transport, typer.Option(help="WebRTC by WHIP, or the WebSocket that stands in for it.")
     ] = Transport.whip,
+    video: Annotated[
+        Video, typer.Option(help="What a WebSocket carries; WebRTC chooses by itself.")
+    ] = Video.vp8,
     seconds: Annotated[float, typer.Option(min=2, help="Measured after the first generated picture.")] = 20.0,
     runs: Annotated[int, typer.Option(min=1, help="Sessions in a row; the table has their medians.")] = 1,
     floor: Annotated[bool, typer.Option(help="Measure an echo server after each run.")] = True,
@@ -97,10 +106,13 @@ def main(
     def run(address: str, is_echo: bool) -> Recording:
         wait = ECHO_PATIENCE_S if is_echo else patience
         if browser:
-            query = f"transport={transport}"
+            query = f"transport={transport}&video={video}"
             return run_in_browser(address, (width, height), seconds, wait, echo=is_echo, query=query)
-        make = BenchClient if transport is Transport.whip else BenchSocketClient
-        client = make(address, NumberedCamera(width, height, fps), echo=is_echo)
+        camera = NumberedCamera(width, height, fps)
+        if transport is Transport.whip:
+            client = BenchClient(address, camera, echo=is_echo)
+        else:
+            client = BenchSocketClient(address, camera, echo=is_echo, kind=Kind[video.upper()])
         try:
             return asyncio.run(client.run(seconds, prompt or DEFAULT_PROMPTS, wait, switches))
         except TimeoutError as error:
@@ -115,7 +127,7 @@ def main(
         measured,
         floors,
         command=shlex.join(sys.argv),
-        way=(BROWSER_WAYS if browser else WAYS)[transport],
+        way=way(browser, transport, video),
         camera={"width": width, "height": height, "fps": fps},
         server_start_s=start_s,
         load_before=load_before,
@@ -125,6 +137,12 @@ def main(
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(report, indent=2) + "\n")
         typer.echo(f"written: {json_file}")
+
+
+def way(browser: bool, transport: Transport, video: Video) -> str:
+    """What carries the pictures, in words."""
+    client = "page in Chromium" if browser else "headless client"
+    return f"{client}, " + ("WebRTC" if transport is Transport.whip else f"{video.upper()} over a WebSocket")
 
 
 def measure(

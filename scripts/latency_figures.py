@@ -63,6 +63,12 @@ def freezes(times: Sequence[float]) -> list[float]:
     return [gap for gap in gaps if gap > least]
 
 
+def bitrate(messages: Sequence[tuple[float, int]], first: float, last: float) -> float | None:
+    """Kilobits per second of messages (s, bytes) from `first` to `last` (s). None without any."""
+    total = sum(size for time, size in messages if first < time <= last)
+    return 8 * total / (1000 * (last - first)) if total else None
+
+
 def slope(at: Sequence[float], values: Sequence[float]) -> float | None:
     """By how much `values` rise per unit of `at`: by least squares. None without two different times."""
     if len(set(at)) < 2:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.bench_recording import Recording
-from scripts.latency_figures import summarise
+from scripts.latency_figures import bitrate, summarise
 from scripts.switch_figures import SOON_CHUNKS, summarise_switches
 
 STAGES = ("collect", "depth", "encode", "generate", "decode", "pace", "total")
@@ -46,7 +46,7 @@ def build_report(
     `way`: what carried the pictures; `floor`: runs against the echo server.
     """
     records = [_record(run) for run in runs]
-    floor_figures = [asdict(summarise(run.arrivals, run.offered)) for run in floor]
+    floor_figures = [_figures(run) for run in floor]
     has_switches = any(switch.chunk_at_send is not None for run in runs for switch in run.switches)
     return {
         "command": command,
@@ -66,7 +66,7 @@ def build_report(
 
 def _record(run: Recording) -> dict[str, Any]:
     return {
-        "figures": asdict(summarise(run.arrivals, run.offered)),
+        "figures": _figures(run),
         "page": run.page,
         "server_stages_ms": {stage: stage_median(run, stage) for stage in STAGES},
         "server_stats": run.stats,
@@ -74,6 +74,17 @@ def _record(run: Recording) -> dict[str, Any]:
         "states": run.states,
         "errors": run.errors,
     }
+
+
+def _figures(run: Recording) -> dict[str, float | None]:
+    """Latencies and rates, and what a WebSocket carried from the first generated picture to the last."""
+    times = [arrival.time for arrival in run.arrivals if arrival.is_generated]
+    carried = {"sent_kbps": run.sent, "received_kbps": run.received}
+    rates = {
+        name: bitrate(messages, times[0], times[-1]) if len(times) > 1 else None
+        for name, messages in carried.items()
+    }
+    return {**asdict(summarise(run.arrivals, run.offered)), **rates}
 
 
 def _medians(records: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
@@ -138,7 +149,7 @@ def _compared(server: dict[str, Any], floor: dict[str, Any] | None) -> list[tupl
         return list(left.items())
     right = _column(floor)
     width = max(map(len, left.values())) + 3
-    rows = [("", "server", "floor: echo"), *((name, left[name], right[name]) for name in left)]
+    rows = [("", "server", "floor: echo"), *((name, left[name], right.get(name, "-")) for name in left)]
     return [(name, f"{ours:<{width}}{echo}") for name, ours, echo in rows]
 
 
@@ -157,6 +168,10 @@ def _paged(page: dict[str, float | None]) -> list[tuple[str, str]]:
 
 def _column(figures: dict[str, Any]) -> dict[str, str]:
     slope, fps = figures["slope_ms_per_minute"], figures["fps"]
+    sent, received = figures["sent_kbps"], figures["received_kbps"]
+    carried = (
+        {} if sent is None or received is None else {"sent, received": f"{sent:.0f}, {received:.0f} kbit/s"}
+    )
     return {
         "first picture, after the start": _ms(figures["first_generated_ms"]),
         "glass to glass p50": _ms(figures["glass_to_glass_p50_ms"]),
@@ -167,6 +182,7 @@ def _column(figures: dict[str, Any]) -> dict[str, str]:
         "freezes": f"{figures['freezes']:g}, longest gap {_ms(figures['longest_gap_ms'])}",
         "pictures": f"{figures['generated']:g}",
         "  passed through, unreadable": f"{figures['passed_through']:g}, {figures['unreadable']:g}",
+        **carried,
     }
 
 

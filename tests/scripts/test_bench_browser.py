@@ -8,7 +8,7 @@ import pytest
 from scripts import frame_number
 from scripts.bench_browser import COLUMNS, recording_of, run_in_browser
 from scripts.bench_serving import started
-from scripts.latency_figures import summarise
+from scripts.latency_figures import bitrate, summarise
 from scripts.numbered_clip import FPS
 
 LATENCY_MS = 300
@@ -25,6 +25,8 @@ def seen() -> dict[str, Any]:
     taken = [1000 + 1000 * number / FPS for number in range(60)]
     return {
         "began": 400,
+        "sent": [[2000.0, 500], [2500.0, 1000]],
+        "received": [],
         "input": [frame(number, time + 50, captured=time) for number, time in enumerate(taken)],
         "output": [
             frame(number, taken[number] + LATENCY_MS, received=taken[number] + 260, live=number > 10)
@@ -42,6 +44,13 @@ def test_latency_runs_from_the_capture_to_the_picture_on_show() -> None:
     assert figures.first_generated_ms == pytest.approx(1000 + 400 + LATENCY_MS - 400)
 
 
+def test_what_a_web_socket_carried_has_its_time() -> None:
+    recording = recording_of(seen(), model=None)
+    assert recording.sent == [(2.0, 500), (2.5, 1000)]
+    assert bitrate(recording.sent, 1.9, 2.5) == pytest.approx(8 * 1.5 / 0.6)
+    assert bitrate(recording.received, 1.9, 2.5) is None
+
+
 def test_the_page_tells_transport_from_display_and_counts_what_it_did_not_look_at() -> None:
     page = recording_of(seen(), model=None).page
     assert page["camera_to_received_p50_ms"] == pytest.approx(260)
@@ -51,7 +60,7 @@ def test_the_page_tells_transport_from_display_and_counts_what_it_did_not_look_a
 
 
 def test_a_page_that_showed_nothing_has_no_figures() -> None:
-    recording = recording_of({"began": 0, "input": [], "output": []}, model=None)
+    recording = recording_of({"began": 0, "input": [], "output": [], "sent": [], "received": []}, model=None)
     assert recording.arrivals == []
     assert recording.page["presented_fps"] is None
 

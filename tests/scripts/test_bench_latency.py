@@ -15,6 +15,7 @@ from scripts.bench_latency import Transport, main, parse_size
 from scripts.bench_recording import PromptSwitch, Recording
 from scripts.latency_figures import Arrival
 from scripts.latency_report import build_report, explain, table
+from server.wire.media_frame import Kind
 
 app = typer.Typer()
 app.command()(main)
@@ -80,12 +81,13 @@ def test_the_floor_is_measured_over_the_same_transport(
     ran: list[tuple[str, str, bool]] = []
 
     def in_browser(address: str, *_: Any, query: str, echo: bool) -> Recording:
-        ran.append((address, query.removeprefix("transport="), echo))
+        ran.append((address, query.removeprefix("transport=").removesuffix("&video=jpeg"), echo))
         return recording()
 
     def client_of(way: str) -> Any:
         class Client:
-            def __init__(self, address: str, _: Any, *, echo: bool) -> None:
+            def __init__(self, address: str, _: Any, *, echo: bool, kind: Kind | None = None) -> None:
+                assert kind == (Kind.JPEG if way == "ws" else None)
                 ran.append((address, way, echo))
 
             async def run(self, *_: Any) -> Recording:
@@ -103,7 +105,9 @@ def test_the_floor_is_measured_over_the_same_transport(
     monkeypatch.setattr(bench_latency, "serving", lambda *_: there("server"))
     monkeypatch.setattr(bench_latency, "started", lambda *_: there("echo"))
     CliRunner().invoke(
-        app, [f"--transport={transport}", *(["--browser"] if browser else [])], catch_exceptions=False
+        app,
+        [f"--transport={transport}", "--video=jpeg", *(["--browser"] if browser else [])],
+        catch_exceptions=False,
     )
     assert ran == [("server", transport.value, False), ("echo", transport.value, True)]
 
@@ -143,6 +147,14 @@ def test_figures_are_the_medians_of_the_runs() -> None:
 def test_the_floor_stands_beside_the_server() -> None:
     (line,) = [line for line in table(report(slower(0.2), floor=[recording()])).splitlines() if "p50" in line]
     assert line.split() == ["glass", "to", "glass", "p50", "700", "ms", "500", "ms"]
+
+
+def test_what_a_web_socket_carried_is_told_of_the_time_of_generated_pictures() -> None:
+    run = recording()  # from 10 s to 12 s
+    run.sent = [(9.0, 10**9), (10.5, 1000), (12.0, 1500)]
+    run.received = [(11.0, 500), (13.0, 10**9)]
+    (line,) = [line for line in table(report(run)).splitlines() if line.startswith("sent, received")]
+    assert line.split() == ["sent,", "received", "10,", "2", "kbit/s"]
 
 
 def test_a_figure_that_one_run_lacks_is_the_median_of_the_others() -> None:
