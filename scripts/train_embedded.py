@@ -5,12 +5,13 @@ python -m scripts.train_embedded autoencoder --out out/train --minutes 5
 python -m scripts.train_embedded depth --out out/train --minutes 5
 python -m scripts.train_embedded probes --minutes 1
 torchrun --nproc-per-node 2 -m scripts.train_embedded generator --out out/train --minutes 10
+python -m scripts.train_embedded decoder --out out/train --minutes 5
 python -m scripts.train_embedded export --out out/train
 python -m scripts.train_embedded showcase
 
-Stages save checkpoints below --out (files under 16 MiB); --resume goes on from there. Autoencoder and
-generator run on any number of GPUs under torchrun; a run of the same length and seed on as many devices sees
-the same clips.
+Stages save checkpoints below --out (files under 16 MiB); --resume goes on from there. The decoder stage
+teaches the autoencoder to draw what the generator makes, and always goes on. These three run on any number
+of GPUs under torchrun; a run of the same length and seed on as many devices sees the same clips.
 """
 
 import sys
@@ -163,6 +164,42 @@ def generator(
             seed=seed,
             resume=resume,
             compiled=compiled,
+            preset=_preset(small),
+        )
+
+
+@app.command()
+def decoder(
+    out: Out = DEFAULT_OUT,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    span: Span = (0.0, 1.0),
+    batch: int = 12,
+    pool: int = 960,
+    draws: float = 12.0,
+    scenes: int = 4,
+    paints: int = 6,
+    seed: Seed = 0,
+    device: Device = AUTO,
+    small: Small = False,
+) -> None:
+    """Teach the autoencoder's decoder what the generator makes; goes on from both checkpoints."""
+    from scripts.embedded.decoder_stage import train_decoder
+
+    with _world(device, minutes, steps) as world:
+        train_decoder(
+            out,
+            PACKAGED / "tokenizer",
+            world=world,
+            minutes=minutes,
+            steps=steps,
+            span=span,
+            batch=batch,
+            pool=pool,
+            draws=draws,
+            scenes=scenes,
+            paints=paints,
+            seed=seed,
             preset=_preset(small),
         )
 

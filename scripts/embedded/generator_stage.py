@@ -2,116 +2,22 @@
 
 import random
 import re
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from transformers import AutoTokenizer
+from torch import Tensor
 
 from scripts.embedded.autoencoder_stage import load_autoencoder
 from scripts.embedded.graphed import Gradients, Graphed, Muon
-from scripts.embedded.sequences import CHUNKS, KIND_SHARES, PLAIN, REFERRED, SequenceMaker, Sequences, Stock
-from scripts.embedded.teacher import Lesson, compile_blocks, predict_flow
+from scripts.embedded.lessons import Generator, Lessons
+from scripts.embedded.sequences import KIND_SHARES, PLAIN, REFERRED, SequenceMaker, Stock
+from scripts.embedded.teacher import compile_blocks, predict_flow
 from scripts.embedded.training import Budget, Ema, Log, World, load_checkpoint, save_checkpoint
-from streaming.blocks.denoise import Denoiser
-from streaming.config import CHUNK_LATENTS
 from streaming.models import Models
-from streaming.modules.causal_vace_model import CausalVaceWanModel
-from streaming.modules.text_encoder import TextEncoder
 from streaming.presets import EMBEDDED, Preset
 
-SERVED = 0.7  # share of noise levels that are those of LEVELS
-LEVELS = replace(EMBEDDED.sampler, denoising_step_list=(1000, 750, 500, 250))  # those served, or asked for
 MUON_RATE, ADAM_RATE = 1.5e-3, 1.5e-3
-
-
-class Generator(nn.Module):
-    """What is trained together."""
-
-    def __init__(self, preset: Preset, tokenizer_folder: Path) -> None:
-        super().__init__()
-        self.transformer = CausalVaceWanModel(preset.transformer)
-        tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
-        self.text_encoder = TextEncoder(
-            preset.text,
-            dim=preset.transformer.text_dim,
-            text_len=preset.transformer.text_len,
-            tokenizer=tokenizer,
-        )
-        nn.init.zeros_(self.transformer.head.head.weight)
-        nn.init.zeros_(self.transformer.head.head.bias)
-
-
-class Lessons:
-    """Turns drawn sequences into batches for `predict_flow`. Its noise is the device's default generator's,
-    which a CUDA graph can go on drawing from."""
-
-    def __init__(self, generator: Generator, device: torch.device) -> None:
-        self._generator = generator
-        self._device = device
-        self._served = torch.tensor(Denoiser(LEVELS).sigmas, device=device)
-        self._shift = EMBEDDED.sampler.timestep_shift
-        self._chunk = torch.arange(CHUNKS, device=device)
-        pad = generator.text_encoder.tokenizer.pad_token_id
-        self._pad = int(pad) if isinstance(pad, int) else 0
-
-    def lesson(self, drawn: Sequences, references: int) -> tuple[Lesson, Tensor, Tensor]:
-        """The lesson with so many reference pictures, the flow it should give (B, n, F, C, h, w), and sigma
-        (B, n). `drawn.tokens` are those of one caption, (B, 2, text_len)."""
-        batch = len(drawn)
-        target = drawn.target.float().unflatten(1, (CHUNKS, CHUNK_LATENTS))
-        sigma = self._sigmas(batch)
-        noise = torch.randn_like(target)
-        wide = sigma[:, :, None, None, None, None]
-        noisy = (1 - wide) * target + wide * noise
-        past = target[:, :-1]
-        # Remembered chunks are the model's own: a little wrong.
-        wrong = 0.2 * torch.rand(batch, CHUNKS - 1, 1, 1, 1, 1, device=self._device)
-        gain = 1 + 0.08 * torch.randn(batch, CHUNKS - 1, 1, past.shape[3], 1, 1, device=self._device)
-        past = past * gain + wrong * torch.randn_like(past)
-        control = torch.cat([drawn.inactive, drawn.reactive, drawn.mask], 2).float()
-        prompt = (self._chunk >= drawn.switch[:, None]).long()
-        # What the next chunk sees of a remembered one was recomputed under its own prompt; but a sink that
-        # the window has left behind was not.
-        read_as = prompt[:, 1:].clone()
-        is_kept = torch.rand(batch, device=self._device) < 0.5
-        read_as[:, 0] = torch.where(is_kept, prompt[:, 0], read_as[:, 0])
-        pictures = noised = None
-        if references:
-            kept = drawn.references[:, :references].float()
-            pictures = torch.nn.functional.pad(kept, (0, 0, 0, 0, 0, control.shape[2] - kept.shape[2]))
-            several = kept[:, None].expand(-1, CHUNKS, -1, -1, -1, -1)
-            noised = (1 - wide) * several + wide * torch.randn_like(several)
-        lesson = Lesson(
-            clean=past,
-            noisy=noisy,
-            timestep=1000 * sigma,
-            control=control.unflatten(1, (CHUNKS, CHUNK_LATENTS)),
-            scale=drawn.scale,
-            text=self._text(drawn.tokens.long()),
-            clean_prompt=read_as,
-            noisy_prompt=prompt,
-            references=pictures,
-            noised_references=noised,
-        )
-        return lesson, noise - target, sigma
-
-    def _sigmas(self, batch: int) -> Tensor:
-        """Mostly the noise levels that are served, otherwise any."""
-        shape = (batch, CHUNKS)
-        u = torch.rand(shape, device=self._device)
-        anywhere = self._shift * u / (1 + (self._shift - 1) * u)
-        at = torch.randint(len(self._served), shape, device=self._device)
-        is_served = torch.rand(shape, device=self._device) < SERVED
-        return torch.where(is_served, self._served[at], anywhere.clamp(min=0.02))
-
-    def _text(self, tokens: Tensor) -> Tensor:
-        """(B, P, text_len) -> (B, P, text_len, text_dim), zero past each prompt, as `TextEncoder.encode`."""
-        flat = tokens.flatten(0, 1)
-        text = self._generator.text_encoder.encode_ids(flat, (flat != self._pad).long())
-        return text.unflatten(0, tokens.shape[:2])
 
 
 class Optimizers:
@@ -251,20 +157,27 @@ def train_generator(
     return generator.eval()
 
 
-def trained_models(out: Path, tokenizer_folder: Path, preset: Preset = EMBEDDED) -> Models:
-    """The averaged weights of the last checkpoints below `out`, as the engine holds them."""
+def load_generator(out: Path, tokenizer_folder: Path, preset: Preset, device: torch.device) -> Generator:
+    """The averaged weights of the last checkpoint below `out`, frozen."""
     found = load_checkpoint(out / "generator")
     if found is None:
         raise FileNotFoundError(f"{out / 'generator'}: no checkpoint; run the generator stage first")
     generator = Generator(preset, tokenizer_folder)
     average = {k[4:]: v.float() for k, v in found[0].items() if k.startswith("ema.")}
     generator.load_state_dict(average, strict=False)
-    autoencoder = load_autoencoder(out, torch.device("cpu"))
+    return generator.to(device).eval().requires_grad_(False)
+
+
+def trained_models(out: Path, tokenizer_folder: Path, preset: Preset = EMBEDDED) -> Models:
+    """The averaged weights of the last checkpoints below `out`, as the engine holds them."""
+    cpu = torch.device("cpu")
+    generator = load_generator(out, tokenizer_folder, preset, cpu)
+    autoencoder = load_autoencoder(out, cpu)
     return Models(
-        transformer=generator.transformer.eval(),
+        transformer=generator.transformer,
         autoencoder=autoencoder,
         decoder=autoencoder,
-        text_encoder=generator.text_encoder.eval(),
+        text_encoder=generator.text_encoder,
         trained=True,
     )
 

@@ -64,7 +64,10 @@ class SequenceMaker:
         height: int,
         width: int,
         seed: int,
+        gap_after: int | None = STARTS[1],
     ) -> None:
+        """`gap_after`: frames after which half of the clips jump to a later time."""
+        self._gap = gap_after
         self._autoencoder = autoencoder
         self._tokenizer = tokenizer
         self._text_len = text_len
@@ -74,12 +77,16 @@ class SequenceMaker:
         self._rng = random.Random(seed)
         self._empty = self._encode(torch.zeros(1, STARTS[-1], 3, height, width, device=self._device))
 
-    @torch.no_grad()
     def make(self, scenes: int, paints: int, kind: int) -> Sequences:
         """`scenes` times `paints` clips of one kind."""
+        return self.pictured(scenes, paints, kind)[0]
+
+    @torch.no_grad()
+    def pictured(self, scenes: int, paints: int, kind: int) -> tuple[Sequences, Tensor]:
+        """The same with their true pictures, (N, T, 3, H, W) in [-1, 1]."""
         count = scenes * paints
         depth, surface, where = depth_clips(
-            scenes, STARTS[-1], self._generator, height=self._height, width=self._width, gap_after=STARTS[1]
+            scenes, STARTS[-1], self._generator, height=self._height, width=self._width, gap_after=self._gap
         )
         seen = degraded(depth, self._generator)
         scale = torch.ones(count, device=self._device)
@@ -114,7 +121,7 @@ class SequenceMaker:
             inactive = self._empty.expand(count, -1, -1, -1, -1)
             stride = self._autoencoder.config.space_stride
             channels = reactive.new_ones(count, latents, stride**2, *reactive.shape[3:])
-        return Sequences(
+        clips = Sequences(
             reactive=reactive,
             inactive=inactive,
             mask=channels.half(),
@@ -125,6 +132,7 @@ class SequenceMaker:
             scale=scale,
             kind=torch.full((count,), kind, device=self._device),
         )
+        return clips, painted
 
     def _prompts(self) -> tuple[tuple[Paint, Paint], Tensor, int]:
         """Two paints, their tokens (VARIANTS, 2, text_len), and when the second takes over."""
