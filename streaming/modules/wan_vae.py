@@ -104,8 +104,10 @@ class DecoderCache:
 class _Past:
     """Walks a cache during one call: each layer takes the frames it kept last time and leaves new ones."""
 
-    def __init__(self, kept: tuple[Tensor, ...] | None) -> None:
+    def __init__(self, kept: tuple[Tensor, ...] | None, layout: torch.memory_format) -> None:
+        """`layout` is that of all activations: kept frames of another would make every layer copy."""
         self.is_start = kept is None  # of a stream
+        self._layout = layout
         self._old: Iterator[Tensor] = iter(kept or ())
         self.kept: list[Tensor] = []
 
@@ -113,12 +115,15 @@ class _Past:
         return next(self._old)
 
     def keep(self, frames: Tensor) -> None:
-        self.kept.append(frames.clone())  # a view would keep the whole call's activations alive
+        # A view would keep the whole call's activations alive.
+        self.kept.append(frames.clone(memory_format=self._layout))
 
     def prepend(self, x: Tensor) -> Tensor:
         """x (B, C, T, H, W) with the two frames before it in front; zeros before a stream's start."""
-        before = torch.zeros_like(x[:, :, :1]).expand(-1, -1, 2, -1, -1) if self.is_start else self.take()
-        frames = torch.cat([before, x], dim=2)
+        if self.is_start:
+            frames = F.pad(x, (0, 0, 0, 0, 2, 0)).contiguous(memory_format=self._layout)
+        else:
+            frames = torch.cat([self.take(), x], dim=2)
         self.keep(frames[:, :, -2:])
         return frames
 
@@ -267,6 +272,8 @@ def _head(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 class Encoder(nn.Module):
+    layout = torch.contiguous_format  # of activations and of what is kept
+
     def __init__(self, config: WanVaeConfig) -> None:
         super().__init__()
         widths = [config.dim * mult for mult in (1, *config.dim_mult)]
@@ -289,20 +296,22 @@ class Encoder(nn.Module):
         return x, EncoderCache(kept)
 
     def begin(self, video: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        return self._walk(video, _Past(None))
+        return self._walk(video, _Past(None, self.layout))
 
     def go_on(self, video: Tensor, kept: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The call of a stream in progress: always of the same shapes, so that it can be compiled."""
-        return self._walk(video, _Past(kept))
+        return self._walk(video, _Past(kept, self.layout))
 
     def _walk(self, x: Tensor, past: _Past) -> tuple[Tensor, tuple[Tensor, ...]]:
-        x = self.conv1(x, past)
+        x = self.conv1(x.contiguous(memory_format=self.layout), past)
         for layers in (self.downsamples, self.middle, self.head):
             x = _run(layers, x, past)
         return x, tuple(past.kept)
 
 
 class Decoder(nn.Module):
+    layout = torch.contiguous_format
+
     def __init__(self, config: WanVaeConfig) -> None:
         super().__init__()
         widths = [config.dim * mult for mult in (config.dim_mult[-1], *reversed(config.dim_mult))]
@@ -327,14 +336,14 @@ class Decoder(nn.Module):
         return x, DecoderCache(kept)
 
     def begin(self, latents: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        return self._walk(latents, _Past(None))
+        return self._walk(latents, _Past(None, self.layout))
 
     def go_on(self, latents: Tensor, kept: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The call of a stream in progress: always of the same shapes, so that it can be compiled."""
-        return self._walk(latents, _Past(kept))
+        return self._walk(latents, _Past(kept, self.layout))
 
     def _walk(self, x: Tensor, past: _Past) -> tuple[Tensor, tuple[Tensor, ...]]:
-        x = self.conv1(x, past)
+        x = self.conv1(x.contiguous(memory_format=self.layout), past)
         for layers in (self.middle, self.upsamples, self.head):
             x = _run(layers, x, past)
         return x, tuple(past.kept)
@@ -425,7 +434,7 @@ class WanVAE(nn.Module):
 def arrange(vae: WanVAE, *, channels_last: bool = False, folds_time: bool = False) -> None:
     """How convolutions are computed, for kernels that care; the same sums in another order.
 
-    `channels_last` stores weights, and with them all activations, pixel by pixel. `folds_time` makes 2-d
+    `channels_last` stores weights and activations pixel by pixel. `folds_time` makes 2-d
     convolutions of the causal ones.
     """
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -435,6 +444,7 @@ def arrange(vae: WanVAE, *, channels_last: bool = False, folds_time: bool = Fals
         if channels_last and isinstance(module, nn.Conv2d | nn.Conv3d):
             weight = module.weight
             module.weight.data = weight.data.contiguous(memory_format=formats[weight.ndim])
+    vae.encoder.layout = vae.decoder.layout = formats[5] if channels_last else torch.contiguous_format
 
 
 def _check_same_stream(name: str, x: Tensor, kept: Tensor) -> None:
