@@ -1,9 +1,15 @@
-/** The camera as JPEGs, for the WebSocket. A picture that may not be sent now is dropped and counted: a newer one comes. */
+/**
+ * The camera for the WebSocket, as VP8 where the server wants it and the browser can, else as JPEGs. A picture that may
+ * not be sent now is dropped and counted, before it is coded: a newer one comes.
+ */
+import { JPEG, VP8 } from "./media_frame.js";
+import { canEncodeVp8 } from "./video_forms.js";
+import { Vp8Encoder } from "./vp8_encoder.js";
 
 const QUALITY = 0.8;
 const SIDE_BEFORE_MODEL = 480; // of the longer side, until the model's size is known
 
-/** @typedef {{jpeg: ArrayBuffer, timestampUs: number, skipped: number}} Shot */
+/** @typedef {{kind: number, data: ArrayBuffer, timestampUs: number, skipped: number}} Shot `kind` is JPEG or VP8 */
 
 export class SocketCamera {
   #maySend;
@@ -12,6 +18,8 @@ export class SocketCamera {
   #canvas = new OffscreenCanvas(1, 1);
   /** @type {{width: number, height: number} | null} */
   #model = null;
+  /** @type {Vp8Encoder | null} null: JPEGs */
+  #vp8 = null;
   #skipped = 0;
   #isBusy = false;
   #isOver = false;
@@ -42,8 +50,16 @@ export class SocketCamera {
     this.#model = model;
   }
 
+  /** What the server wants from now on. @param {number} kind */
+  async want(kind) {
+    if (kind !== VP8) return this.#useJpeg();
+    if (this.#vp8) return this.#vp8.demandKey();
+    if ((await canEncodeVp8()) && !this.#isOver) this.#vp8 ??= new Vp8Encoder();
+  }
+
   stop() {
     this.#isOver = true;
+    this.#useJpeg();
     this.#video.srcObject = null;
   }
 
@@ -61,17 +77,41 @@ export class SocketCamera {
     this.#isBusy = true;
     try {
       const began = performance.now();
+      const timestampUs = Math.max(0, Math.round(1000 * takenAt));
       this.#draw();
-      const blob = await this.#canvas.convertToBlob({ type: "image/jpeg", quality: QUALITY });
-      const jpeg = await blob.arrayBuffer();
+      const code = await this.#encode(timestampUs);
       this.encodeMs += performance.now() - began;
       this.encoded += 1;
       if (this.#isOver) return;
-      this.#send({ jpeg, timestampUs: Math.max(0, 1000 * takenAt), skipped: this.#skipped });
+      if (!code) return void (this.#skipped += 1);
+      this.#send({ ...code, timestampUs, skipped: this.#skipped });
       this.#skipped = 0;
     } finally {
       this.#isBusy = false;
     }
+  }
+
+  /** @param {number} timestampUs @returns {Promise<{kind: number, data: ArrayBuffer} | null>} null: not this one */
+  async #encode(timestampUs) {
+    const encoder = this.#vp8;
+    if (encoder) {
+      try {
+        const data = await encoder.encode(this.#canvas, timestampUs);
+        if (data) return { kind: VP8, data };
+      } catch (error) {
+        console.info("the camera goes on as JPEGs:", error);
+        encoder.close();
+      }
+      if (!encoder.isBroken) return null;
+      if (this.#vp8 === encoder) this.#vp8 = null;
+    }
+    const blob = await this.#canvas.convertToBlob({ type: "image/jpeg", quality: QUALITY });
+    return { kind: JPEG, data: await blob.arrayBuffer() };
+  }
+
+  #useJpeg() {
+    this.#vp8?.close();
+    this.#vp8 = null;
   }
 
   #draw() {
@@ -79,8 +119,8 @@ export class SocketCamera {
     const share = this.#model
       ? Math.max(this.#model.width / videoWidth, this.#model.height / videoHeight)
       : SIDE_BEFORE_MODEL / Math.max(videoWidth, videoHeight);
-    const width = Math.round(videoWidth * Math.min(1, share));
-    const height = Math.round(videoHeight * Math.min(1, share));
+    const width = 2 * Math.round((videoWidth * Math.min(1, share)) / 2); // even, as video has it
+    const height = 2 * Math.round((videoHeight * Math.min(1, share)) / 2);
     if (this.#canvas.width !== width) this.#canvas.width = width;
     if (this.#canvas.height !== height) this.#canvas.height = height;
     this.#canvas.getContext("2d", { alpha: false })?.drawImage(this.#video, 0, 0, width, height);

@@ -1,14 +1,15 @@
 /**
- * One connection to the server through a WebSocket alone, for networks that block UDP: JPEGs both ways, and the
+ * One connection to the server through a WebSocket alone, for networks that block UDP: VP8 or JPEGs each way, and the
  * messages of both data channels. Used as Connection is.
  */
 import { ProtocolError, decode, ping } from "../protocol.js";
-import { CREDIT, JPEG, decodeFrame, encodeFrame } from "./media_frame.js";
+import { CREDIT, JPEG, VP8, WANT, decodeFrame, encodeFrame } from "./media_frame.js";
 import { Heartbeat } from "./heartbeat.js";
 import { SocketCamera } from "./socket_camera.js";
 import { SocketScreen } from "./socket_screen.js";
 import { cameIn, placeTicket, standInLine } from "./place_in_line.js";
 import { ConnectError } from "./whip.js";
+import { canDecodeVp8 } from "./video_forms.js";
 import { full } from "./words.js";
 
 /** @typedef {import("../protocol.js").ServerMessage} ServerMessage */
@@ -46,6 +47,7 @@ export class SocketConnection {
 
   #screen;
   #done = 0; // pictures from the server
+  #isVp8Wanted = false;
 
   #heartbeat = new Heartbeat(() => this.#ping(), () => this.#setInterrupted(true), () => this.#lose(LOST));
   /** @type {{id: string, at: number} | null} */
@@ -56,7 +58,11 @@ export class SocketConnection {
   /** @param {import("./connection.js").Handlers} handlers */
   constructor(handlers) {
     this.#handlers = handlers;
-    this.#screen = new SocketScreen((stream) => this.#handlers.onTrack(stream), () => this.#pictureDone());
+    this.#screen = new SocketScreen(
+      (stream) => this.#handlers.onTrack(stream),
+      () => this.#pictureDone(),
+      (isForGood) => this.#want(isForGood ? JPEG : VP8),
+    );
   }
 
   /** Its id at the server, once that has told it. */
@@ -71,6 +77,8 @@ export class SocketConnection {
    * @param {string | null} former id of a session that was lost
    */
   async open(cameraTrack, _iceServers, former = null) {
+    this.#isVp8Wanted = await canDecodeVp8();
+    if (this.#ended) return;
     let code = await this.#enter(former);
     if (former && code === GONE) code = await this.#enter(null);
     if (this.#ended || code !== null) return;
@@ -135,6 +143,7 @@ export class SocketConnection {
         if (!isIn) {
           isIn = true;
           cameIn();
+          if (this.#isVp8Wanted) this.#want(VP8);
           this.#giveCredit();
           resolve(null); // what is refused is closed without a word
         }
@@ -156,9 +165,13 @@ export class SocketConnection {
     this.#setInterrupted(false);
     if (typeof data === "string") return this.#hear(data);
     const frame = decodeFrame(data);
-    if (frame?.kind === CREDIT) this.#allowed = frame.sequence;
-    else if (frame?.kind === JPEG) this.#screen.show(frame.payload, frame.skipped);
-    else console.warn("picture from the server ignored: of a kind that this page does not know");
+    switch (frame?.kind) {
+      case CREDIT: return void (this.#allowed = frame.sequence);
+      case WANT: return void this.#camera.want(frame.sequence);
+      case JPEG: return this.#screen.showJpeg(frame.payload, frame.skipped);
+      case VP8: return this.#screen.showVp8(frame.payload, frame.skipped);
+      default: console.warn("picture from the server ignored: of a kind that this page does not know");
+    }
   }
 
   /** @param {string} data */
@@ -183,9 +196,9 @@ export class SocketConnection {
   }
 
   /** @param {import("./socket_camera.js").Shot} shot */
-  #publish({ jpeg, timestampUs, skipped }) {
+  #publish({ kind, data, timestampUs, skipped }) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return;
-    this.#socket.send(encodeFrame(JPEG, this.#sent, { timestampUs, skipped, payload: jpeg }));
+    this.#socket.send(encodeFrame(kind, this.#sent, { timestampUs, skipped, payload: data }));
     this.#sent += 1;
   }
 
@@ -196,6 +209,11 @@ export class SocketConnection {
 
   #giveCredit() {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(encodeFrame(CREDIT, this.#done + DOWNLOAD_WINDOW));
+  }
+
+  /** What the server's pictures shall be from now on. @param {number} kind VP8, beginning with a key frame, or JPEG */
+  #want(kind) {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(encodeFrame(WANT, kind));
   }
 
   /** @param {boolean} isInterrupted */

@@ -1,4 +1,8 @@
-/** JPEGs from the WebSocket as a stream that any video element plays. Only the newest one waits to be decoded. */
+/**
+ * Pictures from the WebSocket as a stream that any video element plays. Of JPEGs only the newest one waits to be
+ * decoded; of VP8 each is, since the next one builds on it.
+ */
+import { Vp8Decoder } from "./vp8_decoder.js";
 
 export class SocketScreen {
   #onStream;
@@ -10,6 +14,7 @@ export class SocketScreen {
   #isBusy = false;
   #isOver = false;
   #hasStream = false;
+  #vp8;
   shown = 0;
   dropped = 0;
   decodeMs = 0;
@@ -17,14 +22,26 @@ export class SocketScreen {
   /**
    * @param {(stream: MediaStream) => void} onStream once, with the first picture
    * @param {() => void} onDone for each picture: it was shown, or dropped for a newer one
+   * @param {(isForGood: boolean) => void} onBroken VP8 must begin anew with a key frame; `isForGood`: it cannot be shown
    */
-  constructor(onStream, onDone) {
+  constructor(onStream, onDone, onBroken) {
     this.#onStream = onStream;
     this.#onDone = onDone;
+    this.#vp8 = new Vp8Decoder(
+      (picture, decodeMs) => this.#draw(picture, picture.displayWidth, picture.displayHeight, decodeMs),
+      () => !this.#isOver && this.#onDone(),
+      (isForGood) => !this.#isOver && onBroken(isForGood),
+    );
+  }
+
+  /** @param {Uint8Array<ArrayBuffer>} data @param {number} skipped at the server, for want of credit */
+  showVp8(data, skipped) {
+    this.dropped += skipped;
+    this.#vp8.decode(data);
   }
 
   /** @param {Uint8Array<ArrayBuffer>} jpeg @param {number} skipped at the server, for want of credit */
-  show(jpeg, skipped) {
+  showJpeg(jpeg, skipped) {
     this.dropped += skipped;
     if (this.#next) {
       this.dropped += 1;
@@ -37,6 +54,7 @@ export class SocketScreen {
   stop() {
     this.#isOver = true;
     this.#next = null;
+    this.#vp8.close();
   }
 
   async #work() {
@@ -44,14 +62,14 @@ export class SocketScreen {
     while (this.#next && !this.#isOver) {
       const jpeg = this.#next;
       this.#next = null;
-      await this.#draw(jpeg);
+      await this.#drawJpeg(jpeg);
       if (!this.#isOver) this.#onDone();
     }
     this.#isBusy = false;
   }
 
   /** @param {Uint8Array<ArrayBuffer>} jpeg */
-  async #draw(jpeg) {
+  async #drawJpeg(jpeg) {
     const began = performance.now();
     let picture;
     try {
@@ -59,13 +77,18 @@ export class SocketScreen {
     } catch (error) {
       return console.warn("picture from the server ignored:", error);
     }
-    const { width, height } = picture;
+    this.#draw(picture, picture.width, picture.height, performance.now() - began);
+    picture.close();
+  }
+
+  /** @param {CanvasImageSource} picture @param {number} width @param {number} height @param {number} decodeMs */
+  #draw(picture, width, height, decodeMs) {
+    if (this.#isOver) return;
     if (this.#canvas.width !== width || this.#canvas.height !== height) Object.assign(this.#canvas, { width, height });
     const stream = this.#hasStream ? null : this.#canvas.captureStream(); // before the first stroke, which it shows
     this.#hasStream = true;
     this.#pen?.drawImage(picture, 0, 0);
-    picture.close();
-    this.decodeMs += performance.now() - began;
+    this.decodeMs += decodeMs;
     this.shown += 1;
     if (stream) this.#onStream(stream);
   }

@@ -1,0 +1,74 @@
+/** The camera as VP8: one picture after the other, each built on the one before, so that none may be lost here. */
+import { VP8_CODEC } from "./video_forms.js";
+
+const BITRATE = 1_500_000;
+const FPS = 30;
+const OUTPUT_LIMIT_MS = 1000;
+
+export class Vp8Encoder {
+  #encoder;
+  #size = "";
+  #isKeyDue = true;
+  /** @type {number | null} timestamp of the picture whose code is awaited */
+  #awaited = null;
+  /** @type {(code: EncodedVideoChunk | null) => void} */
+  #settle = () => {};
+
+  constructor() {
+    this.#encoder = new VideoEncoder({ output: (code) => this.#take(code), error: () => this.#settle(null) });
+  }
+
+  /** It gives nothing any more. */
+  get isBroken() {
+    return this.#encoder.state === "closed";
+  }
+
+  /** The next picture shall stand alone. */
+  demandKey() {
+    this.#isKeyDue = true;
+  }
+
+  /**
+   * @param {OffscreenCanvas} canvas
+   * @param {number} timestampUs an integer
+   * @returns {Promise<ArrayBuffer | null>} null: this picture is left out, and the next one stands alone
+   * @throws {DOMException} it is broken
+   */
+  async encode(canvas, timestampUs) {
+    this.#fit(canvas);
+    const frame = new VideoFrame(canvas, { timestamp: timestampUs, alpha: "discard" });
+    this.#awaited = timestampUs;
+    const coded = new Promise((/** @type {(code: EncodedVideoChunk | null) => void} */ resolve) => (this.#settle = resolve));
+    const limit = setTimeout(() => this.#settle(null), OUTPUT_LIMIT_MS);
+    this.#encoder.encode(frame, { keyFrame: this.#isKeyDue });
+    this.#isKeyDue = false;
+    frame.close();
+    const code = await coded;
+    clearTimeout(limit);
+    this.#awaited = null;
+    if (!code) {
+      this.#isKeyDue = true; // it may still come, and be left out then
+      return null;
+    }
+    const data = new ArrayBuffer(code.byteLength);
+    code.copyTo(data);
+    return data;
+  }
+
+  close() {
+    if (!this.isBroken) this.#encoder.close();
+  }
+
+  /** @param {EncodedVideoChunk} code */
+  #take(code) {
+    if (code.timestamp === this.#awaited) this.#settle(code);
+  }
+
+  /** @param {OffscreenCanvas} canvas */
+  #fit({ width, height }) {
+    if (this.#size === `${width}x${height}`) return;
+    this.#size = `${width}x${height}`;
+    this.#encoder.configure({ codec: VP8_CODEC, width, height, bitrate: BITRATE, framerate: FPS, latencyMode: "realtime" });
+    this.#isKeyDue = true;
+  }
+}
