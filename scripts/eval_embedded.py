@@ -36,6 +36,7 @@ from streaming.config import PipelineConfig
 from streaming.depth import load_depth
 from streaming.engine import StreamEngine, choose_device
 from streaming.pipeline import LongLivePipeline
+from streaming.precision import choose_dtype
 from streaming.presets import EMBEDDED, PACKAGED_DEPTH, PACKAGED_FILES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,9 +62,7 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything here.")] = None,
     sheets: Annotated[Path | None, typer.Option(help="Write contact sheets (PNG) into this folder.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    precision: Annotated[
-        str, typer.Option(help="auto (as served: bfloat16 on CUDA), float32 or bfloat16.")
-    ] = "auto",
+    precision: Annotated[str, typer.Option(help="auto (as served), float32 or bfloat16.")] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads; speed is measured as served.")] = 1,
 ) -> None:
     """Judge the built-in model on scenes that it never saw."""
@@ -108,11 +107,7 @@ def load_subject(
     Raises OSError or ValueError, whose text says what is missing.
     """
     where = choose_device(device)
-    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    dtypes["auto"] = dtypes["bfloat16" if where.type == "cuda" else "float32"]
-    if precision not in dtypes:
-        raise ValueError(f"precision must be one of {', '.join(dtypes)}, got {precision!r}")
-    dtype = dtypes[precision]
+    dtype = choose_dtype(precision, where)
     files = {key: str(folder / name) for key, name in PACKAGED_FILES.items()}
     if missing := next((path for path in files.values() if not Path(path).exists()), None):
         raise FileNotFoundError(f"{missing}: no such file; --model-folder must hold a trained model")

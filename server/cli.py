@@ -73,6 +73,7 @@ def serve(
     decoder: Annotated[str | None, _option(MODEL, "decoder")] = None,
     depth: Annotated[str | None, _option(MODEL, "depth")] = None,
     device: Annotated[str | None, _option(MODEL, "device")] = None,
+    precision: Annotated[str | None, _option(MODEL, "precision")] = None,
     prompt: Annotated[str | None, _option(MODEL, "prompt")] = None,
     seed: Annotated[int | None, _option(MODEL, "seed")] = None,
     max_sessions: Annotated[int | None, _option(LIMITS, "max_sessions")] = None,

@@ -243,6 +243,7 @@ class GpuWorker:
                 depth=settings.depth,
                 decoder=settings.decoder,
                 device=settings.device,
+                precision=settings.precision,
                 seed=settings.seed,
                 sessions=settings.max_sessions,
                 on_progress=tell,

@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     decoder: Literal["vae", "taehv"] = Field(
         "vae", description="Latents to pictures by the exact autoencoder or by the quick one."
     )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Type of the model's numbers; auto takes bfloat16 where the device gains by it."
+    )
     depth: str = Field(
         "auto",
         min_length=1,

@@ -25,6 +25,7 @@ from streaming.hub import OnProgress, pull
 from streaming.live_stream import CHUNK, FIRST_CHUNK, LiveStream
 from streaming.looks import Look, load_looks
 from streaming.pipeline import GenerationFailed, LongLivePipeline
+from streaming.precision import Precision, choose_dtype
 from streaming.preflight import check, free_memory, needs
 from streaming.presets import find_preset
 
@@ -103,6 +104,7 @@ class StreamEngine:
         depth: str = "auto",
         decoder: Decoder = "vae",
         device: str = "auto",
+        precision: Precision = "auto",
         seed: int = 0,
         sessions: int = 1,
         on_progress: OnProgress | None = None,
@@ -110,12 +112,13 @@ class StreamEngine:
         """Slow. `model` is a preset; files that it needs and that are not here are downloaded first.
 
         `depth` is `edges`, a model id or folder for transformers, or `auto`, what the preset names.
+        `precision` is the type of weights and activations, see `choose_dtype`.
         `sessions` is how many streams the memory must hold. `on_progress` hears of downloads. Raises
         ValueError or OSError whose text a user can act on, before anything large is loaded or fetched where
         the memory cannot hold it.
         """
         where, preset = choose_device(device), find_preset(model)
-        dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
+        dtype = choose_dtype(precision, where)
         estimator = preset.depth if depth == "auto" else depth
         if preset.needs_files:
             wanted = needs(preset, dtype, decoder=_decoder(decoder), depth_model=estimator != "edges")

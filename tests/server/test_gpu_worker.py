@@ -35,7 +35,14 @@ def request(count: int, prompt: str | None = None) -> ChunkRequest:
 async def test_model_is_loaded_with_the_settings_and_described(worker, engine, settings):
     info = await worker.ready()
     engine.loaded_with.pop("on_progress")
-    wanted = {"model": "embedded", "depth": "auto", "decoder": "vae", "device": "auto", "seed": 3}
+    wanted = {
+        "model": "embedded",
+        "depth": "auto",
+        "decoder": "vae",
+        "device": "auto",
+        "precision": "auto",
+        "seed": 3,
+    }
     assert engine.loaded_with.pop("sessions") == settings.max_sessions
     assert engine.loaded_with == wanted
     assert model_info(info).name == "fake"
