@@ -77,26 +77,25 @@ export class SocketCamera {
     this.#isBusy = true;
     try {
       const began = performance.now();
-      const timestampUs = Math.max(0, Math.round(1000 * takenAt));
       this.#draw();
-      const code = await this.#encode(timestampUs);
+      const code = await this.#encode();
       this.encodeMs += performance.now() - began;
       this.encoded += 1;
       if (this.#isOver) return;
       if (!code) return void (this.#skipped += 1);
-      this.#send({ ...code, timestampUs, skipped: this.#skipped });
+      this.#send({ ...code, timestampUs: Math.max(0, 1000 * takenAt), skipped: this.#skipped });
       this.#skipped = 0;
     } finally {
       this.#isBusy = false;
     }
   }
 
-  /** @param {number} timestampUs @returns {Promise<{kind: number, data: ArrayBuffer} | null>} null: not this one */
-  async #encode(timestampUs) {
+  /** @returns {Promise<{kind: number, data: ArrayBuffer} | null>} null: not this one */
+  async #encode() {
     const encoder = this.#vp8;
     if (encoder) {
       try {
-        const data = await encoder.encode(this.#canvas, timestampUs);
+        const data = await encoder.encode(this.#canvas);
         if (data) return { kind: VP8, data };
       } catch (error) {
         console.info("the camera goes on as JPEGs:", error);

@@ -2,13 +2,14 @@
 import { VP8_CODEC } from "./video_forms.js";
 
 const BITRATE = 1_500_000;
-const FPS = 30;
+const FPS = 30; // each picture gets this share of the bitrate: fewer on a slow way are not larger ones
 const OUTPUT_LIMIT_MS = 1000;
 
 export class Vp8Encoder {
   #encoder;
   #size = "";
   #isKeyDue = true;
+  #count = 0; // of pictures: their times for the encoder, and their names
   /** @type {number | null} timestamp of the picture whose code is awaited */
   #awaited = null;
   /** @type {(code: EncodedVideoChunk | null) => void} */
@@ -30,14 +31,13 @@ export class Vp8Encoder {
 
   /**
    * @param {OffscreenCanvas} canvas
-   * @param {number} timestampUs an integer
    * @returns {Promise<ArrayBuffer | null>} null: this picture is left out, and the next one stands alone
    * @throws {DOMException} it is broken
    */
-  async encode(canvas, timestampUs) {
+  async encode(canvas) {
     this.#fit(canvas);
-    const frame = new VideoFrame(canvas, { timestamp: timestampUs, alpha: "discard" });
-    this.#awaited = timestampUs;
+    const frame = new VideoFrame(canvas, { timestamp: Math.round((1e6 * this.#count++) / FPS), alpha: "discard" });
+    this.#awaited = frame.timestamp;
     const coded = new Promise((/** @type {(code: EncodedVideoChunk | null) => void} */ resolve) => (this.#settle = resolve));
     const limit = setTimeout(() => this.#settle(null), OUTPUT_LIMIT_MS);
     this.#encoder.encode(frame, { keyFrame: this.#isKeyDue });

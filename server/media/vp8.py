@@ -14,8 +14,7 @@ from server.media.jpeg import MICROSECOND
 
 KEY_HEADER_BYTES = 10
 START_CODE = b"\x9d\x01\x2a"  # RFC 6386, 9.1
-NOMINAL_FPS = Fraction(24)  # for the rate control alone; what counts are the timestamps
-TICK = Fraction(1, 90_000)
+NOMINAL_FPS = 24  # each picture gets this share of the bitrate: fewer on a slow way are not larger ones
 NO_KEY_BY_ITSELF = 100_000  # frames: a key frame is made when it is asked for
 
 
@@ -55,9 +54,10 @@ class Vp8Encoder:
 
     def __init__(self) -> None:
         self._codec: VideoCodecContext | None = None
+        self._count = 0
 
     def encode(self, frame: VideoFrame, bitrate: int, *, key: bool) -> bytes:
-        """A frame with pts as VP8, at about `bitrate` bits per second; `key`: one that stands alone.
+        """A frame as VP8, at about `bitrate` bits per second of 24 pictures; `key`: one that stands alone.
 
         One of another size or bitrate than before stands alone too. Raises av.FFmpegError.
         """
@@ -69,7 +69,8 @@ class Vp8Encoder:
         ):
             codec = self._codec = _encoder(frame, bitrate)
         picture = frame.reformat(format="yuv420p")
-        picture.pts, picture.time_base = round(frame.time / TICK), TICK
+        picture.pts, picture.time_base = self._count, Fraction(1, NOMINAL_FPS)
+        self._count += 1
         picture.pict_type = PictureType.I if key else PictureType.NONE
         # av.Packet is generic, and PyAV does not say of what.
         packets = codec.encode(picture)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
@@ -80,7 +81,7 @@ def _encoder(frame: VideoFrame, bitrate: int) -> VideoCodecContext:
     """As WebRTC codes: no picture is held back, and none dropped."""
     codec = _context("libvpx", "w")
     codec.width, codec.height, codec.pix_fmt = frame.width, frame.height, "yuv420p"
-    codec.time_base, codec.framerate = TICK, NOMINAL_FPS
+    codec.time_base, codec.framerate = Fraction(1, NOMINAL_FPS), Fraction(NOMINAL_FPS)
     codec.bit_rate, codec.gop_size = bitrate, NO_KEY_BY_ITSELF
     codec.qmin, codec.qmax = 2, 56
     rate = str(bitrate)

@@ -12,14 +12,14 @@ from server.media.vp8 import Vp8Decoder, Vp8Encoder, is_key
 BITRATE = 1_000_000
 
 
-def picture(grey: int, size: tuple[int, int] = (64, 48), pts: int = 0) -> VideoFrame:
-    return to_video_frame(np.full((size[1], size[0], 3), grey, np.uint8), pts)
+def picture(grey: int, size: tuple[int, int] = (64, 48)) -> VideoFrame:
+    return to_video_frame(np.full((size[1], size[0], 3), grey, np.uint8), pts=0)
 
 
 def coded(count: int, keys: tuple[int, ...] = (0,)) -> list[bytes]:
     """Pictures that get brighter by one each."""
     encoder = Vp8Encoder()
-    return [encoder.encode(picture(100 + n, pts=3000 * n), BITRATE, key=n in keys) for n in range(count)]
+    return [encoder.encode(picture(100 + n), BITRATE, key=n in keys) for n in range(count)]
 
 
 def test_every_picture_that_goes_in_comes_out_at_once():
@@ -34,8 +34,19 @@ def test_a_key_frame_comes_first_when_asked_for_and_with_another_size_or_bitrate
     assert [n for n, data in enumerate(coded(20, keys=(0, 7))) if is_key(data)] == [0, 7]
     encoder = Vp8Encoder()
     sizes = [((64, 48), BITRATE), ((64, 48), BITRATE), ((96, 64), BITRATE), ((96, 64), 2 * BITRATE)]
-    made = [encoder.encode(picture(9, size, 9 * n), rate, key=False) for n, (size, rate) in enumerate(sizes)]
+    made = [encoder.encode(picture(9, size), rate, key=False) for size, rate in sizes]
     assert [is_key(data) for data in made] == [True, False, True, True]
+
+
+def test_a_picture_has_its_share_of_the_bitrate():
+    """However far apart pictures are sent: the encoder is not told."""
+    noise = np.random.default_rng(0).integers(0, 255, (40, 144, 256, 3)).astype(np.uint8)
+    encoder = Vp8Encoder()
+    sizes = [
+        len(encoder.encode(to_video_frame(rgb, 90_000 * n), BITRATE, key=n == 0))
+        for n, rgb in enumerate(noise)
+    ]
+    assert np.mean(sizes[10:]) == pytest.approx(BITRATE / 8 / 24, rel=0.3)
 
 
 def test_a_picture_whose_ground_is_missing_is_refused_until_a_key_frame_comes():
