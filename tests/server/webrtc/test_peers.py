@@ -4,6 +4,7 @@ import io
 
 import av
 import pytest
+from PIL import Image
 
 from server.settings import load_settings
 from tests.server.running import CAMERA_FPS, RunningServer, Viewer, running_server, until
@@ -42,6 +43,24 @@ async def test_who_was_lost_goes_on_where_the_session_was(server, engine):
         await viewer.message("applied", id="2")
         assert await viewer.delete() == 200
     await until(lambda: len(engine.streams) == 0, "the stream is freed")
+
+
+async def test_references_and_their_pictures_are_kept(server):
+    png = io.BytesIO()
+    Image.new("RGB", (32, 32), "red").save(png, "PNG")
+    async with server.viewer() as viewer:
+        await viewer.live()
+        url = f"{server.url}/sessions/{id_of(viewer)}/images"
+        headers = {"Content-Type": "image/png"}
+        async with server.http.post(url, data=png.getvalue(), headers=headers) as response:
+            image = (await response.json())["id"]
+        viewer.send({"type": "references.set", "id": "1", "images": [image]})
+        await viewer.message("applied", id="1")
+    await server.empty()
+    async with server.viewer(former=id_of(viewer)) as again:
+        assert (await again.message("settings"))["references"] == [image]
+        again.send({"type": "mask.set", "id": "2", "image": image})
+        await again.message("applied", id="2")
 
 
 async def test_a_recording_continues_through_a_reconnect(server):
