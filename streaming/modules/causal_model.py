@@ -26,6 +26,18 @@ class TextContext:
     blocks: tuple[KeyValue, ...]
     vace_blocks: tuple[KeyValue, ...] = ()
 
+    def tensors(self) -> list[Tensor]:
+        """All of them, in an order that is always the same."""
+        return [tensor for pair in (*self.blocks, *self.vace_blocks) for tensor in pair]
+
+    def empty_like(self) -> "TextContext":
+        """Room for another prompt's."""
+        blocks, vace_blocks = (
+            tuple((torch.empty_like(k), torch.empty_like(v)) for k, v in pairs)
+            for pairs in (self.blocks, self.vace_blocks)
+        )
+        return TextContext(blocks, vace_blocks)
+
 
 @dataclass(frozen=True, slots=True)
 class ForwardPass:

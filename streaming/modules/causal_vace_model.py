@@ -76,6 +76,20 @@ class CausalVaceWanModel(CausalWanModel):
             hints.append(block.after_proj(tokens))
         return hints
 
+    def hints_of_chunk(
+        self,
+        shared: ForwardPass,
+        branch: ForwardPass,
+        control: Tensor,
+        context: TextContext,
+        scale: float | Tensor,
+    ) -> dict[int, Tensor]:
+        """What `run` adds, by main block. `branch` is what the branch sees: `shared`, or references and
+        then it."""
+        own = shared.tokens.shape[1]
+        hints = (self.scaled(hint[:, -own:], scale) for hint in self.hints(branch, control, context))
+        return dict(zip(self.config.vace_layers, hints, strict=True))
+
     @staticmethod
     def scaled(hint: Tensor, scale: float | Tensor) -> Tensor:
         """A hint (B, L, E) by its strength, a number or a float32 scalar on the device, rounded once."""
@@ -107,6 +121,5 @@ class CausalVaceWanModel(CausalWanModel):
         if references is not None:
             earlier = timestep[:, :1].expand(references.shape[:2])
             branch = self.begin(torch.cat([references, x], 1), torch.cat([earlier, timestep], 1))
-        own = shared.tokens.shape[1]
-        hints = [self.scaled(hint[:, -own:], control_scale) for hint in self.hints(branch, control, context)]
-        return self.run(shared, context, dict(zip(self.config.vace_layers, hints, strict=True)))
+        hints = self.hints_of_chunk(shared, branch, control, context, control_scale)
+        return self.run(shared, context, hints)

@@ -41,7 +41,7 @@ def new_model(config: WanConfig = SIX_LAYERS) -> CausalVaceWanModel:
 
 @torch.inference_mode()
 def stream(model: CausalVaceWanModel, chunks: int = 5) -> list[Tensor]:
-    """The flows of guided and clean passes until the ring has gone round; the strength changes every chunk."""
+    """The flows of guided and clean passes until the ring has gone round, each at a strength of its own."""
     draws = torch.Generator().manual_seed(1)
     context = model.encode_text(torch.ones(1, 3, 10))
     cache = model.new_cache(WindowConfig(local_attn_size=9), 4, 6)

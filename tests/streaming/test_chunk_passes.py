@@ -1,0 +1,176 @@
+"""Laws of passes on lasting buffers: they equal the model's own forward, and repeating them is enough.
+
+A CUDA graph cannot be recorded here. `Tape` stands for it: it notes every operation with the very tensors
+that it touched, and a replay repeats these operations on that memory. Whatever a pass decided while it was
+recorded stays decided.
+"""
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from streaming.chunk_passes import ChunkPasses
+from streaming.config import WanConfig, WindowConfig
+from streaming.cuda_graphs import Recording
+from streaming.modules.causal_model import TextContext
+from streaming.modules.causal_vace_model import CausalVaceWanModel
+from streaming.modules.kv_cache import RingKVCache
+
+CONFIG = WanConfig(
+    dim=24, ffn_dim=40, num_heads=2, num_layers=3, freq_dim=16, text_dim=10, text_len=5, vace_layers=(0, 2)
+)
+WINDOW = WindowConfig(local_attn_size=9, sink_size=3)
+SIZE = (4, 6)
+
+
+def tensors_of(value: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+class Tape(TorchDispatchMode):
+    """Records what is dispatched; counts recordings and replays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recorded = self.replayed = 0
+
+    def __call__(self, run: Callable[[], Tensor], /) -> Recording:
+        self.recorded += 1
+        self._calls: list[tuple[Any, Any, Any, list[Tensor]]] = []
+        calls = self._calls
+        with self:
+            output = run()
+
+        def replay() -> None:
+            self.replayed += 1
+            for func, args, kwargs, results in calls:
+                new = tensors_of(func(*args, **kwargs))
+                for kept, value in zip(results, new, strict=True):
+                    if kept.untyped_storage().data_ptr() != value.untyped_storage().data_ptr():
+                        kept.copy_(value)  # else a view, or written in place
+
+        for _, _, _, results in calls:  # nothing of the first run may be what a replay seems to compute
+            for tensor in results:
+                self._is_own(tensor, calls) and tensor.fill_(float("nan"))
+        return Recording(output, replay)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self._calls.append((func, args, kwargs or {}, tensors_of(result)))
+        return result
+
+    @staticmethod
+    def _is_own(tensor: Tensor, calls: list[tuple[Any, Any, Any, list[Tensor]]]) -> bool:
+        """Whether it was made while recording: then it is no buffer, and no view of one."""
+        storage = tensor.untyped_storage().data_ptr()
+        for _, args, kwargs, results in calls:
+            if any(t.untyped_storage().data_ptr() == storage for t in tensors_of((args, kwargs))):
+                return False
+            if any(t.untyped_storage().data_ptr() == storage for t in results):
+                return tensor.is_floating_point()
+        return False
+
+
+@pytest.fixture(scope="module")
+def model() -> CausalVaceWanModel:
+    torch.manual_seed(0)
+    return CausalVaceWanModel(CONFIG).eval().requires_grad_(False)
+
+
+def new_cache(model: CausalVaceWanModel) -> RingKVCache:
+    return model.new_cache(WINDOW, *SIZE)
+
+
+class Script:
+    """What a stream is asked for, chunk by chunk: guidance, its strength, and a new prompt."""
+
+    def __init__(self, model: CausalVaceWanModel, salt: int, chunks: int = 8) -> None:
+        draws = torch.Generator().manual_seed(salt)
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=draws)
+
+        self.noisy = [[normal(1, 3, 16, *SIZE) for _ in (1000.0, 625.0)] for _ in range(chunks)]
+        self.clean = [normal(1, 3, 16, *SIZE) for _ in range(chunks)]
+        self.control = [
+            model.embed_control(normal(1, 3, 96, *SIZE), 3) if index % 4 != 2 else None
+            for index in range(chunks)
+        ]
+        self.scale = [0.3 + 0.2 * index for index in range(chunks)]
+        prompts = [model.encode_text(normal(1, 3, 10)) for _ in range(2)]
+        self.text: list[TextContext] = [prompts[index > 4] for index in range(chunks)]
+
+
+def by_passes(passes: ChunkPasses, cache: RingKVCache, script: Script, index: int) -> list[Tensor]:
+    control, scale = script.control[index], script.scale[index]
+    passes.begin(cache, 3 * index, script.text[index], control, scale)
+    flows = [passes.denoise(x, t).clone() for x, t in zip(script.noisy[index], (1000.0, 625.0), strict=True)]
+    passes.remember(script.clean[index])
+    return flows
+
+
+def by_forward(model: CausalVaceWanModel, cache: RingKVCache, script: Script, index: int) -> list[Tensor]:
+    where = (script.text[index], cache, 3 * index)
+    guidance: dict[str, Any] = {"control": script.control[index], "control_scale": script.scale[index]}
+    flows = [
+        model(x, torch.full((1, 3), t), *where, **guidance)
+        for x, t in zip(script.noisy[index], (1000.0, 625.0), strict=True)
+    ]
+    model(script.clean[index], torch.zeros(1, 3), *where)
+    return flows
+
+
+@pytest.mark.parametrize("records", [False, True])
+@torch.inference_mode()
+def test_passes_equal_the_models_own_forward(model: CausalVaceWanModel, records: bool) -> None:
+    """From the first chunk on, through a full window, round the ring, and over a prompt switch; of two
+    streams in turns."""
+    passes = ChunkPasses(model, SIZE, Tape() if records else None)
+    scripts = [Script(model, salt) for salt in (1, 2)]
+    caches = [(new_cache(model), new_cache(model)) for _ in scripts]
+    for index in range(8):
+        for script, (cache, other) in zip(scripts, caches, strict=True):
+            wanted = by_forward(model, other, script, index)
+            got = by_passes(passes, cache, script, index)
+            for flow, want in zip(got, wanted, strict=True):
+                torch.testing.assert_close(flow, want, atol=1e-6, rtol=1e-5)
+            for mine, theirs in zip(cache.logical(2), other.logical(2), strict=True):
+                torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_ring_is_recorded_twice_and_never_again(model: CausalVaceWanModel) -> None:
+    """Neither a new chunk, nor another prompt, nor a new stream on the same ring records anew."""
+    tape = Tape()
+    passes, cache = ChunkPasses(model, SIZE, tape), new_cache(model)
+    for salt in (1, 2):
+        cache.reset()
+        for index in range(8):
+            by_passes(passes, cache, Script(model, salt), index)
+    assert tape.recorded == 2
+    assert tape.replayed == 2 * 6 * 3  # two streams, six chunks of a full window, two steps and a clean pass
+
+
+@torch.inference_mode()
+def test_a_ring_that_is_gone_takes_its_recordings_along(model: CausalVaceWanModel) -> None:
+    passes = ChunkPasses(model, SIZE, lambda run: Recording(run(), lambda: None))
+    cache, script = new_cache(model), Script(model, 1)
+    for index in range(4):
+        by_passes(passes, cache, script, index)
+    assert len(passes._recordings) == 1
+    passes.begin(new_cache(model), 0, script.text[0])
+    del cache
+    gc.collect()
+    assert not passes._recordings
+
+
+def test_a_gap_in_the_stream_is_refused(model: CausalVaceWanModel) -> None:
+    passes = ChunkPasses(model, SIZE)
+    with pytest.raises(ValueError, match=r"\[3, 6\).*ends at 0"):
+        passes.begin(new_cache(model), 3, model.encode_text(torch.ones(1, 3, 10)))

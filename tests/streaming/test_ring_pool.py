@@ -1,0 +1,39 @@
+"""Laws of lent rings: one stream at a time has a ring, and starts on it as on a fresh one."""
+
+import gc
+
+import torch
+
+from streaming.config import WindowConfig
+from streaming.modules.kv_cache import RingKVCache
+from streaming.ring_pool import RingPool
+
+
+def new_ring() -> RingKVCache:
+    return RingKVCache(
+        window=WindowConfig(local_attn_size=6, sink_size=3),
+        num_layers=1,
+        num_heads=1,
+        head_dim=6,
+        grid=(1, 1),
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+    )
+
+
+def test_streams_at_the_same_time_have_rings_of_their_own() -> None:
+    pool = RingPool(new_ring)
+    a, b = pool.open_session(seed=0), pool.open_session(seed=1)
+    assert a.cache is not b.cache and (a.seed, b.seed) == (0, 1)
+
+
+def test_a_dropped_stream_gives_its_ring_to_the_next_which_begins_anew() -> None:
+    pool = RingPool(new_ring)
+    session = pool.open_session(seed=0)
+    ring = session.cache
+    ring.begin(0, 3)
+    del session
+    gc.collect()
+    later = pool.open_session(seed=1)
+    assert later.cache is ring and ring.end == 0
+    assert pool.open_session(seed=2).cache is not ring
