@@ -18,15 +18,17 @@ from torch import Tensor
 
 from streaming.blocks.denoise import Denoiser
 from streaming.blocks.prompt_blend import BlendCurve, PromptBlend, check_blend
-from streaming.blocks.recache import recache, remember
+from streaming.blocks.recache import recache
 from streaming.blocks.reference_images import ReferenceImage
 from streaming.blocks.text_conditioning import Prompts, TextConditioning, WeightedPrompts, parse_prompts
 from streaming.blocks.vace_encoding import Control, GuidanceMode, VaceEncodingBlock
+from streaming.chunk_passes import ChunkPasses
 from streaming.config import CHUNK_LATENTS, PipelineConfig, TaehvConfig
 from streaming.models import Models, VideoDecoder, load_models, random_models
 from streaming.modules.causal_model import TextContext
 from streaming.modules.scheduler import add_noise
 from streaming.presets import BASE_MODELS, Preset, find_preset
+from streaming.ring_pool import RingPool
 from streaming.session import StreamSession
 from streaming.stage_clock import StageClock
 
@@ -84,6 +86,9 @@ class LongLivePipeline:
             vace_in_dim=self.config.vace_in_dim,
         )
         self.decoder: VideoDecoder = self.models.decoder
+        transformer, latent_size = self.models.transformer, self.preset.latent_size
+        self.passes = ChunkPasses(transformer, latent_size)
+        self._rings = RingPool(lambda: transformer.new_cache(self.preset.window, *latent_size))
         self.denoise = Denoiser(self.preset.sampler)
         self._denoiser = lru_cache(STEP_LISTS_KEPT)(self._new_denoiser)
 
@@ -116,8 +121,7 @@ class LongLivePipeline:
 
     def open_session(self, *, seed: int) -> StreamSession:
         """The memory of a new stream."""
-        height, width = self.preset.latent_size
-        return StreamSession(self.models.transformer.new_cache(self.preset.window, height, width), seed)
+        return self._rings.open_session(seed)
 
     def __call__(
         self,
@@ -212,7 +216,7 @@ class LongLivePipeline:
                 recache(self.models.transformer, session.recent, text.context, session.cache)
             session.prompts, session.blend = prompts, text.blend
             latents = self._denoise(session, denoise, text.context, guidance)
-            remember(self.models.transformer, latents, text.context, session.cache, session.latent)
+            self.passes.remember(latents)
         with mark("decode"):
             video, decoder = self.decoder.decode(latents, session.decoder)
         self._require_finite(session, latents, video)
@@ -265,23 +269,24 @@ class LongLivePipeline:
             return torch.randn(shape, generator=session.noise, device=self.device, dtype=self.dtype)
 
         def predict_flow(xt: Tensor, timestep: float, sigma: float) -> Tensor:
-            timesteps = torch.full(shape[:2], timestep, device=self.device)
-            if guidance is None:
-                return model(xt, timesteps, context, cache, start)
-            references = guidance.references
-            if references is not None:
-                references = add_noise(references, noise_like(references.shape), sigma)
+            if guidance is None or guidance.references is None:
+                return self.passes.denoise(xt, timestep)
+            noised = add_noise(guidance.references, noise_like(guidance.references.shape), sigma)
             return model(
                 xt,
-                timesteps,
+                torch.full(shape[:2], timestep, device=self.device),
                 context,
                 cache,
                 start,
                 control=guidance.tokens,
                 control_scale=guidance.scale,
-                references=references,
+                references=noised,
             )
 
+        if guidance is None or guidance.references is not None:
+            self.passes.begin(cache, start, context)
+        else:
+            self.passes.begin(cache, start, context, guidance.tokens, guidance.scale)
         *_, last = denoise(predict_flow, noise_like(shape), lambda: noise_like(shape))
         return last.x0
 

@@ -13,7 +13,7 @@ from streaming.config import CHUNK_LATENTS
 from streaming.modules.kv_cache import RingKVCache
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class StreamSession:
     """Everything one stream remembers between chunks; dropping this ends the stream.
 
