@@ -33,7 +33,7 @@ KEPT = 4000  # the connection is given up, the session may be taken up again
 class MediaPeer:
     """A Guest of the register: owns one open WebSocket and the session behind it, which may outlive it.
 
-    Camera frames wait nowhere but in one place for the newest one, and so do pictures on their way out.
+    Pictures come in by Upload and go out by Download; messages to the client wait here.
     """
 
     def __init__(
