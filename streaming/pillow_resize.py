@@ -1,4 +1,4 @@
-"""Pillow's image resize as tensor arithmetic, on any device.
+"""Pillow's image resize on any device: Pillow itself on a CPU, its arithmetic with tensors elsewhere.
 
 Networks that came with a Pillow preprocessor saw exactly these pixels. Torch's own antialiased resize differs
 by up to two levels, and not at all the same way on CPU and GPU. The arithmetic: weights in 22-bit fixed
@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from functools import lru_cache
 
+import numpy as np
 import PIL
 import torch
 from PIL import Image
@@ -23,6 +24,15 @@ def pillow_resize(images: Tensor, height: int, width: int, resample: Image.Resam
 
     `resample` is one of RESAMPLING; anything else is a KeyError.
     """
+    if images.device.type != "cpu" or resample not in RESAMPLING:
+        return resize_tensor(images, height, width, resample)
+    planes = images.reshape(-1, *images.shape[-2:]).numpy()
+    resized = [Image.fromarray(plane).resize((width, height), resample) for plane in planes]
+    return torch.from_numpy(np.stack(resized)).view(*images.shape[:-2], height, width)
+
+
+def resize_tensor(images: Tensor, height: int, width: int, resample: Image.Resampling) -> Tensor:
+    """`pillow_resize` by tensor arithmetic, on the device of `images`."""
     rows, columns = images.shape[-2], images.shape[-1]
     passes = [(images.ndim - 1, width), (images.ndim - 2, height)]
     if _down_first(rows - height, columns - width):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from streaming.pillow_resize import RESAMPLING, pillow_resize
+from streaming.pillow_resize import RESAMPLING, pillow_resize, resize_tensor
 
 SIZES = [
     ((48, 83), (70, 98)),
@@ -27,14 +27,23 @@ def test_every_level_is_that_of_pillow(before, after, resample):
     picture = np.random.default_rng(0).integers(0, 256, (*before, 3), dtype=np.uint8)
     height, width = after
     expected = np.asarray(Image.fromarray(picture).resize((width, height), resample))
-    resized = pillow_resize(torch.from_numpy(picture).permute(2, 0, 1)[None], height, width, resample)
-    assert resized.dtype == torch.uint8
-    assert np.array_equal(resized[0].permute(1, 2, 0).numpy(), expected)
+    planes = torch.from_numpy(picture).permute(2, 0, 1)[None]
+    for resize in (pillow_resize, resize_tensor):
+        resized = resize(planes, height, width, resample)
+        assert resized.dtype == torch.uint8
+        assert np.array_equal(resized[0].permute(1, 2, 0).numpy(), expected)
 
 
 def test_hard_edges_overshoot_no_further_than_black_and_white():
     picture = np.zeros((12, 12), np.uint8)
     picture[3:8, 4:9] = 255
     expected = np.asarray(Image.fromarray(picture).resize((31, 29), Image.Resampling.BICUBIC))
-    resized = pillow_resize(torch.from_numpy(picture), 29, 31, Image.Resampling.BICUBIC)
-    assert np.array_equal(resized.numpy(), expected)
+    for resize in (pillow_resize, resize_tensor):
+        resized = resize(torch.from_numpy(picture), 29, 31, Image.Resampling.BICUBIC)
+        assert np.array_equal(resized.numpy(), expected)
+
+
+@pytest.mark.parametrize("resize", [pillow_resize, resize_tensor])
+def test_a_way_of_resampling_that_is_not_known_is_refused(resize):
+    with pytest.raises(KeyError):
+        resize(torch.zeros(1, 4, 4, dtype=torch.uint8), 2, 2, Image.Resampling.LANCZOS)
