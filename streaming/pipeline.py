@@ -88,6 +88,7 @@ class LongLivePipeline:
         self.decoder: VideoDecoder = self.models.decoder
         transformer, latent_size = self.models.transformer, self.preset.latent_size
         self.passes = ChunkPasses(transformer, latent_size)
+        self._unsettled: Tensor | None = None  # clean latents of the last chunk, not yet remembered
         self._rings = RingPool(lambda: transformer.new_cache(self.preset.window, *latent_size))
         self.denoise = Denoiser(self.preset.sampler)
         self._denoiser = lru_cache(STEP_LISTS_KEPT)(self._new_denoiser)
@@ -212,18 +213,30 @@ class LongLivePipeline:
         if starts_over:
             session.reset(seed)
         with mark("generate"):
+            self.settle()
             if text.recaches and session.recent is not None:
                 recache(self.models.transformer, session.recent, text.context, session.cache)
             session.prompts, session.blend = prompts, text.blend
             latents = self._denoise(session, denoise, text.context, guidance)
-            self.passes.remember(latents)
         with mark("decode"):
             video, decoder = self.decoder.decode(latents, session.decoder)
         self._require_finite(session, latents, video)
+        self._unsettled = latents
         session.control, session.decoder = control_state, decoder
         session.references = references
         session.advance(latents, video.shape[1])
         return (video[0] * 0.5 + 0.5).clamp(0, 1).movedim(1, -1)
+
+    @torch.inference_mode()
+    def settle(self) -> None:
+        """Run the clean pass of the last chunk, of whatever session, if that has not happened.
+
+        `generate` leaves it undone, so that frames need not wait for it. Worth a call once they are on their
+        way: the device is idle then. Otherwise the next `generate` begins with it.
+        """
+        latents, self._unsettled = self._unsettled, None
+        if latents is not None:
+            self.passes.remember(latents)
 
     def _text(
         self,

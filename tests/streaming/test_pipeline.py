@@ -178,3 +178,30 @@ def test_depth_may_pause_and_stays_aligned(pipeline: LongLivePipeline) -> None:
         given = {"vace_input": depth(0)} if mode else {}
         pipeline.generate(session, prompts, guidance_mode=mode, **given)
     assert session.control is not None and session.control.chunk == session.chunk == 3
+
+
+def test_when_a_chunk_is_remembered_changes_nothing(pipeline: LongLivePipeline) -> None:
+    """At once, or only when the next chunk of some stream is asked for; in turns with another stream, over a
+    prompt switch and a cut."""
+    script = [("gold", None), ("gold", None), ("clay", None), ("clay", "cut"), ("clay", None)]
+
+    def outputs(settles: bool) -> list[torch.Tensor]:
+        frames: list[torch.Tensor] = []
+        sessions = [pipeline.open_session(seed=seed) for seed in (1, 2)]
+        for index, (prompt, transition) in enumerate(script):
+            for number, session in enumerate(sessions):
+                frames.append(
+                    pipeline.generate(
+                        session,
+                        parse_prompts(prompt),
+                        guidance_mode="depth",
+                        vace_input=depth(10 * number + index),
+                        transition=transition,
+                    )
+                )
+                if settles:
+                    pipeline.settle()
+        return frames
+
+    for late, at_once in zip(outputs(False), outputs(True), strict=True):
+        assert torch.equal(late, at_once)
