@@ -1,6 +1,5 @@
 # Python 3.11+, pip and make are all a machine needs; the first run makes .venv, later ones start at once.
 PYTHON ?= python3
-ARGS ?=
 BIN := .venv/bin
 
 .PHONY: serve test style types bench clean
@@ -9,7 +8,12 @@ serve: .venv/.ready
 	$(BIN)/depthlive serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
 
 test: .venv/.ready-dev
+ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
+else
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not browser'
+	$(BIN)/python -m pytest -m browser
+endif
 
 style: .venv/.ready-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
