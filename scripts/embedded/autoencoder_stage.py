@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scripts.embedded.graphed import Gradients, Graphed, Muon
 from scripts.embedded.picture_losses import contrast_loss, reconstruction_loss
 from scripts.embedded.training import Budget, Ema, Log, World, load_checkpoint, save_checkpoint
 from scripts.embedded.video_pool import VideoPool
-from streaming.modules.taehv import TAEHV, MemBlock, TGrow, TPool, run_layers
+from streaming.modules.taehv import TAEHV, MemBlock, TGrow, TPool
 from streaming.presets import EMBEDDED
 
 REUSED = 30  # steps between two batches of new videos
@@ -176,8 +175,7 @@ def train_autoencoder(
 
 def draw(autoencoder: TAEHV, latents: Tensor) -> Tensor:
     """As `TAEHV.decode` of a stream's start, in float32 and beyond -1 ... 1: gradients pass."""
-    raw, _ = run_layers(autoencoder.decoder, latents, None)
-    video = F.pixel_shuffle(raw, autoencoder.config.patch_size)
+    video, _ = autoencoder.draw(latents)
     return video.float()[:, autoencoder.frames_to_trim :] * 2 - 1
 
 

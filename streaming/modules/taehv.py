@@ -188,4 +188,4 @@ class TAEHV(nn.Module):
         then 4F."""
         video, after = self.decode_latents(latents, memory)
         trim = self.frames_to_trim if memory is None else 0
-        return video[:, trim:] * 2 - 1, after
+        return video[:, trim:].mul_(2).sub_(1), after
