@@ -19,8 +19,8 @@ BROKEN = (
     "  return encode.apply(this, all);"
     "};"
 )
-# A picture whose code is damaged on its way: once, of those that build on others.
-DAMAGED = (
+# A picture whose code is damaged, once, of those that build on others: on its way to the server, or from it.
+DAMAGED_UP = (
     "window.WebSocket = class extends WebSocket {"
     "  send(data) {"
     "    const bytes = typeof data === 'string' ? [] : data;"
@@ -30,6 +30,16 @@ DAMAGED = (
     "    }"
     "    super.send(data);"
     "  }"
+    "};"
+)
+DAMAGED_DOWN = (
+    "const { decode } = VideoDecoder.prototype;"
+    "VideoDecoder.prototype.decode = function (chunk) {"
+    "  const { type, timestamp } = chunk;"
+    "  if (type === 'key' || window.damaged) return decode.call(this, chunk);"
+    "  window.damaged = true;"
+    "  const data = new Uint8Array([1, 255, 255, 255]);"
+    "  decode.call(this, new EncodedVideoChunk({ type, timestamp, data }));"
     "};"
 )
 
@@ -94,14 +104,15 @@ def test_generated_pictures_are_shown_whatever_the_browser_can_code(
     assert visit.errors == []
 
 
+@pytest.mark.parametrize("script", [DAMAGED_UP, DAMAGED_DOWN], ids=["up", "down"])
 def test_a_damaged_picture_costs_a_key_frame_and_the_stream_goes_on(
-    open_page: OpenPage, server: Server
+    open_page: OpenPage, server: Server, script: str
 ) -> None:
     traffic = Traffic()
 
     def prepare(page: Page) -> None:
         traffic.watch(page)
-        page.add_init_script(DAMAGED)
+        page.add_init_script(script)
 
     page = open_page(prepare=prepare, path="/?transport=ws").page
     start(page)
@@ -112,6 +123,11 @@ def test_a_damaged_picture_costs_a_key_frame_and_the_stream_goes_on(
         return page.evaluate("() => window.damaged") and frames_shown(page) > shown + LEAST_PICTURES
 
     assert wait_until(went_on, SHOWN_LIMIT_S)
-    assert [frame.kind for frame in traffic.received].count(Kind.WANT) == 2, "at first, and then once more"
-    assert newest(traffic.sent) == {Kind.VP8}
+    asked, other = (
+        (traffic.received, traffic.sent) if script == DAMAGED_UP else (traffic.sent, traffic.received)
+    )
+    wanted = [[frame.kind for frame in frames].count(Kind.WANT) for frames in (asked, other)]
+    assert wanted == [2, 1], "at first, and then once more by whom it met"
+    assert newest(traffic.sent) == newest(traffic.received) == {Kind.VP8}
     page.click("#stop")
+    assert wait_until(lambda: is_free(server), FREED_LIMIT_S)
