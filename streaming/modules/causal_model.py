@@ -104,9 +104,23 @@ class Attention(nn.Module):
 
 
 class SelfAttention(Attention):
+    def __init__(self, config: WanConfig) -> None:
+        super().__init__(config)
+        self.qkv: nn.Module | None = None  # all three in one product, once packed
+
+    @torch.no_grad()
+    def pack(self) -> None:
+        """One product in place of three. For running only: no longer the published state-dict keys."""
+        parts = (self.q, self.k, self.v)
+        weight, bias = (torch.cat([getattr(part, name) for part in parts]) for name in ("weight", "bias"))
+        packed = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+        packed.weight, packed.bias = (nn.Parameter(tensor, requires_grad=False) for tensor in (weight, bias))
+        self.qkv = packed
+        del self.q, self.k, self.v
+
     def project(self, x: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x (B, L, E) -> queries and keys, both rotated, and values, each (B, L, N, D)."""
-        q, k, v = self.q(x), self.k(x), self.v(x)
+        q, k, v = (self.q(x), self.k(x), self.v(x)) if self.qkv is None else self.qkv(x).chunk(3, dim=-1)
         q, k = (rotate(self.heads(y), turn) for y in (self.norm_q(q), self.norm_k(k)))
         return q, k, self.heads(v)
 
