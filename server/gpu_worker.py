@@ -268,6 +268,13 @@ class GpuWorker:
                 self._post(_fail, job.future, error)
             else:
                 self._post(_resolve, job.future, result)
+                self._settle()
+
+    def _settle(self) -> None:
+        try:
+            self._engine.settle()
+        except Exception:  # the pictures are out; what is wrong with the device will meet the next chunk
+            logger.exception("Finishing a chunk failed")
 
     def _open(self, prompt: str, seed: int) -> StreamHandle:
         try:

@@ -4,6 +4,7 @@
     engine.warm_up()
     stream = engine.open(prompt="a statue of molten gold", seed=0)
     result = stream.step(pictures, Controls())        # `stream.frames_wanted` pictures, oldest first
+    engine.settle()                                   # once they are on their way
 
 One thread calls everything here; it owns the device.
 """
@@ -135,6 +136,11 @@ class StreamEngine:
 
     def open(self, *, prompt: Prompts, seed: int) -> LiveStream:
         return LiveStream(self, prompt=prompt, seed=seed)
+
+    def settle(self) -> None:
+        """Finish what the last chunk of any stream left undone. Its pictures need not wait for this; the next
+        `step` would begin with it."""
+        self.pipeline.settle()
 
     def warm_up(self) -> None:
         """Meet what the first real chunks would be slow for.

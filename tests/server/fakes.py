@@ -149,6 +149,12 @@ class StreamEngine:
     def warm_up(self) -> None:
         self._module.may_warm_up.wait(HELD_LIMIT_S)
 
+    def settle(self) -> None:
+        self._module.may_settle.wait(HELD_LIMIT_S)
+        self._module.settled += 1
+        if self._module.settle_error is not None:
+            raise self._module.settle_error
+
     def open(self, *, prompt: str, seed: int) -> LiveStream:
         if prompt == "reject":
             raise ValueError("prompt: this word is not known")
@@ -169,6 +175,9 @@ class FakeEngineModule:
     has_diverged: bool = False
     may_load: threading.Event = field(default_factory=threading.Event)
     may_warm_up: threading.Event = field(default_factory=threading.Event)
+    may_settle: threading.Event = field(default_factory=threading.Event)
+    settled: int = 0
+    settle_error: Exception | None = None
     streams: "weakref.WeakSet[LiveStream]" = field(default_factory=weakref.WeakSet)
     freed_in: list[str] = field(default_factory=list)  # thread in which each stream was freed
     steps: list[tuple[int, Controls]] = field(default_factory=list)
@@ -180,6 +189,7 @@ class FakeEngineModule:
     def __post_init__(self) -> None:
         self.may_load.set()
         self.may_warm_up.set()
+        self.may_settle.set()
 
     @property
     def StreamEngine(self) -> "FakeEngineModule":

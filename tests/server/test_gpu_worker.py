@@ -269,3 +269,23 @@ async def test_stamp_is_the_source(engine):
     assert [int(picture[0, 0, 0]) for picture in result.frames] == list(range(9))
     assert [int(picture[-1, 0, 1]) for picture in result.frames] == [4] * 9
     await worker.stop()
+
+
+async def test_pictures_do_not_wait_for_what_their_chunk_leaves_undone(worker, engine):
+    await worker.ready()
+    handle = await worker.open(prompt="snow", seed=0)
+    await until(lambda: engine.settled == 1, "the worker to be idle")
+    engine.may_settle.clear()
+    assert len((await worker.step(handle, request(9))).frames) == 9
+    assert engine.settled == 1
+    engine.may_settle.set()
+    await until(lambda: engine.settled == 2, "the chunk to be finished")
+
+
+async def test_a_chunk_that_cannot_be_finished_is_logged_and_others_go_on(worker, engine, caplog):
+    await worker.ready()
+    engine.settle_error = RuntimeError("out of memory")
+    handle = await worker.open(prompt="snow", seed=0)
+    await worker.step(handle, request(9))
+    await worker.step(handle, request(12))
+    assert "Finishing a chunk failed" in caplog.text
