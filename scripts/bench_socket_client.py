@@ -19,7 +19,7 @@ from server.wire.credits import Allowance, Window
 from server.wire.media_frame import Kind, MediaFrame, decode_frame
 
 JPEG_QUALITY = 80
-VP8_BITRATE = 1_500_000  # as the page
+VP8_BITRATE = 2_000_000  # as the page at most
 DOWNLOAD_WINDOW = 2  # pictures on their way at once
 
 

@@ -1,7 +1,8 @@
 /** The camera as VP8: one picture after the other, each built on the one before, so that none may be lost here. */
 import { VP8_CODEC } from "./video_forms.js";
 
-const BITRATE = 1_500_000;
+const BITS_PER_PIXEL = 0.4; // as good as a JPEG of medium quality, in a third of its size
+const MOST_BITRATE = 2_000_000;
 const FPS = 30; // each picture gets this share of the bitrate: fewer on a slow way are not larger ones
 const OUTPUT_LIMIT_MS = 1000;
 
@@ -68,7 +69,8 @@ export class Vp8Encoder {
   #fit({ width, height }) {
     if (this.#size === `${width}x${height}`) return;
     this.#size = `${width}x${height}`;
-    this.#encoder.configure({ codec: VP8_CODEC, width, height, bitrate: BITRATE, framerate: FPS, latencyMode: "realtime" });
+    const bitrate = Math.min(MOST_BITRATE, Math.round(BITS_PER_PIXEL * width * height * FPS));
+    this.#encoder.configure({ codec: VP8_CODEC, width, height, bitrate, framerate: FPS, latencyMode: "realtime" });
     this.#isKeyDue = true;
   }
 }
