@@ -20,6 +20,7 @@ class Room:
     is_outside: Tensor  # (B,) bool: no side, no ceiling, and a long way to the wall
     has_floor: Tensor  # (B,) bool
     level: Tensor  # (B,) metres: of the floor, below the camera
+    standing: float  # share of things that stand on the floor where there is one; others hang in the air
 
     def tilted(self, points: Tensor) -> Tensor:
         """Points (B, ..., 3) of an upright room -> as the pitched camera sees them."""
@@ -39,17 +40,18 @@ class Background:
     clutter: Tensor  # (B,): share of things that are there
 
 
-def sample_room(draw: Draws, is_person: Tensor) -> Room:
-    """`is_person`: (B,) bool."""
+def sample_room(draw: Draws, is_person: Tensor, *, is_firm: bool) -> Room:
+    """`is_person`: (B,) bool; `is_firm`: most rooms show a floor, and nearly all things there stand on it."""
+    floors, standing = (0.75, 0.9) if is_firm else (0.5, 0.75)
     # The camera looks down a little more often than up, which tilts all but the person.
     pitch = torch.where(draw.chance(0.6), draw.uniform(-0.12, 0.4), draw.zeros())
     # Without a person it may look at what stands on a table, or be a long lens in a street.
     pitch = torch.where(draw.chance(0.25) & ~is_person, draw.uniform(0.3, 1.1), pitch)
     focal = torch.where(draw.chance(0.35) & ~is_person, draw.uniform(1.0, 2.4), draw.uniform(0.6, 1.1))
     is_outside = draw.chance(0.2)
-    has_floor = draw.chance(0.5) | is_outside
+    has_floor = draw.chance(floors) | is_outside
     level = torch.where(is_outside, draw.uniform(0.9, 1.9), draw.uniform(0.35, 1.4))
-    return Room(pitch, focal, is_outside, has_floor, level)
+    return Room(pitch, focal, is_outside, has_floor, level, standing)
 
 
 def sample_background(draw: Draws, room: Room, is_person: Tensor, person_z: Tensor) -> Background:

@@ -14,7 +14,7 @@ def sample_places(
 ) -> tuple[Tensor, Tensor]:
     """Centres (B, count, 3) in metres and swings (B, count, 3, 3) of things.
 
-    What has a half height (B, count) mostly stands on the floor; absent things are behind the camera.
+    What has a half height (B, count) may stand on the floor; absent things are behind the camera.
     """
     near, wall = background.near[:, None], background.wall[:, None]
     depth = near + (wall - near) * draw.uniform(0.0, 1.0, count) ** 1.5
@@ -22,7 +22,7 @@ def sample_places(
     spread = depth * 0.75
     x, y = draw.uniform(-1, 1, count) * spread, draw.uniform(-0.7, 0.7, count) * spread
     if half_height is not None:
-        on_floor = room.has_floor[:, None] & draw.chance(0.75, count)
+        on_floor = room.has_floor[:, None] & draw.chance(room.standing, count)
         y = torch.where(on_floor, room.level[:, None] - half_height, y)
     swing = sample_thing_swing(draw, count)
     centre = room.tilted(torch.stack([x, y, depth], -1))
