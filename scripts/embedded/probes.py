@@ -330,13 +330,19 @@ class _Gallery:
 
 
 def _draw_paints(rng: random.Random) -> list[Paint]:
-    """Every look once, by itself or before some background; then coloured looks."""
+    """Every look once, by itself or before some background; then coloured looks, most of all clay and
+    plastic: in one colour they differ by a highlight, and nine of ten errors took one for the other."""
 
     def background(share: float) -> str | None:
         return rng.choice(BACKGROUNDS) if rng.random() < share else None
 
     paints = [Paint(look, None, background(0.35)) for look in LOOKS]
-    return paints + [Paint(look, rng.choice(list(COLOURS)), background(0.6)) for look in COLOURED * 4]
+    for look in COLOURED * 2:
+        paints.append(Paint(look, rng.choice(list(COLOURS)), background(0.6)))
+    for _ in range(5):  # the same colour before the same background
+        colour, behind = rng.choice(list(COLOURS)), background(0.7)
+        paints += [Paint("clay", colour, behind), Paint("plastic", colour, behind)]
+    return paints
 
 
 def _targets(paints: list[Paint], frames: int, device: torch.device) -> list[Tensor]:
