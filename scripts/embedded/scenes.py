@@ -87,7 +87,7 @@ class Surface:
 def sample_scenes(
     batch: int, generator: torch.Generator, *, webcam: float = 0.7, still: float = 0.15, firm: bool = False
 ) -> Scenes:
-    """`webcam`: share of scenes with a person; `still`: share where nothing moves; `firm`: see sample_room."""
+    """`webcam`: share with a person; `still`: share in which nothing moves; `firm`: see `sample_room`."""
     draw = Draws(batch, generator)
     is_person = draw.chance(webcam)
     room = sample_room(draw, is_person, is_firm=firm)
