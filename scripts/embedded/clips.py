@@ -72,15 +72,20 @@ def degraded(depth: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def followed(depth: Tensor, scale: Tensor) -> Tensor:
-    """The depth that a picture follows at guidance strength `scale` (B,): 0.5 loosely, 1 as it is, 1.5
-    overdrawn. depth (B, T, H, W)."""
+    """The depth that a picture follows at guidance strength `scale` (B,): 0.5 loosely, 1 as it is, 1.5 with a
+    fifth more contrast between near and far. depth (B, T, H, W).
+
+    Of the true pictures of 16 looks a judge reads depth at a correlation of 0.923, 0.938 and 0.940. Local
+    forms overdrawn at 1.5, as they once were, gave 0.922: more strength, and less of the depth.
+    """
     flat = depth.flatten(0, 1)[:, None]
     soft = flat
     for _ in range(2):
         soft = F.avg_pool2d(F.pad(soft, (6, 6, 6, 6), mode="replicate"), 13, 1)
     soft = soft[:, 0].unflatten(0, depth.shape[:2])
-    amount = torch.where(scale < 1, 2 * (scale - 1), 1.2 * (scale - 1))[:, None, None, None].clamp(min=-1)
-    return (depth + amount * (depth - soft)).clamp(0, 1)
+    wide = scale[:, None, None, None]
+    loosely = depth + 2 * (wide - 1).clamp(-0.5, 0) * (depth - soft)
+    return (0.5 + (1 + 0.4 * (wide - 1).clamp(min=0)) * (loosely - 0.5)).clamp(0, 1)
 
 
 def region_masks(depth: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,0 +1,36 @@
+"""Laws of the training clips: what the strength of guidance does to the depth that is painted."""
+
+import torch
+
+from scripts.embedded.clips import followed
+
+
+def depth() -> torch.Tensor:
+    ramp = torch.linspace(0.2, 0.8, 64).expand(1, 2, 48, 64).clone()
+    ramp[..., 16:32, 20:40] = 0.9
+    return ramp
+
+
+def at(scale: float) -> torch.Tensor:
+    return followed(depth(), torch.tensor([scale]))
+
+
+def test_strength_one_follows_the_depth_as_it_is() -> None:
+    torch.testing.assert_close(at(1.0), depth())
+
+
+def test_less_strength_is_softer_and_more_has_more_contrast() -> None:
+    def steepest(x: torch.Tensor) -> float:
+        return (x[..., 1:] - x[..., :-1]).abs().max().item()
+
+    assert steepest(at(0.5)) < 0.5 * steepest(at(0.75)) < steepest(at(1.0))
+    torch.testing.assert_close(at(0.0), at(0.5))  # none is not seen at all, so as soft as it gets
+    spread = [(x.max() - x.min()).item() for x in (at(1.0), at(1.25), at(1.5))]
+    assert spread[0] < spread[1] < spread[2] <= 1
+    assert ((at(1.5) - 0.5) * (depth() - 0.5) >= 0).all()  # what is nearer than the middle stays so
+
+
+def test_strength_changes_the_depth_without_jumps() -> None:
+    strengths = torch.linspace(0, 1.5, 31).tolist()
+    steps = [(at(b) - at(a)).abs().max().item() for a, b in zip(strengths, strengths[1:], strict=False)]
+    assert max(steps) < 0.08
