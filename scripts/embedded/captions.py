@@ -12,9 +12,25 @@ import random
 import re
 from typing import NamedTuple
 
+from scripts.embedded.captions_german import german_caption
 from scripts.embedded.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint
 
 DEFAULT = Paint("clay", "white")  # for the empty prompt and for prompts without a known word
+
+
+class Habits(NamedTuple):
+    """How people type: shares of captions."""
+
+    typos: float = 0.06  # with a letter swapped, dropped or doubled
+    more_typos: float = 0.0  # of those with one typo: with another, of any kind
+    odd_colours: float = 0.03  # for a look without colours: with a colour all the same
+    plain_letters: float = 0.0  # without accents: "weiss gehaekelt"
+    german: float = 0.0  # whole captions
+
+
+AS_TYPED = Habits()  # what the trials ask for
+# Training meets slips much more often: seen as seldom as they are made, they are not learnt.
+IN_TRAINING = Habits(typos=0.22, more_typos=0.25, odd_colours=0.1, plain_letters=0.3, german=0.06)
 
 
 class Phrases(NamedTuple):
@@ -693,6 +709,11 @@ _ENTRIES = {
 _MAIN = {look: _main_entry(look) for look in LOOKS}
 _LOOKS, _COLOURS, _BACKGROUNDS = tuple(LOOKS), tuple(COLOURS), tuple(BACKGROUNDS)
 _NEAREST_ROWS = tuple(NEAREST.items())
+_PLAIN_LETTERS = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "é": "e", "í": "i", "ó": "o", "á": "a", "ñ": "n", "ï": "i"}
+)
+_ROWS = ("qwertzuiop", "asdfghjkl", "yxcvbnm")  # of a keyboard
+_KEYS = {key: row[max(0, at - 1) : at] + row[at + 1 : at + 2] for row in _ROWS for at, key in enumerate(row)}
 _ARTICLE_BEFORE_VOWEL = re.compile(r"\b(a)(?= [aeiou])")
 _KNOWN = {
     word
@@ -740,7 +761,7 @@ def _colour(colour: str, rng: random.Random) -> str:
     return f"{rng.choice(SHADES)} {word}" if rng.random() < 0.08 else word
 
 
-def _look(paint: Paint, rng: random.Random) -> str:
+def _look(paint: Paint, rng: random.Random, habits: Habits = AS_TYPED) -> str:
     """Words that ask for the paint's look and colour, without its background."""
     colour = paint.colour
     if paint.look == "plastic" and colour is not None and rng.random() < 0.2:
@@ -761,7 +782,7 @@ def _look(paint: Paint, rng: random.Random) -> str:
             return f"{_fill(template, words, rng)}, {word}"
         else:
             return f"{word}, {_fill(template, words, rng)}"
-    elif paint.look not in COLOURED and rng.random() < 0.03:
+    elif paint.look not in COLOURED and rng.random() < habits.odd_colours:
         # "red lego": these looks have one colouring, and keep it
         words = f"{_colour(rng.choice(_COLOURS), rng)} {words}"
     return _fill(template, words, rng)
@@ -783,8 +804,19 @@ def _with_typo(text: str, rng: random.Random) -> str:
     return text[:i] + text[i + 1 :] if kind == 1 else text[: i + 1] + text[i:]
 
 
-def _written(text: str, rng: random.Random) -> str:
+def _with_slip(text: str, rng: random.Random) -> str:
+    """A typo, or a letter hit that lies beside the right one on the keyboard."""
+    at = [i for i in range(1, len(text)) if text[i] in _KEYS and text[i - 1].isalpha()]
+    if not at or rng.random() < 0.5:
+        return _with_typo(text, rng)
+    i = rng.choice(at)
+    return text[:i] + rng.choice(_KEYS[text[i]]) + text[i + 1 :]
+
+
+def _written(text: str, rng: random.Random, habits: Habits = AS_TYPED) -> str:
     """`text` as somebody typed it: articles, case, full stops, typos."""
+    if habits.plain_letters and rng.random() < habits.plain_letters:
+        text = text.translate(_PLAIN_LETTERS)
     if " a " in text or text.startswith("a "):
         text = _ARTICLE_BEFORE_VOWEL.sub("an", text)
     chance = rng.random()
@@ -792,10 +824,14 @@ def _written(text: str, rng: random.Random) -> str:
         text = text.upper() if chance < 0.02 else text.title() if chance < 0.04 else text.capitalize()
     if rng.random() < 0.08:
         text += rng.choice((".", ".", "!", "...", "?", "!!"))
-    return _with_typo(text, rng) if rng.random() < 0.06 else text
+    if rng.random() < habits.typos:
+        text = _with_typo(text, rng)
+        if habits.more_typos and rng.random() < habits.more_typos:
+            text = _with_slip(text, rng)
+    return text
 
 
-def _composed(main: str, background: str | None, rng: random.Random) -> str:
+def _composed(main: str, background: str | None, rng: random.Random, habits: Habits = AS_TYPED) -> str:
     """`main`, the background's words and words without meaning, in any order."""
     if rng.random() < 0.15:
         main = f"{rng.choice(PREFIXES)} {main}"
@@ -813,10 +849,10 @@ def _composed(main: str, background: str | None, rng: random.Random) -> str:
         if rng.random() < 0.4:
             rng.shuffle(parts)
         main = (" " if rng.random() < 0.15 else ", ").join(parts)
-    return _written(main, rng)
+    return _written(main, rng, habits)
 
 
-def caption(paint: Paint, rng: random.Random) -> str:
+def caption(paint: Paint, rng: random.Random, habits: Habits = AS_TYPED) -> str:
     """One way to ask for `paint`. Raises ValueError for a look, colour or background that does not exist."""
     if paint.look not in PHRASES:
         raise ValueError(f"paint.look must be one of {_LOOKS}, got {paint.look!r}")
@@ -827,7 +863,22 @@ def caption(paint: Paint, rng: random.Random) -> str:
         )
     if paint.background is not None and paint.background not in BACKGROUND_CLAUSES:
         raise ValueError(f"paint.background must be None or one of {_BACKGROUNDS}, got {paint.background!r}")
-    return _composed(_look(paint, rng), paint.background, rng)
+    if habits.german and rng.random() < habits.german:
+        return _written(german_caption(paint, rng), rng, habits)
+    return _composed(_look(paint, rng, habits), paint.background, rng, habits)
+
+
+def plain_caption(paint: Paint) -> str:
+    """What most people would type for `paint`: "blue wool, brick wall background"."""
+    words = [] if paint.colour is None else [COLOUR_WORDS[paint.colour][0]]
+    words.append(_MAIN[paint.look][0])
+    return " ".join(words) + (f", {BACKGROUND_TAGS[paint.background][0]}" if paint.background else "")
+
+
+def slips(count: int, rng: random.Random) -> list[tuple[str, str]]:
+    """Phrases with a typo, and the look that each is for."""
+    rows = [(phrase, look) for look in LOOKS for words in PHRASES[look] for phrase in words]
+    return [(_with_typo(phrase, rng), look) for phrase, look in rng.sample(rows, count)]
 
 
 def _pseudo_word(rng: random.Random) -> str:
@@ -857,7 +908,7 @@ def blank_caption(rng: random.Random) -> str:
     return _written(text, rng)
 
 
-def training_caption(rng: random.Random) -> tuple[str, Paint]:
+def training_caption(rng: random.Random, habits: Habits = AS_TYPED) -> tuple[str, Paint]:
     """A caption and its paint: 5 % ask for nothing, 8 % for something nearest, the others for a uniform look.
 
     Of these, 30 % name a background, and 75 % of those with a coloured look name a colour.
@@ -870,17 +921,17 @@ def training_caption(rng: random.Random) -> tuple[str, Paint]:
         subject = _fill("#", "", rng)  # a bare background: the default before it
         clause = rng.choice(BACKGROUND_CLAUSES[background])
         paint = Paint(DEFAULT.look, DEFAULT.colour, background)
-        return _written(clause if rng.random() < 0.4 else f"{subject} {clause}", rng), paint
+        return _written(clause if rng.random() < 0.4 else f"{subject} {clause}", rng, habits), paint
     if chance < 0.13:
         words, paint = rng.choice(_NEAREST_ROWS)
         template = "@" if rng.random() < 0.4 else rng.choice(_STYLE if rng.random() < 0.6 else _MATERIAL)
         if background is not None:
             paint = Paint(paint.look, paint.colour, background)
-        return _composed(_fill(template, words, rng), background, rng), paint
+        return _composed(_fill(template, words, rng), background, rng, habits), paint
     look = rng.choice(_LOOKS)
     colour = rng.choice(_COLOURS) if look in COLOURED and rng.random() < 0.75 else None
     paint = Paint(look, colour, background)
-    return _composed(_look(paint, rng), background, rng), paint
+    return caption(paint, rng, habits), paint
 
 
 def _held_out(look: str, *texts: str) -> list[tuple[str, Paint]]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from scripts.embedded.captions import blank_caption, caption, training_caption
+from scripts.embedded.captions import IN_TRAINING, blank_caption, caption, training_caption
 from scripts.embedded.clips import degraded, depth_clips, followed, region_masks
 from scripts.embedded.constants import constant
 from scripts.embedded.looks import Paint, duotone, paint, shape_of
@@ -20,9 +20,13 @@ from streaming.modules.taehv import TAEHV
 
 CHUNKS = 3  # sink, the one before, the one that is made: seen from a chunk, a stream never looks otherwise
 STARTS = (0, 9, 21, 33)  # frames
-VARIANTS = 4  # captions of a clip
+VARIANTS = 16  # captions of a clip, about one for each time that it is drawn
 PLAIN, MASKED, REFERRED = range(3)
-SCALES = (0.0, 0.5, 1.5)  # guidance strengths other than 1, a twentieth of the clips each
+SCALES = (
+    0.0,
+    0.5,
+    1.5,
+)  # guidance strengths other than 1, a twentieth of the clips each; so is any up to 1.5
 SWITCHED = 0.25  # share of clips whose prompt changes
 KIND_SHARES = {PLAIN: 0.66, MASKED: 0.14, REFERRED: 0.2}
 
@@ -94,6 +98,7 @@ class SequenceMaker:
             draw = self._uniform(count)
             for n, value in enumerate(SCALES):
                 scale[(draw >= 0.05 * n) & (draw < 0.05 * (n + 1))] = value
+            scale = torch.where(draw > 0.95, SCALES[-1] * self._uniform(count), scale)
         effective = followed(depth.repeat_interleave(paints, 0), scale)
         prompts = [self._prompts() for _ in range(count)]
         references = self._empty[:, :2].expand(count, -1, -1, -1, -1)
@@ -137,12 +142,14 @@ class SequenceMaker:
     def _prompts(self) -> tuple[tuple[Paint, Paint], Tensor, int]:
         """Two paints, their tokens (VARIANTS, 2, text_len), and when the second takes over."""
         is_switched = self._rng.random() < SWITCHED
-        (first_text, first), (second_text, second) = (training_caption(self._rng) for _ in range(2))
+        (first_text, first), (second_text, second) = (
+            training_caption(self._rng, IN_TRAINING) for _ in range(2)
+        )
         if not is_switched:
             second_text, second = first_text, first
         texts = [first_text, second_text]
         for _ in range(VARIANTS - 1):
-            texts += [caption(first, self._rng), caption(second, self._rng)]
+            texts += [caption(first, self._rng, IN_TRAINING), caption(second, self._rng, IN_TRAINING)]
         switch = self._rng.randrange(1, CHUNKS) if is_switched else CHUNKS
         return (first, second), self.tokens(texts).unflatten(0, (VARIANTS, 2)), switch
 
@@ -204,7 +211,7 @@ class SequenceMaker:
                     0, (-1, 2)
                 )
             elif draw < 0.75:
-                texts = [training_caption(self._rng)[0] for _ in range(2 * VARIANTS)]
+                texts = [training_caption(self._rng, IN_TRAINING)[0] for _ in range(2 * VARIANTS)]
                 tokens = self.tokens(texts).unflatten(0, (-1, 2))
             retold.append(((first, first), tokens, CHUNKS))
         return target, references, retold

@@ -7,18 +7,22 @@ from collections import Counter, defaultdict
 import pytest
 
 from scripts.embedded.captions import (
+    AS_TYPED,
     BACKGROUND_CLAUSES,
     BACKGROUND_TAGS,
     COLOUR_WORDS,
     DEFAULT,
     EMPTY_ADJECTIVES,
     HELD_OUT,
+    IN_TRAINING,
     NEAREST,
     PHRASES,
     PLURALS,
     SUBJECTS,
+    Habits,
     blank_caption,
     caption,
+    plain_caption,
     training_caption,
 )
 from scripts.embedded.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint
@@ -29,6 +33,13 @@ DECIDED_BY_NEIGHBOUR = set(
     water molten book bubble doll cherry cotton butter oil mouse moon card poster
     carpet computer paint""".split()
 )
+
+
+KNOWN = [
+    "24 karat",
+    "brick wall, blue thread material",
+    "one boy in dessin style, blue sky, fine details, sharp, 4k",
+]
 
 
 def words_of(look: str) -> set[str]:
@@ -105,6 +116,31 @@ def test_the_same_seed_gives_the_same_captions():
     assert some() == some()
 
 
+def test_the_trials_ask_what_they_always_asked():
+    """The model card's figures are of these prompts: habits of training alone may change."""
+    rng = random.Random(0)
+    paints = (Paint("gold"), Paint("wool", "blue", "bricks"), Paint("sketch", None, "sky"))
+    assert [caption(paint, rng) for paint in paints] == KNOWN
+
+
+def test_training_slips_more_often_than_people_do():
+    def typed(habits: Habits) -> int:
+        rng = random.Random(8)
+        plain = {phrase for look in LOOKS for phrase in words_of(look)}
+        known = {word for phrase in plain for word in tokens(phrase)}
+        texts = (caption(Paint("wood"), rng, habits).lower() for _ in range(2000))
+        return sum(not known & set(tokens(text)) for text in texts)
+
+    assert typed(IN_TRAINING) > 2 * typed(AS_TYPED)
+
+
+def test_plain_captions_name_everything_once():
+    assert plain_caption(Paint("wool", "blue", "bricks")) == "blue wool, brick wall background"
+    paints = {Paint(look) for look in LOOKS} | {Paint("gold", None, name) for name in BACKGROUNDS}
+    paints |= {Paint("clay", colour) for colour in COLOURS}
+    assert len({plain_caption(paint) for paint in paints}) == len(paints)
+
+
 def test_a_caption_names_its_background_and_its_colour():
     rng = random.Random(1)
     typos = 0
@@ -163,5 +199,7 @@ def test_held_out_phrasings_never_come_up_in_training():
     assert len(HELD_OUT) >= 90
     assert all(looks[look] >= 3 for look in LOOKS)
     rng = random.Random(6)
-    made = {training_caption(rng)[0].lower() for _ in range(20_000)}
+    made = {
+        training_caption(rng, habits)[0].lower() for habits in (AS_TYPED, IN_TRAINING) for _ in range(20_000)
+    }
     assert [text for text, _ in HELD_OUT if text.lower() in made] == []
