@@ -6,6 +6,7 @@ python -m scripts.train_embedded depth --out out/train --minutes 5
 python -m scripts.train_embedded probes --minutes 1
 torchrun --nproc-per-node 2 -m scripts.train_embedded generator --out out/train --minutes 10
 python -m scripts.train_embedded decoder --out out/train --minutes 5
+python -m scripts.train_embedded text --out out/train --minutes 1.5
 python -m scripts.train_embedded export --out out/train
 python -m scripts.train_embedded showcase
 
@@ -199,6 +200,32 @@ def decoder(
             draws=draws,
             scenes=scenes,
             paints=paints,
+            seed=seed,
+            preset=_preset(small),
+        )
+
+
+@app.command()
+def text(
+    out: Out = DEFAULT_OUT,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    batch: int = 256,
+    seed: Seed = 0,
+    device: Device = AUTO,
+    small: Small = False,
+) -> None:
+    """Teach the text encoder alone to read slips and rare words; changes the generator's checkpoint."""
+    from scripts.embedded.text_stage import train_text
+
+    with _world(device, minutes, steps) as world:
+        train_text(
+            out,
+            PACKAGED / "tokenizer",
+            world=world,
+            minutes=minutes,
+            steps=steps,
+            batch=batch,
             seed=seed,
             preset=_preset(small),
         )

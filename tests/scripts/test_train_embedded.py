@@ -56,6 +56,7 @@ def test_stages_follow_each_other(out: Path) -> None:
     run(*stage)
     run(*stage, "--resume")
     run("decoder", *stage[1:])
+    run("text", "--out", str(out), *SMALL, "--batch", "4")
     run("export", "--out", str(out), "--folder", str(out / "package"))
     config = PipelineConfig.from_mapping(packaged(UNTRAINED, out / "package").files)
     pipeline = LongLivePipeline(config, torch.device("cpu"), torch.float32)
@@ -63,7 +64,7 @@ def test_stages_follow_each_other(out: Path) -> None:
     assert pipeline(prompts="gold").isfinite().all()
 
 
-@pytest.mark.parametrize("stage", ["autoencoder", "generator", "decoder", "depth"])
+@pytest.mark.parametrize("stage", ["autoencoder", "generator", "decoder", "text", "depth"])
 def test_a_training_without_an_end_is_refused(stage: str, out: Path) -> None:
     result = CliRunner().invoke(app, [stage, "--out", str(out), "--device", "cpu"])
     assert result.exit_code == 2 and "--minutes or --steps" in result.output
