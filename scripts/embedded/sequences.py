@@ -22,7 +22,7 @@ CHUNKS = 3  # sink, the one before, the one that is made: seen from a chunk, a s
 STARTS = (0, 9, 21, 33)  # frames
 VARIANTS = 16  # captions of a clip, about one for each time that it is drawn
 PLAIN, MASKED, REFERRED = range(3)
-SCALES = (0.0, 0.5, 1.5)  # strengths of guidance beside 1: each in a twentieth of the clips; so is any up to 1.5
+SCALES = (0.0, 0.5, 1.5)  # strengths of guidance beside 1, a twentieth of the clips each; so is any between
 SWITCHED = 0.25  # share of clips whose prompt changes
 KIND_SHARES = {PLAIN: 0.66, MASKED: 0.14, REFERRED: 0.2}
 
