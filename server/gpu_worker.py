@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 R = TypeVar("R")
 
 PROGRESS_LOG_PERIOD_S = 5.0
+LOOP_LIMIT_S = 60.0  # a loop that takes so long to answer is gone
 JOIN_TIMEOUT_S = 30.0  # longer than any chunk; only a download may take longer
 
 
@@ -215,6 +216,15 @@ class GpuWorker:
         assert self._loop is not None
         self._loop.call_soon_threadsafe(function, *args)
 
+    def _on_loop(self, function: Callable[[], R]) -> R:
+        """Call `function` on the event loop and wait for what it gives."""
+
+        async def call() -> R:
+            return function()
+
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(LOOP_LIMIT_S)
+
     def _run(self) -> None:
         try:
             self._api = self._import_engine()
@@ -287,9 +297,8 @@ class GpuWorker:
         if stream is None:
             raise WorkerUnavailable("the stream has been closed")
         try:
-            controls = controls_of(request, self._api)
             sources = request.frames()
-            result = stream.step(sources, controls)
+            result = stream.step(sources, lambda: controls_of(self._on_loop(request.asked), self._api))
         except ValueError as error:
             raise InputRejected(str(error)) from error
         except self._api.GenerationFailed as error:

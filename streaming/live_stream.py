@@ -1,7 +1,7 @@
 """One live stream: camera pictures and controls in, one generated chunk out."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -88,26 +88,33 @@ class LiveStream:
         return CHUNK if self._session.chunk else FIRST_CHUNK
 
     @torch.inference_mode()
-    def step(self, frames: Sequence[np.ndarray], controls: Controls) -> ChunkResult:
+    def step(self, frames: Sequence[np.ndarray], controls: Controls | Callable[[], Controls]) -> ChunkResult:
         """Generate one chunk from `frames_wanted` pictures (H, W, 3) uint8 RGB, oldest first, of any size.
 
         A reset or cut makes this a first chunk again: the newest 9 pictures are used and 9 come back. It
         keeps everything that was asked for, the prompt too; a blend under way is over with it. References
         guide every chunk until they are replaced or cleared: guiding their first alone, they would be gone
-        once the window has moved on, and clearing them would change nothing.
+        once the window has moved on, and clearing them would change nothing. `controls` may be a function:
+        it is called once depth has been estimated, so that what is asked meanwhile is not a chunk late.
 
         Raises ValueError (bad input, the stream is unharmed) or GenerationFailed (the stream was reset);
         after either, what `controls` asked for has not happened.
         """
         if len(frames) != self.frames_wanted:
             raise ValueError(f"frames: expected {self.frames_wanted} pictures, got {len(frames)}")
-        starts_over = controls.starts_over
         clock, first_frame = StageClock(self._pipeline.device), self._session.frame
         with clock.stage("total"):
             with clock.stage("depth"):
-                camera = self._fit(frames[-FIRST_CHUNK:] if starts_over else frames)
+                camera, depth, known = self._fit(frames), None, None
+                if not isinstance(controls, Controls):
+                    known = self._asked.depth  # few commands change what depth depends on: begin with that
+                    depth = self._estimate(camera, known, starts_over=False)
+                    controls = controls()
                 asked = self._asked.changed_by(controls, self._pipeline)
-                depth = self._estimate(camera, asked.depth, starts_over)
+                if starts_over := controls.starts_over:
+                    camera = camera[-FIRST_CHUNK:]
+                if starts_over or asked.depth != known:
+                    depth = self._estimate(camera, asked.depth, starts_over)
             liveliness = AdaptiveScale() if starts_over else self._liveliness
             liveliness = liveliness.follow(depth.motion) if depth else AdaptiveScale()
             scale = liveliness.applied(asked.scale, asked.adaptive)

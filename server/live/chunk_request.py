@@ -32,18 +32,25 @@ class EngineModule(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkRequest:
-    """What one chunk is made of."""
+class Asked:
+    """What people ask of one chunk."""
 
-    frames: Callable[[], list[Rgb]]  # called in the thread: as many pictures as wanted, oldest first
     change: Change
     references: tuple[Rgb, ...] | None = None  # the pictures of change.references
     mask: Rgb | None = None  # the picture of change.mask: bright = generate
 
 
-def controls_of(request: ChunkRequest, api: EngineModule) -> "Controls":
-    """A chunk's change as the engine takes it. Raises ValueError for what it does not take."""
-    change, depth = request.change, request.change.depth
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkRequest:
+    """What one chunk is made of."""
+
+    frames: Callable[[], list[Rgb]]  # called in the thread: as many pictures as wanted, oldest first
+    asked: Callable[[], Asked]  # called on the event loop, as late as the chunk can still take it
+
+
+def controls_of(asked: Asked, api: EngineModule) -> "Controls":
+    """What is asked, as the engine takes it. Raises ValueError for what it does not take."""
+    change, depth = asked.change, asked.change.depth
     return api.Controls(
         prompts=change.prompts,
         transition=change.transition,
@@ -58,18 +65,18 @@ def controls_of(request: ChunkRequest, api: EngineModule) -> "Controls":
             refinement=depth.refinement,
             points=tuple((point.x, point.y, point.value) for point in depth.points),
         ),
-        references=request.references,
-        mask=_mask(request),
+        references=asked.references,
+        mask=_mask(asked),
         steps=change.steps,
         reset=change.reset,
         seed=change.seed,
     )
 
 
-def _mask(request: ChunkRequest) -> NDArray[np.uint8] | None:
+def _mask(asked: Asked) -> NDArray[np.uint8] | None:
     """(H, W) uint8, 255 = generate; one bright pixel says that there is no mask any more; None: unchanged."""
-    if request.change.mask is None:
+    if asked.change.mask is None:
         return None
-    if request.mask is None:
+    if asked.mask is None:
         return np.full((1, 1), 255, np.uint8)
-    return np.asarray(Image.fromarray(request.mask).convert("L"))
+    return np.asarray(Image.fromarray(asked.mask).convert("L"))

@@ -1,12 +1,12 @@
 """Commands on their way to the picture: what waits, what is in flight, what has been seen.
 
-Sans-IO; `now` is an argument. A command is acked when it arrives, taken by the next chunk that is not yet in
-flight, and applied when the first picture that it shaped goes out. Of commands of one kind that
+Sans-IO; `now` is an argument. A command is acked when it arrives, taken by the next chunk that can still take
+it, and applied when the first picture that it shaped goes out. Of commands of one kind that
 wait together, the latest wins.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -24,6 +24,8 @@ KINDS = {
     "record.start": "record",
     "record.stop": "record",
 }
+# Kinds that shape which camera frames a chunk is made of. All others shape what is made of them, later.
+OF_FRAMES = {"freeze.set", "play"}
 # What the model is not asked for it cannot refuse.
 NEVER_REFUSED = {"freeze.set", "pause", "resume", "seed.set", "timeline.stop"}
 
@@ -46,7 +48,8 @@ class ControlQueue:
 
         replies = queue.known(command)                   # not None: sent before, only send these
         replies = queue.submit(command, now)             # on arrival; send them
-        commands = queue.take(turn)                      # when chunk number `turn` goes to the model
+        queue.take_for_frames(turn)                      # when chunk number `turn` gets its camera frames
+        commands = queue.take(turn)                      # as late as the model can take them for that chunk
         replies = queue.shown(turn, chunk, frame, now)   # when a picture of it goes out; send them
         replies = queue.done(id, chunk, frame, now)      # for what needs no chunk
 
@@ -87,13 +90,20 @@ class ControlQueue:
         self._pending[entry.kind] = entry
         return self._answers.keep(replies)
 
+    def take_for_frames(self, turn: int) -> None:
+        """What shapes the camera frames of chunk number `turn`."""
+        self._take(turn, OF_FRAMES & self._pending.keys())
+
     def take(self, turn: int) -> list[Command]:
-        """Everything that waits, for chunk number `turn`, in the order it came; nothing waits afterwards."""
-        waiting = list(self._pending.values())
-        self._pending.clear()
-        if waiting:
-            self._taken[turn] = waiting
-        return [entry.command for entry in waiting]
+        """Everything else that waits, for chunk number `turn`, in the order it came."""
+        return self._take(turn, self._pending.keys() - OF_FRAMES)
+
+    def _take(self, turn: int, kinds: Set[str]) -> list[Command]:
+        taken = [entry for kind, entry in self._pending.items() if kind in kinds]
+        self._pending = {kind: entry for kind, entry in self._pending.items() if kind not in kinds}
+        if taken:
+            self._taken.setdefault(turn, []).extend(taken)
+        return [entry.command for entry in taken]
 
     def shown(self, turn: int, chunk: int, frame: int, now: float) -> list[Applied]:
         """A picture of chunk `turn` went out, so all that was taken up to that chunk has been applied."""

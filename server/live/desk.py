@@ -195,6 +195,10 @@ class Desk:
 
     # Chunks.
 
+    def begin(self, turn: int) -> None:
+        """Chunk number `turn` gets its camera frames."""
+        self._controls.take_for_frames(turn)
+
     def plan(self, turn: int) -> Plan:
         """What chunk number `turn` is to change; nothing is changed before it has been made."""
         self._with_model = self._controls.take(turn)

@@ -10,9 +10,10 @@ from av import VideoFrame
 
 from server.gpu_worker import GpuWorker, InputRejected, StreamHandle, StreamWasReset
 from server.live.camera import CameraFeed
-from server.live.chunk_request import ChunkRequest
+from server.live.chunk_request import Asked, ChunkRequest
 from server.live.desk import Desk
 from server.live.pacing import Pacer
+from server.live.parameters import Plan
 from server.media.frames import Picture, Size, to_rgb
 from server.metrics import StreamMeter
 from server.wire.replies import ErrorReply
@@ -88,11 +89,17 @@ class Painter:
         self._turn += 1
         taken_at = self._now()
         chunk = self._feed.take(handle.frames_wanted, taken_at)
-        plan = self._desk.plan(self._turn)
-        references, mask = self._desk.pictures(plan.change)
+        self._desk.begin(self._turn)
+        plan: Plan | None = None
+
+        def asked() -> Asked:
+            nonlocal plan
+            plan = self._desk.plan(self._turn)
+            references, mask = self._desk.pictures(plan.change)
+            return Asked(change=plan.change, references=references, mask=mask)
+
         # Converted in the worker's thread: the loop touches no pixels.
-        frames = partial(to_rgb, chunk.frames, size)
-        request = ChunkRequest(frames=frames, change=plan.change, references=references, mask=mask)
+        request = ChunkRequest(frames=partial(to_rgb, chunk.frames, size), asked=asked)
         self.is_busy = True
         try:
             result = await self._worker.step(handle, request)
@@ -103,6 +110,7 @@ class Painter:
             self._desk.lost(self._turn)
             self._chunk_failed(ErrorReply(code="reset", message=str(error)))
         else:
+            assert plan is not None, "the model asks before it paints"
             self._failures = 0
             self._desk.made(self._turn, plan, result)
             self._deliver(chunk, result, taken_at, is_switch=plan.change.is_switch)

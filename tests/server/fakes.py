@@ -6,7 +6,7 @@ Generated frames are flat: red counts frames, green is the prompt's length, blue
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -95,7 +95,9 @@ class LiveStream:
         self.frames_wanted = 9
         weakref.finalize(self, lambda: module.freed_in.append(threading.current_thread().name))
 
-    def step(self, frames: Sequence[np.ndarray], controls: Controls) -> ChunkResult:
+    def step(self, frames: Sequence[np.ndarray], controls: Callable[[], Controls]) -> ChunkResult:
+        self._module.may_ask.wait(HELD_LIMIT_S)
+        controls = controls()
         self._module.steps.append((len(frames), controls))
         assert len(frames) == self.frames_wanted
         assert all(f.ndim == 3 and f.dtype == np.uint8 and f.flags.c_contiguous for f in frames)
@@ -176,6 +178,7 @@ class FakeEngineModule:
     may_load: threading.Event = field(default_factory=threading.Event)
     may_warm_up: threading.Event = field(default_factory=threading.Event)
     may_settle: threading.Event = field(default_factory=threading.Event)
+    may_ask: threading.Event = field(default_factory=threading.Event)
     settled: int = 0
     settle_error: Exception | None = None
     streams: "weakref.WeakSet[LiveStream]" = field(default_factory=weakref.WeakSet)
@@ -190,6 +193,7 @@ class FakeEngineModule:
         self.may_load.set()
         self.may_warm_up.set()
         self.may_settle.set()
+        self.may_ask.set()
 
     @property
     def StreamEngine(self) -> "FakeEngineModule":

@@ -45,7 +45,13 @@ def test_a_change_is_what_controls_are():
 
 
 @pytest.mark.parametrize(
-    ("name", "method"), [("LiveStream", "step"), ("StreamEngine", "open"), ("StreamEngine", "warm_up")]
+    ("name", "method"),
+    [
+        ("LiveStream", "step"),
+        ("StreamEngine", "open"),
+        ("StreamEngine", "settle"),
+        ("StreamEngine", "warm_up"),
+    ],
 )
 def test_fake_takes_the_arguments_of_the_real_one(name, method):
     assert arguments(FAKE[name], method) == arguments(REAL[name], method)
@@ -58,6 +64,7 @@ def test_the_worker_loads_with_the_arguments_of_the_real_one():
         "depth",
         "decoder",
         "device",
+        "precision",
         "seed",
         "sessions",
         "on_progress",

@@ -16,7 +16,7 @@ from server.gpu_worker import (
     WorkerUnavailable,
     model_info,
 )
-from server.live.chunk_request import ChunkRequest
+from server.live.chunk_request import Asked, ChunkRequest
 from server.live.parameters import Change
 from server.settings import load_settings
 from server.wire.replies import DepthState
@@ -28,8 +28,12 @@ def frames(count: int):
     return lambda: [np.full((48, 64, 3), n, np.uint8) for n in range(count)]
 
 
+def asking(frames, change: Change, **pictures) -> ChunkRequest:
+    return ChunkRequest(frames=frames, asked=lambda: Asked(change=change, **pictures))
+
+
 def request(count: int, prompt: str | None = None) -> ChunkRequest:
-    return ChunkRequest(frames=frames(count), change=Change(prompts=prompt and ((prompt, 1.0),)))
+    return asking(frames(count), Change(prompts=prompt and ((prompt, 1.0),)))
 
 
 async def test_model_is_loaded_with_the_settings_and_described(worker, engine, settings):
@@ -137,9 +141,7 @@ async def test_changes_reach_the_engine(worker, engine):
         seed=4,
     )
     picture = np.full((4, 6, 3), 200, np.uint8)
-    await worker.step(
-        handle, ChunkRequest(frames=frames(9), change=change, references=(picture,), mask=picture)
-    )
+    await worker.step(handle, asking(frames(9), change, references=(picture,), mask=picture))
     _, controls = engine.steps[0]
     assert controls.prompts == (("gold", 0.75), ("clay", 0.25))
     assert (controls.transition, controls.blend_chunks, controls.blend_curve) == ("blend", 6, "linear")
@@ -155,7 +157,7 @@ async def test_without_a_change_nothing_is_asked_and_a_cleared_mask_is_all_brigh
     await worker.step(handle, request(9))
     assert engine.steps[0][1] == engine.Controls()
     change = Change(references=(), mask="")
-    await worker.step(handle, ChunkRequest(frames=frames(12), change=change, references=()))
+    await worker.step(handle, asking(frames(12), change, references=()))
     assert engine.steps[1][1].references == () and engine.steps[1][1].mask.min() == 255
 
 
@@ -167,7 +169,7 @@ async def test_frames_are_converted_in_the_models_thread(worker):
         threads.append(threading.current_thread().name)
         return frames(9)()
 
-    await worker.step(handle, ChunkRequest(frames=convert, change=Change()))
+    await worker.step(handle, asking(convert, Change()))
     assert threads == ["gpu-worker"]
 
 
@@ -187,7 +189,7 @@ async def test_a_camera_frame_that_cannot_be_converted_harms_nothing(worker):
         raise ValueError("no such pixel format")
 
     with pytest.raises(InputRejected, match="no such pixel format"):
-        await worker.step(handle, ChunkRequest(frames=broken, change=Change()))
+        await worker.step(handle, asking(broken, Change()))
     assert len((await worker.step(handle, request(handle.frames_wanted))).frames) == 9
 
 

@@ -353,3 +353,23 @@ def test_everything_at_once_runs_in_half_precision() -> None:
         assert result.frames.std() > 5
     kept = SIZE[1] // 2 - 8
     assert np.array_equal(result.frames[:, :, :kept], np.stack(camera(12, 3))[:, :, :kept])
+
+
+@pytest.mark.parametrize("asked", [*ASKED.values(), Controls(reset=True)], ids=[*ASKED, "reset"])
+def test_what_is_asked_late_is_as_if_it_had_been_asked_at_once(engine: StreamEngine, asked: Controls) -> None:
+    at_once, late = (engine.open(prompt="gold", seed=1) for _ in range(2))
+    wanted = play(at_once, Controls(), asked, Controls())
+    for number, controls in enumerate((Controls(), asked, Controls())):
+        given = late.step(camera(late.frames_wanted, number), lambda controls=controls: controls)
+        assert same(given, wanted[number]) and given.guidance_scale == wanted[number].guidance_scale
+
+
+def test_what_is_asked_late_and_refused_changes_nothing(engine: StreamEngine) -> None:
+    stream, fresh = (engine.open(prompt="gold", seed=1) for _ in range(2))
+
+    def broken() -> Controls:
+        raise ValueError("scale: expected a number")
+
+    with pytest.raises(ValueError, match="scale"):
+        stream.step(camera(9), broken)
+    assert same(play(stream, Controls())[0], play(fresh, Controls())[0])

@@ -46,7 +46,19 @@ def test_commands_that_undo_each_other_are_of_one_kind():
     assert queue.submit(StopTimeline(id="2"), 0.0)[1:] == [Superseded(id="1", by="2")]
     queue.submit(Pause(id="3"), 0.0)
     assert queue.submit(Resume(id="4"), 0.0)[1:] == [Superseded(id="3", by="4")]
-    assert ids(queue.take(1)) == ["2", "4"]
+    assert ids(queue.take(1)) == ["2"] and ids(queue.waiting) == ["4"]
+
+
+def test_frames_once_taken_are_not_said_to_be_of_a_later_freeze():
+    queue = ControlQueue()
+    queue.submit(SetFreeze(id="1", on=True), 0.0)
+    queue.take_for_frames(1)
+    queue.submit(SetFreeze(id="2", on=False), 0.0)
+    queue.submit(prompt("3"), 0.0)
+    assert ids(queue.take(1)) == ["3"]
+    assert ids(queue.shown(1, 0, 0, 1.0)) == ["1", "3"]
+    queue.take_for_frames(2)
+    assert ids(queue.shown(2, 1, 9, 1.0)) == ["2"]
 
 
 def test_a_patch_that_replaces_another_also_carries_what_that_has_set():
@@ -120,9 +132,10 @@ def test_the_model_refuses_only_what_it_was_asked_for():
     queue = ControlQueue()
     queue.submit(prompt("1"), 0.0)
     queue.submit(SetFreeze(id="2", on=True), 0.0)
+    queue.take_for_frames(1)
     queue.take(1)
     assert ids(queue.reject(1, "no")) == ["1"]
-    queue.take(2)
+    queue.take_for_frames(2)
     assert ids(queue.shown(2, 0, 0, 1.0)) == ["2"]
 
 

@@ -78,6 +78,18 @@ async def test_commands_sent_before_the_first_chunk_are_applied_with_it(stage):
     assert (applied["chunk"], applied["frame"]) == (0, 0)
 
 
+async def test_what_is_asked_while_the_model_looks_at_a_chunk_is_not_a_chunk_late(stage, engine):
+    await stage.until("state", state="live")
+    engine.may_ask.clear()
+    await until(lambda: stage.session.is_busy, "a chunk with the model")
+    made = len(engine.steps)
+    stage.ask("prompt.set", "1", text="gold")
+    await stage.until("ack", id="1")
+    engine.may_ask.set()
+    await until(lambda: len(engine.steps) > made, "the chunk")
+    assert engine.steps[made][1].prompt == "gold"
+
+
 async def test_reset_starts_a_new_generation_and_drops_the_old_one(stage):
     await stage.until("state", state="live")
     stage.ask("reset", "1", seed=5)
