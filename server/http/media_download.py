@@ -13,8 +13,9 @@ from server.wire.credits import Allowance, Newest
 from server.wire.media_frame import MAX_PAYLOAD_BYTES, MOST_SKIPPED, Kind, MediaFrame
 from server.wire.requests import Quality
 
-# Of small pictures; of large ones the ceilings of WebRTC hold. At 256x144 a real clip (carphone) has 33, 37 and
-# 40 dB with these, in 85, 260 and 690 kbit/s; JPEGs have 35, 37 and 40 dB in 900, 1190 and 1710 kbit/s.
+# Of small pictures; of large ones the ceilings of WebRTC hold. A real clip (carphone) at 256x144 has
+# 33, 37 and 40 dB with these, in 85, 260 and 690 kbit/s; as JPEGs 35, 37 and 40 dB, in 900, 1190 and
+# 1710 kbit/s.
 BITS_PER_PIXEL: dict[Quality, float] = {"low": 0.1, "medium": 0.3, "high": 0.8}
 
 logger = logging.getLogger(__name__)
