@@ -2,6 +2,7 @@
 
 python -m scripts.bench_pipeline --model longlive-1.3b --random-weights --json out/exact.json
 python -m scripts.bench_pipeline --model longlive-1.3b --random-weights --preset fast --guidance none
+python -m scripts.bench_pipeline --random-weights --compile --graphs --pack --sdpa cudnn --check 10
 python -m scripts.bench_pipeline --model embedded --chunks 8
 
 Chunks run as a server runs them, from camera pictures to `uint8`. Stages are timed between events on the
@@ -11,15 +12,12 @@ differences of medians' parts, chunk by chunk.
 
 import dataclasses
 import json
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import numpy as np
 import torch
 import typer
 
@@ -27,16 +25,10 @@ ROOT = Path(__file__).resolve().parents[1]
 if not __package__:  # run by its path: find the sibling modules as `python -m` would
     sys.path.insert(0, str(ROOT))
 
-from scripts import pipeline_ceilings, pipeline_machine, pipeline_model, pipeline_report, pipeline_stages  # noqa: E402
-from scripts.pipeline_flops import Work  # noqa: E402
-from scripts.pipeline_probe import Probe, RingCopies, profiled  # noqa: E402
-from streaming.blocks.text_conditioning import parse_prompts  # noqa: E402
-from streaming.config import CHUNK_LATENTS  # noqa: E402
-from streaming.controls import Controls  # noqa: E402
-from streaming.depth_settings import DepthSettings  # noqa: E402
-from streaming.engine import CHUNK, LiveStream, StreamEngine, choose_device  # noqa: E402
-
-SWITCHES = 5  # prompt switches, and new sessions, that are timed
+from scripts import pipeline_equality, pipeline_machine, pipeline_model, pipeline_report  # noqa: E402
+from scripts.pipeline_bench import Bench  # noqa: E402
+from streaming.acceleration import Levers, accelerate  # noqa: E402
+from streaming.engine import StreamEngine, choose_device  # noqa: E402
 
 
 def main(
@@ -48,7 +40,7 @@ def main(
         Literal["exact", "fast"],
         typer.Option(
             help="exact: bf16 (float32 on a CPU), the model's own autoencoder encodes and decodes. fast: "
-            "TAEHV decodes. Not built yet in fast: fp8 products, captured graphs, a cheaper control encode."
+            "TAEHV decodes, and on a GPU products are fp8."
         ),
     ] = "exact",
     guidance: Annotated[Literal["depth", "none"], typer.Option(help="What guides the passes.")] = "depth",
@@ -56,13 +48,24 @@ def main(
     width: Annotated[int | None, typer.Option(min=16, help="Pixels; the model's own by default.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, max=50, help="Denoising passes a chunk.")] = None,
     chunks: Annotated[int, typer.Option(min=2, help="Chunks timed, once the window is full.")] = 30,
-    compiled: Annotated[
-        bool,
-        typer.Option(
-            "--compile/--eager",
-            help="torch.compile for every block by itself. Not built yet: whole passes and autoencoder.",
-        ),
+    compiles: Annotated[
+        bool, typer.Option("--compile/--eager", help="torch.compile for the networks' hot parts.")
     ] = False,
+    graphs: Annotated[bool, typer.Option("--graphs/--no-graphs", help="Passes as CUDA graphs.")] = False,
+    packs: Annotated[
+        bool, typer.Option("--pack/--no-pack", help="Queries, keys and values in one product.")
+    ] = False,
+    fp8: Annotated[bool | None, typer.Option(help="fp8 products; by default as the preset says.")] = None,
+    sdpa: Annotated[
+        Literal["auto", "cudnn", "flash"], typer.Option(help="The attention kernel to try first.")
+    ] = "auto",
+    channels_last: Annotated[bool, typer.Option(help="Wan autoencoder: pixel by pixel.")] = False,
+    folds_time: Annotated[
+        bool, typer.Option("--fold-time/--no-fold-time", help="Wan autoencoder: 2-d convolutions.")
+    ] = False,
+    check: Annotated[
+        int, typer.Option(min=0, help="Chunks compared with the plain pipeline's; load_s then includes them.")
+    ] = 0,
     device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "auto",
     warm_start: Annotated[
         bool, typer.Option(help="Also time a second process that finds this one's compile cache.")
@@ -73,15 +76,33 @@ def main(
     """Time a model's chunks against the measured ceilings of the device."""
     try:
         where = choose_device(device)
-        dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
+        levers = Levers(
+            packs=packs,
+            fp8=preset == "fast" and where.type == "cuda" if fp8 is None else fp8,
+            compiles=compiles,
+            graphs=graphs,
+            attention=sdpa,
+            channels_last=channels_last,
+            folds_time=folds_time,
+        )
+        asked = Asked(
+            model=model,
+            device=where,
+            drawn=random_weights,
+            fast=preset == "fast",
+            height=height,
+            width=width,
+            levers=levers,
+            check=0 if start_only else check,
+            guided=guidance == "depth",
+            steps=pipeline_model.falling_steps(steps) if steps else None,
+        )
         if start_only:
-            _, start = _start(model, where, dtype, random_weights, preset == "fast", height, width, compiled)
+            _, start, _ = _start(asked)
             typer.echo(json.dumps(start))
             return
         with pipeline_machine.cold_cache():
-            engine, start = _start(
-                model, where, dtype, random_weights, preset == "fast", height, width, compiled
-            )
+            engine, start, equality = _start(asked)
             starts = {"cold": start}
             figures = Bench(engine, guidance, preset, steps, chunks).run()
             info = engine.info
@@ -99,10 +120,11 @@ def main(
         "width": info.width,
         "steps": steps or info.steps,
         "chunks": chunks,
-        "compile": compiled,
+        "levers": dataclasses.asdict(levers),
         "dtype": info.dtype,
     }
     report = {"settings": settings, "machine": pipeline_machine.about(where), "starts": starts} | figures
+    report["equality"] = equality
     for line in pipeline_report.lines(report):
         typer.echo(line)
     if json_file is not None:
@@ -110,30 +132,54 @@ def main(
         json_file.write_text(json.dumps(report, indent=1) + "\n")
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a process starts with."""
+
+    model: str
+    device: torch.device
+    drawn: bool
+    fast: bool
+    height: int | None
+    width: int | None
+    levers: Levers
+    check: int
+    guided: bool
+    steps: tuple[int, ...] | None
+
+
 def _start(
-    model: str,
-    device: torch.device,
-    dtype: torch.dtype,
-    drawn: bool,
-    fast: bool,
-    height: int | None,
-    width: int | None,
-    compiled: bool,
-) -> tuple[StreamEngine, dict[str, float | None]]:
-    begin = time.perf_counter()
-    engine = pipeline_model.build(model, device, dtype, drawn=drawn, fast=fast, height=height, width=width)
-    if compiled:
-        pipeline_model.compile_blocks(engine.pipeline)
+    asked: Asked,
+) -> tuple[StreamEngine, dict[str, float | None], list[dict[str, float | None]]]:
+    """The engine ready to serve, how long that took, and, if asked, how far it is from the plain one."""
+    begin, device = time.perf_counter(), asked.device
+    engine = pipeline_model.build(
+        asked.model,
+        device,
+        torch.bfloat16 if device.type == "cuda" else torch.float32,
+        drawn=asked.drawn,
+        fast=asked.fast,
+        height=asked.height,
+        width=asked.width,
+    )
+
+    def stream() -> list[pipeline_equality.Painted]:
+        return pipeline_equality.painted(engine.pipeline, asked.check, guided=asked.guided, steps=asked.steps)
+
+    plain = stream()
+    accelerate(engine.pipeline, asked.levers)
     pipeline_machine.wait(device)
     loaded = time.perf_counter()
     engine.warm_up()
     pipeline_machine.wait(device)
+    warmed = time.perf_counter()
+    equality = pipeline_equality.differences(plain, stream())
     took = {
         "load_s": loaded - begin,
-        "warm_up_s": time.perf_counter() - loaded,
+        "warm_up_s": warmed - loaded,
         "ready_s": pipeline_machine.process_age_s(),
     }
-    return engine, took
+    return engine, took, equality
 
 
 def _second_start() -> dict[str, float | None] | None:
@@ -145,148 +191,6 @@ def _second_start() -> dict[str, float | None] | None:
         typer.echo(f"the second start failed: {done.stderr.strip()[-500:]}", err=True)
         return None
     return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-class Bench:
-    """All figures of one engine that has warmed up."""
-
-    def __init__(
-        self, engine: StreamEngine, guidance: str, preset: str, steps: int | None, chunks: int
-    ) -> None:
-        self._engine, self._pipeline = engine, engine.pipeline
-        self._device = engine.pipeline.device
-        self._guidance, self._preset, self._chunks = guidance, preset, chunks
-        self._steps = pipeline_model.falling_steps(steps) if steps else None
-        self._run_steps = self._steps or engine.pipeline.preset.sampler.denoising_step_list
-        self._probe = Probe(engine.pipeline)
-        self._pictures = pipeline_model.camera(engine.info.height, engine.info.width)
-        self._count = 0  # of prompts, so that none comes twice
-
-    def run(self) -> dict[str, Any]:
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self._device)
-        firsts = [self._first_chunk()[0] for _ in range(SWITCHES)]
-        pipeline_machine.free()
-        base = pipeline_machine.allocated(self._device)
-        with self._probe.watching():
-            stream = self._full_stream()
-            session_bytes = pipeline_machine.allocated(self._device) - base
-            walls, rows = self._timed(stream)
-            switched, switches = self._switches(stream)
-            is_cuda = self._device.type == "cuda"
-            runtime = profiled(lambda: self._step(stream), self._device) if is_cuda else {}
-        copies = self._ring_copies(stream)
-        passes = len(self._run_steps)
-        works = pipeline_stages.works_of(
-            self._engine, stream._session, passes=passes, guided=self._guidance == "depth"
-        )
-        peak = pipeline_machine.peak_bytes(self._device)
-        preset, dtype = self._pipeline.preset, self._pipeline.dtype
-        sizes = pipeline_ceilings.sizes_for(preset, self._device)
-        rates = pipeline_ceilings.ceilings(preset.transformer, sizes, self._device, dtype)
-        stages = self._stages(rows, works, rates)
-        switch = self._stages(switches, works, rates)
-        cache = stream._session.cache.num_bytes
-        return {
-            "stages": stages,
-            "fps": CHUNK / statistics.median(walls) * 1e3,
-            "wall_ms": {"median": statistics.median(walls), "p95": p95(walls)},
-            "memory_mib": {
-                "weights": pipeline_model.weight_bytes(self._engine) / 2**20,
-                "allocated before sessions": base / 2**20 or None,
-                "per session": session_bytes / 2**20 or None,
-                "of it keys and values": cache / 2**20,
-                "peak": peak / 2**20,
-            },
-            "prompt_switch": {
-                "recache": switch.get("recache"),
-                "extra_ms": statistics.median(switched) - statistics.median(walls),
-                "stages": switch,
-            },
-            "first_frame_ms": statistics.median(firsts),
-            "ring_copies": copies,
-            "runtime": {name: dataclasses.asdict(calls) for name, calls in runtime.items()},
-            "ceilings": pipeline_ceilings.as_rows(rates),
-        }
-
-    def _controls(self, **changes: Any) -> Controls:
-        return Controls(depth=DepthSettings(enabled=self._guidance == "depth"), steps=self._steps, **changes)
-
-    def _first_chunk(self) -> tuple[float, LiveStream]:
-        """Milliseconds from asking for a session to its first pictures on the host."""
-        pipeline_machine.wait(self._device)
-        begin = time.perf_counter()
-        stream = self._engine.open(prompt=self._new_prompt(), seed=self._count)
-        stream.step(self._pictures[: stream.frames_wanted], self._controls())
-        return (time.perf_counter() - begin) * 1e3, stream
-
-    def _new_prompt(self) -> str:
-        self._count += 1
-        return f"a statue of molten gold, number {self._count}"
-
-    def _full_stream(self) -> LiveStream:
-        _, stream = self._first_chunk()
-        for _ in range(pipeline_model.window_chunks(self._pipeline.preset, CHUNK_LATENTS)):
-            self._step(stream)
-        return stream
-
-    def _step(self, stream: LiveStream, **changes: Any) -> tuple[float, dict[str, float]]:
-        """Host milliseconds of one chunk, and all its stages."""
-        self._probe.begin_chunk()
-        begin = time.perf_counter()
-        result = stream.step(self._pictures[: stream.frames_wanted], self._controls(**changes))
-        wall = (time.perf_counter() - begin) * 1e3
-        return wall, pipeline_stages.stages_of(result.timings_ms | self._probe.timings_ms())
-
-    def _timed(self, stream: LiveStream) -> tuple[list[float], list[dict[str, float]]]:
-        found = [self._step(stream) for _ in range(self._chunks)]
-        return [wall for wall, _ in found], [row for _, row in found]
-
-    def _switches(self, stream: LiveStream) -> tuple[list[float], list[dict[str, float]]]:
-        self._step(stream, prompts=parse_prompts(self._new_prompt()))  # its shapes are met here
-        found = [self._step(stream, prompts=parse_prompts(self._new_prompt())) for _ in range(SWITCHES)]
-        return [wall for wall, _ in found], [row for _, row in found]
-
-    def _ring_copies(self, stream: LiveStream) -> dict[str, int]:
-        """Bytes an average forward of a chunk copies; `new` is what it has to write."""
-        session, config = stream._session, self._pipeline.preset.transformer
-        with RingCopies(session.cache) as copies:
-            stream.step(self._pictures[: stream.frames_wanted], self._controls())
-        forwards = len(self._run_steps) + 1
-        tokens = CHUNK_LATENTS * session.cache.tokens_per_latent
-        new = 2 * config.num_layers * tokens * config.dim * session.cache.k.element_size()
-        return {"new": new, "into": copies.into // forwards, "out_of": copies.out_of // forwards}
-
-    def _stages(
-        self,
-        rows: list[dict[str, float]],
-        works: Mapping[str, Work],
-        rates: list[pipeline_ceilings.Ceiling],
-    ) -> dict[str, dict[str, float | None]]:
-        gemm, attention = (pipeline_ceilings.best(rates, kind) for kind in ("gemm", "attention"))
-        host = pipeline_ceilings.best(rates, "host")
-        info, stages = self._engine.info, {}
-        for name in sorted({name for row in rows for name in row}, key=pipeline_stages.place):
-            spent = [row[name] for row in rows if name in row]
-            middle, work, floor = statistics.median(spent), works.get(name), None
-            if work is not None and gemm and attention:
-                floor = work.floor_ms(gemm, attention)
-            elif name == "copy out and rest" and host:
-                floor = CHUNK * info.height * info.width * 3 / host * 1e3
-            is_goals = info.model == "longlive-1.3b" and (info.width, info.height) == (832, 480)
-            stages[name] = {
-                "median_ms": middle,
-                "p95_ms": p95(spent),
-                "tflop": work.total / 1e12 if work else None,
-                "floor_ms": floor,
-                "of_ceiling": floor / middle if floor is not None and middle > 0 else None,
-                "goal_ms": pipeline_report.goal_ms(name, self._preset, self._guidance) if is_goals else None,
-            }
-        return stages
-
-
-def p95(values: list[float]) -> float:
-    return float(np.percentile(values, 95))
 
 
 if __name__ == "__main__":

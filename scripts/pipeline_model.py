@@ -86,15 +86,6 @@ def build(
     return StreamEngine(pipeline, estimator, "random" if drawn and preset.needs_files else preset.depth)
 
 
-def compile_blocks(pipeline: LongLivePipeline) -> None:
-    """What --compile does as long as the pipeline has no compiled form of its own: every block by itself."""
-    # One code, 45 blocks, windows of several lengths.
-    torch._dynamo.config.recompile_limit = 128
-    transformer = pipeline.models.transformer
-    for block in (*transformer.blocks, *transformer.vace_blocks):
-        block.compile()
-
-
 def falling_steps(count: int) -> tuple[int, ...]:
     """`count` nominal steps as LongLive spaces them: 4 are 1000, 750, 500, 250."""
     return tuple(round(1000 * (count - index) / count) for index in range(count))
@@ -130,7 +121,8 @@ def weight_bytes(engine: StreamEngine) -> int:
     modules = {
         id(m): m for m in (models.transformer, models.autoencoder, models.decoder, models.text_encoder)
     }
-    return sum(p.numel() * p.element_size() for m in modules.values() for p in m.parameters())
+    held = (tensor for m in modules.values() for tensor in (*m.parameters(), *m.buffers()))
+    return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
 
 def window_chunks(preset: Preset, latents: int) -> int:

@@ -34,8 +34,8 @@ EVENT_SYNCS = {"cudaEventSynchronize"}  # the clocks read their events with it
 class Probe:
     """Marks passes, hints, the clean pass, recache and the autoencoder from outside.
 
-    A later pipeline that does not call these (a captured graph, say) is to mark its stages on the clock it is
-    given; stages that nobody marks are missing from the table, never guessed.
+    Hints are part of a pass; where passes are recorded or compiled they cannot be marked apart, and are
+    missing from the table: the clean pass is what a pass takes without them.
     """
 
     def __init__(self, pipeline: LongLivePipeline) -> None:
@@ -53,16 +53,18 @@ class Probe:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        models = self._pipeline.models
-        transformer, pipeline = models.transformer, streaming.pipeline
+        models, passes = self._pipeline.models, self._pipeline.passes
+        marked: list[tuple[Any, str, str | None]] = [
+            (streaming.pipeline, "recache", "recache"),
+            (passes, "remember", "clean pass"),
+            (passes, "denoise", None),
+            (models.transformer, "forward", None),  # with references, and within a recache
+            (models.autoencoder, "encode", "autoencoder encode"),
+        ]
+        if passes.record is None:
+            marked.append((models.transformer, "hints", "hints"))
         with ExitStack() as stack:
-            for owner, name, stage in (
-                (pipeline, "recache", "recache"),
-                (pipeline, "remember", "clean pass"),
-                (transformer, "forward", None),
-                (transformer, "hints", "hints"),
-                (models.autoencoder, "encode", "autoencoder encode"),
-            ):
+            for owner, name, stage in marked:
                 around = self._around(getattr(owner, name), stage)
                 stack.enter_context(patch.object(owner, name, around))
             yield
@@ -70,7 +72,7 @@ class Probe:
     def _around(self, function: Callable[..., Any], stage: str | None) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
             name = stage
-            if name is None:  # a forward: of a pass, unless it is part of a stage that is marked already
+            if name is None:  # a pass, unless it is part of a stage that is marked already
                 if self._role:
                     return function(*args, **kwargs)
                 self._passes += 1

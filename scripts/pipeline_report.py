@@ -27,7 +27,7 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"{settings['model']} {settings['width']}x{settings['height']}, {settings['preset']}, "
         f"guidance {settings['guidance']}, {settings['steps']} steps, {settings['dtype']}, "
-        f"{'compiled blocks' if settings['compile'] else 'eager'}; "
+        f"{_levers(settings['levers'])}; "
         f"{machine['device']}, torch {machine['torch']}"
     )
     yield ""
@@ -62,6 +62,11 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
         f"ring, bytes a forward: new tokens {ring['new']:,}, written {ring['into']:,}, "
         f"copied out {ring['out_of']:,}"
     )
+    for index, row in enumerate(report["equality"]):
+        yield (
+            f"chunk {index} against the plain pipeline: latents off by {row['latents_rel_l2']:.2e} (relative "
+            f"L2), frames {_cell(row['psnr_db'], 0, 1)} dB"
+        )
     if report["runtime"]:
         yield ""
         yield f"{'CUDA calls in':<24}{'kernels':>9}{'graphs':>9}{'syncs':>9}{'events read':>13}"
@@ -78,6 +83,11 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
             f"{row['name']:<28}{row['shape']:<28}{_cell(row['median_ms'], 10, 3)}"
             f"  {rate:>14}{_percent(row['of_best'], 9)}"
         )
+
+
+def _levers(levers: Mapping[str, Any]) -> str:
+    on = [name if value is True else f"{name} {value}" for name, value in levers.items() if value]
+    return ", ".join(on)
 
 
 def _rate(row: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ ORDER = ("depth", "control encode", "pass", "hints", "clean pass", "decode", "co
 RENAMED = {"encode": "control encode", "total": "chunk", "generate": "all passes"}
 
 
-def stages_of(timings: Mapping[str, float]) -> dict[str, float]:
+def stages_of(timings: Mapping[str, float], *, guided: bool) -> dict[str, float]:
     """Stages under the names of the table, with what follows from them by subtraction."""
     found = {RENAMED.get(name, name): ms for name, ms in timings.items()}
     coarse = [found[name] for name in ("depth", "control encode", "all passes", "decode") if name in found]
@@ -25,7 +25,7 @@ def stages_of(timings: Mapping[str, float]) -> dict[str, float]:
     plain = [
         found[name] - found.get(f"hints {name.removeprefix('pass ')}", 0.0)
         for name in found
-        if name.startswith("pass ")
+        if name.startswith("pass ") and (f"hints {name.removeprefix('pass ')}" in found or not guided)
     ]
     if plain:
         found["pass without hints"] = statistics.median(plain)

@@ -41,7 +41,10 @@ def app() -> typer.Typer:
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
     """What a tiny guided run prints and writes."""
     out = tmp_path_factory.mktemp("bench") / "figures" / "pipeline.json"
-    arguments = "--model embedded --random-weights --height 48 --width 64 --steps 2 --chunks 2 --device cpu"
+    arguments = (
+        "--model embedded --random-weights --height 48 --width 64 --steps 2 --chunks 2 --device cpu "
+        "--pack --check 2"
+    )
     done = CliRunner().invoke(app(), [*arguments.split(), "--no-warm-start", "--json", str(out)])
     assert done.exit_code == 0, done.output
     return done.output, json.loads(out.read_text())
@@ -67,6 +70,19 @@ def test_the_other_figures_are_there(run: tuple[str, dict[str, Any]]) -> None:
     assert report["starts"]["cold"]["warm_up_s"] > 0
     assert report["settings"]["width"] == 64 and report["settings"]["steps"] == 2
     assert "stage" in output and "ceiling" in output and "fps at 12 frames" in output
+
+
+def test_how_far_the_levers_are_from_the_plain_pipeline_is_told(run: tuple[str, dict[str, Any]]) -> None:
+    output, report = run
+    assert report["settings"]["levers"]["packs"] and not report["settings"]["levers"]["fp8"]
+    assert len(report["equality"]) == 2 and output.count("against the plain pipeline") == 2
+    assert all(row["latents_rel_l2"] < 1e-5 for row in report["equality"])
+
+
+def test_a_pass_whose_hints_are_not_marked_is_not_split() -> None:
+    marks = {"total": 20.0, "pass 1": 4.0}
+    assert "pass without hints" not in pipeline_stages.stages_of(marks, guided=True)
+    assert pipeline_stages.stages_of(marks, guided=False)["pass without hints"] == 4
 
 
 def test_the_ring_is_read_where_it_lies(run: tuple[str, dict[str, Any]]) -> None:
@@ -169,7 +185,8 @@ def test_the_profiler_sees_the_labels() -> None:
 
 def test_what_follows_from_the_marks() -> None:
     stages = pipeline_stages.stages_of(
-        {"total": 20, "depth": 1, "encode": 2, "generate": 10, "decode": 3, "pass 1": 4, "hints 1": 1.5}
+        {"total": 20, "depth": 1, "encode": 2, "generate": 10, "decode": 3, "pass 1": 4, "hints 1": 1.5},
+        guided=True,
     )
     assert stages["copy out and rest"] == 4 and stages["pass without hints"] == 2.5
     names = ["chunk", "decode", "clean pass", "pass 2", "pass 1", "depth"]
