@@ -101,12 +101,14 @@ def train_depth(
     *,
     minutes: float | None = None,
     steps: int = 20_000,
+    span: tuple[float, float] = (0.0, 1.0),
     batch: int = 192,
     pool: int = 24_000,
     seed: int = 0,
     resume: bool = False,
 ) -> Path:
-    """Train until `steps` or `minutes`, whichever comes first, and write the averaged net to `out`/NAME.
+    """Train until `steps` or `minutes`, whichever comes first, and write the averaged net to `out`/NAME. The
+    run is the part `span` of a whole training, whose learning rate it follows.
 
     `batch` is one process's; `seed` 0 ... 999999. `resume` goes on from `out`/depth-checkpoint, if there is
     one. Every process of the world calls this; the first one writes. Returns the net's folder.
@@ -131,7 +133,7 @@ def train_depth(
         fused=device.type == "cuda",
     )
     ema = Ema(model, 0.998)
-    budget, before = Budget(steps, minutes), 0
+    budget, before = Budget(steps, minutes, span), 0
     if resume and (found := load_checkpoint(checkpoint)) is not None:
         before = _restore(found[0], found[1], model, ema, muon, adam)
     generator = torch.Generator(device).manual_seed(seed + before + 7919 * world.rank)

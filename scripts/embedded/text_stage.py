@@ -64,13 +64,12 @@ class Reader:
     def read(self, encoder: TextEncoder, texts: Sequence[str], asked: slice = slice(_ASKED)) -> Tensor:
         """(attentions, B, Q, E) for B texts and the queries `asked`."""
         embedded = self._transformer.embed_text(encoder.encode(list(texts)))
-        answers = [
-            attention.o(
-                attend(q[asked].expand(len(texts), -1, -1, -1), *attention.keys_values(embedded)).flatten(2)
-            )
-            / spread
-            for attention, q, spread in zip(self._attentions, self._queries, self._spread, strict=True)
-        ]
+        answers = []
+        for attention, q, spread in zip(self._attentions, self._queries, self._spread, strict=True):
+            # Copied for every text: not every kernel takes queries that share their memory.
+            queries = q[asked].expand(len(texts), -1, -1, -1).contiguous()
+            found = attend(queries, *attention.keys_values(embedded)).flatten(2)
+            answers.append(attention.o(found) / spread)
         return torch.stack(answers)
 
     @torch.no_grad()
