@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from scripts.embedded.captions import IN_TRAINING, blank_caption, caption, training_caption
+from scripts.embedded.captions import blank_caption, caption, training_caption
 from scripts.embedded.clips import degraded, depth_clips, followed, region_masks
 from scripts.embedded.constants import constant
 from scripts.embedded.looks import Paint, duotone, paint, shape_of
 from scripts.embedded.photo import photograph
+from scripts.embedded.typing_habits import IN_TRAINING
 from streaming.blocks.reference_images import fit_reference
 from streaming.blocks.vace_encoding import mask_latents
 from streaming.config import CHUNK_LATENTS

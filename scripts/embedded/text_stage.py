@@ -19,20 +19,15 @@ import torch
 from torch import Tensor, nn
 
 from scripts.embedded.autoencoder_stage import load_autoencoder
-from scripts.embedded.captions import (
-    DEFAULT,
-    HELD_OUT,
-    IN_TRAINING,
-    plain_caption,
-    slips,
-    training_caption,
-)
+from scripts.embedded.captions import DEFAULT, plain_caption, slips, training_caption
 from scripts.embedded.generator_stage import load_generator
 from scripts.embedded.lessons import Lessons
 from scripts.embedded.looks import LOOKS, Paint
 from scripts.embedded.sequences import PLAIN, SequenceMaker, Stock
 from scripts.embedded.teacher import predict_flow
 from scripts.embedded.training import Budget, Ema, Log, World, load_checkpoint, save_checkpoint
+from scripts.embedded.typing_habits import IN_TRAINING
+from scripts.embedded.unseen_phrasings import HELD_OUT
 from streaming.modules.attention import attend
 from streaming.modules.causal_model import CrossAttention
 from streaming.modules.causal_vace_model import CausalVaceWanModel

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from scripts.embedded import figures
-from scripts.embedded.captions import HELD_OUT, caption
+from scripts.embedded.captions import caption
 from scripts.embedded.judging import (
     Case,
     Effort,
@@ -40,6 +40,7 @@ from scripts.embedded.streams import (
     play,
     through_autoencoder,
 )
+from scripts.embedded.unseen_phrasings import HELD_OUT
 
 # Denoising steps beside the served ones, warped as they are.
 OTHER_STEPS = {"4 steps": (1000, 750, 500, 250), "1 step": (1000,)}

@@ -6,26 +6,14 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from scripts.embedded.captions import (
-    AS_TYPED,
-    BACKGROUND_CLAUSES,
-    BACKGROUND_TAGS,
-    COLOUR_WORDS,
-    DEFAULT,
-    EMPTY_ADJECTIVES,
-    HELD_OUT,
-    IN_TRAINING,
-    NEAREST,
-    PHRASES,
-    PLURALS,
-    SUBJECTS,
-    Habits,
-    blank_caption,
-    caption,
-    plain_caption,
-    training_caption,
-)
+from scripts.embedded.captions import DEFAULT, blank_caption, caption, plain_caption, training_caption
+from scripts.embedded.filler_words import EMPTY_ADJECTIVES, PLURALS, SUBJECTS
+from scripts.embedded.look_words import PHRASES
 from scripts.embedded.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint
+from scripts.embedded.nearest_words import NEAREST
+from scripts.embedded.setting_words import BACKGROUND_CLAUSES, BACKGROUND_TAGS, COLOUR_WORDS
+from scripts.embedded.typing_habits import AS_TYPED, IN_TRAINING, Habits
+from scripts.embedded.unseen_phrasings import HELD_OUT
 
 # Words that decide alone, and yet stand in a phrase of another look, where a neighbour decides.
 DECIDED_BY_NEIGHBOUR = set(

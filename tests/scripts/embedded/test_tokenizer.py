@@ -9,8 +9,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from scripts.embedded.captions import HELD_OUT, training_caption
+from scripts.embedded.captions import training_caption
 from scripts.embedded.tokenizer import MAX_TOKENS, VOCAB_SIZE, train_tokenizer
+from scripts.embedded.unseen_phrasings import HELD_OUT
 from streaming.config import TextConfig
 from streaming.modules.text_encoder import TextEncoder
 
