@@ -33,6 +33,7 @@ class ChunkPasses:
     passes.remember(latents)
     """
 
+    @torch.inference_mode()  # like all else that compiled parts are given: another kind would compile anew
     def __init__(
         self, model: CausalVaceWanModel, latent_size: tuple[int, int], record: Recorder | None = None
     ) -> None:

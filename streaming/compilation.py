@@ -3,7 +3,7 @@
 A part is compiled once for all layers that share it: weights are inputs of what is compiled, and neither the
 layer's index nor how full the ring is nor the strength of guidance is a constant of it. Matrix products stay
 those of the vendor's library, which are near the chip's rate at these sizes; searching for better ones takes
-minutes at every start. Attention stays outside or is traced as it is chosen when the part first runs.
+minutes at every start. Attention stays outside: its kernels are the library's own.
 """
 
 import functools
@@ -22,7 +22,10 @@ from streaming.modules.wan_vae import Decoder, Encoder, WanVAE
 # chunk; for blocks and for those of the branch. More than that is a fault, and is raised as one.
 SHAPES_AT_MOST = 16
 
-PARTS: dict[type, tuple[str, ...]] = {WanBlock: ("enter", "enter_ring", "leave"), Head: ("forward",)}
+PARTS: dict[type, tuple[str, ...]] = {
+    WanBlock: ("enter", "enter_ring", "turn_to_text", "leave"),
+    Head: ("forward",),
+}
 
 
 def keep_compiled(folder: Path) -> None:

@@ -132,7 +132,10 @@ class CrossAttention(Attention):
 
     def forward(self, x: Tensor, context: KeyValue) -> Tensor:
         """All text positions are attended to, padding included: Wan was trained that way."""
-        return self.o(attend(self.heads(self.norm_q(self.q(x))), *context).flatten(2))
+        return self.o(attend(self.queries(x), *context).flatten(2))
+
+    def queries(self, x: Tensor) -> Tensor:
+        return self.heads(self.norm_q(self.q(x)))
 
 
 class WanBlock(nn.Module):
@@ -165,7 +168,7 @@ class WanBlock(nn.Module):
         """x (B, L, E) -> (B, L, E). With a span, this layer's keys and values join the stream's memory, and
         attention is to all of it. `hint` (B, L, E) is VACE's residual, added to what the block gives.
 
-        Attention is the seam between two parts without memory or choice, which can be compiled: its kernel is
+        Attention is the seam between parts without memory or choice, which can be compiled: its kernel is
         chosen apart, and how far the ring is filled is nothing that they have to know.
         """
         if span is None:
@@ -173,7 +176,8 @@ class WanBlock(nn.Module):
         else:
             q = self.enter_ring(x, shared.modulation, shared.rotation, *span.buffers(layer), span.slots)
             k, v = span.read(layer)
-        x = self.leave(x, attend(q, k, v), shared.modulation, context)
+        x, q = self.turn_to_text(x, attend(q, k, v), shared.modulation)
+        x = self.leave(x, attend(q, *context), shared.modulation)
         return x if hint is None else x + hint
 
     def enter(self, x: Tensor, modulation: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -189,13 +193,17 @@ class WanBlock(nn.Module):
         write_slots(ring_k, ring_v, slots, k, v)
         return q
 
-    def leave(self, x: Tensor, attended: Tensor, modulation: Tensor, context: KeyValue) -> Tensor:
-        """What follows self-attention: x (B, L, E), attended (B, L, N, D) -> (B, L, E)."""
-        parts = (self.modulation[:, None] + modulation).chunk(6, dim=2)
-        _, _, gate_sa, shift_ffn, scale_ffn, gate_ffn = parts
-        x = x + gated(self.self_attn.o(attended.flatten(2)), gate_sa)
-        x = x + self.cross_attn(self.norm3(x), context)
-        return x + gated(self.ffn(modulate(self.norm2(x), shift_ffn, scale_ffn)), gate_ffn)
+    def turn_to_text(self, x: Tensor, attended: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, L, E) with what self-attention gave, (B, L, N, D), and its queries to the text, likewise."""
+        gate = (self.modulation[:, None] + modulation).chunk(6, dim=2)[2]
+        x = x + gated(self.self_attn.o(attended.flatten(2)), gate)
+        return x, self.cross_attn.queries(self.norm3(x))
+
+    def leave(self, x: Tensor, attended: Tensor, modulation: Tensor) -> Tensor:
+        """What follows attention to the text: x (B, L, E), attended (B, L, N, D) -> (B, L, E)."""
+        shift, scale, gate = (self.modulation[:, None] + modulation).chunk(6, dim=2)[3:]
+        x = x + self.cross_attn.o(attended.flatten(2))
+        return x + gated(self.ffn(modulate(self.norm2(x), shift, scale)), gate)
 
 
 class Head(nn.Module):

@@ -292,6 +292,7 @@ class Encoder(nn.Module):
 
     def forward(self, video: Tensor, cache: EncoderCache | None) -> tuple[Tensor, EncoderCache]:
         """(B, 3, T, H, W) -> features (B, 2 * z_dim, F, h, w) and the cache for what follows."""
+        video = video.contiguous(memory_format=self.layout)
         x, kept = self.begin(video) if cache is None else self.go_on(video, cache.past)
         return x, EncoderCache(kept)
 
@@ -303,7 +304,7 @@ class Encoder(nn.Module):
         return self._walk(video, _Past(kept, self.layout))
 
     def _walk(self, x: Tensor, past: _Past) -> tuple[Tensor, tuple[Tensor, ...]]:
-        x = self.conv1(x.contiguous(memory_format=self.layout), past)
+        x = self.conv1(x, past)
         for layers in (self.downsamples, self.middle, self.head):
             x = _run(layers, x, past)
         return x, tuple(past.kept)
@@ -332,6 +333,7 @@ class Decoder(nn.Module):
 
     def forward(self, latents: Tensor, cache: DecoderCache | None) -> tuple[Tensor, DecoderCache]:
         """(B, z_dim, F, h, w) -> (B, 3, T, H, W) and the cache for what follows."""
+        latents = latents.contiguous(memory_format=self.layout)
         x, kept = self.begin(latents) if cache is None else self.go_on(latents, cache.past)
         return x, DecoderCache(kept)
 
@@ -343,7 +345,7 @@ class Decoder(nn.Module):
         return self._walk(latents, _Past(kept, self.layout))
 
     def _walk(self, x: Tensor, past: _Past) -> tuple[Tensor, tuple[Tensor, ...]]:
-        x = self.conv1(x.contiguous(memory_format=self.layout), past)
+        x = self.conv1(x, past)
         for layers in (self.middle, self.upsamples, self.head):
             x = _run(layers, x, past)
         return x, tuple(past.kept)

@@ -77,8 +77,8 @@ def graphs_of(layers: int, branch: tuple[int, ...]) -> int:
 
 def test_all_layers_and_all_chunks_share_what_is_compiled_once() -> None:
     """However many layers, however full the window, however strong the guidance."""
-    # Two parts of a block and the head; of the branch its first part, the second, and the hint's strength.
-    assert graphs_of(2, (0,)) == graphs_of(6, (0, 2, 4)) == 6
+    # Three parts of a block and the head; of the branch its three parts, and the hint's strength.
+    assert graphs_of(2, (0,)) == graphs_of(6, (0, 2, 4)) == 8
 
 
 def test_the_state_dict_keeps_its_keys() -> None:
