@@ -235,6 +235,7 @@ class VaceEncodingBlock:
             self._references.popitem(last=False)
         return self._references[key]
 
+    @torch.inference_mode()
     def warm_up(self, batch: int = 1) -> None:
         """Compute now what the first chunks of the process's first stream would have to."""
         self._lanes.empty_video(batch).settle()
