@@ -26,7 +26,11 @@ from streaming.compilation import compile_autoencoder  # noqa: E402
 from streaming.engine import choose_device  # noqa: E402
 from streaming.modules.wan_vae import WanVAE, WanVaeConfig, arrange  # noqa: E402
 
-LAYOUTS = ({}, {"channels_last": True}, {"channels_last": True, "folds_time": True})
+LAYOUTS = {
+    "plain": {},
+    "last": {"channels_last": True},
+    "folded": {"channels_last": True, "folds_time": True},
+}
 
 
 def main(
@@ -35,42 +39,45 @@ def main(
     width: Annotated[int, typer.Option(min=8, help="Pixels.")] = 832,
     dim: Annotated[int, typer.Option(min=4, help="Width of the network; 96 as published.")] = 96,
     repeats: Annotated[int, typer.Option(min=1, help="Timed calls of each.")] = 10,
-    compiles: Annotated[bool, typer.Option("--compile/--no-compile", help="Compiled, too.")] = True,
+    compiled: Annotated[bool, typer.Option("--compile/--eager", help="Compile it first.")] = False,
+    layout: Annotated[list[str] | None, typer.Option(help="plain, last, folded; all by default.")] = None,
+    tunes: Annotated[bool, typer.Option("--tune/--no-tune", help="Let cuDNN time its kernels.")] = False,
     only: Annotated[str, typer.Option(help="encode, decode or both.")] = "both",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here, too.")] = None,
 ) -> None:
     """Time a running stream's encode of 12 frames and decode of 3 latents."""
     where = choose_device(device)
     dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
-    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.benchmark = tunes
+    if unknown := set(layout or ()) - set(LAYOUTS):
+        raise typer.BadParameter(f"--layout takes {', '.join(LAYOUTS)}, got {', '.join(sorted(unknown))}")
     directions = ("decode", "encode") if only == "both" else (only,)
     rows: list[dict[str, Any]] = []
     typer.echo(f"{'':<50}{'ms':>10}{'TFLOP/s':>10}{'off by':>11}{'first s':>9}")
-    for compiled in (False, True) if compiles else (False,):
-        for how in LAYOUTS:
-            torch.manual_seed(0)
-            with torch.device(where):
-                vae = WanVAE(replace(WanVaeConfig(), dim=dim))
-            vae.to(where, dtype).eval().requires_grad_(False)
-            calls = {name: _call(vae, name, height, width) for name in directions}
-            plain = {name: call().float() for name, call in calls.items()}
-            works = {name: counted(call).total for name, call in calls.items()}
-            arrange(vae, **how)
-            if compiled:
-                compile_autoencoder(vae)
-            for name in directions:
-                row: dict[str, Any] = {"name": name, "compiled": compiled, **how}
-                try:
-                    call = _call(vae, name, height, width)  # caches in the new layout
-                    row |= _timed(call, where, repeats)
-                    off = (call().float() - plain[name]).norm() / plain[name].norm()
-                    row |= {"off_by": off.item(), "tflops": works[name] / row["median_ms"] / 1e9}
-                except RuntimeError as error:
-                    row["error"] = str(error).strip().splitlines()[0][:200]
-                rows.append(row)
-                typer.echo(_line(row))
-            del vae, calls
-            pipeline_machine.free()
+    for how in (LAYOUTS[name] for name in layout or LAYOUTS):
+        torch.manual_seed(0)
+        with torch.device(where):
+            vae = WanVAE(replace(WanVaeConfig(), dim=dim))
+        vae.to(where, dtype).eval().requires_grad_(False)
+        calls = {name: _call(vae, name, height, width) for name in directions}
+        plain = {name: call().float() for name, call in calls.items()}
+        works = {name: counted(call).total for name, call in calls.items()}
+        arrange(vae, **how)
+        if compiled:
+            compile_autoencoder(vae)
+        for name in directions:
+            row: dict[str, Any] = {"name": name, "compiled": compiled, **how}
+            try:
+                call = _call(vae, name, height, width)  # caches in the new layout
+                row |= _timed(call, where, repeats)
+                off = (call().float() - plain[name]).norm() / plain[name].norm()
+                row |= {"off_by": off.item(), "tflops": works[name] / row["median_ms"] / 1e9}
+            except RuntimeError as error:
+                row["error"] = str(error).strip().splitlines()[0][:200]
+            rows.append(row)
+            typer.echo(_line(row))
+        del vae, calls
+        pipeline_machine.free()
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         machine = pipeline_machine.about(where)

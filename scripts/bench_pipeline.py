@@ -63,6 +63,7 @@ def main(
     folds_time: Annotated[
         bool, typer.Option("--fold-time/--no-fold-time", help="Wan autoencoder: 2-d convolutions.")
     ] = False,
+    tunes: Annotated[bool, typer.Option("--tune/--no-tune", help="Let cuDNN time its kernels.")] = False,
     check: Annotated[
         int, typer.Option(min=0, help="Chunks compared with the plain pipeline's; load_s then includes them.")
     ] = 0,
@@ -84,6 +85,7 @@ def main(
             attention=sdpa,
             channels_last=channels_last,
             folds_time=folds_time,
+            tunes=tunes,
         )
         asked = Asked(
             model=model,

@@ -4,6 +4,8 @@ those of the plain pipeline up to rounding, but for fp8.
 
 from dataclasses import dataclass
 
+import torch
+
 from streaming.compilation import compile_autoencoder, compile_transformer
 from streaming.cuda_graphs import CudaGraphs
 from streaming.fp8 import use_fp8
@@ -24,6 +26,7 @@ class Levers:
     attention: Kernel = "auto"
     channels_last: bool = False  # the Wan autoencoder's activations, pixel by pixel
     folds_time: bool = False  # its causal convolutions as 2-d ones
+    tunes: bool = False  # convolutions by the kernel that cuDNN finds fastest where it meets a shape first
 
 
 def accelerate(pipeline: LongLivePipeline, levers: Levers) -> None:
@@ -43,6 +46,7 @@ def accelerate(pipeline: LongLivePipeline, levers: Levers) -> None:
     for autoencoder in autoencoders.values():
         arrange(autoencoder, channels_last=levers.channels_last, folds_time=levers.folds_time)
     prefer(levers.attention)
+    torch.backends.cudnn.benchmark = levers.tunes
     if levers.compiles:
         compile_transformer(transformer)
         for autoencoder in autoencoders.values():

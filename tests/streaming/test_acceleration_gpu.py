@@ -1,0 +1,68 @@
+"""The levers on a GPU: the same pictures, passes that are recorded once, products in fp8."""
+
+import pytest
+import torch
+
+from streaming.acceleration import Levers, accelerate
+from streaming.blocks.text_conditioning import parse_prompts
+from streaming.pipeline import LongLivePipeline
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    pytest.mark.filterwarnings("ignore"),  # compilers' own
+]
+CHUNKS = 8  # the window is full from the third on, and a prompt switch lies behind it
+
+
+def painted(pipeline: LongLivePipeline) -> list[torch.Tensor]:
+    """Two streams in turns, the second on a ring of its own."""
+    draws, size = torch.Generator().manual_seed(0), (pipeline.preset.height, pipeline.preset.width)
+    sessions = [pipeline.open_session(seed=seed) for seed in (0, 1)]
+    frames: list[torch.Tensor] = []
+    for index in range(CHUNKS):
+        depth = torch.rand(1, 1, 12, *size, generator=draws) * 2 - 1
+        for session in sessions:
+            frames.append(
+                pipeline.generate(
+                    session,
+                    parse_prompts("gold" if index < 5 else "clay"),
+                    guidance_mode="depth" if index != 6 else None,
+                    vace_input=depth.to(pipeline.device, pipeline.dtype) if index != 6 else None,
+                    vace_context_scale=0.5 + 0.1 * index,
+                ).float()
+            )
+            pipeline.settle()
+    return frames
+
+
+def new_pipeline(levers: Levers, dtype: torch.dtype) -> LongLivePipeline:
+    pipeline = LongLivePipeline({}, torch.device("cuda"), dtype)
+    accelerate(pipeline, levers)
+    return pipeline
+
+
+@pytest.mark.parametrize(
+    "levers",
+    [
+        Levers(graphs=True),
+        Levers(compiles=True),
+        Levers(graphs=True, compiles=True, packs=True, attention="cudnn"),
+    ],
+)
+def test_the_levers_leave_the_pictures_alone(levers: Levers) -> None:
+    wanted = painted(new_pipeline(Levers(), torch.float32))
+    pipeline = new_pipeline(levers, torch.float32)
+    for got, want in zip(painted(pipeline), wanted, strict=True):
+        torch.testing.assert_close(got, want, atol=5e-3, rtol=0)
+    if levers.graphs:
+        kept = pipeline.passes._recordings
+        painted(pipeline)  # later streams: on the rings of the first
+        assert len(kept) == 2 and all(len(recordings) == 2 for recordings in kept.values())
+
+
+def test_fp8_products_are_close_to_bfloat16() -> None:
+    wanted = painted(new_pipeline(Levers(), torch.bfloat16))
+    got = painted(new_pipeline(Levers(fp8=True, packs=True), torch.bfloat16))
+    assert all(torch.isfinite(frame).all() for frame in got)
+    assert (got[0] - wanted[0]).square().mean() < 1e-2
