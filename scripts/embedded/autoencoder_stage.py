@@ -18,7 +18,7 @@ REUSED = 30  # steps between two batches of new videos
 RENDERED = 24  # videos made together
 MUON_RATE, ADAM_RATE = 1.5e-3, 2e-3
 LATENT_NOISE = 0.06
-CONTRAST_WEIGHT = 1.0
+CONTRAST_WEIGHT = 3.0
 CONTRAST = 2.0  # latents of a mid-grey ... white picture, at the start
 
 

@@ -1,5 +1,6 @@
 """How wrong a drawn video is. Videos (B, T, 3, H, W) in [-1, 1]."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -34,8 +35,12 @@ def contrast_loss(out: Tensor, video: Tensor) -> Tensor:
 
 
 def _contrast(x: Tensor) -> Tensor:
-    """(N, 3, H, W) -> (N, 1, h, w): root mean square of what [1 2 1] / 4 both ways takes away."""
+    """(N, 3, H, W) -> (N, 3, h, w): root mean square of what [1 2 1] / 4 both ways takes away, of luma and of
+    two differences from it: bright teeth must not make up for a faint fringe of colour."""
     across = (x[..., :-2] + 2 * x[..., 1:-1] + x[..., 2:]) / 4
     smooth = (across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]) / 4
     fine = x[..., 1:-1, 1:-1] - smooth
-    return (F.avg_pool2d(fine.square().mean(1, keepdim=True), WINDOW, STRIDE) + LEAST).sqrt()
+    red, green, blue = fine.split(1, dim=1)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    opponents = torch.cat([luma, red - luma, blue - luma], 1)
+    return (F.avg_pool2d(opponents.square(), WINDOW, STRIDE) + LEAST).sqrt()

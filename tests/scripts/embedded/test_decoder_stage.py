@@ -12,7 +12,7 @@ from scripts.embedded.decoder_stage import Drawings, train_decoder
 from scripts.embedded.export import unpack
 from scripts.embedded.generator_stage import load_generator
 from scripts.embedded.lessons import Lessons
-from scripts.embedded.sequences import CHUNKS, PLAIN, SequenceMaker
+from scripts.embedded.sequences import CHUNKS, MASKED, PLAIN, REFERRED, SequenceMaker
 from scripts.embedded.training import World
 from streaming.config import CHUNK_LATENTS
 from streaming.presets import EMBEDDED
@@ -30,15 +30,16 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_streamed_latents_show_what_was_asked(out: Path) -> None:
+@pytest.mark.parametrize("kind", [PLAIN, MASKED, REFERRED])
+def test_streamed_latents_show_what_was_asked(out: Path, kind: int) -> None:
     torch.manual_seed(0)
     autoencoder = load_autoencoder(out, CPU)
     generator = load_generator(out, TOKENIZER, SMALL, CPU)
     tokenizer, text_len = generator.text_encoder.tokenizer, SMALL.transformer.text_len
     maker = SequenceMaker(autoencoder, tokenizer, text_len=text_len, height=48, width=64, seed=3)
-    clips, pictures = maker.pictured(1, 3, PLAIN)
+    clips, pictures = maker.pictured(1, 3, kind)
     clips.tokens = clips.tokens[:, 0]
-    latents = Lessons(generator, CPU).streamed(clips, 0, SMALL)
+    latents = Lessons(generator, CPU).streamed(clips, int(kind == REFERRED), SMALL)
     assert latents.shape == (3, CHUNKS * CHUNK_LATENTS, 16, 6, 8) == clips.target.shape
     drawn, _ = autoencoder.decode(latents, None)
     assert decibels(drawn, pictures).mean() > decibels(drawn.roll(1, 0), pictures).mean() + 5

@@ -40,6 +40,12 @@ def test_noise_on_a_plain_wall_costs() -> None:
     assert contrast_loss(wall + noise, wall) > 0.1
 
 
+def test_bright_teeth_do_not_make_up_for_a_faint_fringe_of_colour(stripes: Tensor) -> None:
+    of_equal_luma = torch.tensor([1.0, -0.299 / 0.587, 0.0]).view(3, 1, 1)
+    fringe, flat = 0.5 * stripes * of_equal_luma, torch.zeros_like(stripes)
+    assert contrast_loss(0.3 * stripes, fringe) > 1.5 * contrast_loss(flat, fringe)
+
+
 def test_beyond_black_and_white_nothing_is_seen(stripes: Tensor) -> None:
     bold = stripes.sign()
     assert contrast_loss(3 * bold, bold) == 0
