@@ -1,0 +1,154 @@
+"""The part of openapi.json that is about pictures on their way: WHIP, WHEP and the WebSocket."""
+
+from server.wire.openapi_parts import NO_SESSION, Json, answer, operation, parameter, text
+
+
+def whip_paths() -> Json:
+    """Publishing, and the line before a full server."""
+    offer = {
+        "required": True,
+        "description": "An offer with one video track, sendrecv or sendonly; its candidates may follow.",
+        "content": {"application/sdp": {"schema": {"type": "string"}}},
+    }
+    created = answer("The answer.", "application/sdp") | {
+        "headers": {
+            name: {"description": about, "schema": {"type": "string"}}
+            for name, about in {
+                "Location": "the session: /whip/{id}",
+                "ETag": "of the session's ICE",
+                "Link": "an ICE server each",
+            }.items()
+        }
+    }
+    return {
+        "/whip": {
+            "parameters": [_former(), _ticket()],
+            "post": operation(
+                "Begin a session (WHIP).",
+                {
+                    "201": created,
+                    "400": text("The offer cannot be used."),
+                    "404": text("The session to go on with is gone: begin a new one."),
+                    "413": text("It is larger than 64 KiB."),
+                    "415": text("It is not application/sdp."),
+                    "503": text("No place is free (then with Retry-After), or no model."),
+                },
+                offer,
+            ),
+            "delete": operation(
+                "Leave the line before a full server: the ticket is given back.",
+                {
+                    "200": text("Whoever is behind moves up."),
+                    "400": text("This is no ticket."),
+                    "404": text("Nobody waits with it."),
+                },
+            ),
+            "options": operation("What may be posted, and ICE servers.", {"200": text("In the headers.")}),
+        },
+        "/whip/{id}": {
+            "parameters": [parameter("id", "of the session")],
+            "delete": operation(
+                "End a session.", {"200": text("All it held is free."), "404": text(NO_SESSION)}
+            ),
+            "patch": _trickle(NO_SESSION, "use /whip?session="),
+            "options": operation("What may be done to it.", {"200": text("In the headers.")}),
+        },
+    }
+
+
+def _trickle(missing: str, restart_instead: str) -> Json:
+    return operation(
+        "Trickled ICE candidates (application/trickle-ice-sdpfrag).",
+        {
+            "204": {"description": "They are taken."},
+            "400": text("The fragment cannot be used."),
+            "404": text(missing),
+            "412": text("If-Match names another ICE session."),
+            "413": text("It is larger than 64 KiB."),
+            "415": text("Another type."),
+            "422": text(f"An ICE restart, which is not supported: {restart_instead}."),
+            "428": text("If-Match is missing."),
+        },
+    )
+
+
+def media_socket_paths() -> Json:
+    """Pictures by WebSocket."""
+    return {
+        "/ws": {
+            "parameters": [_former(), _ticket()],
+            "get": operation(
+                "Begin a session whose pictures go through this WebSocket too.",
+                {
+                    "101": {"description": "It is open; closed again with 4404, 4500 or 4503 if refused."},
+                    "400": text("This is no WebSocket handshake."),
+                    "403": text("The page that asks is of a site that is not in allowed_origins."),
+                },
+            ),
+        }
+    }
+
+
+def _former() -> Json:
+    return {
+        "name": "session",
+        "in": "query",
+        "description": "the id of a session whose connection was lost, to go on with it",
+        "schema": {"type": "string"},
+    }
+
+
+def _ticket() -> Json:
+    return {
+        "name": "ticket",
+        "in": "query",
+        "description": "of the client's own making; asking again with it keeps the place in line",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{16,64}$"},
+    }
+
+
+def whep_paths() -> Json:
+    """Watching a session."""
+    id = parameter("id", "of the session to watch: the last part of its publisher's Location")
+    headers = {
+        "Location": "the viewer: /sessions/{id}/whep/{viewer}",
+        "ETag": "of the viewer's ICE",
+        "Link": "an ICE server each",
+    }
+    created = answer("The answer.", "application/sdp") | {
+        "headers": {
+            name: {"description": about, "schema": {"type": "string"}} for name, about in headers.items()
+        }
+    }
+    offer = {
+        "required": True,
+        "description": "An offer with one video track, recvonly. Audio may be offered and is not sent.",
+        "content": {"application/sdp": {"schema": {"type": "string"}}},
+    }
+    return {
+        "/sessions/{id}/whep": {
+            "parameters": [id],
+            "post": operation(
+                "Watch a session (WHEP).",
+                {
+                    "201": created,
+                    "400": text("The offer cannot be used."),
+                    "404": text(NO_SESSION),
+                    "413": text("It is larger than 64 KiB."),
+                    "415": text("It is not application/sdp."),
+                    "503": text("As many watch it as may: with Retry-After."),
+                },
+                offer,
+            ),
+            "options": operation("What may be posted, and ICE servers.", {"200": text("In the headers.")}),
+        },
+        "/sessions/{id}/whep/{viewer}": {
+            "parameters": [id, parameter("viewer", "the last part of the viewer's Location")],
+            "delete": operation(
+                "Stop watching.",
+                {"200": text("The connection is closed."), "404": text("There is no such viewer.")},
+            ),
+            "patch": _trickle("There is no such viewer.", "post a new offer"),
+            "options": operation("What may be done to it.", {"200": text("In the headers.")}),
+        },
+    }
