@@ -31,7 +31,15 @@ from scripts.embedded.look_words import PHRASES
 from scripts.embedded.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint
 from scripts.embedded.nearest_words import NEAREST
 from scripts.embedded.setting_words import BACKGROUND_CLAUSES, BACKGROUND_TAGS, COLOUR_WORDS
-from scripts.embedded.typing_habits import AS_TYPED, Habits, with_typo, written
+from scripts.embedded.typing_habits import (
+    AS_TYPED,
+    CAREFUL,
+    IN_TRAINING,
+    Habits,
+    with_slip,
+    with_typo,
+    written,
+)
 
 DEFAULT = Paint("clay", "white")  # for the empty prompt and for prompts without a known word
 
@@ -177,6 +185,21 @@ def plain_caption(paint: Paint) -> str:
     words = [] if paint.colour is None else [COLOUR_WORDS[paint.colour][0]]
     words.append(_MAIN[paint.look][0])
     return " ".join(words) + (f", {BACKGROUND_TAGS[paint.background][0]}" if paint.background else "")
+
+
+def typed_and_meant(rng: random.Random) -> tuple[str, str, Paint]:
+    """What somebody typed, what they meant to type, and its paint: half of the texts have a slip; where the
+    typed one is German, the plain caption is what was meant."""
+    meant, paint = training_caption(rng, CAREFUL)
+    chance = rng.random()
+    if chance < 0.08:
+        return written(german_caption(paint, rng), rng, IN_TRAINING), plain_caption(paint), paint
+    typed = meant
+    if chance < 0.6:
+        typed = with_typo(meant, rng)
+        if rng.random() < 0.2:
+            typed = with_slip(typed, rng)
+    return typed, meant, paint
 
 
 def slips(count: int, rng: random.Random) -> list[tuple[str, str]]:

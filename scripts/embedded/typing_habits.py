@@ -18,6 +18,7 @@ class Habits(NamedTuple):
 AS_TYPED = Habits()  # what the trials ask for
 # Training meets slips much more often: seen as seldom as they are made, they are not learnt.
 IN_TRAINING = Habits(typos=0.22, more_typos=0.25, odd_colours=0.1, plain_letters=0.3, german=0.06)
+CAREFUL = Habits(typos=0.0, odd_colours=0.06)
 
 _PLAIN_LETTERS = str.maketrans(
     {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "é": "e", "í": "i", "ó": "o", "á": "a", "ñ": "n", "ï": "i"}

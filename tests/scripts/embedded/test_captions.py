@@ -6,7 +6,14 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from scripts.embedded.captions import DEFAULT, blank_caption, caption, plain_caption, training_caption
+from scripts.embedded.captions import (
+    DEFAULT,
+    blank_caption,
+    caption,
+    plain_caption,
+    training_caption,
+    typed_and_meant,
+)
 from scripts.embedded.filler_words import EMPTY_ADJECTIVES, PLURALS, SUBJECTS
 from scripts.embedded.look_words import PHRASES
 from scripts.embedded.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint
@@ -191,3 +198,14 @@ def test_held_out_phrasings_never_come_up_in_training():
         training_caption(rng, habits)[0].lower() for habits in (AS_TYPED, IN_TRAINING) for _ in range(20_000)
     }
     assert [text for text, _ in HELD_OUT if text.lower() in made] == []
+
+
+def test_what_was_meant_has_no_slip():
+    rng = random.Random(9)
+    rows = [typed_and_meant(rng) for _ in range(2000)]
+    slipped = [typed != meant for typed, meant, _ in rows]
+    assert 0.45 < sum(slipped) / len(rows) < 0.65
+    known = {word for look in LOOKS for phrase in words_of(look) for word in tokens(phrase)}
+    for look in ("wood", "gold"):
+        meant = [text.lower() for _, text, paint in rows if paint.look == look]
+        assert sum(not known & set(tokens(text)) for text in meant) < 0.2 * len(meant)  # words of NEAREST
