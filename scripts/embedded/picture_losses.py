@@ -29,7 +29,8 @@ def contrast_loss(out: Tensor, video: Tensor) -> Tensor:
     loss = out.new_zeros(())
     a, b = out.clamp(-1, 1).flatten(0, 1), video.flatten(0, 1)  # nobody sees contrast beyond black and white
     for _ in range(2):
-        loss = loss + (_contrast(a) - _contrast(b)).abs().mean()
+        luma, *colours = (_contrast(a) - _contrast(b)).abs().mean((0, 2, 3)).unbind()
+        loss = loss + luma + sum(colours, start=0 * luma) / 2
         a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
     return loss
 
