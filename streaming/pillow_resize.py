@@ -27,7 +27,7 @@ def pillow_resize(images: Tensor, height: int, width: int, resample: Image.Resam
     if images.device.type != "cpu" or resample not in RESAMPLING:
         return resize_tensor(images, height, width, resample)
     planes = images.reshape(-1, *images.shape[-2:]).numpy()
-    resized = [Image.fromarray(plane).resize((width, height), resample) for plane in planes]
+    resized = [np.asarray(Image.fromarray(plane).resize((width, height), resample)) for plane in planes]
     return torch.from_numpy(np.stack(resized)).view(*images.shape[:-2], height, width)
 
 
