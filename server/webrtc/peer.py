@@ -1,7 +1,6 @@
 """One WebRTC peer, from its offer to its end: connection, tracks and data channels around one LiveSession."""
 
 import asyncio
-import secrets
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
@@ -51,10 +50,11 @@ class InvalidOffer(Exception):
     """The offer cannot be accepted; the text says why."""
 
 
-async def negotiate(pc: RTCPeerConnection, offer: str, settings: Settings) -> str:
+async def negotiate(pc: RTCPeerConnection, offer: str, settings: Settings, trickle: Trickle) -> str:
     """The SDP answer to an offer, once `pc` has its tracks. Raises InvalidOffer or NoUdpPort."""
     try:
         await pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
+        trickle.begin()
         await pc.setLocalDescription(await pc.createAnswer())
     except OFFER_ERRORS as error:
         raise InvalidOffer(f"the offer cannot be answered: {error or type(error).__name__}") from error
@@ -92,8 +92,7 @@ class Peer:
         self._now = asyncio.get_running_loop().time
         self._pc = RTCPeerConnection(rtc_configuration(settings))
         self._settings = settings
-        self._trickle = Trickle(self._pc)
-        self.etag = f'"{secrets.token_urlsafe(8)}"'  # of this ICE session; the next connection has another
+        self._trickle = Trickle(self._pc, settings)
         self._output = OutputTrack(self.session, self._now, self._hold_bitrate)
         self._bitrate: BitrateControl | None = None
         self._pumps: list[asyncio.Task[None]] = []
@@ -111,7 +110,7 @@ class Peer:
         self._bitrate = BitrateControl(transceiver.sender)
         # Ignored without a word once the offer is set.
         transceiver.setCodecPreferences(codec_preferences(self._codecs))
-        answer = await negotiate(self._pc, offer, self._settings)
+        answer = await negotiate(self._pc, offer, self._settings, self._trickle)
         if transceiver.currentDirection == "recvonly":
             # Nobody watches, but pictures are paced and counted all the same, and commands applied.
             self._pump(drain(self._output))
@@ -121,9 +120,17 @@ class Peer:
             self.session.start()
         return _with_upload_bitrate(answer)
 
-    async def add_candidates(self, fragment: Fragment) -> None:
-        """Candidates that come after the offer, once it was accepted. Raises as Trickle.add does."""
-        await self._trickle.add(fragment)
+    @property
+    def etag(self) -> str:
+        """Of its newest ICE session."""
+        return self._trickle.etag
+
+    async def add_candidates(self, fragment: Fragment) -> str | None:
+        """Candidates that come after the offer, once it was accepted, or an ICE restart. As Trickle.add."""
+        answer = await self._trickle.add(fragment)
+        if answer is not None:  # heartbeats may have been lost; they begin again
+            self.session.link.peer_changed()
+        return answer
 
     async def attend(self) -> None:
         """Returns when the peer is gone: it hung up, never connected, or stopped its heartbeat."""

@@ -23,7 +23,6 @@ QUEUE_POSITION = "Queue-Position"
 METHODS = "POST, DELETE, OPTIONS"
 BAD_TICKET = "ticket: expected 16 to 64 letters, digits, - or _"
 RESOURCE_METHODS = "DELETE, PATCH, OPTIONS"
-RESTART_INSTEAD = "post a new offer to /whip?session= with the session's id, which goes on"
 
 
 class Whip:
@@ -122,11 +121,11 @@ class Whip:
         return web.Response(text="left the line")
 
     async def patch(self, request: web.Request) -> web.Response:
-        """Trickled candidates: 204; 400, 404, 412, 413, 415, 422 or 428 with a reason."""
+        """Trickled candidates: 204; an ICE restart: 200. Refused with 404, 413 or as take_fragment does."""
         if (peer := self._peers.connection(request.match_info["id"])) is None:
             return self._refuse(404, "no such session, or it has no WebRTC connection")
         try:
-            return await take_fragment(request, peer, RESTART_INSTEAD)
+            return await take_fragment(request, peer)
         except FragmentRefused as refused:
             return self._refuse(refused.status, str(refused), refused.headers)
 

@@ -3,23 +3,28 @@
 import asyncio
 import ipaddress
 import re
+import secrets
+from collections import deque
 from dataclasses import dataclass, replace
 
-from aiortc import RTCIceCandidate, RTCPeerConnection
-from aiortc.sdp import MediaDescription, SessionDescription, candidate_from_sdp
+from aiortc import RTCIceCandidate, RTCIceGatherer, RTCIceParameters, RTCPeerConnection
+from aiortc.sdp import SessionDescription, candidate_from_sdp, candidate_to_sdp
+
+from server.settings import Settings
+from server.webrtc.ice_restart import RestartableIce, RestartRefused, restartable
+from server.webrtc.ice_servers import rtc_configuration
+from server.webrtc.udp_ports import announced
 
 MAX_LINES = 256
-MAX_CANDIDATES = 64  # of one connection, however many requests they come in; a browser sends about ten
+MAX_CANDIDATES = 64  # of one ICE session, however many requests they come in; a browser sends about ten
+MAX_FORMER = 16  # ICE sessions before the newest whose late candidates are known for what they are
+UFRAG, PASSWORD = re.compile(r"[A-Za-z0-9+/]{4,256}"), re.compile(r"[A-Za-z0-9+/]{22,256}")  # RFC 8839, 5.4
 MDNS_NAME = re.compile(r"[A-Za-z0-9-]{1,63}\.local")  # a browser's way to hide an address
 TYPES = ("host", "srflx", "prflx", "relay")
 
 
 class InvalidFragment(Exception):
     """This is no SDP fragment that fits the connection; the text says why."""
-
-
-class RestartNotSupported(Exception):
-    """The fragment belongs to another ICE session than the one that runs: it asks for an ICE restart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,48 +77,123 @@ def parse_fragment(text: str) -> Fragment:
 
 
 class Trickle:
-    """The candidates of one connection that come after its offer.
+    """The candidates of one connection that come after its offer, and its ICE restarts.
 
-    trickle = Trickle(pc)          # once the offer is set
+    trickle = Trickle(pc, settings)
+    trickle.begin()                # once the offer is set, before it is answered
     await trickle.add(fragment)
     """
 
-    def __init__(self, pc: RTCPeerConnection) -> None:
+    def __init__(self, pc: RTCPeerConnection, settings: Settings) -> None:
+        self.etag = _etag()  # of the newest ICE session
         self._pc = pc
+        self._settings = settings
         self._count = 0
+        self._ice: RestartableIce | None = None
+        self._restarted: tuple[str, str] | None = None  # by the client: its newest ufrag and password
+        self._former: deque[str] = deque(maxlen=MAX_FORMER)  # ufrags
 
-    async def add(self, fragment: Fragment) -> None:
+    def begin(self) -> None:
+        """Make restarts possible."""
+        self._ice = restartable(self._pc)
+
+    async def add(self, fragment: Fragment) -> str | None:
         """Hand the candidates to ICE; returns when hidden addresses have been looked up, a second at most.
 
-        Raises InvalidFragment for media that the offer does not have and for too many candidates, and
-        RestartNotSupported for credentials other than the offer's; nothing has happened then.
+        With new credentials this begins an ICE restart: the fragment to answer is returned, and the path is
+        looked for meanwhile. Raises InvalidFragment for media that the offer does not have, for too many
+        candidates and for credentials that are neither new nor the newest, RestartRefused, and NoUdpPort for
+        a restart; nothing has happened then.
         """
         description = SessionDescription.parse(self._pc.remoteDescription.sdp)
         medias = {media.rtp.muxId: media for media in description.media}
-        _check_credentials(fragment, list(medias.values()))
+        remote = self._new_credentials(fragment, description)
         for candidate in fragment.candidates:
             if candidate.sdpMid not in medias:
                 raise InvalidFragment(
                     f"the offer has no media {candidate.sdpMid!r}, only {', '.join(medias)}"
                 )
-        if self._count + len(fragment.candidates) > MAX_CANDIDATES:
+        count = len(fragment.candidates) + (0 if remote else self._count)
+        if count > MAX_CANDIDATES:
             raise InvalidFragment(f"got more than {MAX_CANDIDATES} candidates")
-        self._count += len(fragment.candidates)
-        mains = _mains(description)
         usable = [candidate for candidate in fragment.candidates if candidate.protocol.lower() == "udp"]
+        if remote is not None:
+            answer = await self._restart(remote, usable, description)
+            self._count = count
+            return answer
+        self._count = count
+        if self._ice is not None and self._restarted is not None:
+            await asyncio.gather(*map(self._ice.add_candidate, usable))
+            return None
+        mains = _mains(description)
         known = [replace(one, sdpMid=mains.get(one.sdpMid or "", one.sdpMid)) for one in usable]
         ends = [None] if fragment.is_complete else []
         # Begun in this order, so that the end comes after them all, though addresses are looked up meanwhile.
         await asyncio.gather(*(self._pc.addIceCandidate(one) for one in [*known, *ends]))
+        return None
+
+    def _new_credentials(self, fragment: Fragment, offer: SessionDescription) -> RTCIceParameters | None:
+        """Those of a restart; None if the fragment is of the newest ICE session."""
+        ufrag, password = fragment.ufrag, fragment.password
+        if self._restarted is not None:
+            known = {self._restarted}
+        else:
+            ices = [media.ice for media in offer.media if media.ice]
+            known = {(ice.usernameFragment or "", ice.password or "") for ice in ices}
+        ufrags, passwords = {one for one, _ in known}, {one for _, one in known}
+        if (ufrag is None or ufrag in ufrags) and (password is None or password in passwords):
+            return None
+        if ufrag in self._former:
+            raise InvalidFragment("its ice-ufrag is of an ICE session before the newest")
+        if ufrag is None or password is None or ufrag in ufrags or password in passwords:
+            raise InvalidFragment("an ICE restart needs a new ice-ufrag and a new ice-pwd, both")
+        if not UFRAG.fullmatch(ufrag) or not PASSWORD.fullmatch(password):
+            raise InvalidFragment("ice-ufrag and ice-pwd: expected 4 and 22 to 256 letters, digits, + or /")
+        return RTCIceParameters(usernameFragment=ufrag, password=password)
+
+    async def _restart(
+        self, remote: RTCIceParameters, candidates: list[RTCIceCandidate], offer: SessionDescription
+    ) -> str:
+        if self._ice is None:
+            raise RestartRefused("only a connection whose media are bundled can be restarted")
+        gatherer = await self._ice.prepare(rtc_configuration(self._settings).iceServers)
+        try:
+            answer = announced(_fragment(gatherer, offer), self._settings)
+        except BaseException:
+            await self._ice.abandon()
+            raise
+        self._ice.go_over(remote, candidates, self._settings.peer_timeout)
+        before = {self._restarted[0]} if self._restarted else _ufrags(offer)
+        self._former.extend(before)
+        self._restarted = remote.usernameFragment or "", remote.password or ""
+        self.etag = _etag()
+        return answer
 
 
-def _check_credentials(fragment: Fragment, medias: list[MediaDescription]) -> None:
-    """aioice keeps the credentials of a connection for its life, so other ones cannot be taken."""
-    known = {(media.ice.usernameFragment, media.ice.password) for media in medias if media.ice}
-    if fragment.ufrag is not None and fragment.ufrag not in {ufrag for ufrag, _ in known}:
-        raise RestartNotSupported
-    if fragment.password is not None and fragment.password not in {password for _, password in known}:
-        raise RestartNotSupported
+def _etag() -> str:
+    return f'"{secrets.token_urlsafe(8)}"'
+
+
+def _ufrags(offer: SessionDescription) -> set[str]:
+    return {media.ice.usernameFragment or "" for media in offer.media if media.ice}
+
+
+def _fragment(gatherer: RTCIceGatherer, offer: SessionDescription) -> str:
+    """The server's side of an ICE restart (RFC 9725, 4.3.3), of the one media that stands for the bundle."""
+    mains, local = _mains(offer), gatherer.getLocalParameters()
+    main = next(media for media in offer.media if mains.get(media.rtp.muxId) in (None, media.rtp.muxId))
+    bundles = [f"a=group:{group}" for group in offer.group if group.semantic == "BUNDLE"]
+    candidates = [f"a=candidate:{candidate_to_sdp(one)}" for one in gatherer.getLocalCandidates()]
+    lines = [
+        *bundles,
+        f"m={main.kind} 9 {main.profile} {main.fmt[0] if main.fmt else 0}",
+        f"a=mid:{main.rtp.muxId}",
+        f"a=ice-ufrag:{local.usernameFragment}",
+        f"a=ice-pwd:{local.password}",
+        *candidates,
+        "a=end-of-candidates",
+    ]
+    return "\r\n".join(lines) + "\r\n"
 
 
 def _mains(description: SessionDescription) -> dict[str, str]:

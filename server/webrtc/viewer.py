@@ -1,7 +1,6 @@
 """Somebody who watches a session: one connection that takes the pictures on show, and gives none."""
 
 import asyncio
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -95,8 +94,7 @@ class Viewer:
         self._now = asyncio.get_running_loop().time
         self._pc = RTCPeerConnection(rtc_configuration(settings))
         self._settings = settings
-        self._trickle = Trickle(self._pc)
-        self.etag = f'"{secrets.token_urlsafe(8)}"'  # of its ICE session
+        self._trickle = Trickle(self._pc, settings)
         self._track = ViewerTrack(session.on_air, self._hold_bitrate)
         self._bitrate: BitrateControl | None = None
         self._pumps: list[asyncio.Task[None]] = []
@@ -111,11 +109,16 @@ class Viewer:
         transceiver = self._pc.addTransceiver(self._track, direction="sendonly")
         self._bitrate = BitrateControl(transceiver.sender)
         transceiver.setCodecPreferences(codec_preferences(self._codecs))
-        return await negotiate(self._pc, offer, self._settings)
+        return await negotiate(self._pc, offer, self._settings, self._trickle)
 
-    async def add_candidates(self, fragment: Fragment) -> None:
-        """Candidates that come after the offer, once it was accepted. Raises as Trickle.add does."""
-        await self._trickle.add(fragment)
+    @property
+    def etag(self) -> str:
+        """Of its newest ICE session."""
+        return self._trickle.etag
+
+    async def add_candidates(self, fragment: Fragment) -> str | None:
+        """Candidates that come after the offer, once it was accepted, or an ICE restart. As Trickle.add."""
+        return await self._trickle.add(fragment)
 
     async def attend(self) -> None:
         """Returns when the viewer is gone or never connected, or when the session has ended."""

@@ -19,7 +19,6 @@ RETRY_AFTER_S = "5"
 METHODS = "POST, OPTIONS"
 VIEWER_METHODS = "DELETE, PATCH, OPTIONS"
 NO_VIEWER = "no such viewer; it may have left, or its session ended"
-RESTART_INSTEAD = "post a new offer; the session does not notice"
 
 
 class Whep:
@@ -68,12 +67,12 @@ class Whep:
         return web.Response(text="ended")
 
     async def patch(self, request: web.Request) -> web.Response:
-        """Trickled candidates: 204; 400, 404, 412, 413, 415, 422 or 428 with a reason."""
+        """Trickled candidates: 204; an ICE restart: 200. Refused with 404, 413 or as take_fragment does."""
         viewer = self._viewers.find(request.match_info["id"], request.match_info["viewer"])
         if viewer is None:
             return self._refuse(404, NO_VIEWER)
         try:
-            return await take_fragment(request, viewer, RESTART_INSTEAD)
+            return await take_fragment(request, viewer)
         except FragmentRefused as refused:
             return self._refuse(refused.status, str(refused), refused.headers)
 

@@ -50,24 +50,30 @@ def whip_paths() -> Json:
             "delete": operation(
                 "End a session.", {"200": text("All it held is free."), "404": text(NO_SESSION)}
             ),
-            "patch": _trickle(NO_SESSION, "use /whip?session="),
+            "patch": _trickle(NO_SESSION),
             "options": operation("What may be done to it.", {"200": text("In the headers.")}),
         },
     }
 
 
-def _trickle(missing: str, restart_instead: str) -> Json:
+def _trickle(missing: str) -> Json:
+    restarted = answer("The server's side of an ICE restart.", "application/trickle-ice-sdpfrag") | {
+        "headers": {"ETag": {"description": "of the new ICE session", "schema": {"type": "string"}}}
+    }
     return operation(
-        "Trickled ICE candidates (application/trickle-ice-sdpfrag).",
+        "Trickled ICE candidates, or an ICE restart (application/trickle-ice-sdpfrag).",
         {
-            "204": {"description": "They are taken."},
+            "200": restarted,
+            "204": {"description": "The candidates are taken."},
             "400": text("The fragment cannot be used."),
             "404": text(missing),
+            "409": text("No ICE restart can begin now: another one is under way, or there is no connection."),
             "412": text("If-Match names another ICE session."),
             "413": text("It is larger than 64 KiB."),
             "415": text("Another type."),
-            "422": text(f"An ICE restart, which is not supported: {restart_instead}."),
             "428": text("If-Match is missing."),
+            "429": text("The last ICE restart has just begun; Retry-After says when to ask again."),
+            "503": text("No UDP port is free for the restart."),
         },
     )
 
@@ -148,7 +154,7 @@ def whep_paths() -> Json:
                 "Stop watching.",
                 {"200": text("The connection is closed."), "404": text("There is no such viewer.")},
             ),
-            "patch": _trickle("There is no such viewer.", "post a new offer"),
+            "patch": _trickle("There is no such viewer."),
             "options": operation("What may be done to it.", {"200": text("In the headers.")}),
         },
     }
