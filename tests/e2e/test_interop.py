@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 VENDOR = Path(__file__).parent / "vendor"
 MOVING_LIMIT_S = 60.0
 CODEC_LIMIT_S = 20.0
+LINGER_MS = 3000  # longer than the server keeps a path that an ICE restart has left
 
 PUBLISH = """async () => {
   const { WHIPClient } = await import("/vendor/whip.js");
@@ -71,6 +72,13 @@ CODECS = """async () => {
   return streams.map(({ codecId }) => report.find(({ id }) => id === codecId)?.mimeType);
 }"""
 
+# The server's, in use.
+PORT = """async () => {
+  const report = await window.peer.getStats();
+  const { selectedCandidatePairId } = [...report.values()].find(({ type }) => type === "transport");
+  return report.get(report.get(selectedCandidatePairId).remoteCandidateId).port;
+}"""
+
 
 @pytest.fixture
 def open_client(open_page: OpenPage, server: Server):
@@ -124,3 +132,27 @@ def test_a_published_whip_client_publishes_and_a_whep_client_watches_beside_it(
     publisher.evaluate("() => window.client.stop()")
     assert wait_until(lambda: is_free(server), CODEC_LIMIT_S)
     assert wait_until(lambda: server.gauge("depthlive_viewers") == 0, CODEC_LIMIT_S)
+
+
+def test_the_published_clients_restart_their_ice(open_client, server: Server) -> None:
+    publisher, viewer = open_client(), open_client()
+    session = publisher.evaluate(PUBLISH).rpartition("/")[2]
+    assert wait_until(lambda: state_of(server, session)["state"] == "live", MOVING_LIMIT_S)
+    viewer.evaluate(WATCH, [session, None])
+    assert viewer.evaluate(MOVES) >= 3
+    for page in (publisher, viewer):
+        port = page.evaluate(PORT)
+        page.evaluate("() => window.client.restart()")
+        assert wait_until(lambda page=page, port=port: page.evaluate(PORT) != port, CODEC_LIMIT_S)
+    viewer.wait_for_timeout(LINGER_MS)
+    figures = state_of(server, session)["figures"]
+    assert viewer.evaluate(MOVES) >= 3, "pictures go on"
+    assert wait_until(
+        lambda: state_of(server, session)["figures"]["chunk"] > figures["chunk"] + 1, MOVING_LIMIT_S
+    )
+    assert state_of(server, session)["figures"]["camera_frames"] > figures["camera_frames"]
+    states = [page.evaluate("() => window.peer.connectionState") for page in (publisher, viewer)]
+    assert states == ["connected", "connected"]
+    assert server.info()["sessions"] == 1 and server.gauge("depthlive_viewers") == 1
+    publisher.evaluate("() => window.client.stop()")
+    assert wait_until(lambda: is_free(server), CODEC_LIMIT_S)
