@@ -92,6 +92,12 @@ class Restarter:
         await until(lambda: not left._protocols, "the old path is closed")
 
 
+def running() -> set[str]:
+    """The tasks of ICE connections, whoever's."""
+    names = (getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks())
+    return {name for name in names if name.startswith(("RestartableIce.", "Connection.", "StunProtocol."))}
+
+
 async def test_pictures_and_messages_go_on_over_the_new_path(server, engine):
     viewer = Viewer(server.url, server.http)
     try:
@@ -155,6 +161,8 @@ async def test_a_restart_that_never_connects_changes_nothing(server):
         assert restarter.states == []
     finally:
         await viewer.close()
+    await server.empty()
+    await until(lambda: not running(), "nothing is left of any path")
 
 
 async def test_without_a_free_port_there_is_no_restart(engine, monkeypatch):
