@@ -71,7 +71,7 @@ def test_it_writes_every_way_before_and_after(clip: Path, tmp_path: Path) -> Non
 def test_what_is_wrong_is_said(
     arguments: list[str], message: str, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # read from the environment once
     given = arguments if "--clip" in arguments else ["--clip", str(clip), *arguments]
     given = given if "--model" in given else ["--model", "edges", *given]
     result = CliRunner().invoke(app(), given)
