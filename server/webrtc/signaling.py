@@ -1,6 +1,5 @@
 """WHIP (RFC 9725): an SDP offer in, an answer out."""
 
-import logging
 from contextlib import suppress
 
 from aiohttp import hdrs, web
@@ -8,21 +7,16 @@ from aiohttp import hdrs, web
 from server.gpu_worker import GpuWorker, Phase
 from server.metrics import Metrics
 from server.settings import Settings
-from server.webrtc.ice_servers import minted
+from server.webrtc.endpoint import SDP, SdpEndpoint
 from server.webrtc.peer import InvalidOffer
 from server.webrtc.peers import Peers, ServerFull, SessionGone
-from server.webrtc.trickle_patch import ACCEPT_PATCH, FRAGMENT, FragmentRefused, take_fragment
 from server.webrtc.udp_ports import NoUdpPort
 from server.webrtc.waiting_line import is_ticket
 
-logger = logging.getLogger(__name__)
-
-SDP = "application/sdp"
 RETRY_AFTER_S = 2
 QUEUE_POSITION = "Queue-Position"
 METHODS = "POST, DELETE, OPTIONS"
 BAD_TICKET = "ticket: expected 16 to 64 letters, digits, - or _"
-RESOURCE_METHODS = "DELETE, PATCH, OPTIONS"
 
 
 class Whip:
@@ -30,9 +24,8 @@ class Whip:
 
     def __init__(self, settings: Settings, worker: GpuWorker, metrics: Metrics, peers: Peers) -> None:
         self._worker = worker
-        self._metrics = metrics
         self._peers = peers
-        self._settings = settings
+        self._endpoint = SdpEndpoint(settings, metrics, "WHIP")
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -51,12 +44,12 @@ class Whip:
         whoever finds the server full waits in line.
         """
         if request.content_type != SDP:
-            return self._refuse(415, f"expected Content-Type {SDP}, got {request.content_type}")
+            return self._endpoint.refuse(415, f"expected Content-Type {SDP}, got {request.content_type}")
         if self._worker.readiness.phase in (Phase.FAILED, Phase.STOPPED):
-            return self._refuse(503, self._worker.readiness.reason)
+            return self._endpoint.refuse(503, self._worker.readiness.reason)
         former, ticket = request.query.get("session"), request.query.get("ticket")
         if ticket is not None and not is_ticket(ticket):
-            return self._refuse(400, BAD_TICKET)
+            return self._endpoint.refuse(400, BAD_TICKET)
         try:
             offer = await request.text()
             if former is None:
@@ -64,23 +57,19 @@ class Whip:
             else:
                 id, answer = former, await self._peers.resume(former, offer)
         except UnicodeDecodeError:
-            return self._refuse(400, "the offer is not UTF-8 text")
+            return self._endpoint.refuse(400, "the offer is not UTF-8 text")
         except InvalidOffer as error:
-            return self._refuse(400, str(error))
+            return self._endpoint.refuse(400, str(error))
         except SessionGone as error:
-            return self._refuse(404, str(error))
+            return self._endpoint.refuse(404, str(error))
         except NoUdpPort as error:
-            return self._refuse(503, str(error), {hdrs.RETRY_AFTER: str(RETRY_AFTER_S)})
+            return self._endpoint.refuse(503, str(error), {hdrs.RETRY_AFTER: str(RETRY_AFTER_S)})
         except ServerFull as error:
             headers: dict[str, str] = {hdrs.RETRY_AFTER: str(RETRY_AFTER_S)}
             if error.position is not None:
                 headers[QUEUE_POSITION] = str(error.position)
-            return self._refuse(503, str(error), headers)
-        response = web.Response(status=201, text=answer, content_type=SDP)
-        response.headers[hdrs.LOCATION] = f"/whip/{id}"
-        if (peer := self._peers.connection(id)) is not None:
-            response.headers[hdrs.ETAG] = peer.etag
-        self._add_links(response)
+            return self._endpoint.refuse(503, str(error), headers)
+        response = self._endpoint.accepted(answer, f"/whip/{id}", self._peers.connection(id))
         await self._answer(request, response, id)
         return response
 
@@ -115,34 +104,17 @@ class Whip:
         """Give back the place in line of `?ticket=`: 200; 400 if it is no ticket, 404 if nobody has it."""
         ticket = request.query.get("ticket", "")
         if not is_ticket(ticket):
-            return self._refuse(400, BAD_TICKET)
+            return self._endpoint.refuse(400, BAD_TICKET)
         if not self._peers.leave_line(ticket):
             return web.Response(status=404, text="nobody waits with this ticket; it may have come in")
         return web.Response(text="left the line")
 
     async def patch(self, request: web.Request) -> web.Response:
-        """Trickled candidates: 204; an ICE restart: 200. Refused with 404, 413 or as take_fragment does."""
-        if (peer := self._peers.connection(request.match_info["id"])) is None:
-            return self._refuse(404, "no such session, or it has no WebRTC connection")
-        try:
-            return await take_fragment(request, peer)
-        except FragmentRefused as refused:
-            return self._refuse(refused.status, str(refused), refused.headers)
+        peer = self._peers.connection(request.match_info["id"])
+        return await self._endpoint.patched(request, peer, "no such session, or it has no WebRTC connection")
 
     async def options(self, request: web.Request) -> web.Response:
-        """What may be posted here, and the ICE servers to use (RFC 9725, 4.5)."""
-        response = web.Response(headers={hdrs.ALLOW: METHODS, "Accept-Post": SDP})
-        self._add_links(response)
-        return response
+        return self._endpoint.options(METHODS)
 
     async def options_of_resource(self, request: web.Request) -> web.Response:
-        return web.Response(headers={hdrs.ALLOW: RESOURCE_METHODS, ACCEPT_PATCH: FRAGMENT})
-
-    def _refuse(self, status: int, reason: str, headers: dict[str, str] | None = None) -> web.Response:
-        logger.info("Refused with %d: %s", status, reason)
-        self._metrics.refused.labels(str(status)).inc()
-        return web.Response(status=status, text=reason, headers=headers)
-
-    def _add_links(self, response: web.Response) -> None:
-        for link in (link for server in minted(self._settings) for link in server.links()):
-            response.headers.add(hdrs.LINK, link)
+        return self._endpoint.options_of_connection()

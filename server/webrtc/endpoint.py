@@ -1,0 +1,61 @@
+"""What the endpoints of WHIP and WHEP share: refusals in plain text, ICE servers, PATCH, OPTIONS."""
+
+import logging
+
+from aiohttp import hdrs, web
+
+from server.metrics import Metrics
+from server.settings import Settings
+from server.webrtc.ice_servers import minted
+from server.webrtc.trickle_patch import ACCEPT_PATCH, FRAGMENT, FragmentRefused, Trickled, take_fragment
+
+logger = logging.getLogger(__name__)
+
+SDP = "application/sdp"
+
+
+class SdpEndpoint:
+    """Takes offers at one address and speaks of each connection at an address of its own."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, name: str) -> None:
+        """`name` is what the log calls the endpoint."""
+        self._settings = settings
+        self._metrics = metrics
+        self._name = name
+
+    def accepted(self, answer: str, location: str, connection: Trickled | None) -> web.Response:
+        """201 with the answer to an offer and where its connection is to be spoken of."""
+        response = web.Response(status=201, text=answer, content_type=SDP)
+        response.headers[hdrs.LOCATION] = location
+        if connection is not None:
+            response.headers[hdrs.ETAG] = connection.etag
+        self._add_links(response)
+        return response
+
+    def refuse(self, status: int, reason: str, headers: dict[str, str] | None = None) -> web.Response:
+        logger.info("%s: refused with %d: %s", self._name, status, reason)
+        self._metrics.refused.labels(str(status)).inc()
+        return web.Response(status=status, text=reason, headers=headers)
+
+    async def patched(self, request: web.Request, connection: Trickled | None, missing: str) -> web.Response:
+        """Trickled candidates: 204; an ICE restart: 200. Refused with 404 and the words `missing` where there
+        is no connection, with 413, or as take_fragment does."""
+        if connection is None:
+            return self.refuse(404, missing)
+        try:
+            return await take_fragment(request, connection)
+        except FragmentRefused as refused:
+            return self.refuse(refused.status, str(refused), refused.headers)
+
+    def options(self, methods: str) -> web.Response:
+        """What may be posted here, and the ICE servers to use (RFC 9725, 4.5)."""
+        response = web.Response(headers={hdrs.ALLOW: methods, "Accept-Post": SDP})
+        self._add_links(response)
+        return response
+
+    def options_of_connection(self) -> web.Response:
+        return web.Response(headers={hdrs.ALLOW: "DELETE, PATCH, OPTIONS", ACCEPT_PATCH: FRAGMENT})
+
+    def _add_links(self, response: web.Response) -> None:
+        for link in (link for server in minted(self._settings) for link in server.links()):
+            response.headers.add(hdrs.LINK, link)
