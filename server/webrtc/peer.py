@@ -10,9 +10,7 @@ from aiortc import (
     MediaStreamTrack,
     RTCDataChannel,
     RTCPeerConnection,
-    RTCSessionDescription,
 )
-from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from server.gpu_worker import GpuWorker
@@ -24,10 +22,16 @@ from server.metrics import Metrics
 from server.settings import Settings
 from server.webrtc.bitrate import BitrateControl
 from server.webrtc.codecs import codec_preferences
+from server.webrtc.connection import (
+    WATCH_PERIOD_S,
+    InvalidOffer,
+    close_connection,
+    negotiate,
+    video_directions,
+)
 from server.webrtc.ice_servers import rtc_configuration
 from server.webrtc.tracks import OutputTrack, drain
 from server.webrtc.trickle import Fragment, Trickle
-from server.webrtc.udp_ports import announced
 
 # Left alone, Chromium begins an upload at a low bitrate and shrinks the picture for it. Kilobits per second.
 UPLOAD_KBPS = {
@@ -38,27 +42,6 @@ UPLOAD_KBPS = {
 
 MAX_UNREAD_CONTROL_BYTES = 1 << 20  # queued for a peer that does not read: it is given up
 MAX_UNREAD_TELEMETRY_BYTES = 1 << 14  # beyond this newer figures are worth more than all of these
-WATCH_PERIOD_S = 0.5
-CLOSE_TIMEOUT_S = 5.0
-
-# aiortc's SDP parser has no error of its own: what it raises depends on where the text is broken.
-SDP_ERRORS = (AssertionError, AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError)
-OFFER_ERRORS = (*SDP_ERRORS, InternalError, InvalidAccessError, InvalidStateError, OperationError)
-
-
-class InvalidOffer(Exception):
-    """The offer cannot be accepted; the text says why."""
-
-
-async def negotiate(pc: RTCPeerConnection, offer: str, settings: Settings, trickle: Trickle) -> str:
-    """The SDP answer to an offer, once `pc` has its tracks. Raises InvalidOffer or NoUdpPort."""
-    try:
-        await pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
-        trickle.begin()
-        await pc.setLocalDescription(await pc.createAnswer())
-    except OFFER_ERRORS as error:
-        raise InvalidOffer(f"the offer cannot be answered: {error or type(error).__name__}") from error
-    return announced(pc.localDescription.sdp, settings)
 
 
 class Peer:
@@ -160,15 +143,7 @@ class Peer:
         if not keeps_session:
             await self.session.close()
         self._output.stop()
-        for pump in self._pumps:
-            pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
-        self._pumps.clear()
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._pc.close()
-        except TimeoutError:  # aiortc waits for its own tasks, and for ever if somebody has cancelled them
-            self._log.warning("The connection did not close within %g s; leaving it behind", CLOSE_TIMEOUT_S)
+        await close_connection(self._pc, self._pumps, self._log)
 
     def _on_connection_state(self) -> None:
         self._log.debug("connection %s", self._pc.connectionState)
@@ -229,18 +204,13 @@ def _send_telemetry(channel: RTCDataChannel, text: str) -> None:
 
 def check_offer(offer: str) -> None:
     """Raise InvalidOffer unless this is SDP with a video track that the peer sends."""
-    if not offer.startswith("v=0"):
-        raise InvalidOffer("this is no SDP: expected it to begin with v=0")
-    try:
-        description = SessionDescription.parse(offer)
-    except SDP_ERRORS as error:
-        raise InvalidOffer(f"this is no SDP: {error or type(error).__name__}") from error
-    videos = [media for media in description.media if media.kind == "video"]
-    if not videos:
+    directions = video_directions(offer)
+    if not directions:
         raise InvalidOffer("the offer has no video: expected one video track, sendrecv or sendonly")
-    if not any(media.direction in ("sendrecv", "sendonly") for media in videos):
-        directions = ", ".join(str(media.direction) for media in videos)
-        raise InvalidOffer(f"the offer sends no video ({directions}): expected sendrecv or sendonly")
+    if not {"sendrecv", "sendonly"} & set(directions):
+        raise InvalidOffer(
+            f"the offer sends no video ({', '.join(directions)}): expected sendrecv or sendonly"
+        )
 
 
 def _with_upload_bitrate(answer: str) -> str:

@@ -7,8 +7,8 @@ from aiohttp import hdrs, web
 from server.gpu_worker import GpuWorker, Phase
 from server.metrics import Metrics
 from server.settings import Settings
+from server.webrtc.connection import InvalidOffer
 from server.webrtc.endpoint import SDP, SdpEndpoint
-from server.webrtc.peer import InvalidOffer
 from server.webrtc.peers import Peers, ServerFull, SessionGone
 from server.webrtc.udp_ports import NoUdpPort
 from server.webrtc.waiting_line import is_ticket

@@ -10,7 +10,6 @@ from aiortc import (
     RTCPeerConnection,
 )
 from aiortc.mediastreams import MediaStreamError
-from aiortc.sdp import SessionDescription
 from av import VideoFrame
 
 from server.live.on_air import Aired, OffAir, OnAir
@@ -21,14 +20,14 @@ from server.media.frames import to_video_frame
 from server.settings import Settings
 from server.webrtc.bitrate import BitrateControl
 from server.webrtc.codecs import codec_preferences
-from server.webrtc.ice_servers import rtc_configuration
-from server.webrtc.peer import (
-    CLOSE_TIMEOUT_S,
-    SDP_ERRORS,
+from server.webrtc.connection import (
     WATCH_PERIOD_S,
     InvalidOffer,
+    close_connection,
     negotiate,
+    video_directions,
 )
+from server.webrtc.ice_servers import rtc_configuration
 from server.webrtc.tracks import HOLD_SPACING_S, drain
 from server.webrtc.trickle import Fragment, Trickle
 
@@ -142,15 +141,7 @@ class Viewer:
         """End track and connection. Safe to call twice, and before accept()."""
         self._gone.set()
         self._track.stop()
-        for pump in self._pumps:
-            pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
-        self._pumps.clear()
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._pc.close()
-        except TimeoutError:  # as in Peer.close
-            self._log.warning("A viewer did not close within %g s; leaving it behind", CLOSE_TIMEOUT_S)
+        await close_connection(self._pc, self._pumps, self._log)
 
     def _on_connection_state(self) -> None:
         if self._pc.connectionState in ("failed", "closed"):
@@ -167,13 +158,7 @@ class Viewer:
 
 def check_viewer_offer(offer: str) -> None:
     """Raise InvalidOffer unless this is SDP with a video track that the viewer wants to receive."""
-    if not offer.startswith("v=0"):
-        raise InvalidOffer("this is no SDP: expected it to begin with v=0")
-    try:
-        description = SessionDescription.parse(offer)
-    except SDP_ERRORS as error:
-        raise InvalidOffer(f"this is no SDP: {error or type(error).__name__}") from error
-    directions = [str(media.direction) for media in description.media if media.kind == "video"]
+    directions = video_directions(offer)
     if not directions:
         raise InvalidOffer("the offer has no video: expected one video track, recvonly")
     if not {"recvonly", "sendrecv"} & set(directions):

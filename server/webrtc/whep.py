@@ -4,8 +4,8 @@ from aiohttp import hdrs, web
 
 from server.metrics import Metrics
 from server.settings import Settings
+from server.webrtc.connection import InvalidOffer
 from server.webrtc.endpoint import SDP, SdpEndpoint
-from server.webrtc.peer import InvalidOffer
 from server.webrtc.udp_ports import NoUdpPort
 from server.webrtc.viewers import NothingToWatch, Viewers, ViewersFull
 

@@ -4,7 +4,8 @@ from aiortc.sdp import SessionDescription
 from server.metrics import Metrics
 from server.settings import load_settings
 from server.webrtc.codecs import codec_preferences
-from server.webrtc.peer import InvalidOffer, Peer
+from server.webrtc.connection import InvalidOffer
+from server.webrtc.peer import Peer
 from tests.server.webrtc.test_peer import offer_of
 
 

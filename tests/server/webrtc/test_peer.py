@@ -6,7 +6,8 @@ from aiortc.sdp import SessionDescription
 
 from server.metrics import Metrics
 from server.settings import load_settings
-from server.webrtc.peer import InvalidOffer, Peer
+from server.webrtc.connection import InvalidOffer
+from server.webrtc.peer import Peer
 from tests.server.running import PATIENCE_S, Camera, running_server, until
 
 

@@ -11,7 +11,7 @@ from aiortc.sdp import SessionDescription
 from server.live.on_air import OnAir
 from server.live.session import LiveSession
 from server.metrics import Metrics
-from server.webrtc.peer import InvalidOffer
+from server.webrtc.connection import InvalidOffer
 from server.webrtc.tracks import OutputTrack
 from server.webrtc.viewer import Viewer, ViewerTrack
 from tests.server.running import PATIENCE_S
