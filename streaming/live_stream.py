@@ -70,7 +70,7 @@ class Asked:
 
 
 class LiveStream:
-    """One stream: its session, its depth and what its user asked for. Dropped, it leaves its memory to others."""
+    """One stream: its session, its depth and what its user asked for. Dropping it frees its memory."""
 
     def __init__(self, engine: "StreamEngine", *, prompt: Prompts, seed: int) -> None:
         info = engine.info
