@@ -9,6 +9,8 @@
 One thread calls everything here; it owns the device.
 """
 
+import logging
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
@@ -16,8 +18,11 @@ from typing import Literal, Self
 import numpy as np
 import torch
 
+from streaming.acceleration import Levers, Speed, accelerate, levers_for
 from streaming.blocks.reference_images import MAX_REFERENCES
 from streaming.blocks.text_conditioning import Prompts, parse_prompts
+from streaming.compilation import keep_compiled
+from streaming.compile_cache import compile_cache
 from streaming.config import CHUNK_LATENTS, PipelineConfig, TaehvConfig
 from streaming.controls import ChunkResult, Controls
 from streaming.depth import DepthEstimator, load_depth
@@ -29,6 +34,7 @@ from streaming.pipeline import GenerationFailed, LongLivePipeline
 from streaming.precision import Precision, choose_dtype
 from streaming.preflight import check, free_memory, needs
 from streaming.presets import find_preset
+from streaming.random_weights import TAEHV_DRAWN, RandomPipeline, random_depth
 
 __all__ = [
     "CHUNK",
@@ -42,7 +48,10 @@ __all__ = [
     "StreamEngine",
 ]
 
-Decoder = Literal["vae", "taehv"]
+logger = logging.getLogger(__name__)
+
+Decoder = Literal["auto", "vae", "taehv"]
+FP8_FROM = (8, 9)  # compute capability of the first GPUs that multiply fp8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +81,23 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _decoder(name: Decoder) -> TaehvConfig | None:
-    return TaehvConfig() if name == "taehv" else None
+def _levers(speed: Speed, device: torch.device, dtype: torch.dtype) -> Levers:
+    """Those of `speed` that this device can pull with these numbers."""
+    levers = levers_for(speed)
+    has_fp8 = dtype == torch.bfloat16 and torch.cuda.get_device_capability(device) >= FP8_FROM
+    if levers.fp8 and not has_fp8:
+        logger.warning("No fp8 with %s on %s: fast differs from exact by its decoder alone", dtype, device)
+        return replace(levers, fp8=False)
+    return levers
+
+
+def _make_fast(pipeline: LongLivePipeline, speed: Speed, kept: Path | None) -> None:
+    """On a GPU; elsewhere the levers give nothing. What is compiled is kept in the folder `kept`."""
+    if pipeline.device.type != "cuda":
+        return
+    if kept is not None:
+        keep_compiled(kept)
+    accelerate(pipeline, _levers(speed, pipeline.device, pipeline.dtype))
 
 
 class StreamEngine:
@@ -103,9 +127,12 @@ class StreamEngine:
         *,
         model: str,
         depth: str = "auto",
-        decoder: Decoder = "vae",
+        speed: Speed = "exact",
+        decoder: Decoder = "auto",
         device: str = "auto",
         precision: Precision = "auto",
+        random_weights: bool = False,
+        cache_dir: Path | None = None,
         seed: int = 0,
         sessions: int = 1,
         on_progress: OnProgress | None = None,
@@ -113,25 +140,37 @@ class StreamEngine:
         """Slow. `model` is a preset; files that it needs and that are not here are downloaded first.
 
         `depth` is `edges`, a model id or folder for transformers, or `auto`, what the preset names.
-        `precision` is the type of weights and activations, see `choose_dtype`.
-        `sessions` is how many streams the memory must hold. `on_progress` hears of downloads. Raises
-        ValueError or OSError whose text a user can act on, before anything large is loaded or fetched where
-        the memory cannot hold it.
+        `speed`: `exact`, or `fast`: TAEHV decodes unless `decoder` says otherwise, and on a GPU products are
+        fp8. `precision` is the type of weights and activations, see `choose_dtype`. `random_weights`: drawn
+        from `seed`, for benchmarks without downloads. `cache_dir` keeps what a GPU's start compiles, see
+        `compile_cache`. `sessions` is how many streams the memory must hold. `on_progress` hears of
+        downloads. Raises ValueError or OSError whose text a user can act on, before anything large is loaded
+        or fetched where the memory cannot hold it.
         """
         where, preset = choose_device(device), find_preset(model)
         dtype = choose_dtype(precision, where)
         estimator = preset.depth if depth == "auto" else depth
+        is_tiny = decoder == "taehv" or (decoder == "auto" and speed == "fast")
         if preset.needs_files:
-            wanted = needs(preset, dtype, decoder=_decoder(decoder), depth_model=estimator != "edges")
+            tiny = TaehvConfig() if is_tiny else None
+            wanted = needs(preset, dtype, decoder=tiny, depth_model=estimator != "edges")
             check(wanted, where, free=free_memory(where), sessions=sessions)
-        unused = {"taehv_path"} if decoder == "vae" else set[str]()
-        unused |= set() if depth == "auto" else {"depth"}
-        files = {
-            role: str(path) for role, path in pull(model, without=unused, on_progress=on_progress).items()
-        }
-        estimator_files = files.pop("depth", estimator)
-        config = PipelineConfig.from_mapping({"base_model_name": model, "seed": seed} | files)
-        pipeline = LongLivePipeline(config, where, dtype)
+        kept = compile_cache(cache_dir) if where.type == "cuda" else None
+        estimator_files = estimator
+        config: dict[str, object] = {"base_model_name": model, "seed": seed}
+        if random_weights:
+            config |= {"taehv_path": TAEHV_DRAWN} if is_tiny and preset.needs_files else {}
+            pipeline: LongLivePipeline = RandomPipeline(PipelineConfig.from_mapping(config), where, dtype)
+        else:
+            unused = set[str]() if is_tiny else {"taehv_path"}
+            unused |= set() if depth == "auto" else {"depth"}
+            pulled = pull(model, without=unused, on_progress=on_progress)
+            files = {str(role): str(path) for role, path in pulled.items()}
+            estimator_files = files.pop("depth", estimator)
+            pipeline = LongLivePipeline(PipelineConfig.from_mapping(config | files), where, dtype)
+        _make_fast(pipeline, speed, kept)
+        if random_weights and depth == "auto" and preset.needs_files:
+            return cls(pipeline, random_depth(where, dtype), "random weights")
         return cls(pipeline, load_depth(estimator_files, where, dtype), Path(estimator).name)
 
     def open(self, *, prompt: Prompts, seed: int) -> LiveStream:
@@ -142,25 +181,36 @@ class StreamEngine:
         `step` would begin with it."""
         self.pipeline.settle()
 
-    def warm_up(self) -> None:
-        """Meet what the first real chunks would be slow for.
+    def warm_up(self) -> float:
+        """Meet what the first real chunks would be slow for; returns pictures a second from then on.
 
         On a GPU that is every shape that a stream can have: prompt switch, region and references included. A
         CPU prepares nothing by shape and is asked for a first and a later chunk only.
         """
         self.pipeline.control.warm_up()
-        size = (self.info.height, self.info.width)
-        stream = self.open(prompt="", seed=0)
-        if self.pipeline.device.type == "cpu":
-            extras: list[Controls] = [Controls(), Controls()]
-        else:
-            # The window is filled and the ring goes round once.
-            extras = [Controls()] * (self.pipeline.preset.window.local_attn_size // CHUNK_LATENTS + 2)
+        size, stream = (self.info.height, self.info.width), self.open(prompt="", seed=0)
+        is_cpu = self.pipeline.device.type == "cpu"
+        # The window is filled and the ring goes round once.
+        filling = 1 if is_cpu else self.pipeline.preset.window.local_attn_size // CHUNK_LATENTS + 2
+        for index in range(filling):
+            self._meet(stream, Controls(prompts=parse_prompts(f"warming up {index}")))
+        began = time.perf_counter()
+        self._meet(stream, Controls())  # an ordinary one
+        pace = CHUNK / (time.perf_counter() - began)
+        if not is_cpu:
             mask = np.full(size, 255, np.uint8)
             mask[: size[0] // 2] = 0
             picture = np.full((*size, 3), 127, np.uint8)
-            extras += [Controls(mask=mask)]
-            extras += [Controls(references=(picture,) * count) for count in range(1, MAX_REFERENCES + 1)]
-        for index, extra in enumerate(extras):
-            pictures = [np.full((*size, 3), 20 * n, np.uint8) for n in range(stream.frames_wanted)]
-            stream.step(pictures, replace(extra, prompts=parse_prompts(f"warming up {index}")))
+            self._meet(stream, Controls(mask=mask, prompts=parse_prompts("warming up a region")))
+            for count in range(1, MAX_REFERENCES + 1):
+                prompts = parse_prompts(f"warming up {count} references")
+                self._meet(stream, Controls(references=(picture,) * count, prompts=prompts))
+        return pace
+
+    def _meet(self, stream: LiveStream, controls: Controls) -> None:
+        """One chunk, all of it."""
+        size = (self.info.height, self.info.width, 3)
+        stream.step([np.full(size, 20 * n, np.uint8) for n in range(stream.frames_wanted)], controls)
+        self.settle()
+        if self.pipeline.device.type == "cuda":
+            torch.cuda.synchronize(self.pipeline.device)

@@ -1,11 +1,20 @@
 """The live border: camera pictures of any size in, `uint8` pictures of the model's size out."""
 
+import time
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from streaming.depth import DepthRange
-from streaming.engine import Controls, GenerationFailed, LiveStream, StreamEngine, choose_device
+import streaming.engine
+from streaming.acceleration import Speed, levers_for
+from streaming.depth import DepthRange, EdgesDepth
+from streaming.engine import Controls, Decoder, GenerationFailed, LiveStream, StreamEngine, choose_device
+from streaming.modules.taehv import TAEHV
+from streaming.modules.wan_vae import WanVAE, WanVaeConfig
+from streaming.presets import PRESETS, UNTRAINED
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +157,87 @@ def test_a_missing_device_is_named() -> None:
     with pytest.raises(ValueError, match="device 'cuda:7' is not available|device 'tpu'"):
         choose_device("tpu" if choose_device("auto").type == "cuda" else "cuda:7")
     assert choose_device("cpu").type == "cpu"
+
+
+@pytest.fixture
+def tiny_big_model(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A preset that needs files, as the published one does, and is small."""
+    wan = WanVaeConfig(dim=8)
+    model = replace(UNTRAINED, name="tiny", needs_files=True, autoencoder=wan, height=32, width=48)
+    monkeypatch.setitem(PRESETS, "tiny", model)
+    monkeypatch.setattr(streaming.engine, "random_depth", lambda device, dtype: EdgesDepth(device))
+    return "tiny"
+
+
+@pytest.mark.parametrize(
+    ("speed", "decoder", "expected"),
+    [
+        ("exact", "auto", WanVAE),
+        ("fast", "auto", TAEHV),
+        ("fast", "vae", WanVAE),
+        ("exact", "taehv", TAEHV),
+    ],
+)
+def test_speed_names_the_decoder_unless_it_is_named(
+    tiny_big_model: str, speed: Speed, decoder: Decoder, expected: type
+) -> None:
+    engine = StreamEngine.load(
+        model=tiny_big_model, device="cpu", speed=speed, decoder=decoder, random_weights=True
+    )
+    assert isinstance(engine.pipeline.models.decoder, expected)
+    assert not engine.info.trained and engine.info.depth == "random weights"
+    assert engine.open(prompt="gold", seed=0).step(pictures(9), Controls()).frames.shape == (9, 32, 48, 3)
+
+
+def test_random_weights_are_not_the_trained_ones(engine: StreamEngine) -> None:
+    drawn = StreamEngine.load(model="embedded", depth="edges", device="cpu", random_weights=True)
+    assert engine.info.trained and not drawn.info.trained
+    assert not drawn.info.about
+
+
+class OnGpu:
+    device, dtype = torch.device("cuda"), torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("speed", "dtype", "capability", "fp8"),
+    [
+        ("exact", torch.bfloat16, (9, 0), False),
+        ("fast", torch.bfloat16, (9, 0), True),
+        ("fast", torch.bfloat16, (8, 6), False),
+        ("fast", torch.float32, (9, 0), False),
+    ],
+)
+def test_on_a_gpu_levers_are_pulled_once_compiled_parts_have_a_place(
+    monkeypatch: pytest.MonkeyPatch,
+    speed: Speed,
+    dtype: torch.dtype,
+    capability: tuple[int, int],
+    fp8: bool,
+) -> None:
+    done: list[object] = []
+    monkeypatch.setattr(streaming.engine, "keep_compiled", done.append)
+    monkeypatch.setattr(streaming.engine, "accelerate", lambda pipeline, levers: done.append(levers))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    pipeline = OnGpu()
+    pipeline.dtype = dtype
+    streaming.engine._make_fast(pipeline, speed, Path("/kept"))
+    assert done == [Path("/kept"), replace(levers_for(speed), fp8=fp8)]
+
+
+def test_a_cpu_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming.engine, "accelerate", lambda *_: pytest.fail("a CPU was accelerated"))
+    monkeypatch.setattr(streaming.engine, "compile_cache", lambda _: pytest.fail("nothing is compiled"))
+    StreamEngine.load(model="embedded", depth="edges", device="cpu", speed="fast", random_weights=True)
+
+
+def test_a_warm_up_tells_the_pace(engine: StreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    met: list[Controls] = []
+
+    def meet(stream: LiveStream, controls: Controls) -> None:
+        met.append(controls)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(engine, "_meet", meet)
+    assert engine.warm_up() == pytest.approx(120, rel=0.3)
+    assert met[-1] == Controls(), "a chunk that switches nothing is the one to time"
