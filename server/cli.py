@@ -70,10 +70,12 @@ def serve(
     peer_timeout: Annotated[float | None, _option(NETWORK, "peer_timeout")] = None,
     resume_seconds: Annotated[float | None, _option(NETWORK, "resume_seconds")] = None,
     model: Annotated[str | None, _option(MODEL, "model")] = None,
+    speed: Annotated[str | None, _option(MODEL, "speed")] = None,
     decoder: Annotated[str | None, _option(MODEL, "decoder")] = None,
     depth: Annotated[str | None, _option(MODEL, "depth")] = None,
     device: Annotated[str | None, _option(MODEL, "device")] = None,
     precision: Annotated[str | None, _option(MODEL, "precision")] = None,
+    cache_dir: Annotated[Path | None, _option(MODEL, "cache_dir")] = None,
     prompt: Annotated[str | None, _option(MODEL, "prompt")] = None,
     seed: Annotated[int | None, _option(MODEL, "seed")] = None,
     max_sessions: Annotated[int | None, _option(LIMITS, "max_sessions")] = None,
@@ -83,6 +85,7 @@ def serve(
     max_recordings_mb: Annotated[int | None, _option(LIMITS, "max_recordings_mb")] = None,
     log_level: Annotated[str | None, _option(DEBUGGING, "log_level")] = None,
     stamp_source: Annotated[bool | None, _option(DEBUGGING, "stamp_source")] = None,
+    random_weights: Annotated[bool | None, _option(DEBUGGING, "random_weights")] = None,
 ) -> None:
     """Serve the page and its streams until interrupted.
 

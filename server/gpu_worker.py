@@ -267,9 +267,12 @@ class GpuWorker:
         engine.warm_up()
         return engine
 
+                speed=settings.speed,
     def _tell_progress(self, progress: "Progress") -> None:
         """Files of the model are on their way: every step to the page, one in a few seconds to the log."""
         now = time.monotonic()
+                random_weights=settings.random_weights,
+                cache_dir=settings.cache_dir,
         if now - self._told_progress >= PROGRESS_LOG_PERIOD_S:
             self._told_progress = now
             logger.info("Model: %s", progress.describe())

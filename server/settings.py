@@ -54,8 +54,15 @@ class Settings(BaseSettings):
         "auto", description="Where the model runs; auto takes the best device there is."
     )
     model: str = Field("embedded", min_length=1, description="Preset of the generator.")
-    decoder: Literal["vae", "taehv"] = Field(
-        "vae", description="Latents to pictures by the exact autoencoder or by the quick one."
+    speed: Literal["exact", "fast"] = Field(
+        "exact",
+        description="exact keeps the model's own numbers and autoencoder; fast multiplies in fp8 on a GPU "
+        "and decodes with TAEHV.",
+    )
+    decoder: Literal["auto", "vae", "taehv"] = Field(
+        "auto",
+        description="Latents to pictures by the model's own autoencoder or by the quick one; auto as speed "
+        "says.",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Type of the model's numbers; auto takes bfloat16 where the device gains by it."
@@ -127,6 +134,14 @@ class Settings(BaseSettings):
 
     @field_validator("allowed_origins")
     @classmethod
+    cache_dir: Path | None = Field(
+        None, description="Folder for what a GPU's start compiles; none takes the user's cache folder."
+    )
+    random_weights: bool = Field(
+        False,
+        description="Debugging: draw the model's weights instead of loading them. As fast, nothing to "
+        "download, and what it paints is noise.",
+    )
     def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         """They end up in headers, so nothing but scheme, host and port: no path, no space, no wildcard."""
         for origin in origins:

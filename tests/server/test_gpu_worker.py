@@ -42,9 +42,12 @@ async def test_model_is_loaded_with_the_settings_and_described(worker, engine, s
     wanted = {
         "model": "embedded",
         "depth": "auto",
-        "decoder": "vae",
+        "speed": "exact",
+        "decoder": "auto",
         "device": "auto",
         "precision": "auto",
+        "random_weights": False,
+        "cache_dir": None,
         "seed": 3,
     }
     assert engine.loaded_with.pop("sessions") == settings.max_sessions
