@@ -99,7 +99,7 @@ class Api:
                 model=self._model(),
                 looks=tuple(_look(look) for look in self._looks()),
                 default_prompt=self._settings.prompt,
-                max_sessions=self._settings.max_sessions,
+                max_sessions=self._peers.places,
                 sessions=len(self._peers),
                 ice_servers=tuple(map(_rtc_ice_server, minted(self._settings))),
             )

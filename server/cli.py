@@ -79,13 +79,14 @@ def serve(
     prompt: Annotated[str | None, _option(MODEL, "prompt")] = None,
     seed: Annotated[int | None, _option(MODEL, "seed")] = None,
     max_sessions: Annotated[int | None, _option(LIMITS, "max_sessions")] = None,
+    min_fps: Annotated[float | None, _option(LIMITS, "min_fps")] = None,
     max_viewers: Annotated[int | None, _option(LIMITS, "max_viewers")] = None,
     max_fps: Annotated[float | None, _option(LIMITS, "max_fps")] = None,
     max_recording_minutes: Annotated[float | None, _option(LIMITS, "max_recording_minutes")] = None,
     max_recordings_mb: Annotated[int | None, _option(LIMITS, "max_recordings_mb")] = None,
     log_level: Annotated[str | None, _option(DEBUGGING, "log_level")] = None,
-    stamp_source: Annotated[bool | None, _option(DEBUGGING, "stamp_source")] = None,
     random_weights: Annotated[bool | None, _option(DEBUGGING, "random_weights")] = None,
+    stamp_source: Annotated[bool | None, _option(DEBUGGING, "stamp_source")] = None,
 ) -> None:
     """Serve the page and its streams until interrupted.
 

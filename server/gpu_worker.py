@@ -11,9 +11,11 @@ import queue
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from statistics import median
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from server.live.chunk_request import ChunkRequest, EngineModule, controls_of
@@ -32,6 +34,7 @@ R = TypeVar("R")
 PROGRESS_LOG_PERIOD_S = 5.0
 SWITCH_INTERVAL_S = 1e-4  # a shorter one gains nothing more
 LOOP_LIMIT_S = 60.0  # a loop that takes so long to answer is gone
+PACES_KEPT = 15  # chunks: a prompt switch now and then is not the pace
 JOIN_TIMEOUT_S = 30.0  # longer than any chunk; only a download may take longer
 
 
@@ -115,8 +118,8 @@ class GpuWorker:
         await worker.stop()
 
     `turn` keeps at most one chunk between the loop and the thread: who waits for it has not yet chosen its
-    camera frames, and so takes the newest when its turn comes. `readiness` and `info` change on the loop
-    only.
+    camera frames, and so takes the newest when its turn comes. `readiness`, `info` and `pace` change on the
+    loop only.
     """
 
     def __init__(self, settings: Settings, import_engine: Callable[[], EngineModule] = import_engine) -> None:
@@ -129,7 +132,12 @@ class GpuWorker:
         self._settled = asyncio.Event()  # ready, failed or stopped
         self._listeners: set[Callable[[], None]] = set()
         self._told_progress = float("-inf")  # in the thread
+        # In the thread: pictures a second, in the warm-up and chunk by chunk; pictures of the job at hand.
+        self._warm_pace = 0.0
+        self._paces: deque[float] = deque(maxlen=PACES_KEPT)
+        self._made = 0
         self.turn = asyncio.Lock()
+        self.pace: float | None = None  # pictures a second, of all streams together; None until ready
         self.info: EngineInfo | None = None  # None until ready
         self.readiness = Readiness(Phase.LOADING, f"loading the model {settings.model!r}")
 
@@ -210,8 +218,11 @@ class GpuWorker:
         if self.readiness.phase is Phase.LOADING:
             self._announce(Readiness(Phase.LOADING, words))
 
-    def _set_ready(self, info: "EngineInfo") -> None:
-        self.info = info
+    def _set_pace(self, pace: float) -> None:
+        self.pace = pace
+
+    def _set_ready(self, info: "EngineInfo", pace: float) -> None:
+        self.info, self.pace = info, pace
         trained = "" if info.trained else " (untrained: random weights)"
         self._set_readiness(Readiness(Phase.READY, f"{info.model}{trained} is ready on {info.device}"))
 
@@ -242,7 +253,7 @@ class GpuWorker:
             reason = f"loading the model failed: {type(error).__name__}: {error}"
             self._post(self._set_readiness, Readiness(Phase.FAILED, reason))
         else:
-            self._post(self._set_ready, self._engine.info)
+            self._post(self._set_ready, self._engine.info, self._warm_pace)
             self._serve()
 
     def _load(self) -> "StreamEngine":
@@ -256,23 +267,23 @@ class GpuWorker:
             engine = self._api.StreamEngine.load(
                 model=settings.model,
                 depth=settings.depth,
+                speed=settings.speed,
                 decoder=settings.decoder,
                 device=settings.device,
                 precision=settings.precision,
+                random_weights=settings.random_weights,
+                cache_dir=settings.cache_dir,
                 seed=settings.seed,
                 sessions=settings.max_sessions,
                 on_progress=tell,
             )
         self._post(self._set_readiness, Readiness(Phase.WARMING, "warming up the model"))
-        engine.warm_up()
+        self._warm_pace = engine.warm_up()
         return engine
 
-                speed=settings.speed,
     def _tell_progress(self, progress: "Progress") -> None:
         """Files of the model are on their way: every step to the page, one in a few seconds to the log."""
         now = time.monotonic()
-                random_weights=settings.random_weights,
-                cache_dir=settings.cache_dir,
         if now - self._told_progress >= PROGRESS_LOG_PERIOD_S:
             self._told_progress = now
             logger.info("Model: %s", progress.describe())
@@ -280,6 +291,7 @@ class GpuWorker:
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
+            began, self._made = time.monotonic(), 0
             try:
                 result = job.work()
             except Exception as error:  # whatever it is, it belongs to the session that asked; others go on
@@ -287,12 +299,23 @@ class GpuWorker:
             else:
                 self._post(_resolve, job.future, result)
                 self._settle()
+                self._note_pace(time.monotonic() - began)
 
     def _settle(self) -> None:
         try:
             self._engine.settle()
         except Exception:  # the pictures are out; what is wrong with the device will meet the next chunk
             logger.exception("Finishing a chunk failed")
+
+    def _note_pace(self, seconds: float) -> None:
+        """The job at hand took so long. A GPU goes on after that, unseen, so it is never taken to be faster
+        than in the warm-up, which waited for it."""
+        if not self._made:
+            return
+        self._paces.append(self._made / max(seconds, 1e-6))
+        is_seen = self._engine.info.device == "cpu"
+        pace = median(self._paces)
+        self._post(self._set_pace, pace if is_seen else min(pace, self._warm_pace))
 
     def _open(self, prompt: str, seed: int) -> StreamHandle:
         try:
@@ -313,6 +336,7 @@ class GpuWorker:
             raise StreamWasReset(str(error)) from error
         finally:
             handle.frames_wanted = stream.frames_wanted
+        self._made = len(result.frames)
         if self._settings.stamp_source:
             result = replace(result, frames=stamp_source(result.frames, sources))
         return result

@@ -80,6 +80,13 @@ class Settings(BaseSettings):
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the noise that a stream starts from.")
     max_sessions: int = Field(2, ge=1, description="Viewers served at once; the next one is told to retry.")
+    min_fps: float = Field(
+        16.0,
+        ge=0,
+        le=120,
+        description="Frames per second that every stream must keep: who would slow them to less waits in "
+        "line; 0 lets in as many as max_sessions.",
+    )
     max_viewers: int = Field(
         8, ge=0, description="Others who may watch one session at once (WHEP); each costs one encoding."
     )
@@ -127,13 +134,6 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe messages logged."
     )
-    stamp_source: bool = Field(
-        False,
-        description="Debugging: paste the top tenth of each camera frame over the picture made from it.",
-    )
-
-    @field_validator("allowed_origins")
-    @classmethod
     cache_dir: Path | None = Field(
         None, description="Folder for what a GPU's start compiles; none takes the user's cache folder."
     )
@@ -142,6 +142,13 @@ class Settings(BaseSettings):
         description="Debugging: draw the model's weights instead of loading them. As fast, nothing to "
         "download, and what it paints is noise.",
     )
+    stamp_source: bool = Field(
+        False,
+        description="Debugging: paste the top tenth of each camera frame over the picture made from it.",
+    )
+
+    @field_validator("allowed_origins")
+    @classmethod
     def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         """They end up in headers, so nothing but scheme, host and port: no path, no space, no wildcard."""
         for origin in origins:

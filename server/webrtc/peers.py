@@ -18,7 +18,8 @@ ADMITTING_S = 0.05  # how soon a peer that is being admitted is looked at again
 
 
 class ServerFull(Exception):
-    """As many peers as allowed are here already, or whoever is first in line comes first."""
+    """As many peers as allowed, or as the model can serve, are here already; or whoever is first in line
+    comes first."""
 
     def __init__(self, words: str, position: int | None = None) -> None:
         super().__init__(words)
@@ -68,6 +69,16 @@ class Peers:
         self._line = WaitingLine()
         self._now = asyncio.get_running_loop().time
         self._is_closing = False
+
+    @property
+    def places(self) -> int:
+        """How many may be here: as many as each keep `min_fps`, by the measured pace of the model. Whoever is
+        alone may always."""
+        most, pace = self._settings.max_sessions, self._worker.pace
+        needed = min(self._settings.min_fps, self._settings.max_fps)
+        if pace is None or not needed:
+            return most
+        return max(1, min(most, int(pace / needed)))
 
     def __len__(self) -> int:
         """How many are here; not those that may return."""
@@ -176,10 +187,12 @@ class Peers:
 
     def _check_room(self, ticket: str | None) -> None:
         """Raise ServerFull unless whoever holds `ticket` may come in now; it waits no more then."""
-        places = self._settings.max_sessions
+        places = self.places
         standing = self._line.ask(ticket, places - len(self._peers), self._now())
         if not standing.may_enter:
-            raise ServerFull(_full(places, standing), standing.position)
+            is_slow = places < self._settings.max_sessions
+            reason = f"; one more would slow all below {self._settings.min_fps:g} fps" if is_slow else ""
+            raise ServerFull(_full(places, reason, standing), standing.position)
         self._line.leave(ticket)
 
     async def _take_up(self, id: str) -> LiveSession:
@@ -199,7 +212,7 @@ class Peers:
     async def _let_in(self, peer: Guest, begin: Callable[[], Awaitable[T]]) -> T:
         self._metrics.sessions.set(len(self))
         try:
-            if self._kept and len(self._peers) + len(self._kept) > self._settings.max_sessions:
+            if self._kept and len(self._peers) + len(self._kept) > self.places:
                 await self._end_kept(next(iter(self._kept)))
             answer = await begin()
         except BaseException:
@@ -243,9 +256,9 @@ class Peers:
         await session.close()
 
 
-def _full(places: int, standing: Standing) -> str:
+def _full(places: int, reason: str, standing: Standing) -> str:
     """Why there is no place, and what to do."""
-    words = f"all {places} places are taken"
+    words = f"all {places} places are taken{reason}"
     if standing.position is not None:
         place = f"number {standing.position} of {standing.waiting} in line"
         return f"{words}; you are {place}: ask again within {PRESENT_S:g} s"

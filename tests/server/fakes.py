@@ -145,11 +145,12 @@ class LiveStream:
 
 class StreamEngine:
     def __init__(self, module: "FakeEngineModule") -> None:
-        self.info = EngineInfo(looks=module.looks)
+        self.info = EngineInfo(looks=module.looks, device=module.device)
         self._module = module
 
-    def warm_up(self) -> None:
+    def warm_up(self) -> float:
         self._module.may_warm_up.wait(HELD_LIMIT_S)
+        return self._module.warm_pace
 
     def settle(self) -> None:
         self._module.may_settle.wait(HELD_LIMIT_S)
@@ -174,6 +175,8 @@ class FakeEngineModule:
     load_error: Exception | None = None
     looks: tuple[Look, ...] = ()
     step_seconds: float = 0.0
+    device: str = "cpu"
+    warm_pace: float = 1000.0  # pictures a second
     has_diverged: bool = False
     may_load: threading.Event = field(default_factory=threading.Event)
     may_warm_up: threading.Event = field(default_factory=threading.Event)

@@ -21,7 +21,7 @@ from server.live.parameters import Change
 from server.settings import load_settings
 from server.wire.replies import DepthState
 from server.wire.requests import DepthPoint
-from tests.server.running import PATIENCE_S, until
+from tests.server.running import PATIENCE_S, started_worker, until
 
 
 def frames(count: int):
@@ -294,3 +294,25 @@ async def test_a_chunk_that_cannot_be_finished_is_logged_and_others_go_on(worker
     await worker.step(handle, request(9))
     await worker.step(handle, request(12))
     assert "Finishing a chunk failed" in caplog.text
+
+
+async def test_the_pace_is_that_of_the_warm_up_and_then_of_the_chunks(settings, engine):
+    engine.warm_pace, engine.step_seconds = 500.0, 0.1
+    async with started_worker(settings, engine) as worker:
+        await worker.ready()
+        assert worker.pace == 500.0
+        handle = await worker.open(prompt="clay", seed=0)
+        for count in (9, 12, 12):
+            await worker.step(handle, request(count))
+        await until(lambda: worker.pace < 130, "the chunks' own pace")
+        assert worker.pace > 12 / 2
+
+
+async def test_a_gpu_is_never_taken_to_be_faster_than_in_its_warm_up(settings, engine):
+    engine.warm_pace, engine.device = 7.0, "cuda"
+    async with started_worker(settings, engine) as worker:
+        await worker.ready()
+        handle = await worker.open(prompt="clay", seed=0)
+        await worker.step(handle, request(9))
+        await worker.step(handle, request(12))
+        assert worker.pace == 7.0

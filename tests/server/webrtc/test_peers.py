@@ -178,3 +178,39 @@ async def refused(server: RunningServer, id: str, status: int) -> None:
         assert response.status == status, await response.text()
     finally:
         await viewer.close()
+
+
+@pytest.mark.parametrize(
+    ("pace", "min_fps", "max_fps", "places"),
+    [
+        (100.0, 16.0, 24.0, 4),  # as many as allowed
+        (40.0, 16.0, 24.0, 2),
+        (47.9, 16.0, 24.0, 2),
+        (48.0, 16.0, 24.0, 3),
+        (10.0, 16.0, 24.0, 1),  # whoever is alone may always
+        (40.0, 16.0, 10.0, 4),  # nobody gets more than 10 fps anyway
+        (10.0, 0.0, 24.0, 4),
+    ],
+)
+async def test_there_are_as_many_places_as_keep_their_frame_rate(engine, pace, min_fps, max_fps, places):
+    engine.warm_pace = pace
+    asked = load_settings({"max_sessions": 4, "min_fps": min_fps, "max_fps": max_fps})
+    async with running_server(asked, engine) as server:
+        await server.worker.ready()
+        assert (await server.json("/api/info"))["max_sessions"] == places
+
+
+async def test_who_would_slow_all_too_much_waits_in_line(engine):
+    engine.warm_pace = 20.0
+    engine.may_ask.clear()  # no chunk is made: the pace stays
+    async with running_server(load_settings({"max_sessions": 4}), engine) as server:
+        await server.worker.ready()
+        async with server.viewer():
+            second = Viewer(server.url, server.http)
+            response = await second.post(await second.offer(), ticket="t" * 16)
+            assert (response.status, response.headers["Queue-Position"]) == (503, "1")
+            assert "all 1 places are taken; one more would slow all below 16 fps; you are number 1" in (
+                await response.text()
+            )
+            await second.close()
+            engine.may_ask.set()
