@@ -88,6 +88,7 @@ def main(
     prompt: Annotated[
         list[str] | None, typer.Option(help="Prompt to switch to during the run; repeat for several.")
     ] = None,
+    steady: Annotated[bool, typer.Option("--steady", help="No prompt switches at even intervals.")] = False,
     switches: Annotated[
         int, typer.Option(min=0, help="So many more switches, at random moments at the end of each run.")
     ] = 0,
@@ -98,9 +99,12 @@ def main(
 ) -> None:
     """Measure latency, frame rate, freezes and prompt switches of a stream, beside the transport's floor."""
     width, height = parse_size(size)
+    if steady and prompt:
+        raise typer.BadParameter("--steady switches to no --prompt")
     if browser and (prompt or switches):
         raise typer.BadParameter("--browser switches no prompts: leave out --prompt and --switches")
     fps = CLIP_FPS if browser else fps
+    prompts = () if steady else prompt or DEFAULT_PROMPTS
     load_before = os.getloadavg()[0]
 
     def run(address: str, is_echo: bool) -> Recording:
@@ -114,7 +118,7 @@ def main(
         else:
             client = BenchSocketClient(address, camera, echo=is_echo, kind=Kind[video.upper()])
         try:
-            return asyncio.run(client.run(seconds, prompt or DEFAULT_PROMPTS, wait, switches))
+            return asyncio.run(client.run(seconds, prompts, wait, switches))
         except TimeoutError as error:
             raise ConnectionError(explain(error, client.recording, wait)) from None
 

@@ -73,6 +73,30 @@ def test_what_a_browser_cannot_measure_is_refused_at_once(more: dict[str, Any]) 
         main(browser=True, **more)
 
 
+def test_a_steady_run_switches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[tuple[Any, ...]] = []
+
+    class Client:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            pass
+
+        async def run(self, *arguments: Any) -> Recording:
+            ran.append(arguments)
+            return recording()
+
+    @contextlib.contextmanager
+    def there(*_: str) -> Iterator[tuple[str, float]]:
+        yield "server", 1.0
+
+    monkeypatch.setattr(bench_latency, "BenchClient", Client)
+    monkeypatch.setattr(bench_latency, "serving", there)
+    for arguments in (["--steady"], []):
+        CliRunner().invoke(app, ["--no-floor", *arguments], catch_exceptions=False)
+    assert [prompts for _, prompts, *_ in ran] == [(), bench_latency.DEFAULT_PROMPTS]
+    with pytest.raises(typer.BadParameter, match="--steady"):
+        main(steady=True, prompt=["ice"])
+
+
 @pytest.mark.parametrize("transport", Transport)
 @pytest.mark.parametrize("browser", [False, True])
 def test_the_floor_is_measured_over_the_same_transport(
