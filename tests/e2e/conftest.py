@@ -60,7 +60,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("server") / "log"
-    command = [sys.executable, "-m", "tests.e2e.loopback_server", "--port", str(port), "--stamp-source"]
+    flags = ["--port", str(port), "--stamp-source", "--min-fps", "0"]  # however slow this machine is
+    command = [sys.executable, "-m", "tests.e2e.loopback_server", *flags]
     with (
         log.open("wb") as output,
         subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output) as process,
