@@ -74,6 +74,7 @@ class Supply:
         surface, scenes = sample_surfaces(self._batch, self._generator)
         for _ in range(_PHOTOGRAPHS):
             pictures, disparity = photographs(surface, scenes, self._generator)
+            pictures = unfocused(pictures, disparity, self._generator)
             first = self._made % len(self._pictures)
             self._pictures[first : first + self._batch] = ((pictures + 1) * 127.5).round_().to(torch.uint8)
             self._disparity[first : first + self._batch] = disparity
@@ -84,7 +85,62 @@ class Supply:
         filled = min(self._made, len(self._pictures))
         at = torch.randint(filled, (count,), generator=self._generator, device=self._generator.device)
         pictures = self._pictures[at].float() / 127.5 - 1
-        return varied(pictures, self._disparity[at].float(), self._generator)
+        pictures, disparity = framed(pictures, self._disparity[at].float(), self._generator)
+        return varied(pictures, disparity, self._generator)
+
+
+def unfocused(pictures: Tensor, disparity: Tensor, generator: torch.Generator) -> Tensor:
+    """A fifth of the pictures (B, 3, H, W) with all blurred that is nearer than some distance.
+
+    `photograph` blurs what is far alone; who learns from that takes a van before the lens for the background.
+    """
+    batch, device = len(pictures), pictures.device
+
+    def some(low: float, high: float) -> Tensor:
+        drawn = torch.rand(batch, 1, 1, generator=generator, device=device)
+        return low + (high - low) * drawn
+
+    focus = disparity.mean((1, 2), keepdim=True) * some(0.6, 1.4)
+    level = ((disparity - focus) / focus).clamp(0, 1) * some(0.5, 2.5) * (some(0, 1) < 0.2)
+    small = _blurred(pictures, 1)
+    level, large = level[:, None], _blurred(small, 2)
+    near = pictures + (small - pictures) * level.clamp(0, 1)
+    return near + (large - small) * (level - 1).clamp(0, 1)
+
+
+def _blurred(pictures: Tensor, radius: int) -> Tensor:
+    for _ in range(2):
+        pictures = F.avg_pool2d(pictures, 2 * radius + 1, 1, radius, count_include_pad=False)
+    return pictures
+
+
+def framed(
+    pictures: Tensor, disparity: Tensor, generator: torch.Generator, *, share: float = 0.35
+) -> tuple[Tensor, Tensor]:
+    """Pictures (B, 3, H, W) and their inverse depth (B, H, W), some of them cut out and a little tilted: what
+    is near is at the bottom of a webcam's picture, and less so elsewhere."""
+    (batch, _, height, width), device = pictures.shape, pictures.device
+
+    def some(low: float, high: float) -> Tensor:
+        drawn = torch.rand(batch, 1, 1, generator=generator, device=device)
+        return low + (high - low) * drawn
+
+    is_cut = (some(0, 1) < share).float()
+    side = 1 - 0.35 * some(0, 1) * is_cut  # of the picture's, where 1 is all
+    roll = some(-0.12, 0.12) * is_cut
+    x = (torch.arange(width, device=device) + 0.5) * 2 / width - 1  # as `grid_sample` counts: -1 ... 1
+    y = ((torch.arange(height, device=device) + 0.5) * 2 / height - 1)[:, None]
+    shape = height / width
+    # By hand: a matrix product would round places to the ten bits of TF32.
+    across = side * (roll.cos() * x - roll.sin() * shape * y) + (1 - side) * some(-1, 1)
+    down = side * (roll.sin() / shape * x + roll.cos() * y) + (1 - side) * some(-1, 1)
+    grid = torch.stack([across, down], -1)
+    # No depth lies between two surfaces: the nearest pixel's is taken.
+    pictures = F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
+    disparity = F.grid_sample(
+        disparity[:, None], grid, mode="nearest", padding_mode="reflection", align_corners=False
+    )
+    return pictures, disparity[:, 0]
 
 
 def varied(pictures: Tensor, disparity: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

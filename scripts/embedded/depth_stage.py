@@ -36,24 +36,24 @@ def build_depth_net() -> tuple[Any, Any]:
     from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPil
 
     backbone = Dinov2Config(
-        hidden_size=128,
-        num_hidden_layers=4,
-        num_attention_heads=4,
+        hidden_size=160,
+        num_hidden_layers=5,
+        num_attention_heads=5,
         mlp_ratio=4,
         # Dinov2 keeps positions for a square: as many as 16 x 9, stretched to it.
         image_size=math.isqrt(HEIGHT * WIDTH),
         patch_size=PATCH,
-        out_indices=[1, 2, 3, 4],  # pyright: ignore[reportCallIssue]
+        out_indices=[2, 3, 4, 5],  # pyright: ignore[reportCallIssue]
         reshape_hidden_states=False,
         use_mask_token=False,
     )
     config = DepthAnythingConfig(
         backbone_config=backbone,
         patch_size=PATCH,
-        reassemble_hidden_size=128,
+        reassemble_hidden_size=160,
         reassemble_factors=[4, 2, 1, 0.5],
-        neck_hidden_sizes=[24, 32, 48, 64],
-        fusion_hidden_size=24,
+        neck_hidden_sizes=[32, 48, 64, 96],
+        fusion_hidden_size=32,
         head_hidden_size=16,
     )
     model = DepthAnythingForDepthEstimation(config)
@@ -132,7 +132,7 @@ def train_depth(
         weight_decay=0.01,
         fused=device.type == "cuda",
     )
-    ema = Ema(model, 0.998)
+    ema = Ema(model, 0.999)
     budget, before = Budget(steps, minutes, span), 0
     if resume and (found := load_checkpoint(checkpoint)) is not None:
         before = _restore(found[0], found[1], model, ema, muon, adam)
@@ -256,6 +256,13 @@ def _restore(
 ) -> int:
     """Take all up again, moments if there are any; returns the step to go on from."""
     moments: dict[int, dict[str, Tensor]] = {}
+    # `transformers` renames its modules from one release to another, and the sizes here have changed, too.
+    if strange := [
+        n for n, p in model.named_parameters() if getattr(tensors.get(f"model.{n}"), "shape", None) != p.shape
+    ]:
+        raise ValueError(
+            f"depth-checkpoint: expected {strange[0]} and {len(strange) - 1} more as this net has them"
+        )
     with torch.no_grad():
         for name, p in model.named_parameters():
             p.copy_(tensors[f"model.{name}"])

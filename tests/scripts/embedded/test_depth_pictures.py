@@ -2,7 +2,14 @@
 
 import torch
 
-from scripts.embedded.depth_pictures import Supply, largest_surface, sample_surfaces, varied
+from scripts.embedded.depth_pictures import (
+    Supply,
+    framed,
+    largest_surface,
+    sample_surfaces,
+    unfocused,
+    varied,
+)
 from scripts.embedded.scenes import Surface, sample_scenes
 
 
@@ -37,6 +44,29 @@ def test_a_mirrored_picture_has_mirrored_depth() -> None:
     assert (slope * towards > 0).all()
     assert pictures.min() >= -1 and pictures.max() <= 1
     assert not torch.equal(pictures[0].sort().values, pictures[1].sort().values)
+
+
+def test_a_frame_cuts_picture_and_depth_alike() -> None:
+    ramp = torch.linspace(-0.8, 0.8, 32) + torch.linspace(-0.1, 0.1, 18)[:, None]
+    pictures = ramp.expand(64, 3, -1, -1)
+    found, disparity = framed(pictures, pictures[:, 0], torch.Generator().manual_seed(0))
+    assert (found[:, 0] - disparity).abs().max() < 0.05  # the nearest pixel is half a pixel off at most
+    untouched = (found - pictures).abs().flatten(1).amax(1) < 1e-4
+    assert 30 < untouched.sum() < 54
+    assert (found[~untouched] != found[~untouched][0]).any()
+    same, _ = framed(pictures, pictures[:, 0], torch.Generator().manual_seed(0), share=0)
+    torch.testing.assert_close(same, pictures, rtol=0, atol=1e-4)
+
+
+def test_only_what_is_near_is_out_of_focus() -> None:
+    dots = torch.rand(64, 3, 16, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    disparity = torch.full((64, 16, 32), 0.3)
+    disparity[..., 16:] = 1.5
+    found = unfocused(dots, disparity, torch.Generator().manual_seed(0))
+    assert torch.equal(found[..., :16], dots[..., :16])
+    is_blurred = (found - dots).abs().flatten(1).amax(1) > 0.1
+    assert 4 < is_blurred.sum() < 26
+    assert found[is_blurred][..., 17:].std() < 0.9 * dots[is_blurred][..., 17:].std()
 
 
 def test_supply_shows_each_scene_in_several_photographs() -> None:

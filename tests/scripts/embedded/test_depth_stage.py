@@ -14,7 +14,7 @@ from scripts.embedded.depth_stage import (
     save_depth_net,
     train_depth,
 )
-from scripts.embedded.training import World
+from scripts.embedded.training import World, save_checkpoint
 from streaming.depth import TransformersDepth
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -70,6 +70,12 @@ def test_training_writes_a_net_that_serves_and_goes_on_where_it_stopped(tmp_path
     assert last["step"] == 3
     judged = evaluate_depth(folder, scenes=3)
     assert all(-1 <= judged[name] <= 1 for name in ("correlation", "worst_tenth", "not_telling"))
+
+
+def test_a_checkpoint_of_another_net_is_refused(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "depth-checkpoint", {"model.x": torch.zeros(1)}, {"step": 1})
+    with pytest.raises(ValueError, match=r"depth-checkpoint: expected backbone\."):
+        train_depth(tmp_path, ALONE, steps=1, batch=2, pool=12, resume=True)
 
 
 def test_saved_net_sees_what_the_trained_one_sees(tmp_path: Path) -> None:
