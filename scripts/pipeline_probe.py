@@ -62,7 +62,7 @@ class Probe:
             (models.autoencoder, "encode", "autoencoder encode"),
         ]
         if passes.record is None:
-            marked.append((models.transformer, "hints", "hints"))
+            marked.append((models.transformer, "hints_of_chunk", "hints"))
         with ExitStack() as stack:
             for owner, name, stage in marked:
                 around = self._around(getattr(owner, name), stage)

@@ -2,18 +2,23 @@
 those of the plain pipeline up to rounding, but for fp8.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from streaming.compilation import compile_autoencoder, compile_transformer
+from streaming.compilation import compile_autoencoder
 from streaming.cuda_graphs import CudaGraphs
+from streaming.depth import DepthEstimator, TransformersDepth
 from streaming.fp8 import use_fp8
-from streaming.modules.attention import Kernel, prefer
+from streaming.modules.attention import Kernel, can_prefer_fa3, prefer
 from streaming.modules.causal_model import WanBlock
 from streaming.modules.wan_vae import WanVAE, arrange
 from streaming.pipeline import LongLivePipeline
+from streaming.side_stream import SideStream
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,51 +26,73 @@ class Levers:
     """Independent of each other. fp8 and graphs need a GPU."""
 
     packs: bool = False  # queries, keys and values of self-attention in one product
+    fuses: bool = False  # the blocks: kernels of our own between their products, which are packed
     fp8: bool = False  # the blocks' large products
-    compiles: bool = False  # blocks, head, and the Wan autoencoder of a running stream
+    fp8_attention: bool = False  # operands of self-attention, and the ring; for fused blocks and "fa3"
+    beside: bool = False  # hints on a stream of their own, beside the blocks
     graphs: bool = False  # passes over a full window as CUDA graphs
     attention: Kernel = "auto"
+    compiles: bool = False  # the autoencoders of a running stream, and the depth net
     channels_last: bool = False  # the Wan autoencoder's activations, pixel by pixel
-    folds_time: bool = False  # its causal convolutions as 2-d ones
     tunes: bool = False  # convolutions by the kernel that cuDNN finds fastest where it meets a shape first
 
 
-def accelerate(pipeline: LongLivePipeline, levers: Levers) -> None:
-    """Once, after loading and before anything ran. Raises ValueError for what the device cannot do."""
+def accelerate(pipeline: LongLivePipeline, levers: Levers, estimator: DepthEstimator | None = None) -> None:
+    """Once, after loading and before anything ran. Raises ValueError for what the device cannot do, or what
+    does not go together."""
     is_cuda = pipeline.device.type == "cuda"
-    for name in ("fp8", "graphs"):
+    for name in ("fuses", "fp8", "fp8_attention", "beside", "graphs"):
         if getattr(levers, name) and not is_cuda:
             raise ValueError(f"{name} needs a GPU, got device {pipeline.device}")
+    if levers.fp8_attention and not (levers.fuses and levers.attention == "fa3"):
+        raise ValueError(f"fp8_attention needs fused blocks and attention fa3, got {levers.attention}")
     transformer, models = pipeline.models.transformer, pipeline.models
-    if levers.packs:
+    if levers.packs or levers.fuses:
         for module in transformer.modules():
             if isinstance(module, WanBlock):
                 module.self_attn.pack()
     if levers.fp8:
         use_fp8(transformer)
-    autoencoders = {id(a): a for a in (models.autoencoder, models.decoder) if isinstance(a, WanVAE)}
-    for autoencoder in autoencoders.values():
-        arrange(autoencoder, channels_last=levers.channels_last, folds_time=levers.folds_time)
+    if levers.fuses:
+        from streaming.fusion import fuse  # here and not at the top: Triton comes with a GPU
+
+        fuse(transformer, fp8_attention=levers.fp8_attention)
     prefer(levers.attention)
     torch.backends.cudnn.benchmark = levers.tunes
-    if levers.compiles:
-        compile_transformer(transformer)
-        for autoencoder in autoencoders.values():
+    for autoencoder in {id(a): a for a in (models.autoencoder, models.decoder)}.values():
+        if isinstance(autoencoder, WanVAE):
+            arrange(autoencoder, channels_last=levers.channels_last, by_taps=levers.compiles)
+        if levers.compiles:
             compile_autoencoder(autoencoder)
+    if levers.compiles and isinstance(estimator, TransformersDepth):
+        estimator.compile()
+    if levers.beside:
+        pipeline.passes.beside = SideStream(pipeline.device)
     if levers.graphs:
         pipeline.passes.record = CudaGraphs()
 
 
 Speed = Literal["exact", "fast"]
+FP8_SINCE = (8, 9)  # capability of the first cards that multiply fp8
 
 
-def levers_for(speed: Speed) -> Levers:
-    """What a server on a GPU runs with. `exact` keeps the numbers of the plain pipeline; `fast` has fp8."""
+def levers_for(speed: Speed, device: torch.device, dtype: torch.dtype) -> Levers:
+    """What a GPU runs with. `exact` keeps the numbers of the plain pipeline up to rounding; `fast` multiplies
+    and attends in fp8, where the card does."""
+    capability, has_fa3 = torch.cuda.get_device_capability(device), can_prefer_fa3(device)
+    is_fast = speed == "fast" and dtype == torch.bfloat16 and capability >= FP8_SINCE
+    if speed == "fast" and not is_fast:
+        logger.warning("No fp8 with %s on %s: fast differs from exact by TAEHV alone", dtype, device)
+    if capability == (9, 0) and not has_fa3:
+        logger.warning("Attention would be a quarter faster with FlashAttention-3: pip install fa3-fwd")
     return Levers(
-        packs=True,
-        fp8=speed == "fast",
-        compiles=True,
+        fuses=True,
+        fp8=is_fast,
+        fp8_attention=is_fast and has_fa3,
+        beside=True,
         graphs=True,
-        attention="cudnn",
+        attention="fa3" if has_fa3 else "auto",
+        compiles=True,
         channels_last=True,
+        tunes=True,
     )

@@ -10,7 +10,7 @@ Only a full window is recorded: before, every chunk has a window of another leng
 seconds. Without a recorder the same code runs every time.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from weakref import WeakKeyDictionary
 
 import torch
@@ -21,6 +21,7 @@ from streaming.cuda_graphs import Recorder, Recording
 from streaming.modules.causal_model import ForwardPass, TextContext
 from streaming.modules.causal_vace_model import CausalVaceWanModel
 from streaming.modules.kv_cache import CacheSpan, RingKVCache
+from streaming.side_stream import SideStream
 
 TIMESTEPS_KEPT = 64  # 64 KB each at LongLive's size
 
@@ -47,6 +48,7 @@ class ChunkPasses:
             return torch.zeros(shape, device=weight.device, dtype=dtype)
 
         self.record = record
+        self.beside: SideStream | None = None  # where hints are computed; None: before the blocks
         self._model = model
         self._grid = (CHUNK_LATENTS, rows, columns)
         self._x = buffer(1, CHUNK_LATENTS, config.in_dim, *latent_size)
@@ -112,8 +114,10 @@ class ChunkPasses:
         assert text is not None
         tokens = model.embed_patches(self._x)
         shared = ForwardPass(tokens, self._time, self._modulation, self._grid, self._turn, span)
-        hints = model.hints_of_chunk(shared, shared, self._control, text, self._scale) if is_guided else {}
-        return model.run(shared, text, hints)
+        if not is_guided:
+            return model.run(shared, text, {})
+        hints = partial(model.hints_of_chunk, shared, shared, self._control, text, self._scale)
+        return model.run(shared, text, hints() if self.beside is None else self.beside(hints))
 
     def _embed_time(self, timestep: float) -> tuple[Tensor, Tensor]:
         return self._model.embed_time(torch.full(self._x.shape[:2], timestep, device=self._x.device))

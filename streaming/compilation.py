@@ -1,9 +1,8 @@
-"""The networks' hot parts, compiled. Numbers stay those of the eager parts, up to rounding.
+"""The networks around the transformer, compiled. Numbers stay those of the eager ones, up to rounding.
 
-A part is compiled once for all layers that share it: weights are inputs of what is compiled, and neither the
-layer's index nor how full the ring is nor the strength of guidance is a constant of it. Matrix products stay
-those of the vendor's library, which are near the chip's rate at these sizes; searching for better ones takes
-minutes at every start. Attention stays outside: its kernels are the library's own.
+Convolutions and products stay those of the vendor's library, which are near the chip's rate at these sizes;
+searching for better ones takes minutes at every start. The transformer has kernels of its own, see
+`streaming.fusion`.
 """
 
 import functools
@@ -13,19 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from streaming.modules.causal_model import Head, WanBlock
-from streaming.modules.causal_vace_model import CausalVaceWanModel
-from streaming.modules.wan_vae import Decoder, Encoder, WanVAE
+from streaming.modules.taehv import TAEHV
+from streaming.modules.tap_convolution import TapConv2d
+from streaming.modules.wan_vae import WanVAE
 
-# Shapes that one part may meet: chunks, recaches of a window that fills, one to three references beside a
-# chunk; for blocks and for those of the branch. More than that is a fault, and is raised as one.
-SHAPES_AT_MOST = 16
-
-PARTS: dict[type, tuple[str, ...]] = {
-    WanBlock: ("enter", "enter_ring", "turn_to_text", "leave"),
-    Head: ("forward",),
-}
+FEW_OUTPUTS = 4  # of a convolution that is summed tap by tap
+SHAPES_AT_MOST = 16  # that one part may meet: autoencoders of two kinds, of several sizes in a process
 
 
 def keep_compiled(folder: Path) -> None:
@@ -35,25 +29,27 @@ def keep_compiled(folder: Path) -> None:
     os.environ.setdefault("TRITON_CACHE_DIR", str(folder / "triton"))
 
 
-def compile_transformer(model: CausalVaceWanModel, backend: str = "inductor") -> None:
-    """From now on the parts of `model` run compiled; the first call of each, and of each shape, takes
-    seconds."""
-    for owner, names in PARTS.items():
-        for name in names:
-            compiled = _compiled(getattr(owner, name), backend)
-            for module in model.modules():
-                if isinstance(module, owner):
-                    setattr(module, name, functools.partial(compiled, module))
-    model.scaled = _compiled(CausalVaceWanModel.scaled, backend)
-
-
-def compile_autoencoder(vae: WanVAE, backend: str = "inductor") -> None:
+def compile_autoencoder(autoencoder: WanVAE | TAEHV, backend: str = "inductor") -> None:
     """Compile what a stream in progress runs. Its first chunk stays eager: it has shapes of its own, and
     comes once."""
-    for part in (vae.encoder, vae.decoder):
-        owner = type(part)
-        assert owner in (Encoder, Decoder)
-        part.go_on = functools.partial(_compiled(owner.go_on, backend), part)
+    if isinstance(autoencoder, WanVAE):
+        for part in (autoencoder.encoder, autoencoder.decoder):
+            part.go_on = functools.partial(_compiled(type(part).go_on, backend), part)
+        return
+    last = autoencoder.decoder[-1]
+    if isinstance(last, nn.Conv2d) and last.out_channels <= FEW_OUTPUTS:
+        autoencoder.decoder[-1] = TapConv2d(last)
+    autoencoder.encode_frames = _going_on(autoencoder, TAEHV.encode_frames, backend)
+    autoencoder.draw = _going_on(autoencoder, TAEHV.draw, backend)
+
+
+def _going_on(taehv: TAEHV, function: Callable[..., Any], backend: str) -> Callable[..., Any]:
+    """`function` of a network, compiled where there is a memory to go on from."""
+    eager, compiled = (
+        functools.partial(function, taehv),
+        functools.partial(_compiled(function, backend), taehv),
+    )
+    return lambda x, memory=None: eager(x) if memory is None else compiled(x, memory)
 
 
 def _compiled(function: Callable[..., Any], backend: str) -> Callable[..., Any]:

@@ -161,6 +161,7 @@ class PipelineConfig:
     text_encoder_path: str | None = None
     vae_path: str | None = None
     taehv_path: str | None = None  # decode with TAEHV instead of the VAE
+    taehv_encodes: bool = False  # control too
     tokenizer_path: str | None = None
     base_model_name: str = "embedded"
     vace_in_dim: int = PUBLISHED_VACE_IN_DIM
@@ -172,6 +173,7 @@ class PipelineConfig:
         _require(
             self.vace_in_dim in (16, 96), f"vace_in_dim must be 96 (or 16, untrained), got {self.vace_in_dim}"
         )
+        _require(not self.taehv_encodes or bool(self.taehv_path), "taehv_encodes needs taehv_path, got none")
 
     @property
     def weight_paths(self) -> dict[str, str]:

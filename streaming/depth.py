@@ -103,6 +103,10 @@ class TransformersDepth:
         """Unknown: the first chunk sets it, the scene moves it."""
         return DepthRange()
 
+    def compile(self) -> None:
+        """From now on the network runs compiled; the first call of each size takes half a minute."""
+        self._model = torch.compile(self._model, dynamic=False)
+
     @torch.no_grad()
     def estimate(self, frames: Tensor) -> Tensor:
         """See `DepthEstimator`."""

@@ -9,16 +9,15 @@
 One thread calls everything here; it owns the device.
 """
 
-import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
 import torch
 
-from streaming.acceleration import Levers, Speed, accelerate, levers_for
+from streaming.acceleration import Speed, accelerate, levers_for
 from streaming.blocks.reference_images import MAX_REFERENCES
 from streaming.blocks.text_conditioning import Prompts, parse_prompts
 from streaming.compilation import keep_compiled
@@ -48,10 +47,8 @@ __all__ = [
     "StreamEngine",
 ]
 
-logger = logging.getLogger(__name__)
 
 Decoder = Literal["auto", "vae", "taehv"]
-FP8_FROM = (8, 9)  # compute capability of the first GPUs that multiply fp8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,25 +76,6 @@ def choose_device(name: str) -> torch.device:
         there = ", ".join(device for device, yes in available.items() if yes)
         raise ValueError(f"device {name!r} is not available here; available: auto, {there}")
     return torch.device(name)
-
-
-def _levers(speed: Speed, device: torch.device, dtype: torch.dtype) -> Levers:
-    """Those of `speed` that this device can pull with these numbers."""
-    levers = levers_for(speed)
-    has_fp8 = dtype == torch.bfloat16 and torch.cuda.get_device_capability(device) >= FP8_FROM
-    if levers.fp8 and not has_fp8:
-        logger.warning("No fp8 with %s on %s: fast differs from exact by its decoder alone", dtype, device)
-        return replace(levers, fp8=False)
-    return levers
-
-
-def _make_fast(pipeline: LongLivePipeline, speed: Speed, kept: Path | None) -> None:
-    """On a GPU; elsewhere the levers give nothing. What is compiled is kept in the folder `kept`."""
-    if pipeline.device.type != "cuda":
-        return
-    if kept is not None:
-        keep_compiled(kept)
-    accelerate(pipeline, _levers(speed, pipeline.device, pipeline.dtype))
 
 
 class StreamEngine:
@@ -140,12 +118,12 @@ class StreamEngine:
         """Slow. `model` is a preset; files that it needs and that are not here are downloaded first.
 
         `depth` is `edges`, a model id or folder for transformers, or `auto`, what the preset names.
-        `speed`: `exact`, or `fast`: TAEHV decodes unless `decoder` says otherwise, and on a GPU products are
-        fp8. `precision` is the type of weights and activations, see `choose_dtype`. `random_weights`: drawn
-        from `seed`, for benchmarks without downloads. `cache_dir` keeps what a GPU's start compiles, see
-        `compile_cache`. `sessions` is how many streams the memory must hold. `on_progress` hears of
-        downloads. Raises ValueError or OSError whose text a user can act on, before anything large is loaded
-        or fetched where the memory cannot hold it.
+        `speed`: `exact`, or `fast`: TAEHV encodes and decodes unless `decoder` says otherwise, and on a GPU
+        products and attention are fp8. `precision` is the type of weights and activations, see
+        `choose_dtype`. `random_weights`: drawn from `seed`, for benchmarks without downloads. `cache_dir`
+        keeps what a GPU's start compiles, see `compile_cache`. `sessions` is how many streams the memory must
+        hold. `on_progress` hears of downloads. Raises ValueError or OSError whose text a user can act on,
+        before anything large is loaded or fetched where the memory cannot hold it.
         """
         where, preset = choose_device(device), find_preset(model)
         dtype = choose_dtype(precision, where)
@@ -155,9 +133,9 @@ class StreamEngine:
             tiny = TaehvConfig() if is_tiny else None
             wanted = needs(preset, dtype, decoder=tiny, depth_model=estimator != "edges")
             check(wanted, where, free=free_memory(where), sessions=sessions)
-        kept = compile_cache(cache_dir) if where.type == "cuda" else None
         estimator_files = estimator
         config: dict[str, object] = {"base_model_name": model, "seed": seed}
+        config |= {"taehv_encodes": True} if is_tiny and speed == "fast" and preset.needs_files else {}
         if random_weights:
             config |= {"taehv_path": TAEHV_DRAWN} if is_tiny and preset.needs_files else {}
             pipeline: LongLivePipeline = RandomPipeline(PipelineConfig.from_mapping(config), where, dtype)
@@ -168,10 +146,21 @@ class StreamEngine:
             files = {str(role): str(path) for role, path in pulled.items()}
             estimator_files = files.pop("depth", estimator)
             pipeline = LongLivePipeline(PipelineConfig.from_mapping(config | files), where, dtype)
-        _make_fast(pipeline, speed, kept)
         if random_weights and depth == "auto" and preset.needs_files:
-            return cls(pipeline, random_depth(where, dtype), "random weights")
-        return cls(pipeline, load_depth(estimator_files, where, dtype), Path(estimator).name)
+            engine = cls(pipeline, random_depth(where, dtype), "random weights")
+        else:
+            engine = cls(pipeline, load_depth(estimator_files, where, dtype), Path(estimator).name)
+        engine._make_fast(speed, cache_dir)
+        return engine
+
+    def _make_fast(self, speed: Speed, cache_dir: Path | None) -> None:
+        """On a GPU; elsewhere the levers give nothing."""
+        if self.pipeline.device.type != "cuda":
+            return
+        if (kept := compile_cache(cache_dir)) is not None:
+            keep_compiled(kept)
+        levers = levers_for(speed, self.pipeline.device, self.pipeline.dtype)
+        accelerate(self.pipeline, levers, self.estimator)
 
     def open(self, *, prompt: Prompts, seed: int) -> LiveStream:
         return LiveStream(self, prompt=prompt, seed=seed)

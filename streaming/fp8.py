@@ -5,6 +5,8 @@ to its token, and both scales are plain factors of the product's rows and column
 twice the rate of bf16.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,14 +14,21 @@ from torch import Tensor, nn
 from streaming.modules.causal_model import CausalWanModel, WanBlock
 
 FP8 = torch.float8_e4m3fn
-_LARGEST = torch.finfo(FP8).max  # 448
-_SMALLEST_SCALE = 1e-12  # a row of zeros divides by something
+LARGEST = torch.finfo(FP8).max  # 448
+SMALLEST_SCALE = 1e-12  # a row of zeros divides by something
 
 
-def quantised(x: Tensor) -> tuple[Tensor, Tensor]:
-    """x (..., K) -> fp8 values of the same shape and float32 scales (..., 1); x is about values * scales."""
-    scales = (x.abs().amax(dim=-1, keepdim=True).float() / _LARGEST).clamp_min(_SMALLEST_SCALE)
-    return (x.float() / scales).clamp(-_LARGEST, _LARGEST).to(FP8), scales
+class Quantised(NamedTuple):
+    """About values * scales."""
+
+    values: Tensor  # (..., K) fp8
+    scales: Tensor  # (..., 1) float32
+
+
+def quantised(x: Tensor) -> Quantised:
+    """x (..., K), row by row."""
+    scales = (x.abs().amax(dim=-1, keepdim=True).float() / LARGEST).clamp_min(SMALLEST_SCALE)
+    return Quantised((x.float() / scales).clamp(-LARGEST, LARGEST).to(FP8), scales)
 
 
 class Fp8Linear(nn.Module):
@@ -43,35 +52,37 @@ class Fp8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., K) -> (..., N), both in bf16 (or, without a GPU, any dtype)."""
-        rows, scales = quantised(x.flatten(0, -2))
-        if x.is_cuda:
+        return self.multiply(quantised(x), x.dtype)
+
+    def multiply(self, x: Quantised, dtype: torch.dtype) -> Tensor:
+        """x (..., K) that is quantised already -> (..., N) in `dtype`."""
+        rows, scales = x.values.flatten(0, -2), x.scales.flatten(0, -2)
+        if rows.is_cuda:
             out = torch.ops.aten._scaled_mm(
                 rows,
                 self.weight.t(),
                 scale_a=scales,
                 scale_b=self.scales.t(),
-                out_dtype=x.dtype,
+                bias=self.bias,
+                out_dtype=dtype,
                 use_fast_accum=True,
             )
         else:  # the same product, exactly
-            out = (F.linear(rows.float(), self.weight.float()) * scales * self.scales.t()).to(x.dtype)
-        out = out.unflatten(0, x.shape[:-1])
-        return out if self.bias is None else out + self.bias  # joins what follows where that is compiled
+            out = F.linear(rows.float(), self.weight.float()) * scales * self.scales.t()
+            out = (out if self.bias is None else out + self.bias.float()).to(dtype)
+        return out.unflatten(0, x.values.shape[:-1])
 
 
 @torch.no_grad()
 def use_fp8(model: CausalWanModel) -> None:
-    """Exchange the large products of all blocks, those of the branch too: self-attention's, the queries and
-    output of cross-attention, the FFN. What is small or made once a prompt stays as it is."""
+    """Exchange the products of all blocks that gain by it, those of the branch too: self-attention's packed
+    one and the FFN's. At dim x dim quantising takes what the product saves, and what is small or made once a
+    prompt stays as it is."""
     for block in model.modules():
         if not isinstance(block, WanBlock):
             continue
         attention = block.self_attn
-        projections = ("q", "k", "v", "o") if attention.qkv is None else ("qkv", "o")
-        for owner, names in (
-            (attention, projections),
-            (block.cross_attn, ("q", "o")),
-            (block.ffn, ("0", "2")),
-        ):
+        projections = ("q", "k", "v") if attention.qkv is None else ("qkv",)
+        for owner, names in ((attention, projections), (block.ffn, ("0", "2"))):
             for name in names:
                 setattr(owner, name, Fp8Linear(getattr(owner, name)))

@@ -80,7 +80,7 @@ class LongLivePipeline:
         self.models = self._models(self.preset)
         self.text = TextConditioning(self.models.text_encoder.encode, self.models.transformer)
         self.control = VaceEncodingBlock(
-            self.models.autoencoder,
+            self.models.decoder if self.config.taehv_encodes else self.models.autoencoder,
             height=self.preset.height,
             width=self.preset.width,
             vace_in_dim=self.config.vace_in_dim,

@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 STREAMING_NEEDS = {"torch", "numpy", "safetensors", "transformers", "PIL", "ftfy"}
 # The one command in streaming/ writes videos with PyAV where it is installed, and pictures where it is not.
-MAY_DO_WITHOUT = {"streaming.test_depth_guidance": {"av"}}
+# Triton comes with PyTorch where there is a GPU, and is asked for nowhere else.
+MAY_DO_WITHOUT = {"streaming.test_depth_guidance": {"av"}, "streaming.modules.triton_kernels": {"triton"}}
 NETWORK = {
     *(
         "aiohttp",

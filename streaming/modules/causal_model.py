@@ -227,6 +227,7 @@ class CausalWanModel(nn.Module):
     def __init__(self, config: WanConfig) -> None:
         super().__init__()
         self.config = config
+        self.memory_dtype: torch.dtype | None = None  # of keys and values; None: that of the weights
         dim = config.dim
         self.patch_embedding = nn.Conv3d(config.in_dim, dim, config.patch_size, stride=config.patch_size)
         self.text_embedding = nn.Sequential(
@@ -239,8 +240,7 @@ class CausalWanModel(nn.Module):
         self.head = Head(config)
 
     def new_cache(self, window: WindowConfig, height: int, width: int, *, batch: int = 1) -> RingKVCache:
-        """An empty memory for a stream of latents of `height` x `width`, in the device and dtype of the
-        weights."""
+        """An empty memory for a stream of latents of `height` x `width`, on the device of the weights."""
         _, patch_h, patch_w = self.config.patch_size
         if height % patch_h or width % patch_w:
             raise ValueError(f"latent size must be a multiple of {(patch_h, patch_w)}, got {(height, width)}")
@@ -252,7 +252,7 @@ class CausalWanModel(nn.Module):
             head_dim=self.config.head_dim,
             grid=(height // patch_h, width // patch_w),
             device=weight.device,
-            dtype=weight.dtype,
+            dtype=self.memory_dtype or weight.dtype,
             batch=batch,
         )
 

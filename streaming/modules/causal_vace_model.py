@@ -5,7 +5,7 @@ Source: VACE (ali-vilab), the causal form as in LongLive with VACE (daydreamlive
 error.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import torch
@@ -63,18 +63,17 @@ class CausalVaceWanModel(CausalWanModel):
         tokens = nn.functional.pad(tokens, (0, 0, 0, max(0, length - tokens.shape[1])))[:, :length]
         return self.vace_blocks[0].before_proj(tokens)
 
-    def hints(self, shared: ForwardPass, control: Tensor, context: TextContext) -> list[Tensor]:
+    def hints(self, shared: ForwardPass, control: Tensor, context: TextContext) -> Iterator[Tensor]:
         """One residual (B, L, E) per VACE block. They depend on the noisy tokens and the timestep: never
         reuse them.
 
         The chain goes on with the un-projected tokens. Positions may carry the chunk's offset, since
         attention within the chunk sees only their differences.
         """
-        tokens, hints = control + shared.tokens, []
+        tokens = control + shared.tokens
         for block, keys_values in zip(self.vace_blocks, context.vace_blocks, strict=True):
             tokens = block(tokens, shared, keys_values)
-            hints.append(block.after_proj(tokens))
-        return hints
+            yield block.after_proj(tokens)
 
     def hints_of_chunk(
         self,
@@ -83,12 +82,16 @@ class CausalVaceWanModel(CausalWanModel):
         control: Tensor,
         context: TextContext,
         scale: float | Tensor,
+        note: Callable[[int], object] = lambda layer: None,
     ) -> dict[int, Tensor]:
         """What `run` adds, by main block. `branch` is what the branch sees: `shared`, or references and
-        then it."""
-        own = shared.tokens.shape[1]
-        hints = (self.scaled(hint[:, -own:], scale) for hint in self.hints(branch, control, context))
-        return dict(zip(self.config.vace_layers, hints, strict=True))
+        then it. `note` is called with a block's index when its hint has been asked of the device."""
+        own, found = shared.tokens.shape[1], dict[int, Tensor]()
+        hints = self.hints(branch, control, context)
+        for layer, hint in zip(self.config.vace_layers, hints, strict=True):
+            found[layer] = self.scaled(hint[:, -own:], scale)
+            note(layer)
+        return found
 
     @staticmethod
     def scaled(hint: Tensor, scale: float | Tensor) -> Tensor:

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streaming.config import ConfigError, published_fields
+from streaming.modules.tap_convolution import convolve_by_taps
 
 # Statistics of the published autoencoder's 16 channels; the transformer works on (latent - mean) / std.
 WAN_MEAN = (
@@ -134,16 +135,13 @@ class CausalConv3d(nn.Conv3d):
     def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
         super().__init__(in_channels, out_channels, kernel, padding=(0, kernel // 2, kernel // 2))
 
-    folds_time = False  # compute as a 2-d convolution over the channels of all frames that it sees
+    by_taps = False  # computed as products that are summed: for few outputs
 
     def forward(self, x: Tensor, past: _Past) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] the past is explicit
         frames = past.prepend(x)
-        if not self.folds_time:
+        if not self.by_taps:
             return super().forward(frames)
-        seen, count = self.kernel_size[0], x.shape[2]
-        stacked = torch.cat([frames[:, :, n : n + count] for n in range(seen)], dim=1)
-        weight = self.weight.transpose(1, 2).flatten(1, 2)  # (out, frames * in, 3, 3)
-        return _per_frame(lambda y: F.conv2d(y, weight, self.bias, padding=self.padding[1:]), stacked)
+        return convolve_by_taps(frames, self.weight, self.bias, (0, *map(int, self.padding[1:])))
 
 
 class RMSNorm(nn.Module):
@@ -433,19 +431,21 @@ class WanVAE(nn.Module):
         raise ValueError(f"encode takes {expected}, got {frames} (remainder={remainder!r})")
 
 
-def arrange(vae: WanVAE, *, channels_last: bool = False, folds_time: bool = False) -> None:
+def arrange(vae: WanVAE, *, channels_last: bool = False, by_taps: bool = False) -> None:
     """How convolutions are computed, for kernels that care; the same sums in another order.
 
-    `channels_last` stores weights and activations pixel by pixel. `folds_time` makes 2-d
-    convolutions of the causal ones.
+    `channels_last` stores weights and activations pixel by pixel. `by_taps` sums up the last convolution,
+    which has three outputs, tap by tap.
     """
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    for module in vae.modules():
-        if isinstance(module, CausalConv3d):
-            module.folds_time = folds_time
-        if channels_last and isinstance(module, nn.Conv2d | nn.Conv3d):
-            weight = module.weight
-            module.weight.data = weight.data.contiguous(memory_format=formats[weight.ndim])
+    if channels_last:
+        for module in vae.modules():
+            if isinstance(module, nn.Conv2d | nn.Conv3d):
+                weight = module.weight
+                module.weight.data = weight.data.contiguous(memory_format=formats[weight.ndim])
+    last = vae.decoder.head[-1]
+    assert isinstance(last, CausalConv3d)
+    last.by_taps = by_taps
     vae.encoder.layout = vae.decoder.layout = formats[5] if channels_last else torch.contiguous_format
 
 

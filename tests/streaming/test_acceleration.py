@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from streaming.acceleration import Levers, accelerate
+import streaming.acceleration
+from streaming.acceleration import Levers, Speed, accelerate, levers_for
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.pipeline import LongLivePipeline
 
@@ -19,7 +20,7 @@ def run(pipeline: LongLivePipeline) -> torch.Tensor:
     return pipeline.generate(session, parse_prompts("gold"), guidance_mode="depth", vace_input=depth)
 
 
-@pytest.mark.parametrize("lever", ["fp8", "graphs"])
+@pytest.mark.parametrize("lever", ["fuses", "fp8", "fp8_attention", "beside", "graphs"])
 def test_what_needs_a_gpu_says_so(lever: str) -> None:
     with pytest.raises(ValueError, match=f"{lever} needs a GPU, got device cpu"):
         accelerate(new_pipeline(), Levers(**{lever: True}))
@@ -27,5 +28,38 @@ def test_what_needs_a_gpu_says_so(lever: str) -> None:
 
 def test_an_arranged_pipeline_paints_the_same() -> None:
     plain, other = new_pipeline(), new_pipeline()
-    accelerate(other, Levers(packs=True, channels_last=True, folds_time=True))
+    accelerate(other, Levers(packs=True, channels_last=True))
     torch.testing.assert_close(run(other), run(plain), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("speed", "dtype", "capability", "has_fa3", "fp8", "fp8_attention"),
+    [
+        ("exact", torch.bfloat16, (9, 0), True, False, False),
+        ("fast", torch.bfloat16, (9, 0), True, True, True),
+        ("fast", torch.bfloat16, (9, 0), False, True, False),
+        ("fast", torch.bfloat16, (8, 6), False, False, False),
+        ("fast", torch.float32, (9, 0), True, False, False),
+    ],
+)
+def test_fp8_is_for_fast_and_for_cards_that_have_it(
+    monkeypatch: pytest.MonkeyPatch,
+    speed: Speed,
+    dtype: torch.dtype,
+    capability: tuple[int, int],
+    has_fa3: bool,
+    fp8: bool,
+    fp8_attention: bool,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(streaming.acceleration, "can_prefer_fa3", lambda device: has_fa3)
+    levers = levers_for(speed, torch.device("cuda"), dtype)
+    assert (levers.fp8, levers.fp8_attention) == (fp8, fp8_attention)
+    assert levers.fuses and levers.graphs and levers.attention == ("fa3" if has_fa3 else "auto")
+
+
+def test_levers_that_do_not_go_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = new_pipeline()
+    monkeypatch.setattr(pipeline, "device", torch.device("cuda"))
+    with pytest.raises(ValueError, match="fp8_attention needs fused blocks and attention fa3, got cudnn"):
+        accelerate(pipeline, Levers(fuses=True, fp8_attention=True, attention="cudnn"))

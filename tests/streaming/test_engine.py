@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import streaming.engine
-from streaming.acceleration import Speed, levers_for
+from streaming.acceleration import Speed
 from streaming.depth import DepthRange, EdgesDepth
 from streaming.engine import Controls, Decoder, GenerationFailed, LiveStream, StreamEngine, choose_device
 from streaming.modules.taehv import TAEHV
@@ -199,30 +199,18 @@ class OnGpu:
     device, dtype = torch.device("cuda"), torch.bfloat16
 
 
-@pytest.mark.parametrize(
-    ("speed", "dtype", "capability", "fp8"),
-    [
-        ("exact", torch.bfloat16, (9, 0), False),
-        ("fast", torch.bfloat16, (9, 0), True),
-        ("fast", torch.bfloat16, (8, 6), False),
-        ("fast", torch.float32, (9, 0), False),
-    ],
-)
 def test_on_a_gpu_levers_are_pulled_once_compiled_parts_have_a_place(
-    monkeypatch: pytest.MonkeyPatch,
-    speed: Speed,
-    dtype: torch.dtype,
-    capability: tuple[int, int],
-    fp8: bool,
+    monkeypatch: pytest.MonkeyPatch, engine: StreamEngine
 ) -> None:
     done: list[object] = []
+    monkeypatch.setattr(streaming.engine, "compile_cache", lambda given: given)
     monkeypatch.setattr(streaming.engine, "keep_compiled", done.append)
-    monkeypatch.setattr(streaming.engine, "accelerate", lambda pipeline, levers: done.append(levers))
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    pipeline = OnGpu()
-    pipeline.dtype = dtype
-    streaming.engine._make_fast(pipeline, speed, Path("/kept"))
-    assert done == [Path("/kept"), replace(levers_for(speed), fp8=fp8)]
+    monkeypatch.setattr(streaming.engine, "levers_for", lambda *asked: asked)
+    monkeypatch.setattr(streaming.engine, "accelerate", lambda *given: done.append(given))
+    monkeypatch.setattr(engine, "pipeline", pipeline := OnGpu())
+    engine._make_fast("fast", Path("/kept"))
+    asked = "fast", torch.device("cuda"), torch.bfloat16
+    assert done == [Path("/kept"), (pipeline, asked, engine.estimator)]
 
 
 def test_a_cpu_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

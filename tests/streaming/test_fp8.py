@@ -77,9 +77,9 @@ def test_a_model_with_fp8_products_says_nearly_the_same(model: CausalVaceWanMode
             block.self_attn.pack()
     use_fp8(model)
     exchanged = [name for name, module in model.named_modules() if isinstance(module, Fp8Linear)]
-    assert len(exchanged) == 3 * (6 if packed else 8)
+    assert len(exchanged) == 3 * (3 if packed else 5)  # what is attended to and dim x dim stay
     assert not any(
-        name.endswith(("embedding.0", "projection.1", "head", "cross_attn.k")) for name in exchanged
+        name.endswith(("embedding.0", "projection.1", "head", ".o", "cross_attn.q")) for name in exchanged
     )
     error = (forward(model) - wanted).norm() / wanted.norm()
     assert 1e-4 < error < 0.1

@@ -29,14 +29,14 @@ def test_strength_zero_is_no_guidance(model: CausalVaceWanModel) -> None:
 def test_hints_depend_on_control_noise_and_timestep(model: CausalVaceWanModel) -> None:
     x, context = torch.randn(1, 3, 16, 4, 6), model.encode_text(torch.ones(1, 2, 10))
     control = model.embed_control(torch.randn(1, 3, 96, 4, 6), 3)
-    hints = model.hints(model.begin(x, T), control, context)
+    hints = list(model.hints(model.begin(x, T), control, context))
     assert len(hints) == 2
     for shared, other in (
         (model.begin(x, T), control + 1),
         (model.begin(x + 1, T), control),
         (model.begin(x, T - 400), control),
     ):
-        assert not torch.allclose(model.hints(shared, other, context)[1], hints[1], atol=1e-3)
+        assert not torch.allclose(list(model.hints(shared, other, context))[1], hints[1], atol=1e-3)
 
 
 def test_the_branch_sees_its_chunk_only(model: CausalVaceWanModel) -> None:
@@ -45,9 +45,9 @@ def test_the_branch_sees_its_chunk_only(model: CausalVaceWanModel) -> None:
     cache = model.new_cache(WindowConfig(local_attn_size=6), 4, 6)
     x = torch.randn(1, 3, 16, 4, 6)
     control = model.embed_control(torch.randn(1, 3, 96, 4, 6), 3)
-    early = model.hints(model.begin(x, T, cache, 0), control, context)
+    early = list(model.hints(model.begin(x, T, cache, 0), control, context))
     model(torch.randn(1, 3, 16, 4, 6), T, context, cache, 0)
-    late = model.hints(model.begin(x, T, cache, 3), control, context)
+    late = list(model.hints(model.begin(x, T, cache, 3), control, context))
     for a, b in zip(early, late, strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 

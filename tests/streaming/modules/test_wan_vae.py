@@ -84,7 +84,7 @@ def test_a_latent_changes_no_earlier_frame(vae: WanVAE, latents: Tensor) -> None
         assert (difference[:frame] == 0).all() and difference[frame] > 0
 
 
-@pytest.mark.parametrize("how", [{"channels_last": True}, {"folds_time": True}])
+@pytest.mark.parametrize("how", [{"channels_last": True}, {"by_taps": True}])
 def test_convolutions_may_be_computed_in_other_ways(
     vae: WanVAE, video: Tensor, latents: Tensor, how: dict[str, bool]
 ) -> None:

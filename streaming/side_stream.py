@@ -1,0 +1,53 @@
+"""Work on the device beside other work: where one kernel leaves multiprocessors idle, another fills them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Work(Protocol):
+    def __call__(self, *, note: Callable[[int], object]) -> dict[int, Tensor]:
+        """Ask several results of the device; `note` each one's key when that has been done."""
+        ...
+
+
+class SideStream:
+    """A CUDA stream of its own. It can be part of a CUDA graph: everything it does is waited for by whoever
+    asks for the last result.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device)
+
+    def __call__(self, work: Work) -> Mapping[int, Tensor]:
+        """Begin `work`, after all that was asked of the current stream. Its results come at once; reading one
+        from the mapping makes the then current stream wait for it. Keep the mapping, and what `work` reads,
+        until all results have been read."""
+        events: dict[int, torch.cuda.Event] = {}
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+
+            def note(key: int) -> None:
+                events[key] = torch.cuda.Event()
+                events[key].record(self._stream)
+
+            results = work(note=note)
+        return _Awaited(results, events)
+
+
+class _Awaited(Mapping[int, Tensor]):
+    def __init__(self, results: dict[int, Tensor], events: dict[int, torch.cuda.Event]) -> None:
+        self._results, self._events = results, events
+
+    def __getitem__(self, key: int) -> Tensor:
+        result = self._results[key]
+        torch.cuda.current_stream().wait_event(self._events[key])
+        return result
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._results)
+
+    def __len__(self) -> int:
+        return len(self._results)
