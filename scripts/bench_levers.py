@@ -36,9 +36,11 @@ LADDER: dict[str, dict[str, Any]] = {
     "plain": {},
     "pack": {"packs": True},
     "fuse": {"fuses": True},
+    "fa3": {"attention": "fa3"},
     "graphs": {"graphs": True},
     "beside": {"beside": True},
     "fp8": {"fp8": True},
+    "fp8 attention": {"fp8_attention": True},
 }
 
 
@@ -57,17 +59,21 @@ def main(
         raise typer.BadParameter(f"--levers takes {', '.join(LADDER)}, got {', '.join(sorted(unknown))}")
     reference: Tensor | None = None
     typer.echo(
-        f"{'with':<12}{'guided ms':>11}{'plain ms':>10}{'hints':>8}{'recache':>9}{'first s':>9}{'off by':>10}"
+        f"{'with':<14}{'guided ms':>11}{'plain ms':>10}{'hints':>8}{'recache':>9}{'first s':>9}{'off by':>10}"
     )
     with pipeline_machine.cold_cache():
         for name in levers or LADDER:
             so_far |= LADDER[name]
             row, flow = _measured(model, where, Levers(**so_far), repeats)
             reference = flow if reference is None else reference
-            row = {"added": name} | row | {"off_by": ((flow - reference).norm() / reference.norm()).item()}
+            row: dict[str, Any] = {
+                "added": name,
+                **row,
+                "off_by": ((flow - reference).norm() / reference.norm()).item(),
+            }
             rows.append(row)
             typer.echo(
-                f"{name:<12}{row['guided_ms']:>11.2f}{row['plain_ms']:>10.2f}"
+                f"{name:<14}{row['guided_ms']:>11.2f}{row['plain_ms']:>10.2f}"
                 f"{row['guided_ms'] - row['plain_ms']:>8.2f}{row['recache_ms']:>9.1f}"
                 f"{row['first_s']:>9.1f}{row['off_by']:>10.1e}"
             )

@@ -1,13 +1,14 @@
 """What a chunk costs, stage by stage, beside what the device could do: one table and JSON.
 
 python -m scripts.bench_pipeline --model longlive-1.3b --random-weights --json out/exact.json
-python -m scripts.bench_pipeline --model longlive-1.3b --random-weights --preset fast --guidance none
-python -m scripts.bench_pipeline --random-weights --compile --graphs --pack --sdpa cudnn --check 10
-python -m scripts.bench_pipeline --model embedded --chunks 8
+python -m scripts.bench_pipeline --random-weights --preset fast --guidance none
+python -m scripts.bench_pipeline --random-weights --guidance both --check 10
+python -m scripts.bench_pipeline --model embedded --eager --chunks 8
 
-Chunks run as a server runs them, from camera pictures to `uint8`. Stages are timed between events on the
-device (perf_counter on a CPU), read when the chunk is over. "Without hints" and "copy out and rest" are
-differences of medians' parts, chunk by chunk.
+Chunks run as a server runs them, from camera pictures to `uint8`, with the levers that a server pulls, or
+none (`--eager`); scripts/bench_levers.py has each lever alone. Stages are timed between events on the device
+(perf_counter on a CPU), read when the chunk is over. "Without hints" and "copy out and rest" are differences
+of medians' parts, chunk by chunk.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import typer
@@ -27,7 +28,7 @@ if not __package__:  # run by its path: find the sibling modules as `python -m` 
 
 from scripts import pipeline_equality, pipeline_machine, pipeline_model, pipeline_report  # noqa: E402
 from scripts.pipeline_bench import Bench  # noqa: E402
-from streaming.acceleration import Levers, accelerate  # noqa: E402
+from streaming.acceleration import Levers, accelerate, levers_for  # noqa: E402
 from streaming.engine import StreamEngine, choose_device  # noqa: E402
 
 
@@ -43,27 +44,17 @@ def main(
             "TAEHV decodes, and on a GPU products are fp8."
         ),
     ] = "exact",
-    guidance: Annotated[Literal["depth", "none"], typer.Option(help="What guides the passes.")] = "depth",
+    guidance: Annotated[
+        Literal["depth", "none", "both"],
+        typer.Option(help="What guides the passes; both: two tables, a list in JSON."),
+    ] = "depth",
     height: Annotated[int | None, typer.Option(min=16, help="Pixels; the model's own by default.")] = None,
     width: Annotated[int | None, typer.Option(min=16, help="Pixels; the model's own by default.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, max=50, help="Denoising passes a chunk.")] = None,
     chunks: Annotated[int, typer.Option(min=2, help="Chunks timed, once the window is full.")] = 30,
-    compiles: Annotated[
-        bool, typer.Option("--compile/--eager", help="torch.compile for the networks' hot parts.")
-    ] = False,
-    graphs: Annotated[bool, typer.Option("--graphs/--no-graphs", help="Passes as CUDA graphs.")] = False,
-    packs: Annotated[
-        bool, typer.Option("--pack/--no-pack", help="Queries, keys and values in one product.")
-    ] = False,
-    fp8: Annotated[bool | None, typer.Option(help="fp8 products; by default as the preset says.")] = None,
-    sdpa: Annotated[
-        Literal["auto", "cudnn", "flash"], typer.Option(help="The attention kernel to try first.")
-    ] = "auto",
-    channels_last: Annotated[bool, typer.Option(help="Wan autoencoder: pixel by pixel.")] = False,
-    folds_time: Annotated[
-        bool, typer.Option("--fold-time/--no-fold-time", help="Wan autoencoder: 2-d convolutions.")
-    ] = False,
-    tunes: Annotated[bool, typer.Option("--tune/--no-tune", help="Let cuDNN time its kernels.")] = False,
+    pulls: Annotated[
+        bool, typer.Option("--compile/--eager", help="The levers of the preset (on a GPU), or none.")
+    ] = True,
     check: Annotated[
         int, typer.Option(min=0, help="Chunks compared with the plain pipeline's; load_s then includes them.")
     ] = 0,
@@ -77,16 +68,8 @@ def main(
     """Time a model's chunks against the measured ceilings of the device."""
     try:
         where = choose_device(device)
-        levers = Levers(
-            packs=packs,
-            fp8=preset == "fast" and where.type == "cuda" if fp8 is None else fp8,
-            compiles=compiles,
-            graphs=graphs,
-            attention=sdpa,
-            channels_last=channels_last,
-            folds_time=folds_time,
-            tunes=tunes,
-        )
+        dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
+        levers = levers_for(preset, where, dtype) if pulls and where.type == "cuda" else Levers()
         asked = Asked(
             model=model,
             device=where,
@@ -96,42 +79,45 @@ def main(
             width=width,
             levers=levers,
             check=0 if start_only else check,
-            guided=guidance == "depth",
+            guided=guidance != "none",
             steps=pipeline_model.falling_steps(steps) if steps else None,
         )
         if start_only:
             _, start, _ = _start(asked)
             typer.echo(json.dumps(start))
             return
+        kinds: list[Literal["depth", "none"]] = ["depth", "none"] if guidance == "both" else [guidance]
         with pipeline_machine.cold_cache():
             engine, start, equality = _start(asked)
             starts = {"cold": start}
-            figures = Bench(engine, guidance, preset, steps, chunks).run()
+            figures = {kind: Bench(engine, kind, preset, steps, chunks).run() for kind in kinds}
             info = engine.info
             del engine  # the second process needs the room
             starts |= {"warm": _second_start()} if warm_start else {}
     except (OSError, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
-    settings = {
-        "model": model,
-        "random_weights": random_weights,
-        "preset": preset,
-        "guidance": guidance,
-        "height": info.height,
-        "width": info.width,
-        "steps": steps or info.steps,
-        "chunks": chunks,
-        "levers": dataclasses.asdict(levers),
-        "dtype": info.dtype,
-    }
-    report = {"settings": settings, "machine": pipeline_machine.about(where), "starts": starts} | figures
-    report["equality"] = equality
-    for line in pipeline_report.lines(report):
-        typer.echo(line)
+    reports: list[dict[str, Any]] = []
+    for kind in kinds:
+        settings = {
+            "model": model,
+            "random_weights": random_weights,
+            "preset": preset,
+            "guidance": kind,
+            "height": info.height,
+            "width": info.width,
+            "steps": steps or info.steps,
+            "chunks": chunks,
+            "levers": dataclasses.asdict(levers),
+            "dtype": info.dtype,
+        }
+        report = {"settings": settings, "machine": pipeline_machine.about(where), "starts": starts}
+        reports.append(report | figures[kind] | {"equality": equality})
+        for line in pipeline_report.lines(reports[-1]):
+            typer.echo(line)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(report, indent=1) + "\n")
+        json_file.write_text(json.dumps(reports if len(reports) > 1 else reports[0], indent=1) + "\n")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,34 +140,40 @@ def _start(
     asked: Asked,
 ) -> tuple[StreamEngine, dict[str, float | None], list[dict[str, float | None]]]:
     """The engine ready to serve, how long that took, and, if asked, how far it is from the plain one."""
-    begin, device = time.perf_counter(), asked.device
-    engine = pipeline_model.build(
+    checking = time.perf_counter()
+    plain = _painted(_built(asked), asked) if asked.check else []
+    pipeline_machine.free()
+    begin = time.perf_counter()
+    engine = _built(asked)
+    accelerate(engine.pipeline, asked.levers, engine.estimator)
+    pipeline_machine.wait(asked.device)
+    loaded = time.perf_counter()
+    engine.warm_up()
+    pipeline_machine.wait(asked.device)
+    warmed = time.perf_counter()
+    age = pipeline_machine.process_age_s()
+    took = {
+        "load_s": loaded - begin,
+        "warm_up_s": warmed - loaded,
+        "ready_s": age - (begin - checking) if age is not None else None,
+    }
+    return engine, took, pipeline_equality.differences(plain, _painted(engine, asked))
+
+
+def _built(asked: Asked) -> StreamEngine:
+    return pipeline_model.build(
         asked.model,
-        device,
-        torch.bfloat16 if device.type == "cuda" else torch.float32,
+        asked.device,
+        torch.bfloat16 if asked.device.type == "cuda" else torch.float32,
         drawn=asked.drawn,
         fast=asked.fast,
         height=asked.height,
         width=asked.width,
     )
 
-    def stream() -> list[pipeline_equality.Painted]:
-        return pipeline_equality.painted(engine.pipeline, asked.check, guided=asked.guided, steps=asked.steps)
 
-    plain = stream()
-    accelerate(engine.pipeline, asked.levers)
-    pipeline_machine.wait(device)
-    loaded = time.perf_counter()
-    engine.warm_up()
-    pipeline_machine.wait(device)
-    warmed = time.perf_counter()
-    equality = pipeline_equality.differences(plain, stream())
-    took = {
-        "load_s": loaded - begin,
-        "warm_up_s": warmed - loaded,
-        "ready_s": pipeline_machine.process_age_s(),
-    }
-    return engine, took, equality
+def _painted(engine: StreamEngine, asked: Asked) -> list[pipeline_equality.Painted]:
+    return pipeline_equality.painted(engine.pipeline, asked.check, guided=asked.guided, steps=asked.steps)
 
 
 def _second_start() -> dict[str, float | None] | None:

@@ -1,57 +1,17 @@
 """The engine that is measured: a preset's real networks, with weights that need no download if asked."""
 
-import tempfile
 from typing import Any
 
 import numpy as np
 import torch
 
 from streaming.config import PipelineConfig
-from streaming.depth import DepthEstimator, load_depth
+from streaming.depth import load_depth
 from streaming.engine import CHUNK, StreamEngine
 from streaming.hub import pull
-from streaming.models import Models, random_models
 from streaming.pipeline import LongLivePipeline
 from streaming.presets import Preset, find_preset
-
-TAEHV_DRAWN = "drawn at random"  # stands for a file, so that the configuration asks for TAEHV
-
-# Depth-Anything-V2-Small as published: DINOv2 ViT-S/14, and its processor's settings.
-DEPTH_SMALL = {
-    "backbone_config": {
-        "model_type": "dinov2",
-        "hidden_size": 384,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 6,
-        "image_size": 518,
-        "patch_size": 14,
-        "out_indices": [3, 6, 9, 12],
-        "apply_layernorm": True,
-        "reshape_hidden_states": False,
-    },
-    "reassemble_hidden_size": 384,
-    "patch_size": 14,
-    "neck_hidden_sizes": [48, 96, 192, 384],
-    "fusion_hidden_size": 64,
-    "head_hidden_size": 32,
-}
-DEPTH_PROCESSOR = {
-    "size": {"height": 518, "width": 518},
-    "keep_aspect_ratio": True,
-    "ensure_multiple_of": 14,
-    "resample": 3,
-    "image_mean": [0.485, 0.456, 0.406],
-    "image_std": [0.229, 0.224, 0.225],
-    "do_pad": False,
-}
-
-
-class RandomPipeline(LongLivePipeline):
-    """The same pipeline with drawn weights, whatever files the preset needs or brings."""
-
-    def _models(self, preset: Preset) -> Models:
-        with torch.device(self.device):  # drawn there: billions of weights take minutes on a CPU
-            return random_models(preset, device=self.device, dtype=self.dtype, seed=self.config.seed)
+from streaming.random_weights import TAEHV_DRAWN, RandomPipeline, random_depth
 
 
 def build(
@@ -64,11 +24,11 @@ def build(
     height: int | None,
     width: int | None,
 ) -> StreamEngine:
-    """`drawn`: random weights; `fast`: TAEHV decodes. Raises ValueError or OSError as `StreamEngine.load`."""
+    """`drawn`: random weights; `fast`: TAEHV encodes and decodes. Raises as `StreamEngine.load`."""
     preset = find_preset(model)
     named: dict[str, Any] = {"base_model_name": model, "height": height, "width": width}
     if drawn:
-        named |= {"taehv_path": TAEHV_DRAWN} if fast else {}
+        named |= {"taehv_path": TAEHV_DRAWN, "taehv_encodes": True} if fast else {}
         pipeline: LongLivePipeline = RandomPipeline(PipelineConfig(**named), device, dtype)
     else:
         files: dict[str, Any] = {
@@ -77,9 +37,10 @@ def build(
         files.pop("depth", None)
         if fast and preset.files and "taehv_path" not in files:
             raise ValueError(f"--preset fast: {model} brings no TAEHV decoder; add --random-weights")
+        named |= {"taehv_encodes": True} if "taehv_path" in files else {}
         pipeline = LongLivePipeline(PipelineConfig(**named, **files), device, dtype)
     estimator = (
-        _drawn_depth(device, dtype)
+        random_depth(device, dtype)
         if drawn and preset.needs_files
         else load_depth(preset.depth, device, dtype)
     )
@@ -89,18 +50,6 @@ def build(
 def falling_steps(count: int) -> tuple[int, ...]:
     """`count` nominal steps as LongLive spaces them: 4 are 1000, 750, 500, 250."""
     return tuple(round(1000 * (count - index) / count) for index in range(count))
-
-
-def _drawn_depth(device: torch.device, dtype: torch.dtype) -> DepthEstimator:
-    """Depth-Anything-V2-Small with random weights, through the same loader as the published one."""
-    import transformers
-
-    config = transformers.DepthAnythingConfig(**DEPTH_SMALL)
-    network = transformers.DepthAnythingForDepthEstimation(config)
-    with tempfile.TemporaryDirectory() as folder:
-        network.save_pretrained(folder)
-        transformers.DPTImageProcessor(**DEPTH_PROCESSOR).save_pretrained(folder)
-        return load_depth(folder, device, dtype)
 
 
 def camera(height: int, width: int) -> list[np.ndarray]:

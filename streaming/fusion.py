@@ -6,9 +6,10 @@ compile at a start but a handful of small kernels. Numbers are those of the plai
 """
 
 from functools import partial
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from streaming.fp8 import FP8, Fp8Linear, Quantised
 from streaming.modules import triton_kernels as kernels
@@ -59,23 +60,25 @@ def enter_ring(
 
 def turn_to_text(block: WanBlock, x: Tensor, attended: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
     """As `WanBlock.turn_to_text`."""
+    affine = block.norm3
+    assert isinstance(affine, nn.LayerNorm), "checked when fused"
     x, normed = kernels.norm(
         x,
-        eps=block.norm3.eps,
+        eps=affine.eps,
         add=block.self_attn.o(attended.flatten(2)),
         gate=kernels.GATE_SA,
         modulation=(block.modulation, modulation),
-        affine=(block.norm3.weight, block.norm3.bias),
+        affine=(affine.weight, affine.bias),
     )
     text = block.cross_attn
-    assert isinstance(normed, Tensor)
+    assert isinstance(normed, Tensor)  # nothing was asked in fp8
     weight, eps = _norm_of(text, "norm_q")
     return x, kernels.rms_norm(text.q(normed), weight, heads=text.num_heads, eps=eps)
 
 
 def leave(block: WanBlock, x: Tensor, attended: Tensor, modulation: Tensor) -> Tensor:
     """As `WanBlock.leave`."""
-    grown, _, shrunk = block.ffn
+    grown, _, shrunk = cast(tuple[Any, ...], tuple(block.ffn))  # nn.Linear or Fp8Linear
     both = (block.modulation, modulation)
     x, normed = kernels.norm(
         x,
@@ -89,7 +92,8 @@ def leave(block: WanBlock, x: Tensor, attended: Tensor, modulation: Tensor) -> T
     if isinstance(normed, Quantised):
         middle = shrunk.multiply(kernels.gelu_quantised(grown.multiply(normed, x.dtype)), x.dtype)
     else:  # the library's own epilogue: the products never meet memory
-        rows = torch._addmm_activation(grown.bias, normed.flatten(0, 1), grown.weight.t(), use_gelu=True)
+        rows = normed.flatten(0, 1)
+        rows = torch.ops.aten._addmm_activation(grown.bias, rows, grown.weight.t(), use_gelu=True)
         middle = shrunk(rows.unflatten(0, x.shape[:2]))
     return kernels.add_gated(x, middle, kernels.GATE_FFN, both)
 
@@ -103,23 +107,19 @@ def _project(
     ring: tuple[Tensor, Tensor] | None = None,
     slots: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    attention = block.self_attn
-    assert attention.qkv is not None, "packed when fused"
+    attention, qkv = block.self_attn, cast(Any, block.self_attn.qkv)  # nn.Linear or Fp8Linear
     _, normed = kernels.norm(
         x,
         eps=block.norm1.eps,
         modulation=(block.modulation, modulation),
         shift=kernels.SHIFT_SA,
         scale=kernels.SCALE_SA,
-        quantised=isinstance(attention.qkv, Fp8Linear),
+        quantised=isinstance(qkv, Fp8Linear),
     )
-    if isinstance(normed, Quantised):
-        qkv = attention.qkv.multiply(normed, x.dtype)
-    else:
-        qkv = attention.qkv(normed)
+    products = qkv.multiply(normed, x.dtype) if isinstance(normed, Quantised) else qkv(normed)
     (weight_q, eps), (weight_k, _) = (_norm_of(attention, name) for name in ("norm_q", "norm_k"))
     return kernels.normed_rotated(
-        qkv,
+        products,
         (weight_q, weight_k),
         turn,
         heads=attention.num_heads,

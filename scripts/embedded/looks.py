@@ -46,7 +46,8 @@ COLOURS = {
 class Shape:
     """What looks are made of; all (B, T, H, W), or (1, 1, H, W) for places."""
 
-    depth: Tensor  # 0 far ... 1 near
+    depth: Tensor  # 0 far ... 1 near; jumps are steps
+    steep: Tensor  # change of depth from pixel to pixel
     light: Tensor  # 0 ... 1: how the surface faces a light at the upper left
     facing: Tensor  # -1 ... 1: left ... right slope
     rising: Tensor  # -1 ... 1: slope downwards
@@ -60,6 +61,7 @@ class Shape:
         only = slice(n, n + 1)
         return Shape(
             depth=self.depth[only],
+            steep=self.steep[only],
             light=self.light[only],
             facing=self.facing[only],
             rising=self.rising[only],
@@ -87,7 +89,8 @@ def shape_of(depth: Tensor) -> Shape:
     y = torch.arange(height, device=depth.device, dtype=depth.dtype)[None, None, :, None]
     x = torch.arange(width, device=depth.device, dtype=depth.dtype)[None, None, None, :]
     return Shape(
-        depth=smooth[:, 0].unflatten(0, depth.shape[:2]),
+        depth=_with_steps(smooth)[:, 0].unflatten(0, depth.shape[:2]),
+        steep=steep,
         light=0.5 + 0.5 * (0.6 * gx + 0.8 * gy) / bend,
         facing=gx / bend,
         rising=gy / bend,
@@ -97,6 +100,18 @@ def shape_of(depth: Tensor) -> Shape:
         x=x,
         y=y,
     )
+
+
+def _with_steps(smooth: Tensor) -> Tensor:
+    """Smooth depth (N, 1, H, W) whose slopes across outlines are steps. What counts depth, as bands and rings
+    do, would run through several of them within such a slope: teeth that no latent could carry."""
+    low, high = smooth, smooth
+    for size, pad in (((1, 5), (0, 2)), ((5, 1), (2, 0))):
+        high = F.max_pool2d(high, size, 1, pad)
+        low = -F.max_pool2d(-low, size, 1, pad)
+    rise = high - low
+    step = low + rise * _step((smooth - low) / rise.clamp(min=1e-6), 0.3, 0.7)
+    return smooth + (step - smooth) * _step(rise, 0.08, 0.16)
 
 
 def paint(depth: Tensor, paints: Sequence[Paint]) -> Tensor:
@@ -168,6 +183,15 @@ def _line(phase: Tensor, width: float, soft: float = 0.12) -> Tensor:
     return 1 - _step(away, width / 2, width / 2 + soft)
 
 
+def _contour(shape: Shape, levels: float) -> Tensor:
+    """Lines of equal depth, two or three pixels wide on every slope; none where they would touch, nor on what
+    is so flat that its depth does not say where they are."""
+    away = shape.depth * levels
+    away, slope = (away - away.round()).abs(), shape.steep * levels
+    line = 1 - _step(away / slope.clamp(min=1e-6), 0.8, 2.0)
+    return line * _step(slope, 0.012, 0.03) * (1 - _step(slope, 0.12, 0.2))
+
+
 def _tile(shape: Shape, size: int) -> tuple[Tensor, Tensor]:
     """Place within a tile, -0.5 ... 0.5."""
     return ((shape.x + 0.5) % size) / size - 0.5, ((shape.y + 0.5) % size) / size - 0.5
@@ -214,9 +238,20 @@ def _ice(s: Shape) -> Tensor:
 
 
 def _lava(s: Shape) -> Tensor:
-    crack = _line(s.depth * 8, 0.1, 0.3)
-    heat = (0.08 + crack * (0.3 + 0.5 * s.near) + s.near * (0.15 + 0.35 * (1 - s.light))).clamp(0, 1)
-    return _ramp(heat, "0d0403", "5c0d04", "d43a05", "ff9a1a", "fff0a0")
+    # Plates of crust: a pixel belongs to the nearer of two middles, cracks lie between.
+    u, v = _tile(s, 16)
+    away: list[Tensor] = []
+    for at_x, at_y in ((-0.27, -0.22), (0.21, 0.25)):
+        for beside in (-1, 0, 1):
+            for below in (-1, 0, 1):
+                away.append(((u - at_x - beside) ** 2 + (v - at_y - below) ** 2).sqrt())
+    nearest = torch.stack(away).sort(0).values
+    gap = (nearest[1] - nearest[0]).expand_as(s.depth)
+    crack, warmth = 1 - _step(gap, 0.08, 0.24), 1 - _step(gap, 0.1, 0.5)
+    glow = 0.5 + 0.5 * s.near * (0.3 + 0.7 * s.light)
+    heat = 0.04 + 0.14 * s.near * s.light + glow * (0.16 * warmth + 0.66 * crack)
+    heat = torch.maximum(heat, 0.85 * s.edge)
+    return _ramp(heat.clamp(0, 1), "0d0403", "5c0d04", "d43a05", "ff9a1a", "fff0a0")
 
 
 def _porcelain(s: Shape) -> Tensor:
@@ -229,7 +264,9 @@ def _porcelain(s: Shape) -> Tensor:
 
 
 def _wood(s: Shape) -> Tensor:
-    rings = 0.5 + 0.5 * torch.sin(2 * torch.pi * (s.depth * 10 + s.y / 16))
+    # Where rings would come too close to be told apart there are none.
+    clear = 1 - _step(s.steep, 0.012, 0.03)
+    rings = 0.5 + 0.5 * clear * torch.sin(2 * torch.pi * (s.depth * 10 + s.y / 16))
     picture = _ramp(rings, "8a5226", "c98d4e", "e3b277")
     return picture * (0.35 + 0.75 * s.light * (0.5 + 0.5 * s.depth))[:, :, None]
 
@@ -287,8 +324,11 @@ def _hologram(s: Shape) -> Tensor:
 
 def _map(s: Shape) -> Tensor:
     land = _ramp(s.depth, "4a9fd0", "9fd6a0", "d8e29a", "e8c687", "c79a6a", "ffffff")
-    minor, major = _line(s.depth * 10, 0.08, 0.16), _line(s.depth * 2.5, 0.03, 0.05)
-    return _mix(_mix(land, "7a5230", minor * 0.75), "3d2412", major)
+    u, v = _tile(s, 16)
+    grid = torch.maximum(_step(u.abs(), 0.38, 0.46), _step(v.abs(), 0.38, 0.46)).expand_as(s.depth)
+    picture = _mix(land, "f4f1e4", 0.6 * grid)
+    picture = _mix(picture, "7a4a22", _contour(s, 10))
+    return _mix(picture, "3d2412", s.edge)
 
 
 def _strokes(phase: Tensor) -> Tensor:
@@ -364,7 +404,7 @@ def _brick(s: Shape) -> Tensor:
 
 def _paper(s: Shape) -> Tensor:
     level = (s.depth * 5).round()
-    shadow = torch.roll(level, (3, 3), (2, 3))
+    shadow = F.pad(level, (3, 0, 3, 0), mode="replicate")[..., :-3, :-3]
     picture = _ramp(level / 5, "243b6b", "3c6e91", "67a79c", "f2c57c", "ee8b62", "fbeee0")
     return picture * (1 - 0.5 * (shadow > level + 0.5).float())[:, :, None]
 

@@ -32,15 +32,14 @@ def convolve_by_taps(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tu
     return total.to(x.dtype).movedim(-1, 1)
 
 
-class TapConv2d(nn.Conv2d):
-    """In place of an nn.Conv2d of stride 1."""
+class TapConv2d(nn.Module):
+    """In place of an nn.Conv2d of stride 1, with its weights under the same names."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__(
-            conv.in_channels, conv.out_channels, conv.kernel_size, padding=conv.padding, device="meta"
-        )
-        self.weight, self.bias = conv.weight, conv.bias
+        super().__init__()
+        if isinstance(conv.padding, str):
+            raise ValueError(f"padding must be given in pixels, got {conv.padding!r}")
+        self.weight, self.bias, self.padding = conv.weight, conv.bias, conv.padding
 
-    def forward(self, input: Tensor) -> Tensor:
-        assert not isinstance(self.padding, str)
-        return convolve_by_taps(input, self.weight, self.bias, self.padding)
+    def forward(self, x: Tensor) -> Tensor:
+        return convolve_by_taps(x, self.weight, self.bias, self.padding)

@@ -6,6 +6,9 @@ wherever the plain modules round, so that numbers are theirs. Rows are tokens. W
 fp8 with a scale by row, see `streaming.fp8`.
 """
 
+# pyright: reportIndexIssue=false
+# What Triton makes of a function has no type here: a launch is kernel[grid](...).
+
 import torch
 import triton  # pyright: ignore[reportMissingImports] comes with torch's builds for a GPU
 import triton.language as tl  # pyright: ignore[reportMissingImports]
