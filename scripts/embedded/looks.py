@@ -46,7 +46,8 @@ COLOURS = {
 class Shape:
     """What looks are made of; all (B, T, H, W), or (1, 1, H, W) for places."""
 
-    depth: Tensor  # 0 far ... 1 near; jumps are steps
+    depth: Tensor  # 0 far ... 1 near
+    level: Tensor  # the same with steps where depth jumps
     steep: Tensor  # change of depth from pixel to pixel
     light: Tensor  # 0 ... 1: how the surface faces a light at the upper left
     facing: Tensor  # -1 ... 1: left ... right slope
@@ -61,6 +62,7 @@ class Shape:
         only = slice(n, n + 1)
         return Shape(
             depth=self.depth[only],
+            level=self.level[only],
             steep=self.steep[only],
             light=self.light[only],
             facing=self.facing[only],
@@ -89,7 +91,8 @@ def shape_of(depth: Tensor) -> Shape:
     y = torch.arange(height, device=depth.device, dtype=depth.dtype)[None, None, :, None]
     x = torch.arange(width, device=depth.device, dtype=depth.dtype)[None, None, None, :]
     return Shape(
-        depth=_with_steps(smooth)[:, 0].unflatten(0, depth.shape[:2]),
+        depth=smooth[:, 0].unflatten(0, depth.shape[:2]),
+        level=_with_steps(smooth)[:, 0].unflatten(0, depth.shape[:2]),
         steep=steep,
         light=0.5 + 0.5 * (0.6 * gx + 0.8 * gy) / bend,
         facing=gx / bend,
@@ -183,13 +186,17 @@ def _line(phase: Tensor, width: float, soft: float = 0.12) -> Tensor:
     return 1 - _step(away, width / 2, width / 2 + soft)
 
 
+def _spread(shape: Shape, levels: float) -> Tensor:
+    """1 where one of so many levels of depth is many pixels wide, 0 where patterns of it would be teeth."""
+    return 1 - _step(shape.steep * levels, 0.1, 0.2)
+
+
 def _contour(shape: Shape, levels: float) -> Tensor:
     """Lines of equal depth, two or three pixels wide on every slope; none where they would touch, nor on what
     is so flat that its depth does not say where they are."""
-    away = shape.depth * levels
-    away, slope = (away - away.round()).abs(), shape.steep * levels
-    line = 1 - _step(away / slope.clamp(min=1e-6), 0.8, 2.0)
-    return line * _step(slope, 0.012, 0.03) * (1 - _step(slope, 0.12, 0.2))
+    phase, slope = shape.level * levels, shape.steep * levels
+    line = 1 - _step((phase - phase.round()).abs() / slope.clamp(min=1e-6), 1.0, 2.5)
+    return line * _step(slope, 0.012, 0.03) * _spread(shape, levels)
 
 
 def _tile(shape: Shape, size: int) -> tuple[Tensor, Tensor]:
@@ -238,19 +245,9 @@ def _ice(s: Shape) -> Tensor:
 
 
 def _lava(s: Shape) -> Tensor:
-    # Plates of crust: a pixel belongs to the nearer of two middles, cracks lie between.
-    u, v = _tile(s, 16)
-    away: list[Tensor] = []
-    for at_x, at_y in ((-0.27, -0.22), (0.21, 0.25)):
-        for beside in (-1, 0, 1):
-            for below in (-1, 0, 1):
-                away.append(((u - at_x - beside) ** 2 + (v - at_y - below) ** 2).sqrt())
-    nearest = torch.stack(away).sort(0).values
-    gap = (nearest[1] - nearest[0]).expand_as(s.depth)
-    crack, warmth = 1 - _step(gap, 0.08, 0.24), 1 - _step(gap, 0.1, 0.5)
-    glow = 0.5 + 0.5 * s.near * (0.3 + 0.7 * s.light)
-    heat = 0.04 + 0.14 * s.near * s.light + glow * (0.16 * warmth + 0.66 * crack)
-    heat = torch.maximum(heat, 0.85 * s.edge)
+    crack = _line(s.level * 8, 0.1, 0.3) * _spread(s, 8)
+    heat = 0.08 + crack * (0.3 + 0.5 * s.near) + s.near * (0.15 + 0.35 * (1 - s.light))
+    heat = torch.maximum(heat, 0.9 * s.edge)
     return _ramp(heat.clamp(0, 1), "0d0403", "5c0d04", "d43a05", "ff9a1a", "fff0a0")
 
 
@@ -264,9 +261,7 @@ def _porcelain(s: Shape) -> Tensor:
 
 
 def _wood(s: Shape) -> Tensor:
-    # Where rings would come too close to be told apart there are none.
-    clear = 1 - _step(s.steep, 0.012, 0.03)
-    rings = 0.5 + 0.5 * clear * torch.sin(2 * torch.pi * (s.depth * 10 + s.y / 16))
+    rings = 0.5 + 0.5 * _spread(s, 10) * torch.sin(2 * torch.pi * (s.level * 10 + s.y / 16))
     picture = _ramp(rings, "8a5226", "c98d4e", "e3b277")
     return picture * (0.35 + 0.75 * s.light * (0.5 + 0.5 * s.depth))[:, :, None]
 
@@ -277,13 +272,13 @@ def _chocolate(s: Shape) -> Tensor:
 
 
 def _zebra(s: Shape) -> Tensor:
-    stripe = _step(torch.sin(2 * torch.pi * (s.x / 16 + 2.5 * s.depth)), -0.25, 0.25)
+    stripe = _step(torch.sin(2 * torch.pi * (s.x / 16 + 2.5 * s.level)), -0.25, 0.25)
     picture = _ramp(stripe, "101012", "fafaf5")
     return picture * (0.55 + 0.45 * s.light + 0.15 * s.near)[:, :, None].clamp(0, 1)
 
 
 def _tiger(s: Shape) -> Tensor:
-    stripe = _step(torch.sin(2 * torch.pi * (s.y / 16 + 2.5 * s.depth)), 0.35, 0.75)
+    stripe = _step(torch.sin(2 * torch.pi * (s.y / 16 + 2.5 * s.level)), 0.35, 0.75)
     coat = _ramp(_tone(s), "8f3a05", "e8790f", "ffb347", "ffe2b0")
     return _mix(coat, "1a0e08", stripe)
 
@@ -323,12 +318,8 @@ def _hologram(s: Shape) -> Tensor:
 
 
 def _map(s: Shape) -> Tensor:
-    land = _ramp(s.depth, "4a9fd0", "9fd6a0", "d8e29a", "e8c687", "c79a6a", "ffffff")
-    u, v = _tile(s, 16)
-    grid = torch.maximum(_step(u.abs(), 0.38, 0.46), _step(v.abs(), 0.38, 0.46)).expand_as(s.depth)
-    picture = _mix(land, "f4f1e4", 0.6 * grid)
-    picture = _mix(picture, "7a4a22", _contour(s, 10))
-    return _mix(picture, "3d2412", s.edge)
+    land = _ramp(s.level, "4a9fd0", "9fd6a0", "d8e29a", "e8c687", "c79a6a", "ffffff")
+    return _mix(_mix(land, "7a4a22", _contour(s, 10)), "3d2412", s.edge)
 
 
 def _strokes(phase: Tensor) -> Tensor:
@@ -410,7 +401,7 @@ def _paper(s: Shape) -> Tensor:
 
 
 def _rainbow(s: Shape) -> Tensor:
-    hue = (s.depth * 2.5)[:, :, None] + constant((0.0, 1 / 3, 2 / 3), s.depth.device).view(1, 1, 3, 1, 1)
+    hue = (s.level * 2.5)[:, :, None] + constant((0.0, 1 / 3, 2 / 3), s.depth.device).view(1, 1, 3, 1, 1)
     wave = 0.5 + 0.5 * torch.cos(2 * torch.pi * hue)
     return (0.08 + 0.92 * wave) * (0.45 + 0.6 * s.light)[:, :, None].clamp(0, 1)
 
