@@ -35,6 +35,7 @@ GENTLE = 0.3  # learning rates, of those that the autoencoder began with
 ENCODED = 0.25  # share of the crops whose latents are the encoder's: masks show the camera through them
 # Weights: tried on a CPU, contrast 3 gave as much colour error as 1 and kept a tenth more of the contrast.
 CONTRAST, MOTION = 3.0, 2.0  # of local contrast, and of change from frame to frame
+SWITCHED = 0.4  # share of clips whose prompt changes: what follows is the faintest that a stream makes
 
 
 def train_decoder(
@@ -62,6 +63,8 @@ def train_decoder(
     autoencoder, ema, before = resume_autoencoder(out, device)
     own_seed = (seed + before) * 1013 + world.rank
     torch.manual_seed(own_seed)
+    # Of the averages, or the encoder would go on drifting from the one whose latents the generator knows.
+    ema.copy_to(autoencoder)
     generator = load_generator(out, tokenizer_folder, preset, device)
     drawings = Drawings(autoencoder, generator, preset, pool, scenes, paints, own_seed)
     decoder = autoencoder.decoder
@@ -150,6 +153,7 @@ class Drawings:
             width=preset.width,
             seed=seed,
             gap_after=None,  # a stream's decoder never sees time jump
+            switched=SWITCHED,
         )
         self._clips: list[tuple[Tensor, Tensor, Tensor]] = []  # a batch each: streamed, encoded, pictures
         for _ in range(self._size):

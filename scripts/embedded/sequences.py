@@ -66,9 +66,11 @@ class SequenceMaker:
         width: int,
         seed: int,
         gap_after: int | None = STARTS[1],
+        switched: float = SWITCHED,
     ) -> None:
-        """`gap_after`: frames after which half of the clips jump to a later time."""
-        self._gap = gap_after
+        """`gap_after`: frames after which half of the clips jump to a later time. `switched`: share of clips
+        whose prompt changes."""
+        self._gap, self._switched = gap_after, switched
         self._autoencoder = autoencoder
         self._tokenizer = tokenizer
         self._text_len = text_len
@@ -138,7 +140,7 @@ class SequenceMaker:
 
     def _prompts(self) -> tuple[tuple[Paint, Paint], Tensor, int]:
         """Two paints, their tokens (VARIANTS, 2, text_len), and when the second takes over."""
-        is_switched = self._rng.random() < SWITCHED
+        is_switched = self._rng.random() < self._switched
         (first_text, first), (second_text, second) = (
             training_caption(self._rng, IN_TRAINING) for _ in range(2)
         )
