@@ -145,7 +145,7 @@ def _start(
     pipeline_machine.free()
     begin = time.perf_counter()
     engine = _built(asked)
-    accelerate(engine.pipeline, asked.levers, engine.estimator)
+    accelerate(engine.pipeline, asked.levers)
     pipeline_machine.wait(asked.device)
     loaded = time.perf_counter()
     engine.warm_up()

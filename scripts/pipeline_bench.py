@@ -127,7 +127,7 @@ class Bench:
     def _ring_copies(self, stream: LiveStream) -> dict[str, int]:
         """Bytes an average forward of a chunk copies; `new` is what it has to write."""
         session, config = stream._session, self._pipeline.preset.transformer
-        with RingCopies(session.cache) as copies:
+        with torch.compiler.set_stance("force_eager"), RingCopies(session.cache) as copies:
             stream.step(self._pictures[: stream.frames_wanted], self._controls())
         forwards = len(self._run_steps) + 1
         tokens = CHUNK_LATENTS * session.cache.tokens_per_latent

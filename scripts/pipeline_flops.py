@@ -81,7 +81,7 @@ def counted(run: Callable[[], object]) -> Work:
     convolutions too."""
     on_cpu = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _cpu_attention}
     counter = FlopCounterMode(display=False, custom_mapping=on_cpu)
-    with counter:
+    with torch.compiler.set_stance("force_eager"), counter:  # else all is compiled again, to be counted
         run()
     ops = counter.get_flop_counts().get("Global", {})
     attending = sum(flop for op, flop in ops.items() if "attention" in str(op))

@@ -10,9 +10,8 @@ import torch
 
 from streaming.compilation import compile_autoencoder
 from streaming.cuda_graphs import CudaGraphs
-from streaming.depth import DepthEstimator, TransformersDepth
 from streaming.fp8 import use_fp8
-from streaming.modules.attention import Kernel, can_prefer_fa3, prefer
+from streaming.modules.attention import HOPPER, Kernel, can_prefer_fa3, prefer
 from streaming.modules.causal_model import WanBlock
 from streaming.modules.wan_vae import WanVAE, arrange
 from streaming.pipeline import LongLivePipeline
@@ -29,15 +28,17 @@ class Levers:
     fuses: bool = False  # the blocks: kernels of our own between their products, which are packed
     fp8: bool = False  # the blocks' large products
     fp8_attention: bool = False  # operands of self-attention, and the ring; for fused blocks and "fa3"
-    beside: bool = False  # hints on a stream of their own, beside the blocks
+    beside: bool = (
+        False  # on a second stream: hints beside blocks, clean passes beside the next chunk's depth
+    )
     graphs: bool = False  # passes over a full window as CUDA graphs
     attention: Kernel = "auto"
-    compiles: bool = False  # the autoencoders of a running stream, and the depth net
+    compiles: bool = False  # the autoencoders of a running stream
     channels_last: bool = False  # the Wan autoencoder's activations, pixel by pixel
     tunes: bool = False  # convolutions by the kernel that cuDNN finds fastest where it meets a shape first
 
 
-def accelerate(pipeline: LongLivePipeline, levers: Levers, estimator: DepthEstimator | None = None) -> None:
+def accelerate(pipeline: LongLivePipeline, levers: Levers) -> None:
     """Once, after loading and before anything ran. Raises ValueError for what the device cannot do, or what
     does not go together."""
     is_cuda = pipeline.device.type == "cuda"
@@ -64,10 +65,9 @@ def accelerate(pipeline: LongLivePipeline, levers: Levers, estimator: DepthEstim
             arrange(autoencoder, channels_last=levers.channels_last, by_taps=levers.compiles)
         if levers.compiles:
             compile_autoencoder(autoencoder)
-    if levers.compiles and isinstance(estimator, TransformersDepth):
-        estimator.compile()
     if levers.beside:
         pipeline.passes.beside = SideStream(pipeline.device)
+        pipeline.beside = SideStream(pipeline.device)
     if levers.graphs:
         pipeline.passes.record = CudaGraphs()
 
@@ -83,7 +83,7 @@ def levers_for(speed: Speed, device: torch.device, dtype: torch.dtype) -> Levers
     is_fast = speed == "fast" and dtype == torch.bfloat16 and capability >= FP8_SINCE
     if speed == "fast" and not is_fast:
         logger.warning("No fp8 with %s on %s: fast differs from exact by TAEHV alone", dtype, device)
-    if capability == (9, 0) and not has_fa3:
+    if capability == HOPPER and not has_fa3:
         logger.warning("Attention would be a quarter faster with FlashAttention-3: pip install fa3-fwd")
     return Levers(
         fuses=True,

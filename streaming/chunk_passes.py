@@ -117,7 +117,7 @@ class ChunkPasses:
         if not is_guided:
             return model.run(shared, text, {})
         hints = partial(model.hints_of_chunk, shared, shared, self._control, text, self._scale)
-        return model.run(shared, text, hints() if self.beside is None else self.beside(hints))
+        return model.run(shared, text, hints() if self.beside is None else self.beside.results(hints))
 
     def _embed_time(self, timestep: float) -> tuple[Tensor, Tensor]:
         return self._model.embed_time(torch.full(self._x.shape[:2], timestep, device=self._x.device))

@@ -160,7 +160,7 @@ class StreamEngine:
         if (kept := compile_cache(cache_dir)) is not None:
             keep_compiled(kept)
         levers = levers_for(speed, self.pipeline.device, self.pipeline.dtype)
-        accelerate(self.pipeline, levers, self.estimator)
+        accelerate(self.pipeline, levers)
 
     def open(self, *, prompt: Prompts, seed: int) -> LiveStream:
         return LiveStream(self, prompt=prompt, seed=seed)

@@ -30,6 +30,7 @@ from streaming.modules.scheduler import add_noise
 from streaming.presets import BASE_MODELS, Preset, find_preset
 from streaming.ring_pool import RingPool
 from streaming.session import StreamSession
+from streaming.side_stream import SideStream
 from streaming.stage_clock import StageClock
 
 Transition = Literal["recache", "cut", "blend"]
@@ -88,7 +89,9 @@ class LongLivePipeline:
         self.decoder: VideoDecoder = self.models.decoder
         transformer, latent_size = self.models.transformer, self.preset.latent_size
         self.passes = ChunkPasses(transformer, latent_size)
+        self.beside: SideStream | None = None  # where clean passes run; None: before what is asked next
         self._unsettled: Tensor | None = None  # clean latents of the last chunk, not yet remembered
+        self._settling: Tensor | None = None  # those that a clean pass beside is reading
         self._rings = RingPool(lambda: transformer.new_cache(self.preset.window, *latent_size))
         self.denoise = Denoiser(self.preset.sampler)
         self._denoiser = lru_cache(STEP_LISTS_KEPT)(self._new_denoiser)
@@ -192,6 +195,7 @@ class LongLivePipeline:
         mark = clock.stage if clock else lambda _name: nullcontext()
         starts_over = transition == "cut" and (session.chunk > 0 or seed is not None)
         known = None if starts_over else session.references
+        self.settle()
         with mark("encode"):
             if starts_over or session.recent is None:
                 text = _Text(self.text(prompts), blend=None, recaches=False)
@@ -210,10 +214,10 @@ class LongLivePipeline:
             guidance = None
             if control is not None and (are_new or guidance_mode != "r2v"):
                 guidance = self._guidance(control, with_references=are_new, scale=vace_context_scale)
+        self._await_settled()
         if starts_over:
             session.reset(seed)
         with mark("generate"):
-            self.settle()
             if text.recaches and session.recent is not None:
                 recache(self.models.transformer, session.recent, text.context, session.cache)
             session.prompts, session.blend = prompts, text.blend
@@ -235,8 +239,19 @@ class LongLivePipeline:
         way: the device is idle then. Otherwise the next `generate` begins with it.
         """
         latents, self._unsettled = self._unsettled, None
-        if latents is not None:
+        if latents is None:
+            return
+        if self.beside is None:
             self.passes.remember(latents)
+        else:  # depth and control of the next chunk go on meanwhile
+            self._settling = latents
+            self.beside.begin(lambda: self.passes.remember(latents))
+
+    def _await_settled(self) -> None:
+        """Nothing of the ring or of the passes may be touched before."""
+        if self.beside is not None:
+            self.beside.join()
+            self._settling = None
 
     def _text(
         self,

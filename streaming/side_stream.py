@@ -14,26 +14,32 @@ class Work(Protocol):
 
 
 class SideStream:
-    """A CUDA stream of its own. It can be part of a CUDA graph: everything it does is waited for by whoever
-    asks for the last result.
-    """
+    """A CUDA stream of its own. What it does can be part of a CUDA graph, if it is waited for there."""
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)
 
-    def __call__(self, work: Work) -> Mapping[int, Tensor]:
-        """Begin `work`, after all that was asked of the current stream. Its results come at once; reading one
-        from the mapping makes the then current stream wait for it. Keep the mapping, and what `work` reads,
-        until all results have been read."""
-        events: dict[int, torch.cuda.Event] = {}
+    def begin(self, work: Callable[[], object]) -> None:
+        """Begin `work`, after all that was asked of the current stream. Keep what it reads until `join`."""
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
+            work()
 
-            def note(key: int) -> None:
-                events[key] = torch.cuda.Event()
-                events[key].record(self._stream)
+    def join(self) -> None:
+        """Make the current stream wait for all that was begun; the host does not wait."""
+        torch.cuda.current_stream().wait_stream(self._stream)
 
-            results = work(note=note)
+    def results(self, work: Work) -> Mapping[int, Tensor]:
+        """Begin `work`. Its results come at once; reading one from the mapping makes the then current stream
+        wait for it. Keep the mapping, and what `work` reads, until all results have been read."""
+        events: dict[int, torch.cuda.Event] = {}
+        results: dict[int, Tensor] = {}
+
+        def note(key: int) -> None:
+            events[key] = torch.cuda.Event()
+            events[key].record(self._stream)
+
+        self.begin(lambda: results.update(work(note=note)))
         return _Awaited(results, events)
 
 

@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Kernel = Literal["auto", "cudnn", "flash", "fa3"]
 
+HOPPER = (9, 0)  # compute capability
 FP8_SCALE = 4.0  # fp8 operands hold this times their value: up to 112, and full precision down to 1/256
 _FP8 = torch.float8_e4m3fn
 _FIRST = {"cudnn": SDPBackend.CUDNN_ATTENTION, "flash": SDPBackend.FLASH_ATTENTION}
@@ -54,7 +55,9 @@ def prefer(kernel: Kernel) -> None:
 
 def can_prefer_fa3(device: torch.device) -> bool:
     """Whether "fa3" can be preferred: a Hopper card, and its package installed."""
-    if device.type != "cuda" or torch.cuda.get_device_capability(device) != (9, 0):
+    if device.type != "cuda" or not torch.cuda.is_available():
+        return False
+    if torch.cuda.get_device_capability(device) != HOPPER:
         return False
     try:
         importlib.import_module("fa3_fwd._C")

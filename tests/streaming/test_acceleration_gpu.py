@@ -1,10 +1,13 @@
 """The levers on a GPU: the same pictures, passes that are recorded once, products in fp8."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
 from streaming.acceleration import Levers, accelerate
 from streaming.blocks.text_conditioning import parse_prompts
+from streaming.modules.attention import can_prefer_fa3, prefer
 from streaming.pipeline import LongLivePipeline
 
 pytestmark = [
@@ -12,6 +15,14 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
     pytest.mark.filterwarnings("ignore"),  # compilers' own
 ]
+
+
+@pytest.fixture(autouse=True)
+def no_preference_is_left() -> Iterator[None]:
+    yield
+    prefer("auto")
+
+
 CHUNKS = 8  # the window is full from the third on, and a prompt switch lies behind it
 
 
@@ -47,7 +58,8 @@ def new_pipeline(levers: Levers, dtype: torch.dtype) -> LongLivePipeline:
     [
         Levers(graphs=True),
         Levers(compiles=True),
-        Levers(graphs=True, compiles=True, packs=True, attention="cudnn"),
+        Levers(fuses=True, beside=True),
+        Levers(graphs=True, compiles=True, fuses=True, beside=True, attention="cudnn"),
     ],
 )
 def test_the_levers_leave_the_pictures_alone(levers: Levers) -> None:
@@ -61,8 +73,18 @@ def test_the_levers_leave_the_pictures_alone(levers: Levers) -> None:
         assert len(kept) == 2 and all(len(recordings) == 2 for recordings in kept.values())
 
 
-def test_fp8_products_are_close_to_bfloat16() -> None:
+@pytest.mark.parametrize(
+    "levers",
+    [
+        Levers(fp8=True, packs=True),
+        Levers(fp8=True, fuses=True, graphs=True),
+        Levers(fp8=True, fp8_attention=True, fuses=True, beside=True, graphs=True, attention="fa3"),
+    ],
+)
+def test_fp8_is_close_to_bfloat16(levers: Levers) -> None:
+    if levers.attention == "fa3" and not can_prefer_fa3(torch.device("cuda")):
+        pytest.skip("needs fa3-fwd")
     wanted = painted(new_pipeline(Levers(), torch.bfloat16))
-    got = painted(new_pipeline(Levers(fp8=True, packs=True), torch.bfloat16))
+    got = painted(new_pipeline(levers, torch.bfloat16))
     assert all(torch.isfinite(frame).all() for frame in got)
     assert (got[0] - wanted[0]).square().mean() < 1e-2

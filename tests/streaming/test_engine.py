@@ -210,7 +210,7 @@ def test_on_a_gpu_levers_are_pulled_once_compiled_parts_have_a_place(
     monkeypatch.setattr(engine, "pipeline", pipeline := OnGpu())
     engine._make_fast("fast", Path("/kept"))
     asked = "fast", torch.device("cuda"), torch.bfloat16
-    assert done == [Path("/kept"), (pipeline, asked, engine.estimator)]
+    assert done == [Path("/kept"), (pipeline, asked)]
 
 
 def test_a_cpu_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def stream(model: CausalVaceWanModel) -> list[Tensor]:
     return flows
 
 
-@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 5e-3)])
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
 def test_fused_equals_plain(dtype: torch.dtype, bound: float) -> None:
     for got, want in zip(stream(fused(new_model(dtype))), stream(new_model(dtype)), strict=True):
         assert (got - want).norm() / want.norm() < bound
