@@ -1,7 +1,6 @@
 """Looks inside a chunk: stages that the pipeline does not mark itself, launches, syncs and copies of the
 ring."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -105,7 +104,7 @@ class Calls:
     graphs: int = 0
     syncs: int = 0
     event_syncs: int = 0
-    by_name: Counter[str] = field(default_factory=Counter)
+    by_name: dict[str, int] = field(default_factory=dict)
 
 
 def tally(events: Iterable[Event]) -> dict[str, Calls]:
@@ -125,7 +124,7 @@ def tally(events: Iterable[Event]) -> dict[str, Calls]:
             calls.graphs += event.name in GRAPHS
             calls.syncs += event.name in SYNCS
             calls.event_syncs += event.name in EVENT_SYNCS
-            calls.by_name[event.name] += 1
+            calls.by_name[event.name] = calls.by_name.get(event.name, 0) + 1
     return found
 
 

@@ -1,7 +1,7 @@
 """The pipeline's benchmark: what it counts is what runs, and its report holds every figure asked for."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,7 @@ def test_calls_are_counted_in_every_stage_around_them() -> None:
     assert [found[name].kernels for name in ("chunk", "pass 1", "hints 1")] == [2, 2, 1]
     assert (found["chunk"].graphs, found["chunk"].syncs, found["pass 1"].syncs) == (1, 1, 0)
     assert found["chunk"].event_syncs == 1
+    assert json.loads(json.dumps({name: asdict(calls) for name, calls in found.items()}))
 
 
 def test_the_profiler_sees_the_labels() -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 from transformers import BertConfig, DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPil
 
+import streaming.depth
 from streaming.depth import DptPreprocess, EdgesDepth, TransformersDepth, load_depth
 
 HEIGHT, WIDTH = 40, 64
@@ -154,6 +155,25 @@ def test_a_processor_of_its_own_is_asked_before_and_after(tmp_path):
     pipeline = transformers.pipeline("depth-estimation", model=model, device="cpu")
     expected = [pipeline(picture)["predicted_depth"] for picture in pil_images(levels)]
     torch.testing.assert_close(depth, torch.stack(expected), atol=1e-5, rtol=1e-4)
+
+
+def test_positions_are_stretched_once_for_each_size(tiny_model, monkeypatch):
+    """Pictures of one size, of another and of the first again: as from a net that stretches every time."""
+    sizes = [(HEIGHT, WIDTH), (HEIGHT, WIDTH), (HEIGHT, 2 * WIDTH), (HEIGHT, WIDTH)]
+    monkeypatch.setattr(streaming.depth, "_keep_positions", lambda network: None)
+    plain = load_depth(tiny_model, "cpu", torch.float32)
+    monkeypatch.undo()
+    kept, stretched = load_depth(tiny_model, "cpu", torch.float32), []
+    original = kept._model.backbone.embeddings.interpolate_pos_encoding._function
+    monkeypatch.setattr(
+        kept._model.backbone.embeddings.interpolate_pos_encoding,
+        "_function",
+        lambda *given: stretched.append(given) or original(*given),
+    )
+    for size in sizes:
+        frames = pictures(*size).float() / 127.5 - 1
+        assert torch.equal(kept.estimate(frames), plain.estimate(frames))
+    assert len(stretched) == 3
 
 
 def test_half_precision_gives_float32_depth(tiny_model):
