@@ -140,15 +140,14 @@ class Bench:
         works: Mapping[str, Work],
         rates: list[pipeline_ceilings.Ceiling],
     ) -> dict[str, dict[str, float | None]]:
-        gemm, attention = (pipeline_ceilings.best(rates, kind) for kind in ("gemm", "attention"))
-        host = pipeline_ceilings.best(rates, "host")
+        kinds = {kind: pipeline_ceilings.best(rates, kind) for kind in pipeline_ceilings.KINDS}
         info, stages = self._engine.info, {}
         for name in sorted({name for row in rows for name in row}, key=pipeline_stages.place):
             spent = [row[name] for row in rows if name in row]
             middle, work, floor = statistics.median(spent), works.get(name), None
-            if work is not None and gemm and attention:
-                floor = work.floor_ms(gemm, attention)
-            elif name == "copy out and rest" and host:
+            if work is not None:
+                floor = work.floor_ms(kinds)
+            elif name == "copy out and rest" and (host := kinds["host"]):
                 floor = CHUNK * info.height * info.width * 3 / host * 1e3
             is_goals = info.model == "longlive-1.3b" and (info.width, info.height) == (832, 480)
             stages[name] = {

@@ -14,9 +14,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from scripts.pipeline_flops import attention, gemm
 from streaming.config import CHUNK_LATENTS, WanConfig
+from streaming.fp8 import FP8, quantised
+from streaming.modules.attention import attend, can_prefer_fa3
 from streaming.presets import Preset
 
-FP8 = torch.float8_e4m3fn
+KINDS = ("gemm", "fp8_gemm", "attention", "fp8_attention", "bytes", "host")
 BACKENDS = {
     "cuDNN": SDPBackend.CUDNN_ATTENTION,
     "flash": SDPBackend.FLASH_ATTENTION,
@@ -31,7 +33,7 @@ class Ceiling:
 
     name: str
     shape: str
-    kind: str  # gemm, fp8, attention or bytes
+    kind: str  # one of KINDS
     median_ms: float | None = None
     rate: float | None = None
     note: str = ""
@@ -102,6 +104,7 @@ def ceilings(config: WanConfig, sizes: Sizes, device: torch.device, dtype: torch
     found = [_gemm(name, shape, sizes, device, dtype) for name, shape in shapes.items()]
     found += [_fp8(name, shape, sizes, device) for name, shape in shapes.items()]
     found += [_attention(name, sizes, config, device, dtype) for name in BACKENDS]
+    found += [_models_attention(sizes, config, device, kind) for kind in (dtype, FP8)]
     return [*found, *_copies(sizes, device)]
 
 
@@ -141,18 +144,12 @@ def _fp8(name: str, shape: tuple[int, int, int], sizes: Sizes, device: torch.dev
         if device.type != "cuda":
             raise RuntimeError("needs a GPU")
         x, weight = (torch.randn(n, inner, device=device, dtype=torch.bfloat16) for n in (rows, columns))
-        (x8, x_scale), (w8, w_scale) = _quantised(x), _quantised(weight)
+        (x8, x_scale), (w8, w_scale) = quantised(x), quantised(weight)
         return lambda: torch.ops.aten._scaled_mm(
             x8, w8.t(), scale_a=x_scale, scale_b=w_scale.t(), out_dtype=torch.bfloat16, use_fast_accum=True
         )
 
-    return _measure(f"fp8 GEMM {name}", "fp8", _text(shape), new, gemm(*shape), sizes, device)
-
-
-def _quantised(x: Tensor) -> tuple[Tensor, Tensor]:
-    """x (n, k) as fp8 and the scale (n, 1) that each row has to be multiplied with."""
-    scale = x.abs().amax(1, keepdim=True).float() / torch.finfo(FP8).max
-    return (x / scale).to(FP8), scale
+    return _measure(f"fp8 GEMM {name}", "fp8_gemm", _text(shape), new, gemm(*shape), sizes, device)
 
 
 def _attention(
@@ -175,6 +172,24 @@ def _attention(
     shape = f"q {sizes.tokens}, k {sizes.keys}, {config.num_heads} x {config.head_dim}"
     flop = attention(sizes.tokens, sizes.keys, config.dim)
     return _measure(f"attention {name}", "attention", shape, new, flop, sizes, device)
+
+
+def _models_attention(sizes: Sizes, config: WanConfig, device: torch.device, dtype: torch.dtype) -> Ceiling:
+    """As the model attends in this process, whatever it prefers."""
+
+    def new() -> Callable[[], Tensor]:
+        if dtype == FP8 and not can_prefer_fa3(device):
+            raise RuntimeError("needs a Hopper card and fa3-fwd")
+        q, k, v = (
+            torch.randn(1, n, config.num_heads, config.head_dim, device=device).to(dtype)
+            for n in (sizes.tokens, sizes.keys, sizes.keys)
+        )
+        return lambda: attend(q, k, v)
+
+    shape = f"q {sizes.tokens}, k {sizes.keys}, {config.num_heads} x {config.head_dim}"
+    kind = "fp8_attention" if dtype == FP8 else "attention"
+    title = f"attention as it runs, {'fp8' if dtype == FP8 else str(dtype).removeprefix('torch.')}"
+    return _measure(title, kind, shape, new, attention(sizes.tokens, sizes.keys, config.dim), sizes, device)
 
 
 def _copies(sizes: Sizes, device: torch.device) -> list[Ceiling]:

@@ -1,7 +1,7 @@
 """How much arithmetic a chunk is, from shapes alone, and the time that the measured ceilings leave it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -15,20 +15,34 @@ class Work:
 
     gemm: float = 0.0  # matrix products and convolutions
     attention: float = 0.0
+    fp8_gemm: float = 0.0
+    fp8_attention: float = 0.0
 
     @property
     def total(self) -> float:
-        return self.gemm + self.attention
+        return sum(astuple(self))
 
     def __add__(self, other: "Work") -> "Work":
-        return Work(self.gemm + other.gemm, self.attention + other.attention)
+        return Work(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def times(self, count: int) -> "Work":
-        return Work(self.gemm * count, self.attention * count)
+        return Work(*(count * part for part in astuple(self)))
 
-    def floor_ms(self, gemm_rate: float, attention_rate: float) -> float:
-        """Milliseconds at the measured rates (operations per second): gemm / rate + attention / rate."""
-        return (self.gemm / gemm_rate + self.attention / attention_rate) * 1e3
+    def floor_ms(self, rates: Mapping[str, float | None]) -> float | None:
+        """Milliseconds at the measured rates (operations per second, by the names of the fields); None where
+        one that is needed is not known."""
+        needed = [(part, rates.get(kind)) for kind, part in asdict(self).items() if part]
+        if any(rate is None for _, rate in needed):
+            return None
+        return sum(part / rate for part, rate in needed if rate) * 1e3
+
+
+@dataclass(frozen=True, slots=True)
+class InFp8:
+    """What of a block runs in fp8."""
+
+    products: bool = False  # packed queries, keys and values, and the FFN's
+    attention: bool = False  # self-attention
 
 
 def gemm(rows: int, inner: int, columns: int) -> float:
@@ -41,19 +55,23 @@ def attention(queries: int, keys: int, width: int) -> float:
     return 4.0 * queries * keys * width
 
 
-def block_work(config: WanConfig, tokens: int, keys: int) -> Work:
+def block_work(config: WanConfig, tokens: int, keys: int, fp8: InFp8) -> Work:
     """One transformer block; L tokens, K keys, E = dim, F = ffn_dim, T = text_len.
 
     gemm: q, k, v, o of self-attention 8 L E^2; q and o of cross-attention 4 L E^2 (its k and v are made once
     a prompt); FFN 4 L E F. attention: 4 L K E, and 4 L T E over the text. Norms and gates are left out.
     """
     dim = config.dim
-    projections = 6 * gemm(tokens, dim, dim)
-    ffn = 2 * gemm(tokens, dim, config.ffn_dim)
-    return Work(projections + ffn, attention(tokens, keys, dim) + attention(tokens, config.text_len, dim))
+    square, ffn = gemm(tokens, dim, dim), 2 * gemm(tokens, dim, config.ffn_dim)
+    own, text = attention(tokens, keys, dim), attention(tokens, config.text_len, dim)
+    products = Work(3 * square, fp8_gemm=3 * square + ffn) if fp8.products else Work(6 * square + ffn)
+    attending = Work(attention=text, fp8_attention=own) if fp8.attention else Work(attention=text + own)
+    return products + attending
 
 
-def pass_work(config: WanConfig, *, latents: int, tokens_per_latent: int, window: int) -> Work:
+def pass_work(
+    config: WanConfig, *, latents: int, tokens_per_latent: int, window: int, fp8: InFp8 = InFp8()
+) -> Work:
     """One forward of the main blocks over `latents`, attending to `window` latents; without hints.
 
     Blocks as in `block_work`; patches 2 L (C p) E in and 2 L E (C p) out, p pixels a patch; time, once a
@@ -63,15 +81,15 @@ def pass_work(config: WanConfig, *, latents: int, tokens_per_latent: int, window
     patch = config.patch_size[1] * config.patch_size[2]
     ends = gemm(tokens, config.in_dim * patch, dim) + gemm(tokens, dim, config.out_dim * patch)
     time = gemm(latents, config.freq_dim, dim) + 7 * gemm(latents, dim, dim)
-    blocks = block_work(config, tokens, window * tokens_per_latent).times(config.num_layers)
+    blocks = block_work(config, tokens, window * tokens_per_latent, fp8).times(config.num_layers)
     return blocks + Work(ends + time)
 
 
-def hints_work(config: WanConfig, *, latents: int, tokens_per_latent: int) -> Work:
+def hints_work(config: WanConfig, *, latents: int, tokens_per_latent: int, fp8: InFp8 = InFp8()) -> Work:
     """The VACE branch of one pass: a block that attends to the chunk alone, and 2 L E^2 for its hint, a
     layer."""
     tokens = latents * tokens_per_latent
-    block = block_work(config, tokens, tokens) + Work(gemm(tokens, config.dim, config.dim))
+    block = block_work(config, tokens, tokens, fp8) + Work(gemm(tokens, config.dim, config.dim))
     return block.times(len(config.vace_layers))
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 import torch
 
 from scripts import pipeline_flops
-from scripts.pipeline_flops import Work
+from scripts.pipeline_flops import InFp8, Work
 from streaming.config import CHUNK_LATENTS
 from streaming.engine import CHUNK, StreamEngine
+from streaming.fp8 import Fp8Linear
 from streaming.session import StreamSession
 
 # In the order of the table; a name met nowhere is left out, any other follows.
@@ -43,10 +44,15 @@ def works_of(engine: StreamEngine, session: StreamSession, *, passes: int, guide
     pipeline, preset = engine.pipeline, engine.pipeline.preset
     config, window = preset.transformer, preset.window.local_attn_size
     tokens = session.cache.tokens_per_latent
+    transformer = pipeline.models.transformer
+    fp8 = InFp8(
+        products=isinstance(transformer.blocks[0].ffn[0], Fp8Linear),
+        attention=transformer.memory_dtype is not None,
+    )
     sizes = {"tokens_per_latent": tokens, "window": window}
-    plain = pipeline_flops.pass_work(config, latents=CHUNK_LATENTS, **sizes)
+    plain = pipeline_flops.pass_work(config, latents=CHUNK_LATENTS, fp8=fp8, **sizes)
     works = {"clean pass": plain, "pass without hints": plain}
-    works["recache"] = pipeline_flops.pass_work(config, latents=window, **sizes)
+    works["recache"] = pipeline_flops.pass_work(config, latents=window, fp8=fp8, **sizes)
     assert session.recent is not None, "a stream that has run remembers its latents"
     latents = session.recent[:, -CHUNK_LATENTS:]
     works["decode"] = pipeline_flops.counted(lambda: pipeline.decoder.decode(latents, session.decoder))
@@ -59,7 +65,7 @@ def works_of(engine: StreamEngine, session: StreamSession, *, passes: int, guide
         works["control encode"] = pipeline_flops.counted(
             lambda: pipeline.control("depth", session.control, vace_input=depth)
         )
-        hints = pipeline_flops.hints_work(config, latents=CHUNK_LATENTS, tokens_per_latent=tokens)
+        hints = pipeline_flops.hints_work(config, latents=CHUNK_LATENTS, tokens_per_latent=tokens, fp8=fp8)
     for index in range(1, passes + 1):
         works[f"pass {index}"] = plain + hints
         if hints.total:

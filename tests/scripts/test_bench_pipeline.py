@@ -131,7 +131,21 @@ def test_the_published_models_pass_is_28_teraflop() -> None:
 
 def test_a_floor_adds_what_each_unit_takes() -> None:
     work = pipeline_flops.Work(gemm=2e9, attention=3e9)
-    assert work.floor_ms(gemm_rate=1e12, attention_rate=0.5e12) == pytest.approx(2 + 6)
+    assert work.floor_ms({"gemm": 1e12, "attention": 0.5e12, "fp8_gemm": None}) == pytest.approx(2 + 6)
+    assert (work + pipeline_flops.Work(fp8_gemm=1e9)).floor_ms({"gemm": 1e12, "attention": 1e12}) is None
+
+
+def test_in_fp8_the_work_is_the_same_and_its_floor_another() -> None:
+    fp8 = pipeline_flops.InFp8(products=True, attention=True)
+    sizes = {"latents": 3, "tokens_per_latent": 1560}
+    for plain, other in (
+        (pipeline_flops.pass_work(WAN_1_3B, **sizes, window=12), {"window": 12}),
+        (pipeline_flops.hints_work(WAN_1_3B, **sizes), {}),
+    ):
+        make = pipeline_flops.pass_work if other else pipeline_flops.hints_work
+        quick = make(WAN_1_3B, **sizes, **other, fp8=fp8)
+        assert quick.total == pytest.approx(plain.total)
+        assert quick.fp8_gemm > quick.gemm and quick.fp8_attention > quick.attention
 
 
 def test_a_backend_that_is_not_here_says_so() -> None:
