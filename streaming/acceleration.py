@@ -4,6 +4,7 @@ those of the plain pipeline up to rounding, but for fp8.
 
 import logging
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -79,6 +80,7 @@ FP8_SINCE = (8, 9)  # capability of the first cards that multiply fp8
 def levers_for(speed: Speed, device: torch.device, dtype: torch.dtype) -> Levers:
     """What a GPU runs with. `exact` keeps the numbers of the plain pipeline up to rounding; `fast` multiplies
     and attends in fp8, where the card does."""
+    has_triton = find_spec("triton") is not None  # not in PyTorch's builds for Windows
     capability, has_fa3 = torch.cuda.get_device_capability(device), can_prefer_fa3(device)
     is_fast = speed == "fast" and dtype == torch.bfloat16 and capability >= FP8_SINCE
     if speed == "fast" and not is_fast:
@@ -86,13 +88,13 @@ def levers_for(speed: Speed, device: torch.device, dtype: torch.dtype) -> Levers
     if capability == HOPPER and not has_fa3:
         logger.warning("Attention would be a quarter faster with FlashAttention-3: pip install fa3-fwd")
     return Levers(
-        fuses=True,
+        fuses=has_triton,
         fp8=is_fast,
-        fp8_attention=is_fast and has_fa3,
+        fp8_attention=is_fast and has_fa3 and has_triton,
         beside=True,
         graphs=True,
         attention="fa3" if has_fa3 else "auto",
-        compiles=True,
+        compiles=has_triton,
         channels_last=True,
         tunes=True,
     )

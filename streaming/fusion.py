@@ -22,13 +22,12 @@ def fuse(model: CausalVaceWanModel, *, fp8_attention: bool = False) -> None:
     that a stream remembers too, which the kernel "fa3" alone takes. Raises ValueError for a network that the
     kernels do not know."""
     config = model.config
-    model.memory_dtype = FP8 if fp8_attention else None
     if not (config.qk_norm and config.cross_attn_norm) or config.head_dim & (config.head_dim - 1):
         raise ValueError(
             "fused blocks need qk_norm, cross_attn_norm and a head size that is a power of 2, "
             f"got {config.qk_norm}, {config.cross_attn_norm}, {config.head_dim}"
         )
-    model.scaled = kernels.scaled
+    model.memory_dtype, model.scaled = FP8 if fp8_attention else None, kernels.scaled
     for block in model.modules():
         if isinstance(block, WanBlock):
             for part in (turn_to_text, leave):

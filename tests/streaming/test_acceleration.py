@@ -33,13 +33,14 @@ def test_an_arranged_pipeline_paints_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("speed", "dtype", "capability", "has_fa3", "fp8", "fp8_attention"),
+    ("speed", "dtype", "capability", "has", "fp8", "fp8_attention"),
     [
-        ("exact", torch.bfloat16, (9, 0), True, False, False),
-        ("fast", torch.bfloat16, (9, 0), True, True, True),
-        ("fast", torch.bfloat16, (9, 0), False, True, False),
-        ("fast", torch.bfloat16, (8, 6), False, False, False),
-        ("fast", torch.float32, (9, 0), True, False, False),
+        ("exact", torch.bfloat16, (9, 0), "triton fa3", False, False),
+        ("fast", torch.bfloat16, (9, 0), "triton fa3", True, True),
+        ("fast", torch.bfloat16, (9, 0), "triton", True, False),
+        ("fast", torch.bfloat16, (9, 0), "fa3", True, False),
+        ("fast", torch.bfloat16, (8, 6), "triton", False, False),
+        ("fast", torch.float32, (9, 0), "triton fa3", False, False),
     ],
 )
 def test_fp8_is_for_fast_and_for_cards_that_have_it(
@@ -47,15 +48,17 @@ def test_fp8_is_for_fast_and_for_cards_that_have_it(
     speed: Speed,
     dtype: torch.dtype,
     capability: tuple[int, int],
-    has_fa3: bool,
+    has: str,
     fp8: bool,
     fp8_attention: bool,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    monkeypatch.setattr(streaming.acceleration, "can_prefer_fa3", lambda device: has_fa3)
+    monkeypatch.setattr(streaming.acceleration, "can_prefer_fa3", lambda device: "fa3" in has)
+    monkeypatch.setattr(streaming.acceleration, "find_spec", lambda name: name if name in has else None)
     levers = levers_for(speed, torch.device("cuda"), dtype)
     assert (levers.fp8, levers.fp8_attention) == (fp8, fp8_attention)
-    assert levers.fuses and levers.graphs and levers.attention == ("fa3" if has_fa3 else "auto")
+    assert levers.graphs and levers.fuses == levers.compiles == ("triton" in has)
+    assert levers.attention == ("fa3" if "fa3" in has else "auto")
 
 
 def test_levers_that_do_not_go_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
