@@ -10,6 +10,15 @@ python -m scripts.train_embedded text --out out/train --minutes 1.5
 python -m scripts.train_embedded export --out out/train
 python -m scripts.train_embedded showcase
 
+To go on from what is shipped, in about twenty minutes of one H100:
+
+python -m scripts.train_embedded unpack --out out/train
+python -m scripts.train_embedded generator --out out/train --resume --minutes 7.5 --span 0.65 1 --batch 24 \\
+    --pool 1800 --draws 20 --compiled
+python -m scripts.train_embedded text --out out/train --minutes 2
+python -m scripts.train_embedded decoder --out out/train --minutes 4 --pool 720
+python -m scripts.train_embedded depth --out out/train --resume --minutes 6.5 --span 0.5 1
+
 Stages save checkpoints below --out (files under 16 MiB); --resume goes on from there. The decoder stage
 teaches the autoencoder to draw what the generator makes, and always goes on. These three run on any number
 of GPUs under torchrun; a run of the same length and seed on as many devices sees the same clips.
