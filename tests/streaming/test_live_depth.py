@@ -229,7 +229,8 @@ def test_a_stream_cut_in_chunks_equals_one_long_run(smoothing: float, spoil) -> 
     together = values(stream(live(Reads(spoil, known)), frames, settings, chunks=(33,)))
     for chunks in ((9, 12, 12), (1,) * 33, (20, 1, 12)):
         cut = values(stream(live(Reads(spoil, known)), frames, settings, chunks=chunks))
-        torch.testing.assert_close(cut, together, atol=2e-6, rtol=0)
+        # The library sums another batch in another order: 2e-6 on one processor, 3.4e-6 on another.
+        torch.testing.assert_close(cut, together, atol=1e-5, rtol=0)
 
 
 def test_streams_of_one_estimator_do_not_touch_each_other() -> None:
