@@ -44,7 +44,7 @@ FLOORS: list[tuple[str, str, float, float]] = [
     ("looks", "sharpness: true detail found", 0.58, inf),  # 0.66
     ("looks", "PSNR to truth", 28.0, inf),  # 30.4 dB; 26.9 of 90 clips, goal 22
     ("looks", "autoencoder: psnr", 33.0, inf),  # 34.7 dB of one clip: the ceiling
-    ("looks", "net's depth: psnr", 25.0, inf),  # 27.2 dB of one clip
+    ("looks", "net's depth: psnr", 26.0, inf),  # 27.2 dB of one clip
     ("seam", "seam, still scenes", 0.0, 1.45),  # 1.25 of one clip, 1.26 of 12, goal at most 1.3
     ("seam", "change at a seam, still scenes", 0.0, 0.8),  # 0.63 grey levels
     ("switches", "switch by recache: accuracy in chunk 1", 0.75, inf),  # 0.83 of 2; 0.85 of 40, goal 0.85
