@@ -211,8 +211,8 @@ def test_what_cannot_be_known_is_not_refused():
             CUDA,
             Free(device=12 * GB, host=64 * GB),
             2,
-            "longlive-1.3b does not fit: it needs 19.2 GB on cuda:0 (weights 10.0 GB, caches 5.0 GB for "
-            "2 streams, work 4.2 GB), 12.0 GB are free; no smaller preset fits",
+            "longlive-1.3b does not fit: it needs 20.0 GB on cuda:0 (weights 10.0 GB, caches 5.0 GB for "
+            "2 streams, work 5.0 GB), 12.0 GB are free; no smaller preset fits",
         ),
         (
             CUDA,
