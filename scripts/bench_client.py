@@ -20,6 +20,7 @@ from av import VideoFrame
 
 from scripts.bench_recording import Recording
 from scripts.bench_session import BenchSession
+from scripts.loopback_ice import ice_on_loopback
 from scripts.numbered_camera import NumberedCamera
 
 
@@ -67,7 +68,8 @@ class BenchClient:
 
     async def _offer(self, pc: RTCPeerConnection, http: aiohttp.ClientSession) -> str:
         self._session.offer()
-        await pc.setLocalDescription(await pc.createOffer())
+        with ice_on_loopback():
+            await pc.setLocalDescription(await pc.createOffer())
         offer = pc.localDescription.sdp
         headers = {"Content-Type": "application/sdp"}
         async with http.post(f"{self._url}/whip", data=offer, headers=headers) as response:

@@ -73,10 +73,10 @@ def main(
             if number:
                 time.sleep(stagger)
             file = Path(folder, f"{number}.json")
-            switching = ["--switches", str(switches)] if number == 0 else []
+            to_switch = ["--switches", str(switches)] if number == 0 else []
             # The first one only switches: its time goes by with that, beside the others' steady time.
-            steady_s = 2.0 if switching and switches else seconds
-            arguments = ["--steady", "--no-floor", "--seconds", f"{steady_s:g}", *camera, *switching]
+            steady_s = 2.0 if to_switch and switches else seconds
+            arguments = ["--steady", "--no-floor", "--seconds", f"{steady_s:g}", *camera, *to_switch]
             command = [sys.executable, "-m", "scripts.bench_latency", "--url", address, "--json", str(file)]
             process = subprocess.Popen(
                 [*command, *arguments], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -130,13 +130,14 @@ def table(outcomes: Sequence[Outcome]) -> str:
             f"{'-' if value is None else f'{value:.1f}' if value < 100 else f'{value:.0f}':>9}"
             for value in values
         )
-        lines.append(f"{number:<9}{cells}  {_switching(one.report['switches'])}")
+        lines.append(f"{number:<9}{cells}  {switching(one.report['switches'])}")
     if (share := fairness(outcomes)) is not None:
         lines.append(f"slowest over fastest: {share:.2f}")
     return "\n".join(lines)
 
 
-def _switching(switches: dict[str, Any] | None) -> str:
+def switching(switches: dict[str, Any] | None) -> str:
+    """How many of a session's prompt switches showed, and how soon."""
     if switches is None:
         return "-"
     shown = f"{switches['applied']} of {switches['sent']}"

@@ -81,7 +81,7 @@ def test_the_first_session_switches_beside_the_others_steady_time(
             return "", None
 
     monkeypatch.setattr(bench_sessions.subprocess, "Popen", Popen)
-    monkeypatch.setattr("scripts.bench_serving.wait_ready", lambda address, process: None)
+    monkeypatch.setattr("scripts.bench_serving.wait_ready", lambda *_, **__: None)
     app, out = typer.Typer(), tmp_path / "out.json"
     app.command()(main)
     arguments = ["--url", "http://there", "--sessions", "2", "--stagger", "0", "--switches", "3"]
