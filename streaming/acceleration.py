@@ -29,9 +29,7 @@ class Levers:
     fuses: bool = False  # the blocks: kernels of our own between their products, which are packed
     fp8: bool = False  # the blocks' large products
     fp8_attention: bool = False  # operands of self-attention, and the ring; for fused blocks and "fa3"
-    beside: bool = (
-        False  # on a second stream: hints beside blocks, clean passes beside the next chunk's depth
-    )
+    beside: bool = False  # on second streams: hints beside blocks, clean passes beside what follows them
     graphs: bool = False  # passes over a full window as CUDA graphs
     attention: Kernel = "auto"
     compiles: bool = False  # the autoencoders of a running stream
@@ -86,7 +84,7 @@ def levers_for(speed: Speed, device: torch.device, dtype: torch.dtype) -> Levers
     if speed == "fast" and not is_fast:
         logger.warning("No fp8 with %s on %s: fast differs from exact by TAEHV alone", dtype, device)
     if capability == HOPPER and not has_fa3:
-        logger.warning("Attention would be a quarter faster with FlashAttention-3: pip install fa3-fwd")
+        logger.warning("Attention would take a quarter less with FlashAttention-3: pip install fa3-fwd")
     return Levers(
         fuses=has_triton,
         fp8=is_fast,

@@ -70,7 +70,8 @@ def _fa3(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Whole rounds of all multiprocessors first; the queries left over would keep a few of them busy while
     the others wait, so these have their keys split between several.
 
-    4680 queries of 12 heads are 444 tiles, 3.4 rounds of 132: a quarter faster than as one call.
+    4680 queries of 12 heads are 444 tiles, 3.4 rounds of 132. To 18720 keys they take 0.75 ms so, 0.85 as
+    one call (H200).
     """
     batch, length, heads, _ = q.shape
     out = torch.empty(q.shape, device=q.device, dtype=torch.bfloat16)
