@@ -30,6 +30,7 @@ LAYOUTS = {
     "plain": {},
     "last": {"channels_last": True},
     "taps": {"channels_last": True, "by_taps": True},
+    "own": {"channels_last": True, "by_taps": True, "own": True},
 }
 
 
@@ -40,7 +41,9 @@ def main(
     dim: Annotated[int, typer.Option(min=4, help="Width of the network; 96 as published.")] = 96,
     repeats: Annotated[int, typer.Option(min=1, help="Timed calls of each.")] = 10,
     compiled: Annotated[bool, typer.Option("--compile/--eager", help="Compile it first.")] = False,
-    layout: Annotated[list[str] | None, typer.Option(help="plain, last, taps; all by default.")] = None,
+    layout: Annotated[
+        list[str] | None, typer.Option(help="plain, last, taps, own (Hopper); all by default.")
+    ] = None,
     tunes: Annotated[bool, typer.Option("--tune/--no-tune", help="Let cuDNN time its kernels.")] = False,
     only: Annotated[str, typer.Option(help="encode, decode or both.")] = "both",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here, too.")] = None,
@@ -120,7 +123,7 @@ def _timed(call: Callable[[], torch.Tensor], device: torch.device, repeats: int)
 
 
 def _line(row: dict[str, Any]) -> str:
-    ways = [key for key in ("compiled", "channels_last", "by_taps") if row.get(key)]
+    ways = [key for key in ("compiled", "channels_last", "by_taps", "own") if row.get(key)]
     title = f"{row['name']:<50}" if not ways else f"{row['name'] + ': ' + ', '.join(ways):<50}"
     if "error" in row:
         return title + row["error"]

@@ -14,6 +14,7 @@ from streaming.cuda_graphs import CudaGraphs
 from streaming.fp8 import use_fp8
 from streaming.modules.attention import HOPPER, Kernel, can_prefer_fa3, prefer
 from streaming.modules.causal_model import WanBlock
+from streaming.modules.hopper_convolution import can_convolve
 from streaming.modules.wan_vae import WanVAE, arrange
 from streaming.pipeline import LongLivePipeline
 from streaming.side_stream import SideStream
@@ -34,6 +35,7 @@ class Levers:
     attention: Kernel = "auto"
     compiles: bool = False  # the autoencoders of a running stream
     channels_last: bool = False  # the Wan autoencoder's activations, pixel by pixel
+    convolves: bool = False  # its wide convolutions by a kernel of our own, for Hopper
     tunes: bool = False  # convolutions by the kernel that cuDNN finds fastest where it meets a shape first
 
 
@@ -41,11 +43,13 @@ def accelerate(pipeline: LongLivePipeline, levers: Levers) -> None:
     """Once, after loading and before anything ran. Raises ValueError for what the device cannot do, or what
     does not go together."""
     is_cuda = pipeline.device.type == "cuda"
-    for name in ("fuses", "fp8", "fp8_attention", "beside", "graphs"):
+    for name in ("fuses", "fp8", "fp8_attention", "beside", "graphs", "convolves"):
         if getattr(levers, name) and not is_cuda:
             raise ValueError(f"{name} needs a GPU, got device {pipeline.device}")
     if levers.fp8_attention and not (levers.fuses and levers.attention == "fa3"):
         raise ValueError(f"fp8_attention needs fused blocks and attention fa3, got {levers.attention}")
+    if levers.convolves and pipeline.dtype != torch.bfloat16:
+        raise ValueError(f"convolves needs torch.bfloat16, got {pipeline.dtype}")
     transformer, models = pipeline.models.transformer, pipeline.models
     if levers.packs or levers.fuses:
         for module in transformer.modules():
@@ -61,7 +65,12 @@ def accelerate(pipeline: LongLivePipeline, levers: Levers) -> None:
     torch.backends.cudnn.benchmark = levers.tunes
     for autoencoder in {id(a): a for a in (models.autoencoder, models.decoder)}.values():
         if isinstance(autoencoder, WanVAE):
-            arrange(autoencoder, channels_last=levers.channels_last, by_taps=levers.compiles)
+            arrange(
+                autoencoder,
+                channels_last=levers.channels_last,
+                by_taps=levers.compiles,
+                own=levers.convolves,
+            )
         if levers.compiles:
             compile_autoencoder(autoencoder)
     if levers.beside:
@@ -94,5 +103,6 @@ def levers_for(speed: Speed, device: torch.device, dtype: torch.dtype) -> Levers
         attention="fa3" if has_fa3 else "auto",
         compiles=has_triton,
         channels_last=True,
+        convolves=dtype == torch.bfloat16 and can_convolve(device),
         tunes=True,
     )

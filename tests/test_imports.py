@@ -10,8 +10,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 STREAMING_NEEDS = {"torch", "numpy", "safetensors", "transformers", "PIL", "ftfy"}
 # The one command in streaming/ writes videos with PyAV where it is installed, and pictures where it is not.
-# Triton comes with PyTorch where there is a GPU, and is asked for nowhere else.
-MAY_DO_WITHOUT = {"streaming.test_depth_guidance": {"av"}, "streaming.modules.triton_kernels": {"triton"}}
+# Triton and NVIDIA's bindings come with PyTorch where there is a GPU, and are asked for nowhere else.
+MAY_DO_WITHOUT = {
+    "streaming.test_depth_guidance": {"av"},
+    "streaming.modules.triton_kernels": {"triton"},
+    "streaming.modules.hopper_convolution": {"cuda"},
+}
 NETWORK = {
     *(
         "aiohttp",

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streaming.config import ConfigError, published_fields
+from streaming.modules.hopper_convolution import convolve, fits, pack
 from streaming.modules.tap_convolution import convolve_by_taps
 
 # Statistics of the published autoencoder's 16 channels; the transformer works on (latent - mean) / std.
@@ -136,8 +137,13 @@ class CausalConv3d(nn.Conv3d):
         super().__init__(in_channels, out_channels, kernel, padding=(0, kernel // 2, kernel // 2))
 
     by_taps = False  # computed as products that are summed: for few outputs
+    own: tuple[Tensor, Tensor] | None = None  # weight and bias as the kernel for Hopper takes them
 
     def forward(self, x: Tensor, past: _Past) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] the past is explicit
+        if self.own is not None and not past.is_start:
+            before = past.take()
+            past.keep(x[:, :, -2:] if x.shape[2] > 1 else torch.cat([before[:, :, 1:], x], dim=2))
+            return convolve(before, x, *self.own)
         frames = past.prepend(x)
         if not self.by_taps:
             return super().forward(frames)
@@ -431,11 +437,12 @@ class WanVAE(nn.Module):
         raise ValueError(f"encode takes {expected}, got {frames} (remainder={remainder!r})")
 
 
-def arrange(vae: WanVAE, *, channels_last: bool = False, by_taps: bool = False) -> None:
+def arrange(vae: WanVAE, *, channels_last: bool = False, by_taps: bool = False, own: bool = False) -> None:
     """How convolutions are computed, for kernels that care; the same sums in another order.
 
     `channels_last` stores weights and activations pixel by pixel. `by_taps` sums up the last convolution,
-    which has three outputs, tap by tap.
+    which has three outputs, tap by tap. `own` computes the large ones of a running stream by the kernel for
+    Hopper (bfloat16, and best with channels last).
     """
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     if channels_last:
@@ -446,6 +453,12 @@ def arrange(vae: WanVAE, *, channels_last: bool = False, by_taps: bool = False) 
     last = vae.decoder.head[-1]
     assert isinstance(last, CausalConv3d)
     last.by_taps = by_taps
+    for module in vae.modules():
+        if isinstance(module, CausalConv3d):
+            takes = own and fits(module.weight)
+            module.own = (
+                (pack(module.weight), module.bias.float()) if takes and module.bias is not None else None
+            )
     vae.encoder.layout = vae.decoder.layout = formats[5] if channels_last else torch.contiguous_format
 
 
