@@ -41,9 +41,7 @@ def main(
     dim: Annotated[int, typer.Option(min=4, help="Width of the network; 96 as published.")] = 96,
     repeats: Annotated[int, typer.Option(min=1, help="Timed calls of each.")] = 10,
     compiled: Annotated[bool, typer.Option("--compile/--eager", help="Compile it first.")] = False,
-    layout: Annotated[
-        list[str] | None, typer.Option(help="plain, last, taps, own (Hopper); all by default.")
-    ] = None,
+    layout: Annotated[list[str] | None, typer.Option(help="plain, last, taps, own; all by default.")] = None,
     tunes: Annotated[bool, typer.Option("--tune/--no-tune", help="Let cuDNN time its kernels.")] = False,
     only: Annotated[str, typer.Option(help="encode, decode or both.")] = "both",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here, too.")] = None,

@@ -22,6 +22,7 @@ from scripts.bench_recording import Recording
 from scripts.bench_session import BenchSession
 from scripts.loopback_ice import ice_on_loopback
 from scripts.numbered_camera import NumberedCamera
+from server.webrtc.whole_frames import give_whole_frames
 
 
 class BenchClient:
@@ -47,7 +48,7 @@ class BenchClient:
         pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         pumps: list[asyncio.Task[None]] = []
         pc.on("track", lambda track: pumps.append(asyncio.create_task(self._watch(track))))
-        pc.addTransceiver(self._camera, direction="sendrecv")
+        give_whole_frames(pc.addTransceiver(self._camera, direction="sendrecv").receiver)  # as browsers do
         self._channel = pc.createDataChannel("control")
         self._channel.on("message", self._session.control.receive)
         telemetry = pc.createDataChannel("telemetry", ordered=False, maxRetransmits=0)

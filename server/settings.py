@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     max_viewers: int = Field(
         8, ge=0, description="Others who may watch one session at once (WHEP); each costs one encoding."
     )
-    max_fps: float = Field(24.0, gt=0, le=120, description="Most frames per second generated for one stream.")
+    max_fps: float = Field(30.0, gt=0, le=120, description="Most frames per second generated for one stream.")
     peer_timeout: float = Field(
         10.0,
         gt=0,

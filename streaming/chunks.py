@@ -8,7 +8,8 @@ the next chunk covers all of them with its fixed number of samples. A slow gener
 per second, never delay. What a frame does wait for:
 
 * `count / max_fps` seconds must have passed on the camera since the last chunk, or output would
-  outrun `max_fps`;
+  outrun `max_fps`. A frame that comes half a sample too early will do, and the next chunk waits longer for
+  it; else a camera of `max_fps` whose frames come a little unevenly would lose one in every other chunk;
 * a third of `count` must be new frames, or a chunk of stills would cost as much work as a moving one. If
   the camera is slower, the oldest new frame waits `count / max_fps` seconds and goes in what company it has.
 
@@ -26,8 +27,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-# Frame times are sums of floats: twelve frames of a camera at max_fps must not miss the mark by a hair.
-_CLOCK_TOLERANCE_S = 1e-6
+_EARLY = 0.5  # of the time between two samples: so much too early the newest frame may be
 
 
 class NotReady(Exception):
@@ -49,7 +49,7 @@ class Chunk(Generic[T]):
 
     @property
     def span(self) -> float:
-        """Media duration in seconds, `count / max_fps` or more: the output is played over about this long."""
+        """Media duration in seconds, about `count / max_fps` or more: so long the output is played over."""
         return self.end - self.start
 
 
@@ -73,6 +73,7 @@ class ChunkAssembler(Generic[T]):
         self.limit_fps(max_fps)
         self._ring: deque[tuple[float, T]] = deque()
         self._newest = -math.inf  # time of the last accepted frame
+        self._paid = math.inf  # until when `max_fps` has been used up
         self._origin = math.inf  # end of the last chunk; before that, time of the very first frame
         self._evicted = -math.inf  # time of the last frame that the full ring lost
         self._is_latest_wanted = True  # of what waits, only the end
@@ -110,6 +111,7 @@ class ChunkAssembler(Generic[T]):
             return
         self._newest = time
         self._origin = min(self._origin, time)
+        self._paid = min(self._paid, time)
         if len(self._ring) == self._capacity:
             self._evicted, _ = self._ring.popleft()
             self.overflowed += 1
@@ -122,7 +124,7 @@ class ChunkAssembler(Generic[T]):
         `now` is in seconds on the clock of the frame times.
         """
         shortest = self._shortest_span(count)
-        if not self._ring or self._newest - self._origin < shortest - _CLOCK_TOLERANCE_S:
+        if not self._ring or self._newest - self._paid < shortest - _EARLY / self._max_fps:
             return None
         if len(self._ring) >= min(math.ceil(count / 3), self._capacity):
             return now
@@ -153,6 +155,7 @@ class ChunkAssembler(Generic[T]):
         self.passed_over += len(times) - distinct
         self._ring.clear()
         self._origin = self._newest
+        self._paid = max(self._paid + self._shortest_span(count), self._newest)
         self._is_latest_wanted = False
         return chunk
 

@@ -9,7 +9,7 @@ from server.logs import session_logger
 from server.media.frames import is_usable
 from streaming.chunks import Chunk, ChunkAssembler
 
-RING = 48  # decoded frames, 2 s at 24 fps: what comes in while a slow chunk is generated
+RING = 48  # decoded frames, 1.6 s at 30 fps: what comes in while a slow chunk is generated
 
 
 class CameraFeed:

@@ -32,6 +32,7 @@ from server.webrtc.connection import (
 from server.webrtc.ice_servers import rtc_configuration
 from server.webrtc.tracks import OutputTrack, drain
 from server.webrtc.trickle import Fragment, Trickle
+from server.webrtc.whole_frames import give_whole_frames
 
 # Left alone, Chromium begins an upload at a low bitrate and shrinks the picture for it. Kilobits per second.
 UPLOAD_KBPS = {
@@ -90,6 +91,7 @@ class Peer:
         self._pc.on("datachannel", self._on_datachannel)
         self._pc.on("connectionstatechange", self._on_connection_state)
         transceiver = self._pc.addTransceiver(self._output, direction="sendrecv")
+        give_whole_frames(transceiver.receiver)
         self._bitrate = BitrateControl(transceiver.sender)
         # Ignored without a word once the offer is set.
         transceiver.setCodecPreferences(codec_preferences(self._codecs))

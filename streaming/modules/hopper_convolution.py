@@ -1,9 +1,9 @@
 """The Wan autoencoder's wide convolutions on Hopper's tensor cores, by a kernel of our own.
 
-At 96 channels the library computes 64 outputs at a time and fetches every pixel once for each of 27 taps; here
-a pixel is fetched once for nine of them (`hopper_convolution.cu`): 640 instead of 378 TFLOP/s on an H100 (12
-frames of 480x832), at 192 channels 696 instead of 602. The kernel is compiled when it is first needed, in about
-a second, by the compiler that comes with PyTorch.
+At 96 channels the library computes 64 outputs at a time and fetches every pixel once for each of 27 taps;
+here a pixel is fetched once for nine of them (`hopper_convolution.cu`): 640 instead of 378 TFLOP/s on an H100
+(12 frames of 480x832), at 192 channels 696 instead of 602. The kernel is compiled when it is first needed, in
+about a second, by the compiler that comes with PyTorch.
 """
 
 import ctypes
@@ -33,16 +33,16 @@ def can_convolve(device: torch.device) -> bool:
 
 
 def fits(weight: Tensor) -> bool:
-    """Whether a convolution of `weight` (O, C, *kernel) is one for the kernel. With more outputs the library is
-    faster (777 against 620 TFLOP/s at 384)."""
+    """Whether a convolution of `weight` (O, C, *kernel) is one for the kernel. With more outputs the library
+    is faster (777 against 620 TFLOP/s at 384)."""
     outputs, channels, *kernel = weight.shape
     return kernel == [3, 3, 3] and outputs in (FETCHED, 2 * FETCHED) and not channels % FETCHED
 
 
 def pack(weight: Tensor) -> Tensor:
-    """weight (O, C, 3, 3, 3) -> flat bfloat16, in the order in which the kernel reads it: for some outputs, every
-    frame, some channels of it and every tap the piece that lies in shared memory at a time, in rows of eight
-    channels."""
+    """weight (O, C, 3, 3, 3) -> flat bfloat16, in the order in which the kernel reads it: for some outputs,
+    every frame, some channels of it and every tap the piece that lies in shared memory at a time, in rows of
+    eight channels."""
     outputs, channels = weight.shape[:2]
     width, depth = _piece(outputs)
     pieces = weight.reshape(
@@ -54,8 +54,8 @@ def pack(weight: Tensor) -> Tensor:
 @torch.library.custom_op("longlive::convolve", mutates_args=(), device_types="cuda")
 def convolve(before: Tensor, x: Tensor, packed: Tensor, bias: Tensor) -> Tensor:
     """A causal convolution in a stream that has begun: x (B, C, T, H, W), `before` (B, C, 2, H, W) the frames
-    before it, both bfloat16, `packed` a weight by `pack`, bias (O,) float32 -> (B, O, T, H, W), channels last.
-    Sums are float32. Raises ValueError for another type."""
+    before it, both bfloat16, `packed` a weight by `pack`, bias (O,) float32 -> (B, O, T, H, W), channels
+    last. Sums are float32. Raises ValueError for another type."""
     if x.dtype != torch.bfloat16:
         raise ValueError(f"this convolution takes torch.bfloat16, got {x.dtype}")
     batch, channels, frames, height, width = x.shape
