@@ -2,6 +2,7 @@
 
 python -m scripts.eval_embedded --quick --json out/eval.json --sheets out/sheets
 python -m scripts.eval_embedded --full --only looks --only switches --model-folder out/model
+python -m scripts.eval_embedded --full --only looks --steps 4
 
 Prints a table of goal, value and verdict; LOOK at the sheets as well. Scenes come from seeds that training
 never uses. Without judges (tests/data/probes.safetensors) what they read is not judged. Files are written
@@ -63,6 +64,9 @@ def main(
     sheets: Annotated[Path | None, typer.Option(help="Write contact sheets (PNG) into this folder.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto (as served), float32 or bfloat16.")] = "auto",
+    steps: Annotated[
+        int | None, typer.Option(min=1, max=4, help="Denoising steps; by default as many as are served.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads; speed is measured as served.")] = 1,
 ) -> None:
     """Judge the built-in model on scenes that it never saw."""
@@ -73,6 +77,7 @@ def main(
     try:
         subject = load_subject(model_folder, probes_file, device, precision)
         subject.photos = photos
+        subject.steps = None if steps is None else tuple(1000 - 1000 * n // steps for n in range(steps))
     except (OSError, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None

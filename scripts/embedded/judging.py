@@ -109,6 +109,7 @@ class Subject:
     probes: Probes | None  # None: what they read, accuracy and depth, is not known
     folder: Path  # its weights
     photos: Path | None = None  # where marked pictures lie that are not installed
+    steps: tuple[int, ...] | None = None  # nominal denoising steps; None: as served
 
     @property
     def pipeline(self) -> LongLivePipeline:
@@ -146,7 +147,7 @@ class Subject:
 
     def play(self, prompts: Sequence[str], depth: Tensor, **options: Any) -> Tensor:
         """All frames of a stream, see `streams.play`."""
-        return torch.cat(list(play(self.pipeline, prompts, depth, **options)))
+        return torch.cat(list(play(self.pipeline, prompts, depth, **{"steps": self.steps} | options)))
 
     def accuracy(self, frames: Tensor, look: str) -> float | None:
         """Share of frames (T, 3, H, W) in [0, 1] that show `look`; None without judges."""

@@ -54,7 +54,8 @@ def try_looks(subject: Subject, effort: Effort) -> Finding:
     on_truth: list[float | None] = []
     seams: list[float] = []
     pictures = Sheet("depth given | truth | generated", columns=2)
-    steps = Sheet(" | ".join(("truth", "as served", *OTHER_STEPS, "autoencoder alone")))
+    others = OTHER_STEPS if subject.steps is None else {}
+    steps = Sheet(" | ".join(("truth", "as served", *others, "autoencoder alone")))
     live = Sheet("camera | true depth | the net's depth | truth for that | generated from that")
     estimated: dict[int, Tensor] = {}
     for index, case in enumerate(draw_cases(effort)):
@@ -77,7 +78,7 @@ def try_looks(subject: Subject, effort: Effort) -> Finding:
         if index % effort.other_columns_every:
             continue
         strip = [truth[-1], frames[-1]]
-        for column, step_list in OTHER_STEPS.items():
+        for column, step_list in others.items():
             other = subject.play(prompts, scene.depth, seed=index, steps=step_list)
             note(column, other, truth)
             strip.append(other[-1])
@@ -197,7 +198,7 @@ def try_long(subject: Subject, effort: Effort) -> Finding:
         at, kept = 0, []
         sample: list[Tensor] = []
         total = num_frames(effort.long_chunks)
-        for number, frames in enumerate(play(subject.pipeline, prompts, depth, seed=index)):
+        for number, frames in enumerate(play(subject.pipeline, prompts, depth, seed=index, steps=subject.steps)):
             true = truth[torch.arange(at, at + len(frames), device=truth.device) % len(truth)]
             if at < window or at + len(frames) > total - window:
                 stats = figures.colour_statistics(frames).tolist()
@@ -263,6 +264,7 @@ def try_switches(subject: Subject, effort: Effort) -> Finding:
                     loop,
                     seed=index,
                     cut_at=before if transition == "cut" else None,
+                    steps=subject.steps,
                 )
             )
             after = chunks[before:]
