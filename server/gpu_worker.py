@@ -243,8 +243,15 @@ class GpuWorker:
 
     def _run(self) -> None:
         try:
+            began = time.monotonic()
             self._api = self._import_engine()
+            imported = time.monotonic()
             self._engine = self._load()
+            logger.info(
+                "Imports took %.1f s, loading and warming up %.1f",
+                imported - began,
+                time.monotonic() - imported,
+            )
         except (ValueError, OSError) as error:
             logger.error("Cannot load the model: %s", error)
             self._post(self._set_readiness, Readiness(Phase.FAILED, f"cannot load the model: {error}"))

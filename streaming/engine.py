@@ -9,6 +9,7 @@
 One thread calls everything here; it owns the device.
 """
 
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ from streaming.precision import Precision, choose_dtype
 from streaming.preflight import check, free_memory, needs
 from streaming.presets import find_preset
 from streaming.random_weights import TAEHV_DRAWN, RandomPipeline, random_depth
+
+logger = logging.getLogger(__name__)
 
 __all__ = [
     "CHUNK",
@@ -198,8 +201,9 @@ class StreamEngine:
 
     def _meet(self, stream: LiveStream, controls: Controls) -> None:
         """One chunk, all of it."""
-        size = (self.info.height, self.info.width, 3)
+        size, began = (self.info.height, self.info.width, 3), time.perf_counter()
         stream.step([np.full(size, 20 * n, np.uint8) for n in range(stream.frames_wanted)], controls)
         self.settle()
         if self.pipeline.device.type == "cuda":
             torch.cuda.synchronize(self.pipeline.device)
+        logger.debug("Warm-up: a chunk in %.2f s", time.perf_counter() - began)
