@@ -9,7 +9,8 @@ per second, never delay. What a frame does wait for:
 
 * `count / max_fps` seconds must have passed on the camera since the last chunk, or output would
   outrun `max_fps`. A frame that comes half a sample too early will do, and the next chunk waits longer for
-  it; else a camera of `max_fps` whose frames come a little unevenly would lose one in every other chunk;
+  it; else a camera of `max_fps` whose frames come a little unevenly would lose one in every other chunk.
+  A camera that is a little slower (24 of 30) sets the pace itself: no frame is repeated every now and then;
 * a third of `count` must be new frames, or a chunk of stills would cost as much work as a moving one. If
   the camera is slower, the oldest new frame waits `count / max_fps` seconds and goes in what company it has.
 
@@ -28,6 +29,8 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 _EARLY = 0.5  # of the time between two samples: so much too early the newest frame may be
+_A_LITTLE_SLOWER = 1.75  # times as long from frame to frame as `max_fps` allows; beyond, frames are repeated
+_SMOOTHING = 1 / 64  # weight of the newest frame in the camera's pace
 
 
 class NotReady(Exception):
@@ -74,6 +77,7 @@ class ChunkAssembler(Generic[T]):
         self._ring: deque[tuple[float, T]] = deque()
         self._newest = -math.inf  # time of the last accepted frame
         self._paid = math.inf  # until when `max_fps` has been used up
+        self._interval = 0.0  # from frame to frame, smoothed; 0 before the second
         self._origin = math.inf  # end of the last chunk; before that, time of the very first frame
         self._evicted = -math.inf  # time of the last frame that the full ring lost
         self._is_latest_wanted = True  # of what waits, only the end
@@ -109,9 +113,12 @@ class ChunkAssembler(Generic[T]):
         if not (math.isfinite(time) and time > self._newest):
             self.out_of_order += 1
             return
+        if (accepted := self.pushed - self.out_of_order) > 1:
+            gap = min(time - self._newest, 2 / self._max_fps)  # a pause is no pace
+            self._interval += (gap - self._interval) * max(_SMOOTHING, 1 / (accepted - 1))
         self._newest = time
-        self._origin = min(self._origin, time)
-        self._paid = min(self._paid, time)
+        if math.isinf(self._origin):
+            self._origin = self._paid = time
         if len(self._ring) == self._capacity:
             self._evicted, _ = self._ring.popleft()
             self.overflowed += 1
@@ -162,7 +169,10 @@ class ChunkAssembler(Generic[T]):
     def _shortest_span(self, count: int) -> float:
         if count < 1:
             raise ValueError(f"count: expected at least 1 frame, got {count}")
-        return count / self._max_fps
+        spacing = 1 / self._max_fps
+        if spacing < self._interval < _A_LITTLE_SLOWER * spacing:
+            spacing = self._interval
+        return count * spacing
 
     def _span(self, count: int) -> float:
         """Seconds to sample, back from the newest frame: those since the last chunk, lost frame or pause."""

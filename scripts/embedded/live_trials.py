@@ -126,7 +126,7 @@ def try_speed(subject: Subject, effort: Effort) -> Finding:
             batch = [pictures[(at + n) % len(pictures)] for n in range(stream.frames_wanted)]
             at += len(batch)
             began = time.perf_counter()
-            result = stream.step(batch, Controls())
+            result = stream.step(batch, Controls(steps=subject.steps))
             took = 1000 * (time.perf_counter() - began)
             if result.chunk:  # the first has nine frames
                 chunk_ms.append(took)

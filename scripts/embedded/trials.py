@@ -198,7 +198,9 @@ def try_long(subject: Subject, effort: Effort) -> Finding:
         at, kept = 0, []
         sample: list[Tensor] = []
         total = num_frames(effort.long_chunks)
-        for number, frames in enumerate(play(subject.pipeline, prompts, depth, seed=index, steps=subject.steps)):
+        for number, frames in enumerate(
+            play(subject.pipeline, prompts, depth, seed=index, steps=subject.steps)
+        ):
             true = truth[torch.arange(at, at + len(frames), device=truth.device) % len(truth)]
             if at < window or at + len(frames) > total - window:
                 stats = figures.colour_statistics(frames).tolist()

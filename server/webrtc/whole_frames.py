@@ -9,6 +9,8 @@ from typing import Any
 
 from aiortc import RTCRtpReceiver
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
+from aiortc.rtp import RtpPacket
+from aiortc.utils import uint16_add, uint32_gt
 
 CAPACITY = 512  # packets; aiortc's own for video, a power of 2
 _PLACE = "_RTCRtpReceiver__jitter_buffer"  # aiortc has no public one
@@ -23,6 +25,18 @@ def give_whole_frames(receiver: RTCRtpReceiver) -> None:
 
 class WholeFrames(JitterBuffer):
     """What aiortc's would give with the next packet, it gives with this one, if that was the last missing."""
+
+    _given: int | None = None  # RTP timestamp of the last frame
+
+    def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
+        # A copy of what was given away: one far enough behind would be taken for a new beginning.
+        if self._given is not None and not uint32_gt(packet.timestamp, self._given):
+            behind = uint16_add(self._origin or 0, -packet.sequence_number)
+            if 0 < behind <= self.capacity:
+                return False, None
+        needs_key_frame, frame = super().add(packet)
+        self._given = self._given if frame is None else frame.timestamp
+        return needs_key_frame, frame
 
     def _remove_frame(self, sequence_number: int) -> JitterFrame | None:
         while (first := self._packet(0)) is not None and not first._data:  # padding, which may follow a mark

@@ -8,7 +8,7 @@ about a second, by the compiler that comes with PyTorch.
 
 import ctypes
 import functools
-from importlib.util import find_spec
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from torch import Tensor
 
 from streaming.modules.attention import HOPPER
 
+logger = logging.getLogger(__name__)
+
 FETCHED = 96  # channels of a pixel at a time; channels and outputs are multiples of it
 WEIGHT_BYTES = 18432  # fetched at a time
 THREADS, STAGES, PLANE = 384, 4, 10 * 34 * 16 + 80  # as the kernel has them
@@ -24,12 +26,16 @@ THREADS, STAGES, PLANE = 384, 4, 10 * 34 * 16 + 80  # as the kernel has them
 
 def can_convolve(device: torch.device) -> bool:
     """Whether the kernel runs there: an H100 or H200, and NVIDIA's bindings (they come with PyTorch)."""
-    return (
-        device.type == "cuda"
-        and torch.cuda.get_device_capability(device) == HOPPER
-        and find_spec("cuda") is not None
-        and find_spec("cuda.bindings") is not None
-    )
+    if device.type != "cuda" or not torch.cuda.is_available():
+        return False
+    if torch.cuda.get_device_capability(device) != HOPPER:
+        return False
+    try:
+        _kernel(FETCHED, FETCHED, torch.empty(0, device=device).device)
+    except (ImportError, OSError, RuntimeError) as error:  # a compiler that is missing, or not of this driver
+        logger.warning("The library convolves, which takes a quarter longer to decode: %s", error)
+        return False
+    return True
 
 
 def fits(weight: Tensor) -> bool:
@@ -68,7 +74,8 @@ def convolve(before: Tensor, x: Tensor, packed: Tensor, bias: Tensor) -> Tensor:
     stream = torch.cuda.current_stream(x.device).cuda_stream
     from cuda.bindings import driver  # pyright: ignore[reportMissingImports]
 
-    _check(driver.cuLaunchKernel(kernel, blocks, 1, 1, THREADS, 1, 1, memory, stream, (values, types), 0))
+    with torch.cuda.device(x.device):
+        _check(driver.cuLaunchKernel(kernel, blocks, 1, 1, THREADS, 1, 1, memory, stream, (values, types), 0))
     return out
 
 

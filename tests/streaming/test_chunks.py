@@ -4,7 +4,7 @@ import math
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streaming.chunks import Chunk, ChunkAssembler, NotReady
@@ -96,6 +96,7 @@ def test_every_frame_is_used_held_or_counted_as_dropped(script, capacity, max_fp
 
 
 @given(arrivals, capacities, rates)
+@example([(1 / 300, True)] * 119, 64, 60.0)  # a camera whose frames lie nearer than the lead of a chunk
 def test_output_is_never_faster_than_max_fps(script, capacity, max_fps):
     camera = play(script, capacity, max_fps)
     for chunk in camera.chunks:
@@ -145,6 +146,13 @@ def test_a_camera_of_max_fps_that_shakes_a_little_loses_no_frame():
     assert {round(newer.end * 30) - round(older.end * 30) for older, newer in pairwise(camera.chunks)} == {
         LATER
     }
+
+
+@pytest.mark.parametrize("fps", [24, 25, 29.97])
+def test_a_camera_a_little_slower_than_max_fps_sets_the_pace(fps):
+    camera = run([index / fps + 0.003 * math.sin(7 * index) for index in range(300)], max_fps=30)
+    assert camera.chunks[1:] and camera.assembler.passed_over <= 2
+    assert all(len(set(chunk.times)) == len(chunk.times) for chunk in camera.chunks[1:])
 
 
 def test_the_first_chunk_has_nine_and_later_ones_twelve_frames():

@@ -78,6 +78,25 @@ def test_padding_after_a_mark_is_no_frame() -> None:
     assert found == [text_of(0, 2), text_of(2, 2)]
 
 
+def test_a_late_copy_of_a_large_frame_changes_nothing() -> None:
+    buffer = WholeFrames(capacity=512, is_video=True)
+    packets = packets_of([120, *(4,) * 30])
+    for packet in packets[:120]:
+        buffer.add(packet)
+    assert buffer.add(packets[3]) == (False, None)
+    found = [frame for packet in packets[120:] if (frame := buffer.add(packet)[1]) is not None]
+    assert len(found) == 30
+
+
+def test_a_sender_that_begins_anew_is_heard() -> None:
+    buffer = WholeFrames(capacity=64, is_video=True)
+    for packet in packets_of([4] * 10, first=40_000):
+        buffer.add(packet)
+    anew = packets_of([4] * 10, first=20_000)  # timestamps begin again, too
+    found = [frame.data for packet in anew if (frame := buffer.add(packet)[1]) is not None]
+    assert found[-1] == text_of(9, 4)
+
+
 async def test_a_receiver_takes_it() -> None:
     pc = RTCPeerConnection()
     receiver = pc.addTransceiver("video").receiver
