@@ -147,7 +147,8 @@ class Subject:
 
     def play(self, prompts: Sequence[str], depth: Tensor, **options: Any) -> Tensor:
         """All frames of a stream, see `streams.play`."""
-        return torch.cat(list(play(self.pipeline, prompts, depth, **{"steps": self.steps} | options)))
+        options.setdefault("steps", self.steps)
+        return torch.cat(list(play(self.pipeline, prompts, depth, **options)))
 
     def accuracy(self, frames: Tensor, look: str) -> float | None:
         """Share of frames (T, 3, H, W) in [0, 1] that show `look`; None without judges."""
