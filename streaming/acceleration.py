@@ -35,7 +35,7 @@ class Levers:
     attention: Kernel = "auto"
     compiles: bool = False  # the autoencoders of a running stream
     channels_last: bool = False  # the Wan autoencoder's activations, pixel by pixel
-    convolves: bool = False  # its wide convolutions by a kernel of our own, for Hopper
+    convolves: bool = False  # its wide convolutions by a kernel of our own, where that can be compiled
     tunes: bool = False  # convolutions by the kernel that cuDNN finds fastest where it meets a shape first
 
 
@@ -69,7 +69,7 @@ def accelerate(pipeline: LongLivePipeline, levers: Levers) -> None:
                 autoencoder,
                 channels_last=levers.channels_last,
                 by_taps=levers.compiles,
-                own=levers.convolves,
+                own=levers.convolves and can_convolve(pipeline.device),
             )
         if levers.compiles:
             compile_autoencoder(autoencoder)
@@ -103,6 +103,6 @@ def levers_for(speed: Speed, device: torch.device, dtype: torch.dtype) -> Levers
         attention="fa3" if has_fa3 else "auto",
         compiles=has_triton,
         channels_last=True,
-        convolves=dtype == torch.bfloat16 and can_convolve(device),
+        convolves=dtype == torch.bfloat16 and capability == HOPPER,
         tunes=True,
     )

@@ -455,10 +455,9 @@ def arrange(vae: WanVAE, *, channels_last: bool = False, by_taps: bool = False, 
     last.by_taps = by_taps
     for module in vae.modules():
         if isinstance(module, CausalConv3d):
-            takes = own and fits(module.weight)
-            module.own = (
-                (pack(module.weight), module.bias.float()) if takes and module.bias is not None else None
-            )
+            weight, bias = module.weight, module.bias
+            assert bias is not None, "every convolution here has one"
+            module.own = (pack(weight), bias.float()) if own and fits(weight) else None
     vae.encoder.layout = vae.decoder.layout = formats[5] if channels_last else torch.contiguous_format
 
 
