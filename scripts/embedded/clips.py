@@ -40,6 +40,19 @@ def depth_clips(
     return low + (high - low) * depth.clamp(min=0) ** gamma, surface, scenes
 
 
+def uneven(depth: Tensor, generator: torch.Generator) -> Tensor:
+    """Half of the clips of depth (B, T, H, W) with the wide waves that an estimator makes and that stay.
+
+    Nobody can tell them from depth, so pictures follow them: contours, rings and facets of a depth without
+    them would depend on what the model cannot see.
+    """
+    batch = len(depth)
+    coarse = torch.randn(batch, 1, 9, 16, generator=generator, device=depth.device)
+    strength = 0.02 * _uniform(generator, batch, 1, 1, 1)
+    strength = strength * (_uniform(generator, batch, 1, 1, 1) < 0.5)
+    return (depth + strength * _wide(coarse, depth)).clamp(0, 1)
+
+
 def degraded(depth: Tensor, generator: torch.Generator) -> Tensor:
     """What an estimator makes of depth (B, T, H, W): coarser, softer, noisier, unsteady. A fifth stays
     clean."""
@@ -57,12 +70,7 @@ def degraded(depth: Tensor, generator: torch.Generator) -> Tensor:
     blur = F.avg_pool2d(F.pad(out.flatten(0, 1)[:, None], (2, 2, 2, 2), mode="replicate"), 5, 1)
     out = out + some(0.3) * (blur[:, 0].unflatten(0, depth.shape[:2]) - out)
     coarse = torch.randn(batch * frames, 1, 9, 16, generator=generator, device=depth.device)
-    steady = torch.randn(batch, 1, 9, 16, generator=generator, device=depth.device).repeat_interleave(
-        frames, 0
-    )
-    waves = F.interpolate(0.35 * coarse + steady, size=depth.shape[2:], mode="bicubic", align_corners=False)
-    waves = waves[:, 0].unflatten(0, depth.shape[:2])
-    out = out + some(0.5) * 0.02 * _uniform(generator, batch, 1, 1, 1) * waves
+    out = out + some(0.5) * 0.007 * _uniform(generator, batch, 1, 1, 1) * _wide(coarse, depth)
     grain = torch.randn(depth.shape, generator=generator, device=depth.device)
     out = out + some(0.3) * 0.012 * _uniform(generator, batch, 1, 1, 1) * grain
     flicker = torch.randn(batch, frames, 1, 1, generator=generator, device=depth.device)
@@ -108,6 +116,12 @@ def region_masks(depth: Tensor, generator: torch.Generator) -> Tensor:
 
 def _uniform(generator: torch.Generator, *shape: int) -> Tensor:
     return torch.rand(*shape, generator=generator, device=generator.device)
+
+
+def _wide(waves: Tensor, depth: Tensor) -> Tensor:
+    """Waves (N, 1, h, w) at the size of depth (B, T, H, W): one of each clip, or of each frame."""
+    waves = F.interpolate(waves, size=depth.shape[2:], mode="bicubic", align_corners=False)
+    return waves[:, 0].unflatten(0, (len(depth), -1))
 
 
 def _resized(depth: Tensor, shrink: int | None, like: Tensor | None = None) -> Tensor:

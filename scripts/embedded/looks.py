@@ -245,8 +245,8 @@ def _ice(s: Shape) -> Tensor:
 
 
 def _lava(s: Shape) -> Tensor:
-    crack = _line(s.level * 8, 0.1, 0.3) * _spread(s, 8)
-    heat = 0.08 + crack * (0.3 + 0.5 * s.near) + s.near * (0.15 + 0.35 * (1 - s.light))
+    vein = _line(s.level * 4, 0.1, 0.3) * _spread(s, 4)
+    heat = 0.08 + vein * (0.3 + 0.5 * s.near) + s.near * (0.15 + 0.35 * (1 - s.light))
     heat = torch.maximum(heat, 0.9 * s.edge)
     return _ramp(heat.clamp(0, 1), "0d0403", "5c0d04", "d43a05", "ff9a1a", "fff0a0")
 
@@ -295,10 +295,9 @@ def _leopard(s: Shape) -> Tensor:
 
 def _blueprint(s: Shape) -> Tensor:
     grid = torch.maximum(_line(s.x / 16, 0.03, 0.06), _line(s.y / 16, 0.03, 0.06))
-    contour = _line(s.depth * 6, 0.05, 0.1)
     picture = _mix(_flat("0f3d91", s), "3f72cc", grid.expand_as(s.depth) * 0.8)
     picture = _mix(picture, "2a5cb8", s.near * 0.5)
-    return _mix(_mix(picture, "9cc4ff", contour * 0.6), "ffffff", s.edge)
+    return _mix(_mix(picture, "9cc4ff", _contour(s, 5) * 0.7), "ffffff", s.edge)
 
 
 def _thermal(s: Shape) -> Tensor:
@@ -319,7 +318,7 @@ def _hologram(s: Shape) -> Tensor:
 
 def _map(s: Shape) -> Tensor:
     land = _ramp(s.level, "4a9fd0", "9fd6a0", "d8e29a", "e8c687", "c79a6a", "ffffff")
-    return _mix(_mix(land, "7a4a22", _contour(s, 10)), "3d2412", s.edge)
+    return _mix(_mix(land, "7a4a22", _contour(s, 6)), "3d2412", s.edge)
 
 
 def _strokes(phase: Tensor) -> Tensor:
@@ -422,7 +421,7 @@ def _clay(s: Shape, code: str) -> Tensor:
 def _plastic(s: Shape, code: str) -> Tensor:
     body = (_rgb(code, s.depth) * (0.35 + 1.1 * s.light)[:, :, None]).clamp(0, 1)
     body = _mix(_flat("e9edf2", s), body, s.near)
-    return _mix(body, "ffffff", _step(s.light, 0.84, 0.92) * s.near * 0.85)
+    return _mix(body, "ffffff", _step(s.light, 0.74, 0.84) * s.near * 0.85)
 
 
 def _wool(s: Shape, code: str) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from scripts.embedded.captions import blank_caption, caption, training_caption
-from scripts.embedded.clips import degraded, depth_clips, followed, region_masks
+from scripts.embedded.clips import degraded, depth_clips, followed, region_masks, uneven
 from scripts.embedded.constants import constant
 from scripts.embedded.looks import Paint, duotone, paint, shape_of
 from scripts.embedded.photo import photograph
@@ -91,6 +91,7 @@ class SequenceMaker:
         depth, surface, where = depth_clips(
             scenes, STARTS[-1], self._generator, height=self._height, width=self._width, gap_after=self._gap
         )
+        depth = uneven(depth, self._generator)
         seen = degraded(depth, self._generator)
         scale = torch.ones(count, device=self._device)
         if kind == PLAIN:
