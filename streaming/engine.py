@@ -18,7 +18,7 @@ from typing import Literal, Self
 import numpy as np
 import torch
 
-from streaming.acceleration import Speed, accelerate, levers_for
+from streaming.acceleration import Speed, accelerate, levers_for, tuning
 from streaming.blocks.reference_images import MAX_REFERENCES
 from streaming.blocks.text_conditioning import Prompts, parse_prompts
 from streaming.compilation import keep_compiled
@@ -179,15 +179,20 @@ class StreamEngine:
         On a GPU that is every shape that a stream can have: prompt switch, region and references included. A
         CPU prepares nothing by shape and is asked for a first and a later chunk only.
         """
-        self.pipeline.control.warm_up()
+        tunes = self.pipeline.tunes
+        with tuning(tunes):
+            self.pipeline.control.warm_up()
         size, stream = (self.info.height, self.info.width), self.open(prompt="", seed=0)
         is_cpu = self.pipeline.device.type == "cpu"
         # The window is filled and the ring goes round once.
         filling = 1 if is_cpu else self.pipeline.preset.window.local_attn_size // CHUNK_LATENTS + 2
         for index in range(filling):
-            self._meet(stream, Controls(prompts=parse_prompts(f"warming up {index}")))
+            # Not for a first chunk, nor for references: they are few, and have many shapes of their own.
+            with tuning(tunes and index > 0):
+                self._meet(stream, Controls(prompts=parse_prompts(f"warming up {index}")))
         began = time.perf_counter()
-        self._meet(stream, Controls())  # an ordinary one
+        with tuning(tunes):
+            self._meet(stream, Controls())  # an ordinary one
         pace = CHUNK / (time.perf_counter() - began)
         if not is_cpu:
             mask = np.full(size, 255, np.uint8)
