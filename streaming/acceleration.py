@@ -3,8 +3,6 @@ those of the plain pipeline up to rounding, but for fp8.
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
@@ -38,7 +36,6 @@ class Levers:
     compiles: bool = False  # the autoencoders of a running stream
     channels_last: bool = False  # the Wan autoencoder's activations, pixel by pixel
     convolves: bool = False  # its wide convolutions by a kernel of our own, where that can be compiled
-    tunes: bool = False  # convolutions of a running stream by the kernel that cuDNN finds fastest, see `tuning`
 
 
 def accelerate(pipeline: LongLivePipeline, levers: Levers) -> None:
@@ -64,7 +61,6 @@ def accelerate(pipeline: LongLivePipeline, levers: Levers) -> None:
 
         fuse(transformer, fp8_attention=levers.fp8_attention)
     prefer(levers.attention)
-    pipeline.tunes = levers.tunes
     for autoencoder in {id(a): a for a in (models.autoencoder, models.decoder)}.values():
         if isinstance(autoencoder, WanVAE):
             arrange(
@@ -80,17 +76,6 @@ def accelerate(pipeline: LongLivePipeline, levers: Levers) -> None:
         pipeline.beside = SideStream(pipeline.device)
     if levers.graphs:
         pipeline.passes.record = CudaGraphs()
-
-
-@contextmanager
-def tuning(on: bool) -> Iterator[None]:
-    """If `on`, cuDNN times all of its kernels for each shape that is met here for the first time, which takes
-    a tenth of a second or more a shape. What it has chosen, so or by rule, it keeps."""
-    before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, on
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = before
 
 
 Speed = Literal["exact", "fast"]
@@ -117,5 +102,4 @@ def levers_for(speed: Speed, device: torch.device, dtype: torch.dtype) -> Levers
         compiles=has_triton,
         channels_last=True,
         convolves=dtype == torch.bfloat16 and capability == HOPPER,
-        tunes=True,
     )

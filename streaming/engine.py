@@ -18,8 +18,7 @@ from typing import Literal, Self
 import numpy as np
 import torch
 
-from streaming.acceleration import Speed, accelerate, levers_for, tuning
-from streaming.blocks.reference_images import MAX_REFERENCES
+from streaming.acceleration import Speed, accelerate, levers_for
 from streaming.blocks.text_conditioning import Prompts, parse_prompts
 from streaming.compilation import keep_compiled
 from streaming.compile_cache import compile_cache
@@ -176,32 +175,26 @@ class StreamEngine:
     def warm_up(self) -> float:
         """Meet what the first real chunks would be slow for; returns pictures a second from then on.
 
-        On a GPU that is every shape that a stream can have: prompt switch, region and references included. A
-        CPU prepares nothing by shape and is asked for a first and a later chunk only.
+        On a GPU that is all that a stream can do: prompt switch, region and a reference included. More of
+        these use the same kernels, and what their shapes cost once is less than half a second. A CPU prepares
+        nothing and is asked for a first and a later chunk only.
         """
-        tunes = self.pipeline.tunes
-        with tuning(tunes):
-            self.pipeline.control.warm_up()
+        self.pipeline.control.warm_up()
         size, stream = (self.info.height, self.info.width), self.open(prompt="", seed=0)
         is_cpu = self.pipeline.device.type == "cpu"
         # The window is filled and the ring goes round once.
         filling = 1 if is_cpu else self.pipeline.preset.window.local_attn_size // CHUNK_LATENTS + 2
         for index in range(filling):
-            # Not for a first chunk, nor for references: they are few, and have many shapes of their own.
-            with tuning(tunes and index > 0):
-                self._meet(stream, Controls(prompts=parse_prompts(f"warming up {index}")))
+            self._meet(stream, Controls(prompts=parse_prompts(f"warming up {index}")))
         began = time.perf_counter()
-        with tuning(tunes):
-            self._meet(stream, Controls())  # an ordinary one
+        self._meet(stream, Controls())  # an ordinary one
         pace = CHUNK / (time.perf_counter() - began)
         if not is_cpu:
             mask = np.full(size, 255, np.uint8)
             mask[: size[0] // 2] = 0
             picture = np.full((*size, 3), 127, np.uint8)
             self._meet(stream, Controls(mask=mask, prompts=parse_prompts("warming up a region")))
-            for count in range(1, MAX_REFERENCES + 1):
-                prompts = parse_prompts(f"warming up {count} references")
-                self._meet(stream, Controls(references=(picture,) * count, prompts=prompts))
+            self._meet(stream, Controls(references=(picture,), prompts=parse_prompts("warming up a picture")))
         return pace
 
     def _meet(self, stream: LiveStream, controls: Controls) -> None:

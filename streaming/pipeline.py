@@ -90,7 +90,6 @@ class LongLivePipeline:
         transformer, latent_size = self.models.transformer, self.preset.latent_size
         self.passes = ChunkPasses(transformer, latent_size)
         self.beside: SideStream | None = None  # where clean passes run; None: before what is asked next
-        self.tunes = False  # whether a warm-up finds the fastest convolutions
         self._unsettled: Tensor | None = None  # clean latents of the last chunk, not yet remembered
         self._settling: Tensor | None = None  # those that a clean pass beside is reading
         self._rings = RingPool(lambda: transformer.new_cache(self.preset.window, *latent_size))

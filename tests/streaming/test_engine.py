@@ -229,20 +229,3 @@ def test_a_warm_up_tells_the_pace(engine: StreamEngine, monkeypatch: pytest.Monk
     monkeypatch.setattr(engine, "_meet", meet)
     assert engine.warm_up() == pytest.approx(120, rel=0.3)
     assert met[-1] == Controls(), "a chunk that switches nothing is the one to time"
-
-
-def test_a_warm_up_tunes_for_running_streams_alone(
-    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    met: list[tuple[int, bool]] = []
-    meet = engine._meet
-
-    def noted(stream: LiveStream, controls: Controls) -> None:
-        met.append((stream.frames_wanted, torch.backends.cudnn.benchmark))
-        meet(stream, controls)
-
-    monkeypatch.setattr(engine, "_meet", noted)
-    monkeypatch.setattr(engine.pipeline, "tunes", True)
-    engine.warm_up()
-    assert met == [(9, False), (12, True)]
-    assert not torch.backends.cudnn.benchmark
