@@ -76,6 +76,18 @@ def slope(at: Sequence[float], values: Sequence[float]) -> float | None:
     return statistics.linear_regression(at, values).slope
 
 
+def medians_over_time(arrivals: Sequence[Arrival], period_s: float) -> list[float]:
+    """Median latency (ms) of the generated pictures of each period that has any, in order: whether a slope is
+    a climb or one step."""
+    generated = [arrival for arrival in arrivals if arrival.is_generated]
+    parts: dict[int, list[float]] = {}
+    for arrival in generated:
+        if arrival.sent is not None:
+            part = int((arrival.time - generated[0].time) / period_s)
+            parts.setdefault(part, []).append(1000 * (arrival.time - arrival.sent))
+    return [statistics.median(parts[part]) for part in sorted(parts)]
+
+
 def summarise(arrivals: Sequence[Arrival], offered: float) -> Figures:
     """Figures of one run; `offered` is when the offer was sent, on the clock of the arrivals."""
     generated = [arrival for arrival in arrivals if arrival.is_generated]

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from scripts.bench_recording import Recording
-from scripts.latency_figures import bitrate, summarise
+from scripts.latency_figures import bitrate, medians_over_time, summarise
 from scripts.switch_figures import SOON_CHUNKS, summarise_switches
 
+PERIOD_S = 30.0  # of the medians that show where a slope comes from
 STAGES = ("collect", "depth", "encode", "generate", "decode", "pace", "total")
 
 
@@ -68,6 +69,7 @@ def _record(run: Recording) -> dict[str, Any]:
     return {
         "figures": _figures(run),
         "page": run.page,
+        "p50_over_time_ms": medians_over_time(run.arrivals, PERIOD_S),
         "server_stages_ms": {stage: stage_median(run, stage) for stage in STAGES},
         "server_stats": run.stats,
         "prompt_switches": [asdict(switch) for switch in run.switches],
@@ -128,6 +130,7 @@ def table(report: dict[str, Any]) -> str:
         ("server start to ready", _seconds(report["server_start_s"])),
         *_compared(report["figures"], report["floor"]),
         *_paged(report["page"]),
+        *_over_time(last["p50_over_time_ms"]),
         ("dropped by the server", _named(stats.get("dropped", {}))),
         ("server stages, median", stages or "-"),
         *_switching(report["switches"]),
@@ -164,6 +167,13 @@ def _paged(page: dict[str, float | None]) -> list[tuple[str, str]]:
         ("received to shown p50", _ms(shown)),
         ("frames presented", "-" if fps is None else f"{fps:.2f} a second, {missed:g} not looked at"),
     ]
+
+
+def _over_time(medians: Sequence[float]) -> list[tuple[str, str]]:
+    """A row of them, if there are several to compare."""
+    if len(medians) < 2:
+        return []
+    return [(f"p50 of each {PERIOD_S:.0f} s", f"{', '.join(f'{value:.0f}' for value in medians)} ms")]
 
 
 def _column(figures: dict[str, Any]) -> dict[str, str]:

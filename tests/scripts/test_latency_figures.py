@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts.latency_figures import Arrival, freezes, percentile, summarise
+from scripts.latency_figures import Arrival, freezes, medians_over_time, percentile, summarise
 
 
 def generated(time: float, latency: float = 0.5) -> Arrival:
@@ -61,6 +61,12 @@ def test_the_slope_is_that_of_latency_per_minute() -> None:
     run = [generated(2 + index / 10, latency=0.4 + index / 1000) for index in range(50)]
     assert summarise(run, offered=0.0).slope_ms_per_minute == pytest.approx(600)
     assert summarise(run[:1], offered=0.0).slope_ms_per_minute is None
+
+
+def test_medians_over_time_tell_a_step_from_a_climb() -> None:
+    step = [generated(2 + index, latency=0.4 if index < 60 else 0.5) for index in range(90)]
+    assert medians_over_time(step, 30) == pytest.approx([400, 400, 500])
+    assert medians_over_time([], 30) == []
 
 
 def test_a_picture_that_was_not_compared_counts_as_what_the_server_says() -> None:
