@@ -96,8 +96,7 @@ def train_generator(
     if resume and (found := load_checkpoint(out / "generator")):
         _restore(found[0], generator, ema, optimizers)
         before = found[1]["step"]
-        seed += before
-    own_seed = seed * 1009 + world.rank
+    own_seed = (seed + before) * 1009 + world.rank
     torch.manual_seed(own_seed)
     if compiled:
         compile_blocks()
@@ -116,8 +115,7 @@ def train_generator(
 
     def learn(references: int) -> tuple[Tensor, ...]:
         gradients.flat.zero_()
-        on_cuda = device.type == "cuda"
-        with torch.autocast(device.type, torch.bfloat16, enabled=on_cuda, cache_enabled=False):
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda", cache_enabled=False):
             lesson, wanted, sigma = lessons.lesson(drawn, references)
             flow = predict_flow(generator.transformer, lesson, preset.window)
         error = (flow.float() - wanted).square().mean((2, 3, 4, 5))
