@@ -168,6 +168,14 @@ def test_figures_are_the_medians_of_the_runs() -> None:
     assert "medians of 3 runs" in table(of_three)
 
 
+def test_a_long_run_shows_its_latency_over_time() -> None:
+    assert "p50 of each" not in table(report(recording()))
+    run, later = recording(), slower(0.2).arrivals
+    run.arrivals += [replace(a, time=a.time + 40, sent=(a.sent or 0) + 40) for a in later]
+    (line,) = [line for line in table(report(run)).splitlines() if line.startswith("p50 of each 30 s")]
+    assert line.split()[-3:] == ["500,", "700", "ms"]
+
+
 def test_the_floor_stands_beside_the_server() -> None:
     (line,) = [line for line in table(report(slower(0.2), floor=[recording()])).splitlines() if "p50" in line]
     assert line.split() == ["glass", "to", "glass", "p50", "700", "ms", "500", "ms"]

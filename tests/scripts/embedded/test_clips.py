@@ -1,8 +1,9 @@
-"""Laws of the training clips: what the strength of guidance does to the depth that is painted."""
+"""Laws of the training clips: what an estimator's waves and the strength of guidance do to the depth that is
+painted."""
 
 import torch
 
-from scripts.embedded.clips import followed
+from scripts.embedded.clips import followed, uneven
 
 
 def depth() -> torch.Tensor:
@@ -34,3 +35,13 @@ def test_strength_changes_the_depth_without_jumps() -> None:
     strengths = torch.linspace(0, 1.5, 31).tolist()
     steps = [(at(b) - at(a)).abs().max().item() for a, b in zip(strengths, strengths[1:], strict=False)]
     assert max(steps) < 0.08
+
+
+def test_an_estimators_waves_stay_and_leave_half_of_the_clips_alone() -> None:
+    flat = torch.full((64, 3, 48, 64), 0.5)
+    waves = uneven(flat, torch.Generator().manual_seed(0)) - flat
+    assert torch.equal(waves, waves[:, :1].expand_as(waves)), "they neither move nor flicker"
+    has_waves = waves.flatten(1).abs().amax(1) > 0
+    assert 0.3 < has_waves.float().mean() < 0.7
+    assert 0.005 < waves.abs().max() < 0.1
+    assert (uneven(depth() * 1.1, torch.Generator().manual_seed(0)) <= 1).all()
