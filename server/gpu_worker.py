@@ -302,6 +302,7 @@ class GpuWorker:
             try:
                 result = job.work()
             except Exception as error:  # whatever it is, it belongs to the session that asked; others go on
+                self._check_device()
                 self._post(_fail, job.future, error)
             else:
                 self._post(_resolve, job.future, result)
@@ -313,6 +314,17 @@ class GpuWorker:
             self._engine.settle()
         except Exception:  # the pictures are out; what is wrong with the device will meet the next chunk
             logger.exception("Finishing a chunk failed")
+            self._check_device()
+
+    def _check_device(self) -> None:
+        """After an error: with a GPU that is gone nobody is to come in, and whoever watches the process is
+        to know."""
+        try:
+            self._engine.check_device()
+        except Exception as error:
+            logger.exception("The device can do no more work")
+            reason = f"the device can do no more work, start the server again: {error}"
+            self._post(self._set_readiness, Readiness(Phase.FAILED, reason))
 
     def _note_pace(self, seconds: float) -> None:
         """The job at hand took so long. A GPU goes on after that, unseen, so it is never taken to be faster

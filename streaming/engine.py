@@ -172,6 +172,11 @@ class StreamEngine:
         `step` would begin with it."""
         self.pipeline.settle()
 
+    def check_device(self) -> None:
+        """Raises RuntimeError if the GPU can do no more work: some CUDA errors stay until the process ends."""
+        if self.pipeline.device.type == "cuda":
+            torch.cuda.synchronize(self.pipeline.device)
+
     def warm_up(self) -> float:
         """Meet what the first real chunks would be slow for; returns pictures a second from then on.
 

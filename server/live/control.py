@@ -213,10 +213,13 @@ class Heartbeat:
         self._heard: float | None = None
         self._expected = False
 
-    def heard(self, now: float, *, is_ping: bool) -> None:
-        """Some message came. Only a peer that pings promises to keep doing so."""
+    def heard(self, now: float) -> None:
+        """Some message came."""
         self._heard = now
-        self._expected = self._expected or is_ping
+
+    def pinged(self) -> None:
+        """It was a ping. Only a peer that pings promises to keep doing so."""
+        self._expected = True
 
     def lost(self, now: float) -> bool:
         return self._expected and self._heard is not None and now - self._heard > self._timeout

@@ -70,8 +70,10 @@ class ControlLink:
     def read(self, raw: str | bytes, now: float, *, is_peer: bool) -> Command | GetStats | Pong | ErrorReply:
         """What a client asks of the session, or the answer if that needs no session. Never raises.
 
-        Only the peer's own messages (`is_peer`) are signs of its life.
+        Only the peer's own messages (`is_peer`) are signs of its life, also those beyond the limit.
         """
+        if is_peer:
+            self._heartbeat.heard(now)
         if not self._rate_limit.allows(now):
             expected = f"at most {MAX_MESSAGES_PER_SECOND:.0f} messages a second"
             return ErrorReply(code="rate", expected=expected, message=f"ignored: expected {expected}")
@@ -86,9 +88,11 @@ class ControlLink:
                 expected=error.expected,
                 message=str(error),
             )
+        if not isinstance(message, Ping):
+            return message
         if is_peer:
-            self._heartbeat.heard(now, is_ping=isinstance(message, Ping))
-        return Pong(id=message.id) if isinstance(message, Ping) else message
+            self._heartbeat.pinged()
+        return Pong(id=message.id)
 
     def _count(self, messages: Sequence[ServerMessage]) -> None:
         for message in messages:

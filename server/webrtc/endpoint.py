@@ -12,6 +12,16 @@ from server.webrtc.trickle_patch import ACCEPT_PATCH, FRAGMENT, FragmentRefused,
 logger = logging.getLogger(__name__)
 
 SDP = "application/sdp"
+METHODS_OF_CONNECTION = "DELETE, PATCH, OPTIONS"
+
+
+def get_refused(path: str, methods: str) -> web.RouteDef:
+    """GET and HEAD of an address for SDP: 405, where the page's files would otherwise be looked through."""
+
+    async def refuse_get(request: web.Request) -> web.Response:
+        raise web.HTTPMethodNotAllowed(request.method, methods.split(", "))
+
+    return web.get(path, refuse_get)
 
 
 class SdpEndpoint:
@@ -54,7 +64,7 @@ class SdpEndpoint:
         return response
 
     def options_of_connection(self) -> web.Response:
-        return web.Response(headers={hdrs.ALLOW: "DELETE, PATCH, OPTIONS", ACCEPT_PATCH: FRAGMENT})
+        return web.Response(headers={hdrs.ALLOW: METHODS_OF_CONNECTION, ACCEPT_PATCH: FRAGMENT})
 
     def _add_links(self, response: web.Response) -> None:
         for link in (link for server in minted(self._settings) for link in server.links()):

@@ -196,10 +196,11 @@ class Peers:
         self._line.leave(ticket)
 
     async def _take_up(self, id: str) -> LiveSession:
-        """The session of a lost peer, no longer kept here. Raises SessionGone."""
+        """The session of a lost peer, no longer kept here. Raises SessionGone or ServerFull."""
         if (task := self._tasks.get(id)) is not None:
             self._peers[id].hang_up("its peer comes back another way", may_return=True)
             await asyncio.wait([task])
+            self._check_open()  # else a new peer would come in behind those that are hung up
         session = self._kept.pop(id, None)
         if session is None:
             raise SessionGone("there is no such session any more; begin a new one")

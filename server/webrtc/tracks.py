@@ -41,6 +41,11 @@ class Scene(Protocol):
     on_air: OnAir  # gets every picture that goes out
 
     @property
+    def picture(self) -> Picture | None:
+        """The generated picture on show, by whichever track it went out."""
+        ...
+
+    @property
     def note(self) -> str | None:
         """Words to show over the camera while there is nothing generated; None: play the pacer."""
         ...
@@ -80,7 +85,7 @@ class OutputTrack(MediaStreamTrack):
         self._now = now
         self._passed: tuple[VideoFrame | None, Size, str] | None = None
         self._passed_rgb: Rgb | None = None
-        self._shown_rgb: Rgb | None = None  # generated, on show
+        self._is_fresh = True  # nothing has gone out by it
 
     async def recv(self) -> VideoFrame:
         """The next frame, when it is due. Raises MediaStreamError once the track has been stopped."""
@@ -99,23 +104,23 @@ class OutputTrack(MediaStreamTrack):
         due = pacer.due()
         if due is None:
             await self._wait_for_change()
-            return self._held() if self._scene.is_paused else None
+            # Who has come back sees what was on show: a page takes silence for a network that is blocked.
+            return self._held() if self._scene.is_paused or self._is_fresh else None
         if due > self._now():
             await asyncio.sleep(due - self._now())
         if pacer.due() is None:  # a new generation swept the queue meanwhile
             return None
         picture, pts = pacer.pop(self._now())
-        self._shown_rgb = picture.rgb
         self._scene.shown(picture, pts, self._now())
         return self._aired(picture.rgb, pts)
 
     def _held(self) -> VideoFrame | None:
         """The picture on show once more, if it is time."""
-        clock, now = self._scene.media_clock, self._now()
+        picture, clock, now = self._scene.picture, self._scene.media_clock, self._now()
         due = clock.due(HOLD_SPACING_S)
-        if self._shown_rgb is None or due is None or due > now:
+        if picture is None or due is None or due > now:
             return None
-        return self._aired(self._shown_rgb, clock.tick(HOLD_SPACING_S, now))
+        return self._aired(picture.rgb, clock.tick(HOLD_SPACING_S, now))
 
     async def _passthrough(self, note: str) -> VideoFrame:
         scene = self._scene
@@ -130,6 +135,7 @@ class OutputTrack(MediaStreamTrack):
 
     def _aired(self, rgb: Rgb, pts: int) -> VideoFrame:
         """A frame of this picture, which others who watch the scene see too."""
+        self._is_fresh = False
         self._scene.on_air.put(rgb, pts)
         return to_video_frame(rgb, pts)
 

@@ -158,6 +158,10 @@ class StreamEngine:
         if self._module.settle_error is not None:
             raise self._module.settle_error
 
+    def check_device(self) -> None:
+        if self._module.device_error is not None:
+            raise self._module.device_error
+
     def open(self, *, prompt: str, seed: int) -> LiveStream:
         if prompt == "reject":
             raise ValueError("prompt: this word is not known")
@@ -184,6 +188,7 @@ class FakeEngineModule:
     may_ask: threading.Event = field(default_factory=threading.Event)
     settled: int = 0
     settle_error: Exception | None = None
+    device_error: Exception | None = None
     streams: "weakref.WeakSet[LiveStream]" = field(default_factory=weakref.WeakSet)
     freed_in: list[str] = field(default_factory=list)  # thread in which each stream was freed
     steps: list[tuple[int, Controls]] = field(default_factory=list)

@@ -296,6 +296,32 @@ async def test_a_chunk_that_cannot_be_finished_is_logged_and_others_go_on(worker
     assert "Finishing a chunk failed" in caplog.text
 
 
+@pytest.mark.parametrize("fails", ["step", "settle"])
+async def test_a_device_that_is_gone_makes_the_server_unready(worker, engine, fails):
+    """A CUDA error that stays: every chunk of everybody would fail, and /readyz would say 200."""
+    await worker.ready()
+    handle = await worker.open(prompt="clay", seed=0)
+    engine.device_error = RuntimeError("CUDA error: an illegal memory access was encountered")
+    if fails == "step":
+        with pytest.raises(RuntimeError, match="out of memory"):
+            await worker.step(handle, request(9, "explode"))
+    else:
+        engine.settle_error = RuntimeError("the same")
+        await worker.step(handle, request(9))
+    await until(lambda: worker.readiness.phase is Phase.FAILED, "the worker to see it")
+    assert "start the server again: CUDA error" in worker.readiness.reason
+    with pytest.raises(WorkerUnavailable, match="start the server again"):
+        await worker.open(prompt="clay", seed=0)
+
+
+async def test_an_error_of_one_session_leaves_the_server_ready(worker, engine):
+    handle = await worker.open(prompt="clay", seed=0)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        await worker.step(handle, request(9, "explode"))
+    await worker.open(prompt="clay", seed=0)
+    assert worker.readiness.phase is Phase.READY
+
+
 async def test_the_pace_is_that_of_the_warm_up_and_then_of_the_chunks(settings, engine):
     engine.warm_pace, engine.step_seconds = 500.0, 0.1
     async with started_worker(settings, engine) as worker:

@@ -194,10 +194,11 @@ def test_rate_limit_allows_a_burst_then_the_rate():
 
 def test_heartbeat_is_expected_only_of_peers_that_ping():
     heartbeat = Heartbeat(10.0)
-    heartbeat.heard(0.0, is_ping=False)
+    heartbeat.heard(0.0)
     assert not heartbeat.lost(1000.0)
-    heartbeat.heard(1000.0, is_ping=True)
+    heartbeat.heard(1000.0)
+    heartbeat.pinged()
     assert not heartbeat.lost(1010.0)
     assert heartbeat.lost(1010.1)
-    heartbeat.heard(1011.0, is_ping=False)
+    heartbeat.heard(1011.0)
     assert not heartbeat.lost(1020.0)

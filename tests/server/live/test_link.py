@@ -60,6 +60,17 @@ def test_peer_is_lost_only_after_its_own_silence(link):
     assert link.is_lost(19.1)
 
 
+def test_a_peer_that_is_refused_for_the_noise_of_others_is_not_lost(link):
+    ping = '{"type":"ping","id":"1"}'
+    link.read(ping, 0.0, is_peer=True)
+    for tenth in range(300):
+        for _ in range(10):
+            link.read('{"type":"stats.get","id":"n"}', tenth / 10, is_peer=False)
+        answer = link.read(ping, tenth / 10, is_peer=True)
+        assert not link.is_lost(tenth / 10)
+    assert isinstance(answer, ErrorReply) and answer.code == "rate"
+
+
 def test_without_channels_nothing_is_sent_and_nothing_raises():
     link = ControlLink(10.0, Metrics())
     link.send(Pong(id="1"))

@@ -1,12 +1,17 @@
 """A session whose peer was lost waits for it; one that is dismissed does not. Over real HTTP and WebRTC."""
 
+import asyncio
 import io
 
 import av
 import pytest
 from PIL import Image
 
+from server.live.session import LiveSession
+from server.media.recordings import Recordings
+from server.metrics import Metrics
 from server.settings import load_settings
+from server.webrtc.peers import Peers, ServerFull
 from tests.server.running import CAMERA_FPS, RunningServer, Viewer, running_server, until
 
 
@@ -167,6 +172,44 @@ async def test_a_lost_session_can_still_be_asked_and_is_closed_with_the_server(s
     async with server.http.get(f"{server.url}/sessions/{id}/snapshot") as response:
         assert response.status == 200
     assert len(engine.streams) == 1  # the fixture's end would hang, or warn, were it left behind
+
+
+class SlowGuest:
+    """Holds a place until it is hung up, and takes until `may_close` to leave."""
+
+    def __init__(self, session: LiveSession) -> None:
+        self.id, self.session, self.may_return = session.id, session, True
+        self.is_closing, self.may_close = asyncio.Event(), asyncio.Event()
+        self._hung_up = asyncio.Event()
+
+    async def attend(self) -> None:
+        await self._hung_up.wait()
+
+    def hang_up(self, reason: str, *, may_return: bool | None = None) -> None:
+        if may_return is not None:
+            self.may_return = may_return
+        self._hung_up.set()
+
+    async def close(self, *, keeps_session: bool = False) -> None:
+        self.is_closing.set()
+        await self.may_close.wait()
+        if not keeps_session:
+            await self.session.close()
+
+
+async def test_nobody_comes_back_while_the_server_shuts_down(server, settings, engine):
+    peers = Peers(settings, server.worker, Metrics(), Recordings(settings))
+    guest = await peers.enter(SlowGuest)
+    comes_back = asyncio.create_task(peers.enter(SlowGuest, former=guest.id))
+    await guest.is_closing.wait()
+    leave = asyncio.create_task(peers.dismiss_all())
+    await asyncio.sleep(0)
+    guest.may_close.set()
+    with pytest.raises(ServerFull, match="shutting down"):
+        await comes_back
+    await asyncio.wait_for(leave, 10)
+    assert len(peers) == 0 and peers.find(guest.id) is None
+    await until(lambda: len(engine.streams) == 0, "the stream is freed")
 
 
 async def refused(server: RunningServer, id: str, status: int) -> None:

@@ -20,6 +20,7 @@ class Scene:
         self.pacer: Pacer[Picture] = Pacer(self.media_clock)
         self.changed = asyncio.Event()
         self.on_air = OnAir()
+        self.picture: Picture | None = None
         self.note: str | None = None
         self.camera: VideoFrame | None = None
         self.size = (64, 48)
@@ -28,6 +29,7 @@ class Scene:
         self.pts_shown: list[int] = []
 
     def shown(self, picture: Picture, pts: int, now: float) -> None:
+        self.picture = picture
         self.was_shown.append(picture.frame)
         self.pts_shown.append(pts)
 
@@ -136,6 +138,18 @@ async def test_while_paused_the_picture_stays_and_comes_again_now_and_then(scene
     after = await track.recv()
     pts = [f.pts for f in (shown, *held, after)]
     assert value(after) == 7 and pts == sorted(set(pts))
+
+
+@pytest.mark.parametrize("is_paused", [True, False])
+async def test_who_comes_back_is_shown_at_once_what_was_on_show(scene, track, monkeypatch, is_paused):
+    monkeypatch.setattr("server.webrtc.tracks.HOLD_SPACING_S", 0.01)
+    scene.push(range(5, 6), span=0.1)
+    before = await track.recv()
+    track.stop()
+    scene.is_paused = is_paused
+    again = OutputTrack(scene, asyncio.get_running_loop().time)
+    after = await asyncio.wait_for(again.recv(), 2)
+    assert value(after) == 5 and after.pts > before.pts and scene.was_shown == [5]
 
 
 async def test_each_frame_is_announced_before_it_is_given_out(scene):
