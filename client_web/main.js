@@ -49,12 +49,12 @@ const stream = new Stream(
     silent,
   },
   () => select("camera").value,
-  () => watch.info?.ice_servers ?? [],
+  async () => (await watch.ask())?.ice_servers ?? [], // asked anew: credentials of a relay run out
   new URLSearchParams(location.search).get("transport") === "ws", // to try it, or to measure it
 );
 
 const commands = new Commands((message) => stream.send(message), report);
-const wishes = new Wishes((message, label) => commands.issue(message, label), () => http.id !== null, notice);
+const wishes = new Wishes((...command) => commands.issue(...command), () => http.id !== null, notice);
 const isOpen = (/** @type {string} */ type) => commands.isOpen(type);
 const gallery = new Gallery((prompt) => promptBox.pick(prompt));
 const promptBox = new PromptBox(wishes, notice, (prompt) => gallery.mark(prompt));
@@ -69,11 +69,7 @@ const tabs = new Tabs((panel) => panel === "signal" && signal?.redraw());
 
 let serverWords = ""; // what was last said about the server, so that it is said once
 /** @type {ServerWatch} */
-const watch = new ServerWatch(() => !stream.isRunning, (info) => {
-  if (info?.model) {
-    view.model(info.model);
-    gallery.show(info.looks);
-  }
+const watch = new ServerWatch(() => !stream.isRunning, showInfo, (info) => {
   if (info) promptBox.suggest(info.default_prompt);
   const { words, problem } = describe(info);
   if (words + problem === serverWords) return; // said already; something newer may stand there now
@@ -81,6 +77,13 @@ const watch = new ServerWatch(() => !stream.isRunning, (info) => {
   serverWords = words + problem;
   view.phase("idle", words);
 });
+
+/** @param {import("./stream/server_watch.js").ServerInfo} info */
+function showInfo({ model, looks }) {
+  if (!model) return;
+  view.model(model);
+  gallery.show(looks);
+}
 
 /** @param {ServerMessage} message */
 function receive(message) {
@@ -98,8 +101,8 @@ function greet(hello) {
   const isResumed = http.last === hello.session;
   if (!isResumed) transport.sessionOver();
   http.begin(hello.session);
-  view.model(hello.model);
-  promptBox.greet(hello.prompt);
+  void watch.ask(); // the model may have been loading until now: it was not known what it paints
+  promptBox.greet(hello.prompt, isResumed);
   dials.greet(hello.guidance_scale);
   wishes.replay(isResumed);
 }

@@ -90,8 +90,8 @@ export const startRecording = (sideBySide) => request("record.start", { side_by_
 
 export const stopRecording = () => request("record.stop");
 
-/** @param {{fps: number | null, quality: "low"|"medium"|"high"}} output at most so many frames a second, and how fine */
-export const setOutput = ({ fps, quality }) => request("output.set", { fps, quality });
+/** @param {{fps?: number | null, quality?: "low"|"medium"|"high"}} output at most so many frames a second, and how fine; what is left out stays */
+export const setOutput = (output) => request("output.set", output);
 
 /** A fresh start of the picture; the prompt stays. */
 export const reset = () => request("reset");

@@ -173,7 +173,7 @@ class StreamEngine:
         self.pipeline.settle()
 
     def check_device(self) -> None:
-        """Raises RuntimeError if the GPU can do no more work: some CUDA errors stay until the process ends."""
+        """Raises RuntimeError if the GPU can do no more work: some CUDA errors do not pass."""
         if self.pipeline.device.type == "cuda":
             torch.cuda.synchronize(self.pipeline.device)
 

@@ -106,8 +106,7 @@ export class Mask {
   #clear() {
     pen(this.#veil).clearRect(0, 0, this.#veil.width, this.#veil.height);
     setText(place("mask-words"), "");
-    this.#wishes.set("mask", "Mask", () => setMask(null));
-    this.#wishes.forget("mask");
+    this.#wishes.undo("mask", "Mask", () => setMask(null));
   }
 
   #send() {

@@ -55,11 +55,16 @@ export class PromptBox {
     this.#send();
   }
 
-  /** The stream has begun: take over its prompt, unless the person has already written one. @param {string} prompt */
-  greet(prompt) {
+  /**
+   * The stream has begun: take over its prompt, unless the person has already written one.
+   * @param {string} prompt
+   * @param {boolean} isResumed it is the one from before: what is being written meanwhile is not ready to be shown
+   */
+  greet(prompt, isResumed) {
     const text = this.#text.value.trim();
-    if (this.#isDraft && text && text !== prompt) this.#send();
-    else if (!this.#wishes.has("prompt")) this.#take(prompt);
+    if (this.#isDraft && text && text !== prompt) {
+      if (!isResumed) this.#send();
+    } else if (!this.#wishes.has("prompt")) this.#take(prompt);
   }
 
   /** What the server paints now, perhaps by another hand or by the timeline. @param {WeightedPrompt[]} prompts */

@@ -53,8 +53,8 @@ export class References {
     this.#references = references;
     setText(place("reference-words"), "");
     this.#show();
+    if (!references.length) return this.#wishes.undo("references", "References", () => setReferences([]));
     this.#wishes.set("references", "References", async () => setReferences(await Promise.all(references.map((one) => this.#upload(one)))));
-    if (!references.length) this.#wishes.forget("references");
   }
 
   /** Once for each session. @param {Reference} reference @returns {Promise<string>} */

@@ -20,8 +20,8 @@ export class Setup {
     onSubmit("steps-form", () => this.#setSteps());
     onSubmit("seed-form", () => this.#setSeed());
     input("seed-random").addEventListener("change", () => this.#setSeed());
-    select("quality").addEventListener("change", () => this.#setOutput());
-    select("fps").addEventListener("change", () => this.#setOutput());
+    select("quality").addEventListener("change", () => this.#setQuality());
+    select("fps").addEventListener("change", () => this.#setFps());
   }
 
   /** @param {{steps: number[] | null, seed: any, output: any}} settings */
@@ -54,10 +54,14 @@ export class Setup {
     this.#wishes.set("seed", "Seed", () => setSeed(isRandom ? null : number));
   }
 
-  #setOutput() {
+  #setQuality() {
     const quality = /** @type {Quality} */ (select("quality").value);
+    this.#wishes.set("quality", "Quality", () => setOutput({ quality }));
+  }
+
+  #setFps() {
     const fps = select("fps").value ? Number(select("fps").value) : null;
-    this.#wishes.set("output", "Output", () => setOutput({ fps, quality }));
+    this.#wishes.set("fps", "Frame limit", () => setOutput({ fps }));
   }
 }
 

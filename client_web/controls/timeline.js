@@ -46,8 +46,7 @@ export class Timeline {
   }
 
   stop() {
-    this.#wishes.forget("timeline");
-    this.#wishes.once("Timeline stop", stopTimeline());
+    this.#wishes.undo("timeline", "Timeline stop", stopTimeline);
   }
 
   /** Where the server is in it. @param {{step: number | null} | null} timeline of `settings` */

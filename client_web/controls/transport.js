@@ -34,10 +34,7 @@ export class Transport {
     const { wishes } = this.#desk;
     this.#showPause(isOn);
     if (isOn) wishes.set("pause", "Pause", pause);
-    else {
-      wishes.forget("pause");
-      wishes.once("Resume", resume());
-    }
+    else wishes.undo("pause", "Resume", resume);
   }
 
   /** @param {boolean} isOn */
@@ -45,10 +42,7 @@ export class Transport {
     const { wishes } = this.#desk;
     this.#showFreeze(isOn);
     if (isOn) wishes.set("freeze", "Freeze", () => setFreeze(true));
-    else {
-      wishes.forget("freeze");
-      wishes.once("Freeze off", setFreeze(false));
-    }
+    else wishes.undo("freeze", "Freeze off", () => setFreeze(false));
   }
 
   /** @param {boolean} isOn */
@@ -57,10 +51,7 @@ export class Transport {
     press(button("record"), isOn);
     const isSideBySide = input("record-side").checked;
     if (isOn) wishes.set("record", "Recording", () => startRecording(isSideBySide)); // a lost connection begins another file
-    else {
-      wishes.forget("record");
-      wishes.once("End of recording", stopRecording());
-    }
+    else wishes.undo("record", "End of recording", stopRecording);
   }
 
   /** What the server says of pause, freeze and recording. @param {{paused: boolean, frozen: boolean, recording: boolean}} settings */

@@ -14,7 +14,7 @@ const ANSWER_LIMIT_MS = 5000;
 export class Commands {
   #send;
   #report;
-  /** @type {Map<string, {type: string, label: string, timer: number, sent: number}>} */
+  /** @type {Map<string, {type: string, label: string, timer: number, sent: number, onAnswer?: () => void}>} */
   #open = new Map();
 
   /**
@@ -26,12 +26,18 @@ export class Commands {
     this.#report = report;
   }
 
-  /** Sends one command. @param {Request} message @param {string} label what the person calls it, e.g. "Prompt" @returns {boolean} sent */
-  issue(message, label) {
+  /**
+   * Sends one command.
+   * @param {Request} message
+   * @param {string} label what the person calls it, e.g. "Prompt"
+   * @param {() => void} [onAnswer] the server has it, or has refused it
+   * @returns {boolean} sent
+   */
+  issue(message, label, onAnswer) {
     if (!this.#send(message)) return false;
     const { id, type } = message;
     const timer = window.setTimeout(() => this.#finish(id, "unanswered", "not answered by the server"), ANSWER_LIMIT_MS);
-    this.#open.set(id, { type, label, timer, sent: performance.now() });
+    this.#open.set(id, { type, label, timer, sent: performance.now(), onAnswer });
     this.#report({ label, type, stage: "sent", words: `${label} sent` });
     return true;
   }
@@ -63,6 +69,7 @@ export class Commands {
     const command = this.#open.get(id);
     if (!command) return;
     clearTimeout(command.timer);
+    command.onAnswer?.();
     this.#report({ label: command.label, type: command.type, stage: "acknowledged", words: `${command.label} acknowledged` });
   }
 
@@ -84,6 +91,7 @@ export class Commands {
     if (!command) return;
     clearTimeout(command.timer);
     this.#open.delete(id);
+    if (stage !== "unanswered") command.onAnswer?.();
     // a command that a newer one overtook is old news: the newer one's own line follows
     if (stage === "superseded") return;
     const { label, type, sent } = command;

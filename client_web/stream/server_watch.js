@@ -15,35 +15,42 @@ import { plainly } from "./words.js";
  */
 
 const PERIOD_MS = 2000;
+const ANSWER_LIMIT_MS = 4000; // a network that is gone says nothing, and a new connection waits for this
 
 export class ServerWatch {
   #isIdle;
-  #onAnswer;
-  /** @type {ServerInfo | null} the last answer */
-  info = null;
+  #onInfo;
+  #onIdle;
+  /** @type {ServerInfo | null} the last that it told */
+  #info = null;
 
   /**
    * @param {() => boolean} isIdle a stream tells by itself how its server is
-   * @param {(info: ServerInfo | null) => void} onAnswer null: it does not answer
+   * @param {(info: ServerInfo) => void} onInfo
+   * @param {(info: ServerInfo | null) => void} onIdle null: it does not answer
    */
-  constructor(isIdle, onAnswer) {
+  constructor(isIdle, onInfo, onIdle) {
     this.#isIdle = isIdle;
-    this.#onAnswer = onAnswer;
+    this.#onInfo = onInfo;
+    this.#onIdle = onIdle;
   }
 
   begin() {
-    void this.#ask();
-    setInterval(() => this.#ask(), PERIOD_MS);
+    const ask = () => this.#isIdle() && this.ask();
+    void ask();
+    setInterval(ask, PERIOD_MS);
   }
 
-  async #ask() {
-    if (!this.#isIdle()) return;
+  /** Also while something streams. @returns {Promise<ServerInfo | null>} what it says; if it is silent, what it last said */
+  async ask() {
+    /** @type {ServerInfo | null} */
+    let told = null;
     try {
-      this.info = await (await fetch("api/info")).json();
-    } catch {
-      this.info = null;
-    }
-    if (this.#isIdle()) this.#onAnswer(this.info);
+      told = await (await fetch("api/info", { signal: AbortSignal.timeout(ANSWER_LIMIT_MS) })).json();
+    } catch {} // told by the null
+    if (told) this.#onInfo((this.#info = told));
+    if (this.#isIdle()) this.#onIdle(told);
+    return this.#info;
   }
 }
 

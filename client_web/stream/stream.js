@@ -53,13 +53,16 @@ export class Stream {
   /** @type {ServerMessage | null} the last `state`, for when an interruption has passed */
   #state = null;
   #timer = 0;
+  /** @type {Promise<void>} */
+  #cameraChange = Promise.resolve();
+  #cameraTurn = 0;
   /** @type {(() => void) | null} */
   #tryNow = null;
 
   /**
    * @param {Listener} listener
    * @param {() => string} cameraId the one that is chosen; empty for the browser's default
-   * @param {() => RTCIceServer[]} iceServers
+   * @param {() => Promise<RTCIceServer[]>} iceServers
    * @param {boolean} isSocketWanted do not even try WebRTC
    */
   constructor(listener, cameraId, iceServers, isSocketWanted = false) {
@@ -123,19 +126,29 @@ export class Stream {
     return (await this.#attempt?.connection?.reports()) ?? null;
   }
 
-  /** Another camera without ending the stream. The old one is stopped first: phones open one at a time. */
-  async switchCamera() {
+  /** Another camera without ending the stream: the one that is chosen when the changes before are done. */
+  switchCamera() {
+    const turn = (this.#cameraTurn += 1);
+    const change = () => (turn === this.#cameraTurn ? this.#changeCamera() : undefined);
+    this.#cameraChange = this.#cameraChange.then(change, change);
+    return this.#cameraChange;
+  }
+
+  /** The old one is stopped first: phones open one at a time. */
+  async #changeCamera() {
     const mine = this.#attempt;
     if (!mine?.camera) return;
     mine.camera.stop();
     this.#tell.problem("");
+    let camera;
     try {
-      mine.camera = await openCamera(this.#cameraId());
+      camera = await openCamera(this.#cameraId());
     } catch (error) {
       if (!(error instanceof CameraError)) throw error;
       return this.#tell.problem(error.message);
     }
-    if (this.#attempt !== mine) return release(mine);
+    if (this.#attempt !== mine) return camera.stop();
+    mine.camera = camera;
     this.#tell.camera(mine.camera);
     await mine.connection?.replaceCamera(mine.camera);
     if (mine.modelSize) await mine.connection?.limitUpload(mine.modelSize);
@@ -151,8 +164,10 @@ export class Stream {
     }
     if (!mine.camera) return;
     const isSocket = mine.isBlocked || this.#isSocketWanted;
+    const iceServers = await this.#iceServers();
+    if (this.#attempt !== mine) return release(mine);
     mine.connection = new (isSocket ? SocketConnection : Connection)(this.#handlers(mine));
-    await mine.connection.open(mine.camera, this.#iceServers(), mine.session);
+    await mine.connection.open(mine.camera, iceServers, mine.session);
   }
 
   /** Runs one step of `mine`: what goes wrong is said, and tried again where that may help. @param {Attempt} mine @param {() => Promise<void>} step */

@@ -1,9 +1,16 @@
 /**
- * What the person has set, kept here whatever becomes of the connection: sent at once where there is a stream, and
- * again, in the order in which it was first set, to every new one.
+ * What the person has set, kept here whatever becomes of the connection: sent at once where there is a stream, again
+ * to the same session when it comes back and has not acknowledged it, and again, in the order in which it was first
+ * set, to every new one.
  *
  * @typedef {import("../protocol.js").Request} Request
  * @typedef {() => Request | Promise<Request>} Build a fresh message each time: ids are used once, uploads are per session
+ * @typedef {object} Wish
+ * @property {string} label as the person calls it
+ * @property {Build} build
+ * @property {boolean} isUndo it takes back one of its kind: a new session never had that, and needs no telling
+ * @property {boolean} isKnown the session has acknowledged or refused it; that it was sent says nothing, while a
+ *   connection that is gone still looks open
  */
 
 export const KEPT = "kept, and sent when the stream starts";
@@ -12,15 +19,13 @@ export class Wishes {
   #issue;
   #isLive;
   #notice;
-  /** @type {Map<string, {label: string, build: Build}>} */
+  /** @type {Map<string, Wish>} */
   #kept = new Map();
-  /** @type {Set<string>} kinds that no stream has been sent yet */
-  #unsent = new Set();
   /** @type {Map<string, number>} which build of a kind is the newest: an older upload must not win */
   #turns = new Map();
 
   /**
-   * @param {(message: Request, label: string) => boolean} issue false: not sent
+   * @param {(message: Request, label: string, onAnswer?: () => void) => boolean} issue false: not sent
    * @param {() => boolean} isLive whether there is a stream to send to
    * @param {(words: string) => void} notice says why something was not sent
    */
@@ -32,10 +37,12 @@ export class Wishes {
 
   /** @param {string} kind the newest of a kind counts @param {string} label as the person calls it @param {Build} build */
   set(kind, label, build) {
-    this.#kept.set(kind, { label, build });
-    this.#unsent.add(kind);
-    if (this.#isLive()) void this.#send(kind);
-    else this.#notice(`${label}: ${KEPT}`);
+    this.#wish(kind, { label, build, isUndo: false, isKnown: false });
+  }
+
+  /** Take back what was set: the session that has it is told, now or when it is there again. @param {string} kind @param {string} label @param {Build} build */
+  undo(kind, label, build) {
+    this.#wish(kind, { label, build, isUndo: true, isKnown: false });
   }
 
   /** Something that belongs to this moment alone, such as a reset. @param {string} label @param {Request} message */
@@ -50,26 +57,41 @@ export class Wishes {
 
   /** @param {string} kind */
   has(kind) {
-    return this.#kept.has(kind);
+    return this.#kept.get(kind)?.isUndo === false;
   }
 
-  /** A stream has begun. @param {boolean} isResumed it is the one from before, which remembers what it was sent */
+  /** A stream has begun. @param {boolean} isResumed it is the one from before, which remembers what it has acknowledged */
   replay(isResumed) {
-    for (const kind of this.#kept.keys()) if (!isResumed || this.#unsent.has(kind)) void this.#send(kind);
+    for (const [kind, wish] of this.#kept) {
+      if (wish.isUndo && !isResumed) this.#kept.delete(kind);
+      else if (!isResumed || !wish.isKnown) void this.#send(kind, wish);
+    }
   }
 
-  /** @param {string} kind */
-  async #send(kind) {
-    const wish = this.#kept.get(kind);
-    if (!wish) return;
+  /** @param {string} kind @param {Wish} wish */
+  #wish(kind, wish) {
+    this.#kept.set(kind, wish);
+    if (this.#isLive()) void this.#send(kind, wish);
+    else if (!wish.isUndo) this.#notice(`${wish.label}: ${KEPT}`);
+  }
+
+  /** @param {string} kind @param {Wish} wish */
+  async #send(kind, wish) {
     const turn = (this.#turns.get(kind) ?? 0) + 1;
     this.#turns.set(kind, turn);
+    wish.isKnown = false;
     try {
       const built = wish.build();
       const message = built instanceof Promise ? await built : built; // what needs no upload goes out in order
-      if (this.#turns.get(kind) === turn && this.#issue(message, wish.label)) this.#unsent.delete(kind);
+      if (this.#turns.get(kind) === turn) this.#issue(message, wish.label, () => this.#answered(kind, wish));
     } catch (error) {
       if (this.#turns.get(kind) === turn) this.#notice(`${wish.label}: ${error instanceof Error ? error.message : error}`);
     }
+  }
+
+  /** @param {string} kind @param {Wish} wish */
+  #answered(kind, wish) {
+    wish.isKnown = true;
+    if (wish.isUndo && this.#kept.get(kind) === wish) this.#kept.delete(kind);
   }
 }

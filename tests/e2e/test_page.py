@@ -1,7 +1,6 @@
 """The page in every state that it can be in, without a stream or with one just for that."""
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import OpenPage, Server
-from tests.e2e.page import (
-    OFFER,
-    OVERFLOWING,
-    begin_from_seed,
-    session_view,
-    start,
-    wait_applied,
-    wait_live,
-    wait_same_stream,
-)
+from tests.e2e.page import OFFER, OVERFLOWING, session_view, start, wait_applied, wait_live
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -105,6 +95,64 @@ def test_a_failed_download_says_why(open_page: OpenPage) -> None:
     reason = "loading the model failed: HubError: the disk is full"
     page = open_page(prepare=info(ready=False, reason=reason, model=None, looks=[])).page
     expect(page.locator("#problem")).to_have_text("Loading the model failed: HubError: the disk is full.")
+
+
+def test_looks_that_were_not_known_at_the_start_are_shown(open_page: OpenPage, server: Server) -> None:
+    """Start may be pressed while the model loads: what it paints is known later."""
+    is_loading = [True]
+    loading = json.dumps(server.info() | {"ready": False, "model": None, "looks": []})
+
+    def answer(route: Route) -> None:
+        if is_loading:
+            route.fulfill(content_type="application/json", body=loading)
+        else:
+            route.continue_()
+
+    def prepare(page: Page) -> None:
+        page.route("**/api/info", answer)
+        page.on("response", lambda response: OFFER.search(response.url) and is_loading.clear())
+
+    page = open_page(prepare=prepare).page
+    expect(page.locator("#status")).to_contain_text("Not ready yet")
+    start(page)
+    expect(page.locator("#looks button")).to_have_count(len(server.info()["looks"]))
+    page.click("#stop")
+
+
+def test_of_two_changes_of_the_camera_one_camera_is_left(open_page: OpenPage) -> None:
+    note = """() => {
+      window.tracks = [];
+      const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      navigator.mediaDevices.getUserMedia = async (wanted) => {
+        const stream = await ask(wanted);
+        window.tracks.push(...stream.getTracks());
+        return stream;
+      };
+    }"""
+    page = open_page(prepare=lambda page: page.add_init_script(f"({note})()")).page
+    start(page)
+    page.evaluate(
+        "() => [1, 2, 3].forEach(() => document.getElementById('camera').dispatchEvent(new Event('change')))"
+    )
+    page.wait_for_function("() => window.tracks.length > 1 && window.tracks.at(-1).readyState === 'live'")
+    page.wait_for_timeout(500)  # another one would come now
+    states = page.evaluate("() => window.tracks.map((track) => track.readyState)")
+    assert states == ["ended", "live"]
+    page.click("#stop")
+    assert page.evaluate("() => window.tracks.every((track) => track.readyState === 'ended')")
+
+
+def test_a_frame_limit_that_is_chosen_first_leaves_the_quality(open_page: OpenPage, server: Server) -> None:
+    page = open_page().page
+    page.click("#tab-model")
+    page.select_option("#fps", "24")
+    with page.expect_response(OFFER) as begun:
+        start(page)
+    wait_applied(page, "Frame limit")
+    output = session_view(server, begun.value.headers["location"].rpartition("/")[2])["settings"]["output"]
+    assert output == {"fps": 24, "quality": "high"}
+    expect(page.locator("#quality")).to_have_value("high")
+    page.click("#stop")
 
 
 def test_a_full_server_is_asked_again_by_itself(open_page: OpenPage) -> None:
@@ -253,45 +301,3 @@ def test_tries_again_ever_more_patiently(open_page: OpenPage) -> None:
         " return [1, 2, 3, 9].map((n) => delayBefore(n, 0, 0)).concat(delayBefore(1, 5, 0)); }"
     )
     assert delays == [1, 2, 4, 15, 5]
-
-
-def watch_transport(page: Page) -> None:
-    """Lets a test cut the page's connection as a network does: window.cut()."""
-    page.add_init_script(
-        "window.RTCPeerConnection = class extends RTCPeerConnection {"
-        "  constructor(...options) { super(...options); window.cut = () => this.cut(); }"
-        "  get connectionState() { return this.isCut ? 'failed' : super.connectionState; }"
-        "  cut() { this.isCut = true; this.dispatchEvent(new Event('connectionstatechange')); }"
-        "};"
-    )
-
-
-def test_a_lost_connection_takes_its_session_up_again(open_page: OpenPage, server: Server) -> None:
-    """What comes after it is the same stream: same seed, same prompt, same recording, the next chunks."""
-    visit = open_page(prepare=watch_transport)
-    page = visit.page
-    with page.expect_response(OFFER) as begun:
-        start(page)
-    id = begun.value.headers["location"].rpartition("/")[2]
-    page.fill("#prompt", "a glacier of blue ice")
-    page.click("#send")
-    wait_applied(page, "Prompt")
-    begin_from_seed(server, id, 4242)
-    page.click("#record")
-    expect(page.locator("[data-badge=recording]")).to_have_text(re.compile(r"0:0[1-9]"))
-    before = session_view(server, id)
-    with page.expect_response(OFFER) as answered:
-        page.evaluate("() => window.cut()")
-        expect(page.locator("body")).to_have_attribute("data-phase", "reconnecting")
-        assert page.evaluate("() => document.getElementById('output').srcObject !== null")  # the last picture
-    former = re.search(r"session=([\w-]+)", answered.value.url)
-    assert former is not None and answered.value.headers["location"].endswith(former[1])
-    wait_live(page)
-    assert former[1] == id
-    wait_same_stream(server, before)
-    expect(page.locator("[data-badge=recording]")).to_be_visible()  # one recording, not two
-    expect(page.locator("#recordings a")).to_have_count(0)
-    page.click("#record")
-    expect(page.locator("#recordings a")).to_have_count(1)
-    page.click("#stop")
-    assert visit.errors == []

@@ -1,0 +1,149 @@
+"""What becomes of a stream, and of what the person does, when the connection is lost and comes back."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import OpenPage, Server
+from tests.e2e.page import (
+    OFFER,
+    begin_from_seed,
+    frames_shown,
+    session_view,
+    start,
+    wait_applied,
+    wait_live,
+    wait_same_stream,
+    wait_until,
+)
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+# What becomes of a wish: sent is not enough, a connection that is gone looks open for a while.
+WISHES = """async () => {
+  const { Wishes } = await import("/stream/wishes.js");
+  const sent = [], noticed = [];
+  let isLive = true, answer = null;
+  const issue = (message, label, onAnswer) => { sent.push(message); answer = onAnswer; return true; };
+  const wishes = new Wishes(issue, () => isLive, (words) => noticed.push(words));
+  const taken = () => sent.splice(0);
+  const found = {};
+  wishes.set("prompt", "Prompt", () => "gold");
+  wishes.set("mask", "Mask", () => "veil");
+  answer();
+  found.first = taken();
+  wishes.replay(true);
+  found.resumed = taken();
+  wishes.replay(true);
+  answer();
+  taken();
+  wishes.replay(true);
+  found.answered = taken();
+  isLive = false;
+  wishes.undo("mask", "Mask", () => "no veil");
+  found.hasMask = wishes.has("mask");
+  isLive = true;
+  wishes.replay(true);
+  found.undone = taken();
+  answer();
+  wishes.replay(true);
+  found.undoneOnce = taken();
+  wishes.set("freeze", "Freeze", () => "freeze");
+  wishes.undo("freeze", "Freeze off", () => "thaw");
+  taken();
+  wishes.replay(false);
+  found.fresh = taken();
+  wishes.replay(true);
+  found.freshUnanswered = taken();
+  return { ...found, noticed };
+}"""
+
+
+def watch_transport(page: Page) -> None:
+    """Lets a test cut the page's connection as a network does: window.cut(). With window.deafen() before it,
+    what the page sends is lost although its channels still look open."""
+    page.add_init_script(
+        "window.RTCPeerConnection = class extends RTCPeerConnection {"
+        "  constructor(...options) {"
+        "    super(...options); window.cut = () => this.cut(); window.deafen = () => this.deafen();"
+        "  }"
+        "  get connectionState() { return this.isCut ? 'failed' : super.connectionState; }"
+        "  cut() { this.isCut = true; this.dispatchEvent(new Event('connectionstatechange')); }"
+        "  createDataChannel(...options) {"
+        "    const channel = super.createDataChannel(...options); this.control ??= channel; return channel;"
+        "  }"
+        "  deafen() { this.control.send = () => {}; }"
+        "};"
+    )
+
+
+def test_a_lost_connection_takes_its_session_up_again(open_page: OpenPage, server: Server) -> None:
+    """What comes after it is the same stream: same seed, same prompt, same recording, the next chunks."""
+    visit = open_page(prepare=watch_transport)
+    page = visit.page
+    with page.expect_response(OFFER) as begun:
+        start(page)
+    id = begun.value.headers["location"].rpartition("/")[2]
+    page.fill("#prompt", "a glacier of blue ice")
+    page.click("#send")
+    wait_applied(page, "Prompt")
+    begin_from_seed(server, id, 4242)
+    page.click("#record")
+    expect(page.locator("[data-badge=recording]")).to_have_text(re.compile(r"0:0[1-9]"))
+    before = session_view(server, id)
+    with page.expect_response(OFFER) as answered:
+        page.evaluate("() => window.cut()")
+        expect(page.locator("body")).to_have_attribute("data-phase", "reconnecting")
+        assert page.evaluate("() => document.getElementById('output').srcObject !== null")  # the last picture
+    former = re.search(r"session=([\w-]+)", answered.value.url)
+    assert former is not None and answered.value.headers["location"].endswith(former[1])
+    wait_live(page)
+    assert former[1] == id
+    wait_same_stream(server, before)
+    expect(page.locator("[data-badge=recording]")).to_be_visible()  # one recording, not two
+    expect(page.locator("#recordings a")).to_have_count(0)
+    page.click("#record")
+    expect(page.locator("#recordings a")).to_have_count(1)
+    page.click("#stop")
+    assert visit.errors == []
+
+
+def test_what_was_sent_into_a_dead_connection_is_sent_again(open_page: OpenPage) -> None:
+    assert open_page().page.evaluate(WISHES) == {
+        "first": ["gold", "veil"],
+        "resumed": ["gold"],  # the veil was acknowledged
+        "answered": [],
+        "hasMask": False,
+        "undone": ["no veil"],
+        "undoneOnce": [],
+        "fresh": ["gold"],  # a new session never had what was taken back
+        "freshUnanswered": ["gold"],
+        "noticed": [],
+    }
+
+
+def test_a_pause_that_the_network_swallowed_holds(open_page: OpenPage, server: Server) -> None:
+    """Pause must hold: the session that comes back is told, and shows the picture that was on show."""
+    visit = open_page(prepare=watch_transport)
+    page = visit.page
+    with page.expect_response(OFFER) as begun:
+        start(page)
+    id = begun.value.headers["location"].rpartition("/")[2]
+    page.evaluate("() => window.deafen()")
+    page.click("#pause")
+    page.fill("#prompt", "half a sent")
+    page.evaluate("() => window.cut()")
+    expect(page.locator("body")).to_have_attribute("data-phase", "reconnecting")
+    wait_live(page)
+    assert wait_until(lambda: session_view(server, id)["settings"]["paused"], 10)
+    expect(page.locator("#pause")).to_have_attribute("aria-pressed", "true")
+    page.wait_for_timeout(6000)  # longer than a page waits for media
+    expect(page.locator("#way")).to_be_hidden()
+    assert frames_shown(page) >= 1
+    assert session_view(server, id)["settings"]["prompts"][0]["text"] != "half a sent"
+    assert page.input_value("#prompt") == "half a sent"
+    page.click("#pause")
+    assert wait_until(lambda: not session_view(server, id)["settings"]["paused"], 10)
+    page.click("#stop")
+    assert visit.errors == []
