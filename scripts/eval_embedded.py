@@ -62,7 +62,7 @@ def main(
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything here.")] = None,
     sheets: Annotated[Path | None, typer.Option(help="Write contact sheets (PNG) into this folder.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto (as served), float32 or bfloat16.")] = "auto",
     steps: Annotated[
         int | None, typer.Option(min=1, max=4, help="Denoising steps; by default as many as are served.")

@@ -61,7 +61,7 @@ def main(
         typer.Option(help="Depth: edges, a model id or folder for transformers, or auto, the model's own."),
     ] = "auto",
     decoder: Annotated[Decoder, typer.Option(help="The exact autoencoder, or the tiny, quick one.")] = "vae",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
 ) -> None:
     """Repaint a video file under a prompt, guided by its depth."""

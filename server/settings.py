@@ -50,8 +50,8 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 serves other machines too.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="Where the model runs; auto takes the best device there is."
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where the model runs; auto takes a GPU if there is one."
     )
     model: str = Field("embedded", min_length=1, description="Preset of the generator.")
     speed: Literal["exact", "fast"] = Field(

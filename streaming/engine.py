@@ -70,8 +70,9 @@ class EngineInfo:
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA, then MPS, then the CPU. Raises ValueError for a device that is not here."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    """`auto` takes CUDA, then the CPU. Raises ValueError for another, or one that is not here. MPS has no
+    float64, which the clean estimate and the time embedding are computed in."""
+    available = {"cuda": torch.cuda.is_available(), "cpu": True}
     if name == "auto":
         name = next(device for device, there in available.items() if there)
     if not available.get(name.split(":")[0], False):

@@ -103,7 +103,8 @@ class LiveDepth:
         state = self._fresh() if starts_over else self._state
         if settings.points:
             values = self._sparse(settings.points).expand(len(frames), -1, -1)
-            return Depth(values, motion=0.0, non_finite=0, after=state)
+            # As after a pause of depth: what is remembered of the camera will be old when points are cleared.
+            return Depth(values, motion=0.0, non_finite=0, after=replace(state, reference=None, memory=None))
         estimate, bad = _replace_non_finite(self._estimator.estimate(frames))
         state = replace(state, non_finite=state.non_finite + bad)
         if bad == estimate.numel():  # nothing to learn from

@@ -90,7 +90,7 @@ class LongLivePipeline:
         transformer, latent_size = self.models.transformer, self.preset.latent_size
         self.passes = ChunkPasses(transformer, latent_size)
         self.beside: SideStream | None = None  # where clean passes run; None: before what is asked next
-        self._unsettled: Tensor | None = None  # clean latents of the last chunk, not yet remembered
+        self._unsettled: tuple[StreamSession, Tensor] | None = None  # clean latents, not yet remembered
         self._settling: Tensor | None = None  # those that a clean pass beside is reading
         self._rings = RingPool(lambda: transformer.new_cache(self.preset.window, *latent_size))
         self.denoise = Denoiser(self.preset.sampler)
@@ -217,35 +217,44 @@ class LongLivePipeline:
         self._await_settled()
         if starts_over:
             session.reset(seed)
-        with mark("generate"):
-            if text.recaches and session.recent is not None:
-                recache(self.models.transformer, session.recent, text.context, session.cache)
-            session.prompts, session.blend = prompts, text.blend
-            latents = self._denoise(session, denoise, text.context, guidance)
-        with mark("decode"):
-            video, decoder = self.decoder.decode(latents, session.decoder)
-        self._require_finite(session, latents, video)
-        self._unsettled = latents
+        try:
+            with mark("generate"):
+                if text.recaches and session.recent is not None:
+                    recache(self.models.transformer, session.recent, text.context, session.cache)
+                session.prompts, session.blend = prompts, text.blend
+                latents = self._denoise(session, denoise, text.context, guidance)
+            with mark("decode"):
+                video, decoder = self.decoder.decode(latents, session.decoder)
+            self._require_finite(session, latents, video)
+        except BaseException:  # the ring is ahead of the session: what came next would go to the wrong place
+            session.reset()
+            raise
+        self._unsettled = session, latents
         session.control, session.decoder = control_state, decoder
         session.references = references
         session.advance(latents, video.shape[1])
-        return (video[0] * 0.5 + 0.5).clamp(0, 1).movedim(1, -1)
+        return (video[0].float() * 0.5 + 0.5).clamp(0, 1).movedim(1, -1)
 
     @torch.inference_mode()
     def settle(self) -> None:
         """Run the clean pass of the last chunk, of whatever session, if that has not happened.
 
         `generate` leaves it undone, so that frames need not wait for it. Worth a call once they are on their
-        way: the device is idle then. Otherwise the next `generate` begins with it.
+        way: the device is idle then. Otherwise the next `generate` begins with it. If it fails, the stream
+        that would remember what is not clean is reset.
         """
-        latents, self._unsettled = self._unsettled, None
-        if latents is None:
+        if self._unsettled is None:
             return
-        if self.beside is None:
-            self.passes.remember(latents)
-        else:  # depth and control of the next chunk go on meanwhile
-            self._settling = latents
-            self.beside.begin(lambda: self.passes.remember(latents))
+        (session, latents), self._unsettled = self._unsettled, None
+        try:
+            if self.beside is None:
+                self.passes.remember(latents)
+            else:  # depth and control of the next chunk go on meanwhile
+                self._settling = latents
+                self.beside.begin(lambda: self.passes.remember(latents))
+        except BaseException:
+            session.reset()
+            raise
 
     def _await_settled(self) -> None:
         """Nothing of the ring or of the passes may be touched before."""
@@ -321,8 +330,6 @@ class LongLivePipeline:
     def _require_finite(self, session: StreamSession, latents: Tensor, video: Tensor) -> None:
         for stage, result in (("generate", latents), ("decode", video)):
             if not torch.isfinite(result).all():
-                chunk = session.chunk
-                session.reset()
                 raise GenerationFailed(
-                    f"chunk {chunk}: {stage} gave values that are not finite; stream was reset"
+                    f"chunk {session.chunk}: {stage} gave values that are not finite; stream was reset"
                 )

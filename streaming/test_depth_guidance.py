@@ -195,7 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="embedded", help="preset of the generator (embedded)")
     parser.add_argument("--output-dir", type=Path, default=Path("out"), help="where videos go (out)")
     parser.add_argument("--chunks", type=_at_least_one, default=4, help="9 frames, then 12 each (4)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (auto)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (auto)")
     parser.add_argument("--seed", type=int, default=0, help="of noise and of random weights (0)")
     parser.add_argument("--prompt", default="a statue of molten gold", help="what to paint")
     return parser

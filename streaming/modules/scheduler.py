@@ -22,8 +22,9 @@ def flow_from_x0(x0: Tensor, xt: Tensor, sigma: Tensor | float) -> Tensor:
 
 
 def add_noise(x0: Tensor, noise: Tensor, sigma: Tensor | float) -> Tensor:
-    """(1 - sigma) x0 + sigma noise, in the dtype of the noise."""
-    return ((1 - sigma) * x0 + sigma * noise).to(noise.dtype)
+    """(1 - sigma) x0 + sigma noise, rounded once to the dtype of the noise."""
+    wide = torch.promote_types(noise.dtype, torch.float32)
+    return ((1 - sigma) * x0.to(wide) + sigma * noise.to(wide)).to(noise.dtype)
 
 
 class FlowMatchSchedule:

@@ -87,7 +87,7 @@ def test_python_m_server_is_serve(served, monkeypatch):
     ("arguments", "told"),
     [
         (["--port", "70000"], "port: Input should be less than or equal to 65535, got 70000"),
-        (["--device", "abacus"], "device: Input should be 'auto', 'cpu', 'cuda' or 'mps', got 'abacus'"),
+        (["--device", "abacus"], "device: Input should be 'auto', 'cpu' or 'cuda', got 'abacus'"),
         (["--config", "/nowhere.toml"], "cannot read the configuration file /nowhere.toml"),
     ],
 )

@@ -157,6 +157,8 @@ def test_a_missing_device_is_named() -> None:
     with pytest.raises(ValueError, match="device 'cuda:7' is not available|device 'tpu'"):
         choose_device("tpu" if choose_device("auto").type == "cuda" else "cuda:7")
     assert choose_device("cpu").type == "cpu"
+    with pytest.raises(ValueError, match="'mps' is not available here"):
+        choose_device("mps")
 
 
 @pytest.fixture

@@ -333,6 +333,17 @@ def test_the_camera_comes_back_after_points_as_it_was() -> None:
     assert torch.equal(depth(scene(12), DepthSettings()).values, plain(scene(12), DepthSettings()).values)
 
 
+def test_a_picture_painted_before_points_refines_nothing_after_them() -> None:
+    frames = scene(21, speed=0)
+    painted = frames[:9].clone()
+    painted[:, 2, 4:12, 50:60] += 0.4  # a form that the camera does not see
+    depth = live()
+    depth.keep(depth(frames[:9], DepthSettings()))
+    depth.keep(depth(frames[:12], DepthSettings(points=((0.5, 0.5, 1.0),))))
+    plain = depth(frames[9:], DepthSettings(), painted).values
+    assert torch.equal(depth(frames[9:], DepthSettings(refinement=1), painted).values, plain)
+
+
 def test_refinement_brings_painted_forms_back_where_the_camera_is_still() -> None:
     frames = scene(21, speed=0)
     painted = frames[:9].clone()

@@ -1,6 +1,7 @@
 """The feature document's call."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.config import ConfigError, PipelineConfig
 from streaming.pipeline import LongLivePipeline
+from streaming.session import StreamSession
 
 CPU = torch.device("cpu")
 SIZE = (64, 96)
@@ -225,3 +227,64 @@ def test_when_a_chunk_is_remembered_changes_nothing(
     monkeypatch.setattr(pipeline, "beside", Late())
     for others in (late, outputs(True), outputs(False)):
         assert all(torch.equal(one, other) for one, other in zip(at_once, others, strict=True))
+
+
+@pytest.mark.parametrize("stage", ["generate", "decode", "clean pass"])
+def test_a_chunk_that_dies_half_way_leaves_its_stream_fresh_and_others_alone(
+    pipeline: LongLivePipeline, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """Its ring would be ahead of it, or remember what is not clean: what a new prompt has recomputed would go
+    to the wrong place."""
+
+    def chunk(session: StreamSession, prompt: str) -> torch.Tensor:
+        return pipeline.generate(
+            session, parse_prompts(prompt), guidance_mode="depth", vace_input=depth(session.chunk)
+        )
+
+    def break_off(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    fresh, other, undisturbed = (pipeline.open_session(seed=seed) for seed in (1, 2, 2))
+    expected = [chunk(fresh, "clay") for _ in range(3)]
+    calm = [chunk(undisturbed, "gold") for _ in range(3)]
+    session = pipeline.open_session(seed=1)
+    chunk(session, "gold"), chunk(session, "gold")
+    seen = [chunk(other, "gold")]
+    if stage == "clean pass":
+        chunk(session, "gold")
+    with monkeypatch.context() as broken, pytest.raises(RuntimeError, match="out of memory"):
+        if stage == "clean pass":
+            broken.setattr(pipeline.passes, "remember", break_off)
+            pipeline.settle()
+        elif stage == "decode":
+            broken.setattr(pipeline.decoder, "decode", break_off)
+            chunk(session, "gold")
+        else:
+            broken.setattr(pipeline.passes, "denoise", break_off)
+            chunk(session, "gold")
+    assert session.chunk == 0 and session.generation == 1
+    found: list[torch.Tensor] = []
+    for _ in range(3):
+        found.append(chunk(session, "clay"))
+        if len(seen) < 3:
+            seen.append(chunk(other, "gold"))
+    assert all(torch.equal(one, same) for one, same in zip(found, expected, strict=True))
+    assert all(torch.equal(one, same) for one, same in zip(seen, calm, strict=True))
+
+
+def test_pictures_are_scaled_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bfloat16 a quarter of all grey levels would be off by one."""
+    narrow = LongLivePipeline(DOCUMENT, device=CPU, dtype=torch.bfloat16)
+    made: list[torch.Tensor] = []
+    decode = narrow.decoder.decode
+
+    def noted(*inputs: Any) -> Any:
+        video, memory = decode(*inputs)
+        made.append(video)
+        return video, memory
+
+    monkeypatch.setattr(narrow.decoder, "decode", noted)
+    frames = narrow("gold")
+    assert made[0].dtype == torch.bfloat16
+    expected = (made[0][0].float() * 0.5 + 0.5).clamp(0, 1).movedim(1, -1)
+    assert torch.equal(frames, expected)

@@ -24,9 +24,8 @@ def test_a_release_of_torch_that_cannot_tell_is_served_in_float32(monkeypatch):
     assert choose_dtype("auto", torch.device("cpu")) == torch.float32
 
 
-def test_a_gpu_is_served_in_bfloat16_and_mps_in_float32():
+def test_a_gpu_is_served_in_bfloat16():
     assert choose_dtype("auto", torch.device("cuda")) == torch.bfloat16
-    assert choose_dtype("auto", torch.device("mps")) == torch.float32
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

@@ -19,6 +19,14 @@ def test_noise_and_flow_invert_each_other(sigma: float) -> None:
     torch.testing.assert_close(flow_from_x0(x0, xt, sigma), noise - x0, atol=1e-3, rtol=1e-3)
 
 
+def test_noise_is_added_with_one_rounding() -> None:
+    """As with a sigma in a float32 tensor, which is how upstream has it; a number alone would stay low."""
+    x0, noise = torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
+    sigma = 0.9375
+    expected = (1 - torch.full((64, 64), sigma)) * x0 + torch.full((64, 64), sigma) * noise
+    assert torch.equal(add_noise(x0, noise, sigma), expected.bfloat16())
+
+
 def test_x0_keeps_its_detail_in_bfloat16() -> None:
     """At sigma near 1 the subtraction is done wide and rounded once."""
     xt, flow = torch.randn(2, 1000).bfloat16().unbind()
