@@ -207,11 +207,11 @@ def _switching(switches: dict[str, Any] | None) -> list[tuple[str, str]]:
     return [
         (
             "prompt switches",
-            f"{switches['sent']} sent, {switches['applied']} shown, "
+            f"{switches['sent']} sent, {switches['applied']} applied, "
             f"{100 * share:.0f} % within {SOON_CHUNKS} chunks of the one on show",
         ),
         (
-            "  send to shown",
+            "  send to applied",
             f"p50 {_ms(switches['p50_ms'])}, p95 {_ms(switches['p95_ms'])}; "
             f"in chunk periods of {_ms(period)}: p50 {periods[0]}, p95 {periods[1]}",
         ),

@@ -49,12 +49,12 @@ class Bench:
             switched, switches = self._switches(stream)
             is_cuda = self._device.type == "cuda"
             runtime = profiled(lambda: self._step(stream), self._device) if is_cuda else {}
+        peak = pipeline_machine.peak_bytes(self._device)  # before what follows, which no stream does
         copies = self._ring_copies(stream)
         passes = len(self._run_steps)
         works = pipeline_stages.works_of(
             self._engine, stream._session, passes=passes, guided=self._guidance == "depth"
         )
-        peak = pipeline_machine.peak_bytes(self._device)
         preset, dtype = self._pipeline.preset, self._pipeline.dtype
         sizes = pipeline_ceilings.sizes_for(preset, self._device)
         rates = pipeline_ceilings.ceilings(preset.transformer, sizes, self._device, dtype)

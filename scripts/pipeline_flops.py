@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
+from math import prod
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+import streaming.modules.hopper_convolution  # noqa: F401 -- registers its operator
 from streaming.config import WanConfig
 
 
@@ -97,8 +99,12 @@ def hints_work(config: WanConfig, *, latents: int, tokens_per_latent: int, fp8: 
 def counted(run: Callable[[], object]) -> Work:
     """What `run` really dispatches: PyTorch's counter, 2 * output elements * inputs of each, for
     convolutions too."""
-    on_cpu = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _cpu_attention}
-    counter = FlopCounterMode(display=False, custom_mapping=on_cpu)
+    unknown = {
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _cpu_attention,
+        torch.ops.aten.cudnn_convolution_relu: _convolution_relu,
+        torch.ops.longlive.convolve: _hopper_convolution,
+    }
+    counter = FlopCounterMode(display=False, custom_mapping=unknown)
     with torch.compiler.set_stance("force_eager"), counter:  # else all is compiled again, to be counted
         run()
     ops = counter.get_flop_counts().get("Global", {})
@@ -107,6 +113,20 @@ def counted(run: Callable[[], object]) -> Work:
 
 
 def _cpu_attention(query: Sequence[int], key: Sequence[int], *_: object, **__: object) -> int:
-    """The one attention kernel that PyTorch's counter does not know, from shapes (B, heads, tokens, size)."""
+    """An attention kernel that PyTorch's counter does not know, from shapes (B, heads, tokens, size)."""
     batch, heads, queries, size = query
     return int(batch * attention(queries, key[2], heads * size))
+
+
+def _convolution_relu(
+    x: Sequence[int], weight: Sequence[int], *_: object, out_shape: Sequence[int], **__: object
+) -> int:
+    """Convolution and ReLU in one: weight (O, C / groups, *kernel)."""
+    return 2 * prod(out_shape) * prod(weight[1:])
+
+
+def _hopper_convolution(
+    before: Sequence[int], x: Sequence[int], *_: object, out_shape: Sequence[int], **__: object
+) -> int:
+    """The kernel of our own: x (B, C, T, H, W), always 3 x 3 x 3."""
+    return 2 * prod(out_shape) * x[1] * 27

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from statistics import median
@@ -185,6 +185,10 @@ class GpuWorker:
         """
         return await self._call(lambda: self._step(handle, request))
 
+    async def encode(self, texts: Sequence[str]) -> None:
+        """Encode prompts before a chunk has to. Raises InputRejected."""
+        await self._call(lambda: self._encode(texts))
+
     def close(self, handle: StreamHandle) -> None:
         """Free a stream, after the jobs before it. Does not wait."""
 
@@ -335,6 +339,12 @@ class GpuWorker:
         is_seen = self._engine.info.device == "cpu"
         pace = median(self._paces)
         self._post(self._set_pace, pace if is_seen else min(pace, self._warm_pace))
+
+    def _encode(self, texts: Sequence[str]) -> None:
+        try:
+            self._engine.encode(texts)
+        except ValueError as error:
+            raise InputRejected(str(error)) from error
 
     def _open(self, prompt: str, seed: int) -> StreamHandle:
         try:

@@ -11,6 +11,7 @@ One thread calls everything here; it owns the device.
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -167,6 +168,10 @@ class StreamEngine:
 
     def open(self, *, prompt: Prompts, seed: int) -> LiveStream:
         return LiveStream(self, prompt=prompt, seed=seed)
+
+    def encode(self, texts: Sequence[str]) -> None:
+        """Encode prompts that a stream will soon be asked for: its chunk then finds that done."""
+        self.pipeline.text.embedding(parse_prompts(texts))
 
     def settle(self) -> None:
         """Finish what the last chunk of any stream left undone. Its pictures need not wait for this; the next

@@ -35,6 +35,7 @@ from server.wire.requests import (
     SetFreeze,
     SetMask,
     SetOutput,
+    SetPrompt,
     SetReferences,
     StartRecording,
     StopRecording,
@@ -161,6 +162,9 @@ class Desk:
                 self.is_paused = False
                 self._clock.resume(now)
                 self._stage.resume()  # applied with the first picture after it
+            case SetPrompt():
+                self._stage.expect([prompt.text for prompt in command.weighted])
+                return []
             case SetFreeze(on=on):
                 self.is_frozen = on
                 self._stage.freeze(on)  # applied with the first picture of it

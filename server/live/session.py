@@ -4,6 +4,8 @@ camera_frame() -> CameraFeed -> Painter -> Pacer -> OutputTrack.recv() -> shown(
 """
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from av import VideoFrame
@@ -78,6 +80,7 @@ class LiveSession:
         self._now = asyncio.get_running_loop().time
         self._began = self._now()
         self._tasks: list[asyncio.Task[None]] = []
+        self._encoding: asyncio.Task[None] | None = None  # of a prompt, ahead of its chunk
         self._unsubscribe = worker.subscribe(self._worker_changed)
 
         self._standing = Standing(worker.readiness.reason, self._standing_changed, self._log)
@@ -124,9 +127,10 @@ class LiveSession:
         self._unsubscribe()
         self.on_air.end()
         self.desk.close()
-        for task in self._tasks:
+        tasks = [task for task in (*self._tasks, self._encoding) if task is not None]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
@@ -188,6 +192,10 @@ class LiveSession:
         self._standing.become(State.LIVE, "live")
         self.changed.set()
 
+    async def _encode(self, texts: Sequence[str]) -> None:
+        with suppress(WorkerUnavailable, InputRejected):  # the chunk that has them will tell
+            await self._worker.encode(texts)
+
     # What the desk has a hand on.
 
     @property
@@ -204,6 +212,14 @@ class LiveSession:
     def resume(self) -> None:
         self._shown_at = self._now()
         self._painter.resume()
+
+    def expect(self, texts: Sequence[str]) -> None:
+        """Have prompts encoded while the model waits for pictures, or every stream would wait for that.
+        One at a time; of what is typed faster the chunk encodes the last itself."""
+        if self._info is None or (self._encoding is not None and not self._encoding.done()):
+            return
+        self._encoding = asyncio.create_task(self._encode(texts))
+        self._encoding.add_done_callback(self._task_ended)
 
     def freeze(self, on: bool) -> None:
         self._feed.freeze(on)

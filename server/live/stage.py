@@ -1,5 +1,6 @@
 """What a session's desk has a hand on, and what the pictures that come of it are made with."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -29,6 +30,10 @@ class Stage(Protocol):
     @property
     def is_busy(self) -> bool:
         """Whether a chunk is with the model."""
+        ...
+
+    def expect(self, texts: Sequence[str]) -> None:
+        """A chunk to come will have these prompts."""
         ...
 
     def stats(self, id: str) -> Stats: ...

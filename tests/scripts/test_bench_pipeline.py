@@ -22,6 +22,7 @@ from scripts import (
 )
 from streaming.config import WanConfig, WindowConfig
 from streaming.engine import CHUNK
+from streaming.modules import hopper_convolution
 from streaming.modules.causal_vace_model import CausalVaceWanModel
 from streaming.presets import LONGLIVE, WAN_1_3B
 
@@ -119,6 +120,23 @@ def test_a_pass_is_as_much_arithmetic_as_it_dispatches() -> None:
     of_hints = pipeline_flops.hints_work(TINY, latents=3, tokens_per_latent=8)
     assert of_pass.total == pytest.approx(plain.total, rel=1e-6)
     assert of_hints.total == pytest.approx(guided.total - plain.total, rel=1e-6)
+
+
+def test_kernels_that_pytorch_cannot_count_are_counted_as_the_convolutions_that_they_are() -> None:
+    weight, before, x = (
+        torch.randn(96, 96, 3, 3, 3),
+        torch.randn(1, 96, 2, 4, 6),
+        torch.randn(1, 96, 3, 4, 6),
+    )
+    together = torch.nn.functional.pad(torch.cat([before, x], 2), (1, 1, 1, 1))
+    plain = pipeline_flops.counted(lambda: torch.nn.functional.conv3d(together, weight))
+    narrow = [v.to("meta", torch.bfloat16) for v in (before, x, hopper_convolution.pack(weight))]
+    own = pipeline_flops.counted(lambda: hopper_convolution.convolve(*narrow, torch.empty(96, device="meta")))
+    assert own.total == plain.total > 0
+    flat, kernel = torch.randn(2, 8, 5, 7), torch.randn(4, 8, 3, 3)
+    plain = pipeline_flops.counted(lambda: torch.nn.functional.conv2d(flat, kernel, padding=1))
+    fused = pipeline_flops._convolution_relu(flat.shape, kernel.shape, (4,), out_shape=(2, 4, 5, 7))
+    assert fused == plain.total > 0
 
 
 def test_the_published_models_pass_is_28_teraflop() -> None:

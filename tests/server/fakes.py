@@ -152,6 +152,11 @@ class StreamEngine:
         self._module.may_warm_up.wait(HELD_LIMIT_S)
         return self._module.warm_pace
 
+    def encode(self, texts: Sequence[str]) -> None:
+        self._module.encoded.append(tuple(texts))
+        if "reject" in texts:
+            raise ValueError("prompt: this word is not known")
+
     def settle(self) -> None:
         self._module.may_settle.wait(HELD_LIMIT_S)
         self._module.settled += 1
@@ -187,6 +192,7 @@ class FakeEngineModule:
     may_settle: threading.Event = field(default_factory=threading.Event)
     may_ask: threading.Event = field(default_factory=threading.Event)
     settled: int = 0
+    encoded: list[tuple[str, ...]] = field(default_factory=list)
     settle_error: Exception | None = None
     device_error: Exception | None = None
     streams: "weakref.WeakSet[LiveStream]" = field(default_factory=weakref.WeakSet)

@@ -161,6 +161,23 @@ def test_a_missing_device_is_named() -> None:
         choose_device("mps")
 
 
+def test_a_prompt_encoded_ahead_is_not_encoded_by_its_chunk(
+    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = engine.open(prompt="clay", seed=0)
+    stream.step(pictures(9), Controls())
+    prompts = (("a paper lantern, seen once", 1.0), ("a glass whale, seen once", 3.0))
+    engine.encode([text for text, _ in prompts])
+
+    def refuse(texts: list[str]) -> None:
+        raise RuntimeError(f"encoded: {texts}")
+
+    monkeypatch.setattr(engine.pipeline.text, "_encode", refuse)
+    stream.step(pictures(12), Controls(prompts=prompts))
+    with pytest.raises(RuntimeError, match="encoded: \\['never encoded'\\]"):
+        stream.step(pictures(12), Controls(prompts=(("never encoded", 1.0),)))
+
+
 @pytest.fixture
 def tiny_big_model(monkeypatch: pytest.MonkeyPatch) -> str:
     """A preset that needs files, as the published one does, and is small."""

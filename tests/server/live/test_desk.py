@@ -101,6 +101,28 @@ async def test_a_reset_keeps_the_prompt(stage, engine):
     assert reset.prompts is None and reset.seed == 3
 
 
+async def test_a_prompt_is_encoded_before_its_chunk(stage, engine):
+    """Text off the stream's path: else every stream waits for it."""
+    await stage.applied("prompt.set", "1", prompts=[{"text": "gold"}, {"text": "ice"}])
+    assert engine.encoded == [("gold", "ice")]
+    engine.may_ask.clear()  # a chunk is with the model, and nothing else gets there
+    for number in range(2, 9):
+        stage.ask("prompt.set", str(number), text=f"gold {number}")
+    await asyncio.sleep(0.05)
+    engine.may_ask.set()
+    await stage.until("applied", id="8")
+    assert engine.encoded[1:] == [("gold 2",)], (
+        "what comes faster its chunk encodes, and of that the last alone"
+    )
+
+
+async def test_a_prompt_that_cannot_be_encoded_is_refused_by_its_chunk_alone(stage, engine):
+    stage.ask("prompt.set", "1", text="reject")
+    assert "not known" in (await stage.until("error", id="1", code="rejected"))["message"]
+    assert engine.encoded == [("reject",)] and len(stage.of("error")) == 1
+    await stage.applied("prompt.set", "2", text="clay")
+
+
 async def test_a_timeline_paints_its_steps_in_time_and_stops(stage, engine):
     steps = [{"at": 0, "text": "one"}, {"at": 0.5, "text": "three"}]
     await stage.applied("timeline.set", "1", steps=steps, loop=True, duration=1.0)
