@@ -33,8 +33,8 @@ from streaming.presets import EMBEDDED, Preset
 REPORT = 250  # steps
 GENTLE = 0.3  # learning rates, of those that the autoencoder began with
 ENCODED = 0.25  # share of the crops whose latents are the encoder's: masks show the camera through them
-# Weights: contrast 3 gave as much colour error as 1 and kept a tenth more of the contrast. 6 puts beads on lines
-# whose place is not known; half-way (the mean of both decoders, which ships) does not.
+# Weights: contrast 3 gave as much colour error as 1 and kept a tenth more of the contrast. 6 puts beads on
+# lines whose place is not known; half-way (the mean of both decoders, which ships) does not.
 CONTRAST, MOTION = 4.5, 2.0  # of local contrast, and of change from frame to frame
 SWITCHED = 0.4  # share of clips whose prompt changes: what follows is the faintest that a stream makes
 
