@@ -1,5 +1,6 @@
 """The networks of one preset on one device, shared by every session of the process."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from streaming.weights import (
     taehv_state,
     vace_state,
 )
+
+logger = logging.getLogger(__name__)
 
 Autoencoder = TAEHV | WanVAE
 
@@ -84,6 +87,8 @@ def load_models(
 
     transformer, is_published = models.transformer, preset.transformer.vace_in_dim == PUBLISHED_VACE_IN_DIM
     lora = lora_file(files["lora_path"]) if "lora_path" in files else None
+    if lora is None and preset.needs_files:
+        logger.warning("%s without lora_path: its base alone, if not merged, is not LongLive", preset.name)
     fill(transformer, "generator_path", generator_state(files["generator_path"]), r"(?!vace_)", lora)
     branch = vace_state(files["vace_path"], patch_embedding=is_published)
     fill(transformer, "vace_path", branch, "vace_" if is_published else "vace_blocks")

@@ -4,6 +4,7 @@ Files are memory-mapped and read with `weights_only=True`; tensors are merged, c
 Layouts: LongLive (`longlive_base.pt`, `lora.pt`), VACE safetensors, Wan VAE, TAEHV, umT5.
 """
 
+import logging
 import pickle
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,6 +15,8 @@ from typing import cast
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
 
 State = Mapping[str, Tensor]
 
@@ -141,6 +144,13 @@ class Lora:
         return weight.float() + self.scale * (up @ down)
 
 
+def _spared(module: nn.Module, lora: Lora) -> list[str]:
+    """Linear layers that the LoRA could change and does not: the published one has all of the blocks."""
+    parts = {name.split(".")[0] for name in lora.pairs}
+    linear = (name for name, layer in module.named_modules() if isinstance(layer, nn.Linear))
+    return [name for name in linear if name.split(".")[0] in parts and name not in lora.pairs]
+
+
 def lora_file(path: str | Path, *, alpha_over_rank: float = 1.0) -> Lora:
     """`lora.pt`: PEFT names, below `generator_lora` or bare."""
     return parse_lora(_inside(read_file(path), ("generator_lora",), path), alpha_over_rank, where=str(path))
@@ -204,6 +214,8 @@ def load_into(
     require_keys(wanted, state, where)
     if lora and (strangers := [name for name in lora.pairs if f"{name}.weight" not in wanted]):
         raise WeightsError(f"{where}: the LoRA is for {strangers[0]!r}, which this model does not have")
+    if lora and (spared := _spared(module, lora)):
+        logger.warning("%s: the LoRA leaves %d layers alone, %s the first", where, len(spared), spared[0])
     for key, shape in wanted.items():
         value = state[key]
         require_shape(key, value, shape, where)

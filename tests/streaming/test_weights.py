@@ -114,6 +114,27 @@ def test_a_lora_is_merged_in_float32_before_the_cast(model: CausalVaceWanModel, 
     assert torch.equal(built.state_dict()["head.head.weight"], main["head.head.weight"].bfloat16())
 
 
+def test_a_lora_that_leaves_layers_alone_is_told(
+    model: CausalVaceWanModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    adapter, (main, _) = lora_of(model), parts(model)
+    some = {key: value for key, value in adapter.items() if "blocks.1.ffn.2" not in key}
+    for state, words in (
+        (adapter, ""),
+        (some, "base: the LoRA leaves 1 layers alone, blocks.1.ffn.2 the first"),
+    ):
+        load_into(
+            empty(),
+            main,
+            where="base",
+            device=CPU,
+            dtype=torch.float32,
+            only=MAIN,
+            lora=parse_lora(state),
+        )
+        assert caplog.text.count("leaves") == bool(words) and words in caplog.text
+
+
 def test_lora_names_are_tolerated_with_and_without_peft_decoration(model: CausalVaceWanModel) -> None:
     plain = lora_of(model)
     spelled = {
