@@ -30,6 +30,7 @@ from server.wire.replies import (
 from server.wire.requests import (
     Command,
     GetStats,
+    Painting,
     Pause,
     Resume,
     SetFreeze,
@@ -163,7 +164,7 @@ class Desk:
                 self._clock.resume(now)
                 self._stage.resume()  # applied with the first picture after it
             case SetPrompt():
-                self._stage.expect([prompt.text for prompt in command.weighted])
+                self._expect(command)
                 return []
             case SetFreeze(on=on):
                 self.is_frozen = on
@@ -240,13 +241,18 @@ class Desk:
 
     def _settle(self, parameters: Parameters) -> None:
         """A chunk has left the model: these parameters are in effect, and a pause that waited for it."""
-        self.parameters = parameters
+        before, self.parameters = self.parameters.timeline, parameters
+        if (after := parameters.timeline) is not None and after is not before and (step := after.coming):
+            self._expect(step)
         self._with_model = []
         self._news.soon()
         now = self._loop.time()
         for command in self._controls.waiting if self.is_paused else []:
             if isinstance(command, Pause):
                 self._link.send(*self._done(command, now))
+
+    def _expect(self, painting: Painting) -> None:
+        self._stage.expect([prompt.text for prompt in painting.weighted])
 
     def _image(self, id: str) -> Rgb:
         image = self.images.get(id)

@@ -33,6 +33,12 @@ class Timeline:
         """Index of the step in effect at `now`."""
         return bisect_right(self.steps, self.position(now), key=lambda step: step.at) - 1
 
+    @property
+    def coming(self) -> TimelineStep | None:
+        """The step after those begun; None when there is none."""
+        is_over = self.begun >= len(self.steps) and not self.loop
+        return None if is_over else self.steps[self.begun % len(self.steps)]
+
     def due(self, now: float) -> "tuple[TimelineStep, Timeline] | None":
         """The step to begin at `now`, if its time has come since the last one; of several the latest."""
         rounds = int(max(0.0, now - self.began) // self.duration) if self.loop and self.duration else 0

@@ -24,6 +24,15 @@ def test_each_step_begins_once_when_its_time_has_come():
     assert begun(Timeline(STEPS, began=10), times) == [(10, "a"), (12, "b"), (15.5, "c")]
 
 
+def test_the_coming_step_is_the_one_after_those_begun():
+    def coming(begun: int, loop: bool) -> str | None:
+        step = Timeline(STEPS, began=0, loop=loop, duration=6, begun=begun).coming
+        return step and step.text
+
+    assert [coming(n, loop=False) for n in range(5)] == ["a", "b", "c", None, None]
+    assert [coming(n, loop=True) for n in range(5)] == ["a", "b", "c", "a", "b"]
+
+
 def test_of_steps_that_are_late_together_the_latest_begins():
     assert begun(Timeline(STEPS, began=0), [0, 9, 10]) == [(0, "a"), (9, "c")]
 
