@@ -306,7 +306,8 @@ class GpuWorker:
             try:
                 result = job.work()
             except Exception as error:  # whatever it is, it belongs to the session that asked; others go on
-                self._check_device()
+                if not isinstance(error, InputRejected | StreamWasReset | WorkerUnavailable):
+                    self._check_device()
                 self._post(_fail, job.future, error)
             else:
                 self._post(_resolve, job.future, result)
@@ -321,11 +322,11 @@ class GpuWorker:
             self._check_device()
 
     def _check_device(self) -> None:
-        """After an error: with a GPU that is gone nobody is to come in, and whoever watches the process is
-        to know."""
+        """After an error of no known kind: with a GPU that is gone nobody is to come in, and whoever watches
+        the process is to know."""
         try:
             self._engine.check_device()
-        except Exception as error:
+        except RuntimeError as error:
             logger.exception("The device can do no more work")
             reason = f"the device can do no more work, start the server again: {error}"
             self._post(self._set_readiness, Readiness(Phase.FAILED, reason))

@@ -169,8 +169,8 @@ class LongLivePipeline:
         seed: int | None = None,
         clock: StageClock | None = None,
     ) -> Tensor:
-        """Generate one chunk and advance `session`. Returns (T, H, W, 3) float in [0, 1]: 9 frames first,
-        then 12.
+        """Generate one chunk and advance `session`. Returns (T, H, W, 3) float32 in [0, 1]: 9 frames
+        first, then 12.
 
         `guidance_mode` "depth" takes `vace_input`, depth (1, 1 or 3, T, H, W) in [-1, 1], near = +1: 12
         frames, of which a first chunk uses the newest 9 (9 are accepted there too). `vace_input_masks` (1, 1,
@@ -185,7 +185,8 @@ class LongLivePipeline:
         with the same prompt and no other transition go on with it ("recache" ends it there); "cut" is a hard
         reset first, with `seed` if one is given.
 
-        Raises ValueError for bad input, before anything has changed, and GenerationFailed.
+        Raises ValueError for bad input, before anything has changed, and GenerationFailed. That, and whatever
+        else goes wrong in the passes or the decoder, leaves `session` reset.
         """
         if not 0 <= vace_context_scale <= 2:
             raise ValueError(f"vace_context_scale must be 0 ... 2, got {vace_context_scale}")
@@ -217,7 +218,7 @@ class LongLivePipeline:
         self._await_settled()
         if starts_over:
             session.reset(seed)
-        try:
+        with session.or_reset():
             with mark("generate"):
                 if text.recaches and session.recent is not None:
                     recache(self.models.transformer, session.recent, text.context, session.cache)
@@ -226,9 +227,6 @@ class LongLivePipeline:
             with mark("decode"):
                 video, decoder = self.decoder.decode(latents, session.decoder)
             self._require_finite(session, latents, video)
-        except BaseException:  # the ring is ahead of the session: what came next would go to the wrong place
-            session.reset()
-            raise
         self._unsettled = session, latents
         session.control, session.decoder = control_state, decoder
         session.references = references
@@ -246,15 +244,12 @@ class LongLivePipeline:
         if self._unsettled is None:
             return
         (session, latents), self._unsettled = self._unsettled, None
-        try:
+        with session.or_reset():
             if self.beside is None:
                 self.passes.remember(latents)
             else:  # depth and control of the next chunk go on meanwhile
                 self._settling = latents
                 self.beside.begin(lambda: self.passes.remember(latents))
-        except BaseException:
-            session.reset()
-            raise
 
     def _await_settled(self) -> None:
         """Nothing of the ring or of the passes may be touched before."""

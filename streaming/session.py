@@ -1,5 +1,7 @@
 """The memory of one stream. Weights are shared by all sessions of a process, states never are."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +53,16 @@ class StreamSession:
         self.chunk = 0
         self.generation += 1
         self.control = self.decoder = self.references = self.recent = self.blend = None
+
+    @contextmanager
+    def or_reset(self) -> Iterator[None]:
+        """What fails in here leaves a fresh stream: with half a chunk in the ring all that comes would be
+        in the wrong place."""
+        try:
+            yield
+        except BaseException:
+            self.reset()
+            raise
 
     def advance(self, latents: Tensor, num_frames: int) -> None:
         """Note a finished chunk: latents (B, F, C, h, w) and how many frames they gave."""

@@ -4,6 +4,7 @@ import random
 import re
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -94,8 +95,7 @@ def train_generator(
     budget, log = Budget(steps, minutes, span), Log(out / "generator.jsonl", world)
     before = 0
     if resume and (found := load_checkpoint(out / "generator")):
-        _restore(found[0], generator, ema, optimizers)
-        before = found[1]["step"]
+        before = _restore(*found, generator, ema, optimizers)
     own_seed = (seed + before) * 1009 + world.rank
     torch.manual_seed(own_seed)
     if compiled:
@@ -187,7 +187,10 @@ def _save(out: Path, generator: Generator, ema: Ema, optimizers: Optimizers, ste
     save_checkpoint(out / "generator", tensors, {"step": step})
 
 
-def _restore(tensors: dict[str, Tensor], generator: Generator, ema: Ema, optimizers: Optimizers) -> None:
+def _restore(
+    tensors: dict[str, Tensor], meta: dict[str, Any], generator: Generator, ema: Ema, optimizers: Optimizers
+) -> int:
+    """Take a checkpoint up; returns its step."""
     with torch.no_grad():
         for name, p in generator.named_parameters():
             p.copy_(tensors[f"model.{name}"])
@@ -196,3 +199,4 @@ def _restore(tensors: dict[str, Tensor], generator: Generator, ema: Ema, optimiz
     optimizers.load(
         {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
     )
+    return meta["step"]

@@ -15,13 +15,13 @@ SDP = "application/sdp"
 METHODS_OF_CONNECTION = "DELETE, PATCH, OPTIONS"
 
 
-def get_refused(path: str, methods: str) -> web.RouteDef:
-    """GET and HEAD of an address for SDP: 405, where the page's files would otherwise be looked through."""
+def others_refused(path: str, methods: str) -> web.RouteDef:
+    """Every other method at an address for SDP: 405. GET would otherwise look among the page's files."""
 
-    async def refuse_get(request: web.Request) -> web.Response:
+    async def refuse_others(request: web.Request) -> web.Response:
         raise web.HTTPMethodNotAllowed(request.method, methods.split(", "))
 
-    return web.get(path, refuse_get)
+    return web.route(hdrs.METH_ANY, path, refuse_others)
 
 
 class SdpEndpoint:

@@ -8,7 +8,7 @@ from server.gpu_worker import GpuWorker, Phase
 from server.metrics import Metrics
 from server.settings import Settings
 from server.webrtc.connection import InvalidOffer
-from server.webrtc.endpoint import METHODS_OF_CONNECTION, SDP, SdpEndpoint, get_refused
+from server.webrtc.endpoint import METHODS_OF_CONNECTION, SDP, SdpEndpoint, others_refused
 from server.webrtc.peers import Peers, ServerFull, SessionGone
 from server.webrtc.udp_ports import NoUdpPort
 from server.webrtc.waiting_line import is_ticket
@@ -35,8 +35,8 @@ class Whip:
             web.options("/whip/{id}", self.options_of_resource),
             web.delete("/whip/{id}", self.delete),
             web.patch("/whip/{id}", self.patch),
-            get_refused("/whip", METHODS),
-            get_refused("/whip/{id}", METHODS_OF_CONNECTION),
+            others_refused("/whip", METHODS),
+            others_refused("/whip/{id}", METHODS_OF_CONNECTION),
         ]
 
     async def post(self, request: web.Request) -> web.Response:

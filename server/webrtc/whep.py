@@ -5,7 +5,7 @@ from aiohttp import hdrs, web
 from server.metrics import Metrics
 from server.settings import Settings
 from server.webrtc.connection import InvalidOffer
-from server.webrtc.endpoint import METHODS_OF_CONNECTION, SDP, SdpEndpoint, get_refused
+from server.webrtc.endpoint import METHODS_OF_CONNECTION, SDP, SdpEndpoint, others_refused
 from server.webrtc.udp_ports import NoUdpPort
 from server.webrtc.viewers import NothingToWatch, Viewers, ViewersFull
 
@@ -28,8 +28,8 @@ class Whep:
             web.delete("/sessions/{id}/whep/{viewer}", self.delete),
             web.patch("/sessions/{id}/whep/{viewer}", self.patch),
             web.options("/sessions/{id}/whep/{viewer}", self.options_of_viewer),
-            get_refused("/sessions/{id}/whep", METHODS),
-            get_refused("/sessions/{id}/whep/{viewer}", METHODS_OF_CONNECTION),
+            others_refused("/sessions/{id}/whep", METHODS),
+            others_refused("/sessions/{id}/whep/{viewer}", METHODS_OF_CONNECTION),
         ]
 
     async def post(self, request: web.Request) -> web.Response:

@@ -44,6 +44,13 @@ def start(page: Page) -> None:
     wait_live(page)
 
 
+def start_session(page: Page) -> str:
+    """Start, and the id of the session."""
+    with page.expect_response(OFFER) as begun:
+        start(page)
+    return begun.value.headers["location"].rpartition("/")[2]
+
+
 def wait_live(page: Page) -> None:
     expect(page.locator("body")).to_have_attribute("data-phase", "live", timeout=LIVE_LIMIT_MS)
 

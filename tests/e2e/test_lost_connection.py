@@ -11,7 +11,7 @@ from tests.e2e.page import (
     begin_from_seed,
     frames_shown,
     session_view,
-    start,
+    start_session,
     wait_applied,
     wait_live,
     wait_same_stream,
@@ -82,9 +82,7 @@ def test_a_lost_connection_takes_its_session_up_again(open_page: OpenPage, serve
     """What comes after it is the same stream: same seed, same prompt, same recording, the next chunks."""
     visit = open_page(prepare=watch_transport)
     page = visit.page
-    with page.expect_response(OFFER) as begun:
-        start(page)
-    id = begun.value.headers["location"].rpartition("/")[2]
+    id = start_session(page)
     page.fill("#prompt", "a glacier of blue ice")
     page.click("#send")
     wait_applied(page, "Prompt")
@@ -127,9 +125,7 @@ def test_a_pause_that_the_network_swallowed_holds(open_page: OpenPage, server: S
     """Pause must hold: the session that comes back is told, and shows the picture that was on show."""
     visit = open_page(prepare=watch_transport)
     page = visit.page
-    with page.expect_response(OFFER) as begun:
-        start(page)
-    id = begun.value.headers["location"].rpartition("/")[2]
+    id = start_session(page)
     page.evaluate("() => window.deafen()")
     page.click("#pause")
     page.fill("#prompt", "half a sent")

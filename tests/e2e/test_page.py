@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import OpenPage, Server
-from tests.e2e.page import OFFER, OVERFLOWING, session_view, start, wait_applied, wait_live
+from tests.e2e.page import OFFER, OVERFLOWING, session_view, start, start_session, wait_applied, wait_live
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -146,10 +146,9 @@ def test_a_frame_limit_that_is_chosen_first_leaves_the_quality(open_page: OpenPa
     page = open_page().page
     page.click("#tab-model")
     page.select_option("#fps", "24")
-    with page.expect_response(OFFER) as begun:
-        start(page)
+    id = start_session(page)
     wait_applied(page, "Frame limit")
-    output = session_view(server, begun.value.headers["location"].rpartition("/")[2])["settings"]["output"]
+    output = session_view(server, id)["settings"]["output"]
     assert output == {"fps": 24, "quality": "high"}
     expect(page.locator("#quality")).to_have_value("high")
     page.click("#stop")

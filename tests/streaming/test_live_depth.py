@@ -48,6 +48,13 @@ def values(results: list[Depth]) -> Tensor:
     return torch.cat([result.values for result in results])
 
 
+def with_a_form(frames: Tensor) -> Tensor:
+    """A picture painted over `frames`, with a form that the camera does not see."""
+    painted = frames.clone()
+    painted[:, 2, 4:12, 50:60] += 0.4
+    return painted
+
+
 # ---- what comes out ----
 
 
@@ -335,8 +342,7 @@ def test_the_camera_comes_back_after_points_as_it_was() -> None:
 
 def test_a_picture_painted_before_points_refines_nothing_after_them() -> None:
     frames = scene(21, speed=0)
-    painted = frames[:9].clone()
-    painted[:, 2, 4:12, 50:60] += 0.4  # a form that the camera does not see
+    painted = with_a_form(frames[:9])
     depth = live()
     depth.keep(depth(frames[:9], DepthSettings()))
     depth.keep(depth(frames[:12], DepthSettings(points=((0.5, 0.5, 1.0),))))
@@ -346,8 +352,7 @@ def test_a_picture_painted_before_points_refines_nothing_after_them() -> None:
 
 def test_refinement_brings_painted_forms_back_where_the_camera_is_still() -> None:
     frames = scene(21, speed=0)
-    painted = frames[:9].clone()
-    painted[:, 2, 4:12, 50:60] += 0.4  # a form that the camera does not see
+    painted = with_a_form(frames[:9])
     depth = live()
     depth.keep(depth(frames[:9], DepthSettings()))
     plain = depth(frames[9:], DepthSettings(), painted).values
@@ -361,8 +366,7 @@ def test_refinement_brings_painted_forms_back_where_the_camera_is_still() -> Non
 def test_what_the_camera_sees_is_not_added_up_by_refinement() -> None:
     """Chunk after chunk with the same painted form: it stays as strong as it was."""
     frames = scene(9 + 10 * 12)
-    painted = frames[:12].clone()
-    painted[:, 2, 4:12, 50:60] += 0.4
+    painted = with_a_form(frames[:12])
     depth, heights = live(), []
     depth.keep(depth(frames[:9], DepthSettings()))
     for start in range(9, len(frames), 12):
