@@ -177,9 +177,9 @@ async def test_a_lost_session_can_still_be_asked_and_is_closed_with_the_server(s
 class SlowGuest:
     """Holds a place until it is hung up, and takes until `may_close` to leave."""
 
-    def __init__(self, session: LiveSession) -> None:
+    def __init__(self, session: LiveSession, may_close: asyncio.Event) -> None:
         self.id, self.session, self.may_return = session.id, session, True
-        self.is_closing, self.may_close = asyncio.Event(), asyncio.Event()
+        self.is_closing, self.may_close = asyncio.Event(), may_close
         self._hung_up = asyncio.Event()
 
     async def attend(self) -> None:
@@ -199,12 +199,13 @@ class SlowGuest:
 
 async def test_nobody_comes_back_while_the_server_shuts_down(server, settings, engine):
     peers = Peers(settings, server.worker, Metrics(), Recordings(settings))
-    guest = await peers.enter(SlowGuest)
-    comes_back = asyncio.create_task(peers.enter(SlowGuest, former=guest.id))
+    may_close = asyncio.Event()
+    guest = await peers.enter(lambda session: SlowGuest(session, may_close))
+    comes_back = asyncio.create_task(peers.enter(lambda s: SlowGuest(s, may_close), former=guest.id))
     await guest.is_closing.wait()
     leave = asyncio.create_task(peers.dismiss_all())
     await asyncio.sleep(0)
-    guest.may_close.set()
+    may_close.set()
     with pytest.raises(ServerFull, match="shutting down"):
         await comes_back
     await asyncio.wait_for(leave, 10)
