@@ -15,6 +15,7 @@ pytestmark = [
 
 
 @torch.inference_mode()
+@torch.backends.cudnn.flags(enabled=True, allow_tf32=False)  # PyTorch's default rounds to 10 bits
 def test_the_pipeline_agrees_with_the_cpu_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     noise = torch.Generator()
     draw = torch.randn
