@@ -5,6 +5,7 @@ The event loop hands it work and gets plain host data back; neither side touches
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import queue
@@ -12,7 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from statistics import median
@@ -92,6 +93,23 @@ def import_engine() -> EngineModule:
     return engine
 
 
+@contextlib.contextmanager
+def long_lived() -> Generator[None]:
+    """For what makes millions of objects that stay: libraries, networks, compiled code.
+
+    Python's garbage collector looks through them again and again meanwhile, a quarter of the time that
+    imports take, and ever after: 0.2 s, in which all threads stand still. So it pauses, and then leaves them
+    out.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
 class StreamHandle:
     """One stream, as the event loop knows it."""
 
@@ -136,6 +154,7 @@ class GpuWorker:
         self._warm_pace = 0.0
         self._paces: deque[float] = deque(maxlen=PACES_KEPT)
         self._made = 0
+        self._prepares = True  # until that fails
         self.turn = asyncio.Lock()
         self.pace: float | None = None  # pictures a second, of all streams together; None until ready
         self.info: EngineInfo | None = None  # None until ready
@@ -248,9 +267,10 @@ class GpuWorker:
     def _run(self) -> None:
         try:
             began = time.monotonic()
-            self._api = self._import_engine()
-            imported = time.monotonic()
-            self._engine = self._load()
+            with long_lived():
+                self._api = self._import_engine()
+                imported = time.monotonic()
+                self._engine = self._load()
             logger.info(
                 "Imports took %.1f s, loading and warming up %.1f",
                 imported - began,
@@ -266,6 +286,8 @@ class GpuWorker:
         else:
             self._post(self._set_ready, self._engine.info, self._warm_pace)
             self._serve()
+        finally:
+            gc.unfreeze()  # what stays in a process that goes on is garbage
 
     def _load(self) -> "StreamEngine":
         settings = self._settings
@@ -301,7 +323,7 @@ class GpuWorker:
         self._post(self._set_progress, progress.describe())
 
     def _serve(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (job := self._next_job()) is not None:
             began, self._made = time.monotonic(), 0
             try:
                 result = job.work()
@@ -313,6 +335,23 @@ class GpuWorker:
                 self._post(_resolve, job.future, result)
                 self._settle()
                 self._note_pace(time.monotonic() - began)
+
+    def _next_job(self) -> _Job[Any] | None:
+        """Until there is one, memory is made ready for streams to come."""
+        while self._jobs.empty() and self._prepare():
+            pass
+        return self._jobs.get()
+
+    def _prepare(self) -> bool:
+        if not self._prepares:
+            return False
+        try:
+            return self._engine.prepare()
+        except Exception:  # no stream needs it yet: the one that does will be told
+            logger.exception("Preparing for a stream failed; later ones are not prepared for")
+            self._prepares = False
+            self._check_device()
+            return False
 
     def _settle(self) -> None:
         try:

@@ -85,6 +85,19 @@ class ChunkPasses:
             self._scale.fill_(scale)
         self._load_text(context)
 
+    @torch.inference_mode()
+    def prepare(self, cache: RingKVCache) -> None:
+        """Record what a stream will repeat on `cache`, a ring that none has now. Without a recorder, or
+        before the first chunk of any stream, there is nothing to record."""
+        if self.record is None or self._text_of is None:
+            return
+        cache.reset()
+        while cache.filled < cache.window.local_attn_size:
+            self.begin(cache, cache.end, self._text_of)
+        for is_guided in (True, False):
+            self._pass(self._x, 0.0, is_guided)
+        cache.reset()
+
     def denoise(self, xt: Tensor, timestep: float) -> Tensor:
         """Flow of the noisy chunk xt (1, F, C, h, w), guided if the chunk is."""
         return self._pass(xt, timestep, self._is_guided)

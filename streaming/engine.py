@@ -85,8 +85,11 @@ def choose_device(name: str) -> torch.device:
 class StreamEngine:
     """The models of one device and everything that streams share."""
 
-    def __init__(self, pipeline: LongLivePipeline, estimator: DepthEstimator, depth: str) -> None:
+    def __init__(
+        self, pipeline: LongLivePipeline, estimator: DepthEstimator, depth: str, sessions: int = 1
+    ) -> None:
         """Raises LooksError when the preset's looks cannot be read."""
+        self._sessions = sessions
         self.pipeline = pipeline
         self.estimator = estimator
         preset = pipeline.preset
@@ -151,9 +154,10 @@ class StreamEngine:
             estimator_files = files.pop("depth", estimator)
             pipeline = LongLivePipeline(PipelineConfig.from_mapping(config | files), where, dtype)
         if random_weights and depth == "auto" and preset.needs_files:
-            engine = cls(pipeline, random_depth(where, dtype), "random weights")
+            engine = cls(pipeline, random_depth(where, dtype), "random weights", sessions)
         else:
-            engine = cls(pipeline, load_depth(estimator_files, where, dtype), Path(estimator).name)
+            network = load_depth(estimator_files, where, dtype)
+            engine = cls(pipeline, network, Path(estimator).name, sessions)
         engine._make_fast(speed, cache_dir)
         return engine
 
@@ -172,6 +176,11 @@ class StreamEngine:
     def encode(self, texts: Sequence[str]) -> None:
         """Encode prompts that a stream will soon be asked for: its chunk then finds that done."""
         self.pipeline.text.embedding(parse_prompts(texts))
+
+    def prepare(self) -> bool:
+        """Make the next stream's memory ready while none is open, a few tenths of a second of a GPU's time
+        that its second user and who already watches need not wait for; False once there is nothing to do."""
+        return self.pipeline.prepare_session(self._sessions)
 
     def settle(self) -> None:
         """Finish what the last chunk of any stream left undone. Its pictures need not wait for this; the next
@@ -193,8 +202,8 @@ class StreamEngine:
         self.pipeline.control.warm_up()
         size, stream = (self.info.height, self.info.width), self.open(prompt="", seed=0)
         is_cpu = self.pipeline.device.type == "cpu"
-        # The window is filled and the ring goes round once.
-        filling = 1 if is_cpu else self.pipeline.preset.window.local_attn_size // CHUNK_LATENTS + 2
+        # The window is filled, and what it held first leaves it.
+        filling = 1 if is_cpu else self.pipeline.preset.window.local_attn_size // CHUNK_LATENTS + 1
         for index in range(filling):
             self._meet(stream, Controls(prompts=parse_prompts(f"warming up {index}")))
         began = time.perf_counter()
@@ -204,8 +213,8 @@ class StreamEngine:
             mask = np.full(size, 255, np.uint8)
             mask[: size[0] // 2] = 0
             picture = np.full((*size, 3), 127, np.uint8)
-            self._meet(stream, Controls(mask=mask, prompts=parse_prompts("warming up a region")))
-            self._meet(stream, Controls(references=(picture,), prompts=parse_prompts("warming up a picture")))
+            prompts = parse_prompts("warming up pictures")
+            self._meet(stream, Controls(mask=mask, references=(picture,), prompts=prompts))
         return pace
 
     def _meet(self, stream: LiveStream, controls: Controls) -> None:

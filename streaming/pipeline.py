@@ -127,6 +127,18 @@ class LongLivePipeline:
         """The memory of a new stream."""
         return self._rings.open_session(seed)
 
+    def prepare_session(self, limit: int) -> bool:
+        """Make the memory of one more stream ready, recorded passes included, while nobody waits for it.
+
+        False, and nothing done: there is memory for `limit` streams, a stream is open, which this would hold
+        up, or nothing is recorded here, and memory is quickly made.
+        """
+        if self.passes.record is None or not self._rings.is_idle or len(self._rings) >= limit:
+            return False
+        self._await_settled()
+        self.passes.prepare(self._rings.add())
+        return True
+
     def __call__(
         self,
         prompts: Prompts,

@@ -157,6 +157,14 @@ class StreamEngine:
         if "reject" in texts:
             raise ValueError("prompt: this word is not known")
 
+    def prepare(self) -> bool:
+        if self._module.prepare_error is not None:
+            raise self._module.prepare_error
+        if self._module.streams or self._module.prepared >= self._module.to_prepare:
+            return False
+        self._module.prepared += 1
+        return True
+
     def settle(self) -> None:
         self._module.may_settle.wait(HELD_LIMIT_S)
         self._module.settled += 1
@@ -193,6 +201,9 @@ class FakeEngineModule:
     may_ask: threading.Event = field(default_factory=threading.Event)
     settled: int = 0
     encoded: list[tuple[str, ...]] = field(default_factory=list)
+    to_prepare: int = 0
+    prepared: int = 0
+    prepare_error: Exception | None = None
     settle_error: Exception | None = None
     device_error: Exception | None = None
     streams: "weakref.WeakSet[LiveStream]" = field(default_factory=weakref.WeakSet)

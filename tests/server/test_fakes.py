@@ -50,6 +50,7 @@ def test_a_change_is_what_controls_are():
         ("LiveStream", "step"),
         ("StreamEngine", "open"),
         ("StreamEngine", "encode"),
+        ("StreamEngine", "prepare"),
         ("StreamEngine", "settle"),
         ("StreamEngine", "check_device"),
         ("StreamEngine", "warm_up"),

@@ -56,6 +56,18 @@ async def test_model_is_loaded_with_the_settings_and_described(worker, engine, s
     assert "untrained" in worker.readiness.reason
 
 
+async def test_the_garbage_collector_leaves_out_what_a_start_made(settings, engine):
+    """And pauses meanwhile; a worker that has stopped leaves it as it was."""
+    engine.may_load.clear()
+    async with started_worker(settings, engine) as worker:
+        await until(lambda: engine.loaded_with, "the engine to be asked for")
+        assert not gc.isenabled()
+        engine.may_load.set()
+        await worker.ready()
+        assert gc.isenabled() and gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() == 0
+
+
 async def test_readiness_goes_through_its_phases_with_a_reason(settings, engine):
     engine.may_load.clear()
     engine.may_warm_up.clear()
@@ -274,6 +286,29 @@ async def test_stamp_is_the_source(engine):
     assert [int(picture[0, 0, 0]) for picture in result.frames] == list(range(9))
     assert [int(picture[-1, 0, 1]) for picture in result.frames] == [4] * 9
     await worker.stop()
+
+
+async def test_memory_is_prepared_while_nobody_waits(settings, engine):
+    """Before the first stream, and again when the last has ended; a job comes before it."""
+    engine.to_prepare = 3
+    async with started_worker(settings, engine) as worker:
+        await until(lambda: engine.prepared == 3, "what there is to do")
+        handle = await worker.open(prompt="snow", seed=0)
+        engine.to_prepare = 4
+        await worker.step(handle, request(9))
+        await worker.encode(["gold"])
+        assert engine.prepared == 3, "a stream is open"
+        worker.close(handle)
+        await until(lambda: engine.prepared == 4, "the rest")
+
+
+async def test_a_server_that_cannot_prepare_serves_all_the_same(settings, engine, caplog):
+    engine.prepare_error = RuntimeError("out of memory")
+    async with started_worker(settings, engine) as worker:
+        handle = await worker.open(prompt="snow", seed=0)
+        assert len((await worker.step(handle, request(9))).frames) == 9
+        assert caplog.text.count("Preparing for a stream failed") == 1
+        assert worker.readiness.phase is Phase.READY
 
 
 async def test_pictures_do_not_wait_for_what_their_chunk_leaves_undone(worker, engine):

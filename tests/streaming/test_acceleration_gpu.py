@@ -73,6 +73,21 @@ def test_the_levers_leave_the_pictures_alone(levers: Levers) -> None:
         assert len(kept) == 2 and all(len(recordings) == 2 for recordings in kept.values())
 
 
+def test_streams_on_prepared_rings_record_nothing() -> None:
+    levers = Levers(graphs=True, fuses=True, beside=True)
+    wanted = painted(new_pipeline(levers, torch.float32))
+    pipeline = new_pipeline(levers, torch.float32)
+    pipeline.generate(pipeline.open_session(seed=9), parse_prompts("there is a text to record with"))
+    pipeline.settle()
+    while pipeline.prepare_session(limit=3):
+        pass
+    recorded = {id(made) for both in pipeline.passes._recordings.values() for made in both.values()}
+    assert len(recorded) == 4
+    for got, want in zip(painted(pipeline), wanted, strict=True):
+        torch.testing.assert_close(got, want, atol=1e-4, rtol=0)
+    assert recorded == {id(made) for both in pipeline.passes._recordings.values() for made in both.values()}
+
+
 @pytest.mark.parametrize(
     "levers",
     [

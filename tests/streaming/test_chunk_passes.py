@@ -158,6 +158,26 @@ def test_a_ring_is_recorded_twice_and_never_again(model: CausalVaceWanModel) -> 
 
 
 @torch.inference_mode()
+def test_a_stream_on_a_prepared_ring_records_nothing_and_is_the_same(model: CausalVaceWanModel) -> None:
+    """Another stream is in the midst of a chunk when the ring is prepared."""
+    tape = Tape()
+    passes, script = ChunkPasses(model, SIZE, tape), Script(model, 1)
+    passes.prepare(ring := new_cache(model))
+    assert tape.recorded == 0, "there is no text yet to record with"
+    other = new_cache(model)
+    by_passes(passes, other, script, 0)
+    passes.prepare(ring)
+    assert (tape.recorded, ring.filled) == (2, 0)
+    wanted = new_cache(model)
+    for index in range(8):
+        for flow, want in zip(
+            by_passes(passes, ring, script, index), by_forward(model, wanted, script, index), strict=True
+        ):
+            torch.testing.assert_close(flow, want, atol=1e-6, rtol=1e-5)
+    assert tape.recorded == 2
+
+
+@torch.inference_mode()
 def test_a_ring_that_is_gone_takes_its_recordings_along(model: CausalVaceWanModel) -> None:
     passes = ChunkPasses(model, SIZE, lambda run: Recording(run(), lambda: None))
     cache, script = new_cache(model), Script(model, 1)

@@ -27,6 +27,21 @@ def test_streams_at_the_same_time_have_rings_of_their_own() -> None:
     assert a.cache is not b.cache and (a.seed, b.seed) == (0, 1)
 
 
+def test_a_ring_made_ahead_is_lent_before_another_is_made() -> None:
+    pool = RingPool(new_ring)
+    ahead = pool.add()
+    assert (len(pool), pool.is_idle) == (1, True)
+    session = pool.open_session(seed=0)
+    assert session.cache is ahead and (len(pool), pool.is_idle) == (1, False)
+    other = pool.open_session(seed=1)
+    del session
+    gc.collect()
+    assert (len(pool), pool.is_idle) == (2, False)
+    del other
+    gc.collect()
+    assert (len(pool), pool.is_idle) == (2, True)
+
+
 def test_a_dropped_stream_gives_its_ring_to_the_next_which_begins_anew() -> None:
     pool = RingPool(new_ring)
     session = pool.open_session(seed=0)
