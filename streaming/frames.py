@@ -57,6 +57,8 @@ def _to_tensor(picture: np.ndarray) -> Tensor:
 
 def _resize(picture: Tensor, height: int, width: int) -> Tensor:
     """(1, 3, H, W) uint8 -> (3, height, width) uint8."""
+    if tuple(picture.shape[2:]) == (height, width):
+        return picture[0]
     if picture.device.type != "cpu":  # only the CPU resizes integers
         resized = F.interpolate(picture.float(), size=(height, width), mode="bilinear", antialias=True)
         return resized.round_().to(torch.uint8)[0]

@@ -14,7 +14,7 @@ from server.live.chunk_request import Asked, ChunkRequest
 from server.live.desk import Desk
 from server.live.pacing import Pacer
 from server.live.parameters import Plan
-from server.media.frames import Picture, Size, to_rgb
+from server.media.frames import Picture, to_rgb
 from server.metrics import StreamMeter
 from server.wire.replies import ErrorReply
 
@@ -28,7 +28,7 @@ MAX_FAILURES = 5  # chunks in a row; then the stream is given up
 class Painter:
     """Keeps one chunk of a stream with the worker, unless it is paused.
 
-    await painter.play(handle, size)     # returns when it gives up
+    await painter.play(handle)           # returns when it gives up
     painter.pause(); painter.resume()
     """
 
@@ -62,8 +62,8 @@ class Painter:
         self._generation = 0
         self._failures = 0
 
-    async def play(self, handle: StreamHandle, size: Size) -> None:
-        """Paint pictures of `size` until MAX_FAILURES chunks in a row have failed."""
+    async def play(self, handle: StreamHandle) -> None:
+        """Paint pictures until MAX_FAILURES chunks in a row have failed."""
         while self._failures < MAX_FAILURES:
             await self._goes_on.wait()
             if not await self._feed.ready(handle.frames_wanted):
@@ -71,7 +71,7 @@ class Painter:
             async with self._worker.turn:
                 # Others may have had the worker for long: it may not be wanted any more.
                 if self._goes_on.is_set() and self._feed.is_ready(handle.frames_wanted):
-                    await self._one_chunk(handle, size)
+                    await self._one_chunk(handle)
 
     def pause(self) -> None:
         """Make no more chunks; what waits to be shown would be old when it goes on."""
@@ -84,7 +84,7 @@ class Painter:
         self._pacer.restart()
         self._goes_on.set()
 
-    async def _one_chunk(self, handle: StreamHandle, size: Size) -> None:
+    async def _one_chunk(self, handle: StreamHandle) -> None:
         """Send the newest frames and the waiting commands to the model; queue what comes back."""
         self._turn += 1
         taken_at = self._now()
@@ -99,7 +99,7 @@ class Painter:
             return Asked(change=plan.change, references=references, mask=mask)
 
         # Converted in the worker's thread: the loop touches no pixels.
-        request = ChunkRequest(frames=partial(to_rgb, chunk.frames, size), asked=asked)
+        request = ChunkRequest(frames=partial(to_rgb, chunk.frames), asked=asked)
         self.is_busy = True
         try:
             result = await self._worker.step(handle, request)

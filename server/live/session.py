@@ -178,7 +178,7 @@ class LiveSession:
             self._standing.become(State.WAITING, "waiting for pictures from the camera")
             handle = await self._worker.open(prompt=self._settings.prompt, seed=self._settings.seed)
             try:
-                await self._painter.play(handle, self.size)
+                await self._painter.play(handle)
             finally:
                 self._worker.close(handle)
             self._fail(f"gave up: {MAX_FAILURES} chunks in a row could not be generated")

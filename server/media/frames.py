@@ -1,5 +1,6 @@
 """Between av.VideoFrame and uint8 arrays. Rgb is always (H, W, 3) uint8, 0 to 255."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,18 +38,13 @@ class Picture:
     source: VideoFrame | None = None  # that camera frame
 
 
-def to_rgb(frames: Sequence[VideoFrame], size: Size) -> list[Rgb]:
-    """Camera frames of any size and pixel format as RGB, uncropped, scaled to just cover `size`.
+def to_rgb(frames: Sequence[VideoFrame]) -> list[Rgb]:
+    """Camera frames of any pixel format as RGB of their own sizes: the model scales them, on its device.
 
     Safe in any thread: a frame's own converter is not, and the same frame may be on its way to the screen.
     """
     converter = VideoReformatter()
-    arrays: list[Rgb] = []
-    for frame in frames:
-        width, height = _cover(frame, size)
-        rgb = converter.reformat(frame, width=width, height=height, format="rgb24", threads=1)
-        arrays.append(np.ascontiguousarray(cast(Rgb, rgb.to_ndarray())))
-    return arrays
+    return [_converted(converter, frame, (frame.width, frame.height)) for frame in frames]
 
 
 def to_video_frame(rgb: Rgb, pts: int) -> VideoFrame:
@@ -61,7 +57,7 @@ def to_video_frame(rgb: Rgb, pts: int) -> VideoFrame:
 
 def filling(camera: VideoFrame, size: Size) -> Rgb:
     """A camera frame scaled and cropped to fill `size`. Safe in any thread."""
-    return _crop(to_rgb([camera], size)[0], size)
+    return _crop(_converted(VideoReformatter(), camera, _cover(camera, size)), size)
 
 
 def beside(camera: VideoFrame | None, output: Rgb) -> Rgb:
@@ -122,10 +118,18 @@ def is_usable(width: int, height: int) -> bool:
     )
 
 
+def _converted(converter: VideoReformatter, frame: VideoFrame, size: Size) -> Rgb:
+    width, height = size
+    rgb = converter.reformat(frame, width=width, height=height, format="rgb24", threads=1)
+    return np.ascontiguousarray(cast(Rgb, rgb.to_ndarray()))
+
+
 def _cover(frame: VideoFrame, size: Size) -> Size:
-    """Size of the frame scaled to just cover `size`."""
+    """Size of the frame scaled to just cover `size`; even, as the converter is three times as slow with odd
+    widths."""
     scale = max(size[0] / frame.width, size[1] / frame.height)
-    return max(size[0], round(frame.width * scale)), max(size[1], round(frame.height * scale))
+    width, height = max(size[0], frame.width * scale), max(size[1], frame.height * scale)
+    return 2 * math.ceil(round(width) / 2), 2 * math.ceil(round(height) / 2)
 
 
 def _crop(rgb: Rgb, size: Size) -> Rgb:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
-from server.media.frames import NEUTRAL, is_usable, stamp_source, to_rgb, to_video_frame, with_note
+from server.media.frames import NEUTRAL, filling, is_usable, stamp_source, to_rgb, to_video_frame, with_note
 
 
 def camera(width: int, height: int, colour: tuple[int, int, int] = (200, 100, 50)) -> VideoFrame:
@@ -13,20 +13,32 @@ def camera(width: int, height: int, colour: tuple[int, int, int] = (200, 100, 50
     return VideoFrame.from_ndarray(rgb).reformat(format="yuv420p")
 
 
-@pytest.mark.parametrize(
-    ("source", "covering"),
-    [((640, 480), (256, 192)), ((1280, 720), (256, 144)), ((128, 72), (256, 144)), ((300, 900), (256, 768))],
-)
-def test_frames_of_any_size_just_cover_the_picture(source, covering):
-    (rgb,) = to_rgb([camera(*source)], (256, 144))
-    assert rgb.shape == (covering[1], covering[0], 3)
+@pytest.mark.parametrize("source", [(640, 480), (1280, 720), (128, 72), (300, 900), (426, 240)])
+def test_frames_keep_their_size(source):
+    (rgb,) = to_rgb([camera(*source)])
+    assert rgb.shape == (source[1], source[0], 3)
     assert rgb.dtype == np.uint8 and rgb.flags.c_contiguous
     assert np.abs(rgb.astype(int) - (200, 100, 50)).max() < 12  # through 4:2:0 and back
 
 
 def test_size_may_change_in_mid_stream():
-    pictures = to_rgb([camera(640, 480), camera(320, 240), camera(640, 480)], (64, 48))
-    assert {p.shape for p in pictures} == {(48, 64, 3)}
+    pictures = to_rgb([camera(640, 480), camera(320, 240), camera(640, 480)])
+    assert [p.shape for p in pictures] == [(480, 640, 3), (240, 320, 3), (480, 640, 3)]
+
+
+@pytest.mark.parametrize("source", [(640, 480), (1280, 720), (128, 72), (300, 900)])
+@pytest.mark.parametrize("size", [(256, 144), (832, 480), (64, 48)])
+def test_a_frame_fills_the_picture_with_its_middle(source, size):
+    """Dark edges on all four sides; at least on two, whatever is cropped, they are still there."""
+    rgb = np.zeros((source[1], source[0], 3), np.uint8)
+    rgb[source[1] // 4 : -source[1] // 4, source[0] // 4 : -source[0] // 4] = 200
+    filled = filling(VideoFrame.from_ndarray(rgb).reformat(format="yuv420p"), size)
+    assert filled.shape == (size[1], size[0], 3)
+    bright = (filled > 100).all(-1)
+    assert bright[size[1] // 2, size[0] // 2]
+    for mirrored in (bright[::-1], bright[:, ::-1]):
+        assert (bright != mirrored).mean() < 0.05
+    assert 0.2 < bright.mean() < 0.9
 
 
 def test_video_frame_keeps_pixels_and_time():
