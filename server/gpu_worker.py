@@ -204,6 +204,11 @@ class GpuWorker:
         """
         return await self._call(lambda: self._step(handle, request))
 
+    async def idle(self) -> None:
+        """Wait until nothing of the jobs before is left to do, on the device neither. Camera frames that are
+        chosen then do not grow old while it finishes another chunk."""
+        await self._call(lambda: None)
+
     async def encode(self, texts: Sequence[str]) -> None:
         """Encode prompts before a chunk has to. Raises InputRejected."""
         await self._call(lambda: self._encode(texts))
@@ -333,8 +338,9 @@ class GpuWorker:
                 self._post(_fail, job.future, error)
             else:
                 self._post(_resolve, job.future, result)
-                self._settle()
-                self._note_pace(time.monotonic() - began)
+                if self._made:
+                    self._settle()
+                    self._note_pace(time.monotonic() - began)
 
     def _next_job(self) -> _Job[Any] | None:
         """Until there is one, memory is made ready for streams to come."""
@@ -371,14 +377,9 @@ class GpuWorker:
             self._post(self._set_readiness, Readiness(Phase.FAILED, reason))
 
     def _note_pace(self, seconds: float) -> None:
-        """The job at hand took so long. A GPU goes on after that, unseen, so it is never taken to be faster
-        than in the warm-up, which waited for it."""
-        if not self._made:
-            return
+        """The job at hand took so long, all that it left to do included."""
         self._paces.append(self._made / max(seconds, 1e-6))
-        is_seen = self._engine.info.device == "cpu"
-        pace = median(self._paces)
-        self._post(self._set_pace, pace if is_seen else min(pace, self._warm_pace))
+        self._post(self._set_pace, median(self._paces))
 
     def _encode(self, texts: Sequence[str]) -> None:
         try:

@@ -30,7 +30,7 @@ class Levers:
     fuses: bool = False  # the blocks: kernels of our own between their products, which are packed
     fp8: bool = False  # the blocks' large products
     fp8_attention: bool = False  # operands of self-attention, and the ring; for fused blocks and "fa3"
-    beside: bool = False  # on second streams: hints beside blocks, clean passes beside what follows them
+    beside: bool = False  # hints on a second stream, beside the blocks that wait for them
     graphs: bool = False  # passes over a full window as CUDA graphs
     attention: Kernel = "auto"
     compiles: bool = False  # the autoencoders of a running stream
@@ -73,7 +73,6 @@ def accelerate(pipeline: LongLivePipeline, levers: Levers) -> None:
             compile_autoencoder(autoencoder)
     if levers.beside:
         pipeline.passes.beside = SideStream(pipeline.device)
-        pipeline.beside = SideStream(pipeline.device)
     if levers.graphs:
         pipeline.passes.record = CudaGraphs()
 

@@ -183,12 +183,13 @@ class StreamEngine:
         return self.pipeline.prepare_session(self._sessions)
 
     def settle(self) -> None:
-        """Finish what the last chunk of any stream left undone. Its pictures need not wait for this; the next
-        `step` would begin with it."""
+        """Finish what the last chunk of any stream left undone, on the device, too. Its pictures need not
+        wait for this; the next `step` would begin with it, and what it is given would be as much older."""
         self.pipeline.settle()
+        self.check_device()
 
     def check_device(self) -> None:
-        """Raises RuntimeError if the GPU can do no more work: some CUDA errors do not pass."""
+        """Wait for a GPU. Raises RuntimeError if it can do no more work: some CUDA errors do not pass."""
         if self.pipeline.device.type == "cuda":
             torch.cuda.synchronize(self.pipeline.device)
 
@@ -222,6 +223,4 @@ class StreamEngine:
         size, began = (self.info.height, self.info.width, 3), time.perf_counter()
         stream.step([np.full(size, 20 * n, np.uint8) for n in range(stream.frames_wanted)], controls)
         self.settle()
-        if self.pipeline.device.type == "cuda":
-            torch.cuda.synchronize(self.pipeline.device)
         logger.debug("Warm-up: a chunk in %.2f s", time.perf_counter() - began)

@@ -103,7 +103,6 @@ class LiveStream:
         if len(frames) != self.frames_wanted:
             raise ValueError(f"frames: expected {self.frames_wanted} pictures, got {len(frames)}")
         clock, first_frame = StageClock(self._pipeline.device), self._session.frame
-        self._pipeline.settle()  # what is left of the chunk before can run beside depth
         with clock.stage("total"):
             with clock.stage("depth"):
                 camera, depth, known = self._fit(frames), None, None

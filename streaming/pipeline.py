@@ -30,7 +30,6 @@ from streaming.modules.scheduler import add_noise
 from streaming.presets import BASE_MODELS, Preset, find_preset
 from streaming.ring_pool import RingPool
 from streaming.session import StreamSession
-from streaming.side_stream import SideStream
 from streaming.stage_clock import StageClock
 
 Transition = Literal["recache", "cut", "blend"]
@@ -89,9 +88,7 @@ class LongLivePipeline:
         self.decoder: VideoDecoder = self.models.decoder
         transformer, latent_size = self.models.transformer, self.preset.latent_size
         self.passes = ChunkPasses(transformer, latent_size)
-        self.beside: SideStream | None = None  # where clean passes run; None: before what is asked next
         self._unsettled: tuple[StreamSession, Tensor] | None = None  # clean latents, not yet remembered
-        self._settling: Tensor | None = None  # those that a clean pass beside is reading
         self._rings = RingPool(lambda: transformer.new_cache(self.preset.window, *latent_size))
         self.denoise = Denoiser(self.preset.sampler)
         self._denoiser = lru_cache(STEP_LISTS_KEPT)(self._new_denoiser)
@@ -135,7 +132,6 @@ class LongLivePipeline:
         """
         if self.passes.record is None or not self._rings.is_idle or len(self._rings) >= limit:
             return False
-        self._await_settled()
         self.passes.prepare(self._rings.add())
         return True
 
@@ -227,7 +223,6 @@ class LongLivePipeline:
             guidance = None
             if control is not None and (are_new or guidance_mode != "r2v"):
                 guidance = self._guidance(control, with_references=are_new, scale=vace_context_scale)
-        self._await_settled()
         if starts_over:
             session.reset(seed)
         with session.or_reset():
@@ -257,17 +252,7 @@ class LongLivePipeline:
             return
         (session, latents), self._unsettled = self._unsettled, None
         with session.or_reset():
-            if self.beside is None:
-                self.passes.remember(latents)
-            else:  # depth and control of the next chunk go on meanwhile
-                self._settling = latents
-                self.beside.begin(lambda: self.passes.remember(latents))
-
-    def _await_settled(self) -> None:
-        """Nothing of the ring or of the passes may be touched before."""
-        if self.beside is not None:
-            self.beside.join()
-            self._settling = None
+            self.passes.remember(latents)
 
     def _text(
         self,

@@ -19,19 +19,10 @@ class SideStream:
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)
 
-    def begin(self, work: Callable[[], object]) -> None:
-        """Begin `work`, after all that was asked of the current stream. Keep what it reads until `join`."""
-        self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):
-            work()
-
-    def join(self) -> None:
-        """Make the current stream wait for all that was begun; the host does not wait."""
-        torch.cuda.current_stream().wait_stream(self._stream)
-
     def results(self, work: Work) -> Mapping[int, Tensor]:
-        """Begin `work`. Its results come at once; reading one from the mapping makes the then current stream
-        wait for it. Keep the mapping, and what `work` reads, until all results have been read."""
+        """Begin `work`, after all that was asked of the current stream. Its results come at once; reading one
+        from the mapping makes the then current stream wait for it. Keep the mapping, and what `work` reads,
+        until all results have been read."""
         events: dict[int, torch.cuda.Event] = {}
         results: dict[int, Tensor] = {}
 
@@ -39,7 +30,9 @@ class SideStream:
             events[key] = torch.cuda.Event()
             events[key].record(self._stream)
 
-        self.begin(lambda: results.update(work(note=note)))
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            results.update(work(note=note))
         return _Awaited(results, events)
 
 

@@ -69,6 +69,7 @@ class Painter:
             if not await self._feed.ready(handle.frames_wanted):
                 continue
             async with self._worker.turn:
+                await self._worker.idle()
                 # Others may have had the worker for long: it may not be wanted any more.
                 if self._goes_on.is_set() and self._feed.is_ready(handle.frames_wanted):
                     await self._one_chunk(handle)

@@ -145,7 +145,7 @@ class LiveStream:
 
 class StreamEngine:
     def __init__(self, module: "FakeEngineModule") -> None:
-        self.info = EngineInfo(looks=module.looks, device=module.device)
+        self.info = EngineInfo(looks=module.looks)
         self._module = module
 
     def warm_up(self) -> float:
@@ -192,7 +192,6 @@ class FakeEngineModule:
     load_error: Exception | None = None
     looks: tuple[Look, ...] = ()
     step_seconds: float = 0.0
-    device: str = "cpu"
     warm_pace: float = 1000.0  # pictures a second
     has_diverged: bool = False
     may_load: threading.Event = field(default_factory=threading.Event)

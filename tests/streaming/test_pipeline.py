@@ -1,7 +1,5 @@
 """The feature document's call."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 
@@ -183,25 +181,9 @@ def test_depth_may_pause_and_stays_aligned(pipeline: LongLivePipeline) -> None:
     assert session.control is not None and session.control.chunk == session.chunk == 3
 
 
-class Late:
-    """In place of a `SideStream`: what is begun happens as late as it may, when somebody waits for it."""
-
-    def __init__(self) -> None:
-        self._begun: list[Callable[[], object]] = []
-
-    def begin(self, work: Callable[[], object]) -> None:
-        self._begun.append(work)
-
-    def join(self) -> None:
-        while self._begun:
-            self._begun.pop(0)()
-
-
-def test_when_a_chunk_is_remembered_changes_nothing(
-    pipeline: LongLivePipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At once, only when the next chunk of some stream is asked for, or beside that: in turns with another
-    stream, over a prompt switch and a cut."""
+def test_when_a_chunk_is_remembered_changes_nothing(pipeline: LongLivePipeline) -> None:
+    """At once, or only when the next chunk of some stream is asked for: in turns with another stream, over a
+    prompt switch and a cut."""
     script = [("gold", None), ("gold", None), ("clay", None), ("clay", "cut"), ("clay", None)]
 
     def outputs(settles: bool) -> list[torch.Tensor]:
@@ -223,9 +205,7 @@ def test_when_a_chunk_is_remembered_changes_nothing(
         return frames
 
     at_once, late = outputs(True), outputs(False)
-    monkeypatch.setattr(pipeline, "beside", Late())
-    for others in (late, outputs(True), outputs(False)):
-        assert all(torch.equal(one, other) for one, other in zip(at_once, others, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(at_once, late, strict=True))
 
 
 @pytest.mark.parametrize("stage", ["generate", "decode", "clean pass"])

@@ -188,6 +188,30 @@ async def test_two_sessions_have_one_chunk_between_them_with_the_worker(
     assert most == 1
 
 
+async def test_frames_are_chosen_when_the_chunk_before_is_finished(settings, worker, engine, monkeypatch):
+    """Chosen before, they would grow old while the model remembers it."""
+    session, taken = LiveSession("abc", settings, worker, Metrics()), 0
+    take = session._feed.take
+
+    def counted(*arguments):
+        nonlocal taken
+        taken += 1
+        return take(*arguments)
+
+    monkeypatch.setattr(session._feed, "take", counted)
+    stage = Stage(session)
+    session.start()
+    await stage.until("state", state="live")
+    engine.may_settle.clear()
+    await asyncio.sleep(4 * 12 / CAMERA_FPS)
+    assert session._feed.is_ready(12)
+    assert taken == len(engine.steps), "a chunk was taken that nobody paints"
+    engine.may_settle.set()
+    before = taken
+    await until(lambda: taken > before, "the next chunk")
+    await stage.close()
+
+
 async def test_a_silent_camera_is_told_and_its_return_makes_the_stream_live_again(stage):
     await stage.until("state", state="live")
     stage.messages.clear()
