@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from streaming.blocks.recache import recache
 from streaming.blocks.text_conditioning import CONTEXTS_KEPT
 from streaming.config import TaehvConfig, TextConfig, WanConfig, WindowConfig
 from streaming.hub_files import REMOTE_FILES, RemoteFile
 from streaming.models import random_models
 from streaming.modules.attention import attend
+from streaming.modules.causal_vace_model import CausalVaceWanModel
 from streaming.modules.wan_vae import WanVaeConfig
 from streaming.preflight import (
     DEPTH_MODEL,
@@ -25,6 +27,7 @@ from streaming.preflight import (
     Free,
     Needs,
     PeakMemory,
+    _passes_peak,
     check,
     host_memory,
     needs,
@@ -137,6 +140,36 @@ def test_longlive_needs_what_its_parts_are_known_to(longlive: Needs):
     assert longlive.session > keys_and_values * 9 / 8
     assert longlive.loading == 6_731_333_792 + READING
     assert 20 * GB < longlive.running() < 32 * GB
+
+
+@pytest.mark.parametrize("layers", [2, 3, 7])
+@pytest.mark.parametrize("length", [3, 12])
+def test_passes_are_counted_as_if_all_their_blocks_had_run(layers: int, length: int):
+    """A short window makes the guided pass the largest, a long one the recache."""
+    wan = replace(TINY.transformer, dim=384, ffn_dim=400, num_layers=9, vace_layers=tuple(range(layers)))
+    window = WindowConfig(local_attn_size=length, sink_size=0)
+    preset = replace(TINY, transformer=wan, window=window, autoencoder=TaehvConfig())
+
+    def empty(*shape: int) -> Tensor:
+        return torch.empty(1, *shape, device="meta")
+
+    with torch.device("meta"):
+        model = CausalVaceWanModel(wan).requires_grad_(False)
+    with torch.inference_mode():
+        context = model.encode_text(empty(wan.text_len, wan.text_dim))
+        cache = model.new_cache(window, *preset.latent_size)
+        for start in range(0, length, 3):
+            cache.begin(start, 3)
+        tokens = model.embed_control(empty(3, wan.vace_in_dim, *preset.latent_size), 3)
+        chunk, times = empty(3, wan.in_dim, *preset.latent_size), torch.zeros(1, 3, device="meta")
+        with PeakMemory() as guided:
+            model(chunk, times, context, cache, length, control=tokens)
+        with PeakMemory() as recaching:
+            recache(model, empty(length, wan.in_dim, *preset.latent_size), context, cache)
+    assert (guided.peak > recaching.peak) == (length == 3)
+    with torch.inference_mode():
+        counted = _passes_peak(preset, torch.float32)
+    assert counted == pytest.approx(max(guided.peak, recaching.peak), rel=0.02)  # LongLive's to the byte
 
 
 def test_every_stream_adds_its_caches_and_nothing_else(longlive: Needs):
