@@ -2,13 +2,14 @@
 
 At 96 channels the library computes 64 outputs at a time and fetches every pixel once for each of 27 taps;
 here a pixel is fetched once for nine of them (`hopper_convolution.cu`): 640 instead of 378 TFLOP/s on an H100
-(12 frames of 480x832), at 192 channels 696 instead of 602. The kernel is compiled when it is first needed, in
-about a second, by the compiler that comes with PyTorch.
+(12 frames of 480x832), at 192 channels 696 instead of 602. The compiler that comes with PyTorch compiles it
+for each pair of channels and outputs, in about a second, beside what else a start does.
 """
 
 import ctypes
 import functools
 import logging
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 FETCHED = 96  # channels of a pixel at a time; channels and outputs are multiples of it
 WEIGHT_BYTES = 18432  # fetched at a time
 THREADS, STAGES, PLANE = 384, 4, 10 * 34 * 16 + 80  # as the kernel has them
+
+_compilers = ThreadPoolExecutor(thread_name_prefix="nvrtc")  # which leaves Python to others while it compiles
 
 
 def can_convolve(device: torch.device) -> bool:
@@ -43,6 +46,11 @@ def fits(weight: Tensor) -> bool:
     is faster (777 against 620 TFLOP/s at 384)."""
     outputs, channels, *kernel = weight.shape
     return kernel == [3, 3, 3] and outputs in (FETCHED, 2 * FETCHED) and not channels % FETCHED
+
+
+def begin_compiling(weight: Tensor) -> None:
+    """Have the kernel for a convolution of `weight` (O, C, *kernel) ready, or nearly, when it is needed."""
+    _binary(weight.shape[1], weight.shape[0])
 
 
 def pack(weight: Tensor) -> Tensor:
@@ -119,9 +127,14 @@ def source(channels: int, outputs: int) -> str:
 
 
 @functools.cache
-def _kernel(channels: int, outputs: int, device: torch.device) -> tuple[Any, int]:
-    """A kernel's handle, and the bytes of shared memory that it takes."""
-    from cuda.bindings import driver, nvrtc  # pyright: ignore[reportMissingImports]
+def _binary(channels: int, outputs: int) -> Future[bytes]:
+    return _compilers.submit(_compile, channels, outputs)
+
+
+def _compile(channels: int, outputs: int) -> bytes:
+    """The kernel, for Hopper. Raises ImportError without NVIDIA's bindings, RuntimeError with what the
+    compiler says."""
+    from cuda.bindings import nvrtc  # pyright: ignore[reportMissingImports]
 
     program = _check(nvrtc.nvrtcCreateProgram(source(channels, outputs).encode(), b"convolve.cu", 0, [], []))
     options = [b"--gpu-architecture=sm_90a", b"--std=c++17"]
@@ -133,6 +146,15 @@ def _kernel(channels: int, outputs: int, device: torch.device) -> tuple[Any, int
     binary = b" " * _check(nvrtc.nvrtcGetCUBINSize(program))
     _check(nvrtc.nvrtcGetCUBIN(program, binary))
     _check(nvrtc.nvrtcDestroyProgram(program))
+    return binary
+
+
+@functools.cache
+def _kernel(channels: int, outputs: int, device: torch.device) -> tuple[Any, int]:
+    """A kernel's handle, and the bytes of shared memory that it takes."""
+    from cuda.bindings import driver  # pyright: ignore[reportMissingImports]
+
+    binary = _binary(channels, outputs).result()
     memory = 2 * FETCHED // 8 * PLANE + STAGES * WEIGHT_BYTES + 16 * (2 + STAGES)
     with torch.cuda.device(device):
         module = _check(driver.cuModuleLoadData(binary))

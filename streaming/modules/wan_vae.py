@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streaming.config import ConfigError, published_fields
-from streaming.modules.hopper_convolution import convolve, fits, pack
+from streaming.modules.hopper_convolution import begin_compiling, convolve, fits, pack
 from streaming.modules.tap_convolution import convolve_by_taps
 
 # Statistics of the published autoencoder's 16 channels; the transformer works on (latent - mean) / std.
@@ -457,7 +457,10 @@ def arrange(vae: WanVAE, *, channels_last: bool = False, by_taps: bool = False, 
         if isinstance(module, CausalConv3d):
             weight, bias = module.weight, module.bias
             assert bias is not None, "every convolution here has one"
-            module.own = (pack(weight), bias.float()) if own and fits(weight) else None
+            module.own = None
+            if own and fits(weight):
+                begin_compiling(weight)
+                module.own = pack(weight), bias.float()
     vae.encoder.layout = vae.decoder.layout = formats[5] if channels_last else torch.contiguous_format
 
 

@@ -1,9 +1,16 @@
 """Laws of the convolution for Hopper that hold without one; what it computes: test_hopper_convolution_gpu."""
 
+import ctypes
+import sys
+import threading
+from functools import cache
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from streaming.modules.hopper_convolution import PLANE, can_convolve, fits, pack, source
+from streaming.modules import hopper_convolution
+from streaming.modules.hopper_convolution import PLANE, begin_compiling, can_convolve, fits, pack, source
 
 
 @pytest.mark.parametrize(("outputs", "channels"), [(96, 96), (96, 192), (192, 96), (192, 192)])
@@ -43,6 +50,45 @@ def test_host_and_kernel_agree_on_sizes() -> None:
     assert "#define KB 48" in text and "#define N 192" in text
     assert "HY * HX * 16 + 80" in text and PLANE == (8 + 2) * (32 + 2) * 16 + 80
     assert "A_STAGES = 2" in text and "__launch_bounds__(384, 1)" in text
+
+
+def test_kernels_are_compiled_beside_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each once, by whoever comes first; what the compiler says reaches who needs the kernel."""
+    may_compile, sources = threading.Event(), list[bytes]()
+
+    def create(text: bytes, *_: object) -> tuple[int, int]:
+        sources.append(text)
+        return 0, len(sources)
+
+    def compiled(program: int, *_: object) -> tuple[int]:
+        assert may_compile.wait(10)
+        return (int(b"#define C 288" in sources[program - 1]),)
+
+    def fill(_: int, buffer: bytes) -> tuple[int]:
+        ctypes.memmove(buffer, b"what", 4)
+        return (0,)
+
+    nvrtc = SimpleNamespace(
+        nvrtcCreateProgram=create,
+        nvrtcCompileProgram=compiled,
+        nvrtcDestroyProgram=lambda program: (0,),
+        nvrtcGetCUBINSize=lambda program: (0, 4),
+        nvrtcGetCUBIN=fill,
+        nvrtcGetProgramLogSize=lambda program: (0, 4),
+        nvrtcGetProgramLog=fill,
+    )
+    monkeypatch.setitem(sys.modules, "cuda", SimpleNamespace(bindings=SimpleNamespace(nvrtc=nvrtc)))
+    monkeypatch.setitem(sys.modules, "cuda.bindings", SimpleNamespace(nvrtc=nvrtc))
+    monkeypatch.setattr(hopper_convolution, "_binary", cache(hopper_convolution._binary.__wrapped__))
+    for outputs, channels in ((96, 96), (192, 96), (96, 96), (96, 288)):
+        begin_compiling(torch.empty(outputs, channels, 3, 3, 3, device="meta"))
+    assert not hopper_convolution._binary(96, 96).done()
+    may_compile.set()
+    assert hopper_convolution._binary(96, 192).result(10) == b"what"
+    with pytest.raises(RuntimeError, match="cannot be compiled: what"):
+        hopper_convolution._binary(288, 96).result(10)
+    hopper_convolution._binary(96, 96).result(10)
+    assert len(sources) == 3
 
 
 def test_there_is_none_on_a_processor() -> None:
