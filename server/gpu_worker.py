@@ -20,7 +20,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from server.live.chunk_request import ChunkRequest, EngineModule, controls_of
-from server.media.frames import stamp_source
+from server.media.frames import Rgb, stamp_source
 from server.progress_bar import progress_bar
 from server.settings import Settings
 from server.wire.replies import ModelInfo
@@ -198,7 +198,7 @@ class GpuWorker:
         return await self._call(lambda: self._open(prompt, seed))
 
     async def step(self, handle: StreamHandle, request: ChunkRequest) -> "ChunkResult":
-        """One chunk of `handle.frames_wanted` pictures.
+        """One chunk of `handle.frames_wanted` pictures; all of them again that `request.painted` was given.
 
         Raises InputRejected, StreamWasReset, or whatever else the engine raised: then the stream is lost.
         """
@@ -397,19 +397,24 @@ class GpuWorker:
         stream = handle.stream
         if stream is None:
             raise WorkerUnavailable("the stream has been closed")
+        sources: list[Rgb] = []
+
+        def painted(piece: "ChunkResult") -> None:
+            if self._settings.stamp_source:
+                seen = sources[-piece.frames_in_chunk :][self._made :]
+                piece = replace(piece, frames=stamp_source(piece.frames, seen[: len(piece.frames)]))
+            self._made += len(piece.frames)
+            self._post(request.painted, piece)
+
         try:
-            sources = request.frames()
-            result = stream.step(sources, lambda: controls_of(self._on_loop(request.asked), self._api))
+            sources += request.frames()
+            return stream.step(sources, lambda: controls_of(self._on_loop(request.asked), self._api), painted)
         except ValueError as error:
             raise InputRejected(str(error)) from error
         except self._api.GenerationFailed as error:
             raise StreamWasReset(str(error)) from error
         finally:
             handle.frames_wanted = stream.frames_wanted
-        self._made = len(result.frames)
-        if self._settings.stamp_source:
-            result = replace(result, frames=stamp_source(result.frames, sources))
-        return result
 
 
 def _resolve(future: asyncio.Future[R], result: R) -> None:

@@ -79,10 +79,13 @@ class Controls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkResult:
+    """A chunk's pictures, or those of them that are there already: a piece, of which the rest follows."""
+
     frames: np.ndarray  # (T, height, width, 3) uint8 RGB
     chunk: int  # index since the last hard reset
     first_frame: int  # index of frames[0] since the stream was opened
+    frames_in_chunk: int  # T, unless it is a piece
     generation: int  # rises with every hard reset
     guidance_scale: float  # what the chunk was guided with, motion of depth counted in
     depth_preview: np.ndarray | None = None  # (72, 128) uint8, near = 255: the depth of frames[-1]; None: off
-    timings_ms: dict[str, float] = field(default_factory=dict)  # by stage, and "total"
+    timings_ms: dict[str, float] = field(default_factory=dict)  # by stage, and "total"; empty in a piece

@@ -91,10 +91,10 @@ class LiveDepth:
     ) -> Depth:
         """Camera frames (T, 3, H, W) float32 in [-1, 1] -> depth to guide the generation with.
 
-        `generated` (T', 3, H, W) in [-1, 1] are the pictures of the last chunk, oldest first; only a
-        refinement above 0 looks at them, and it costs the estimate of one frame more. `starts_over`: as after
-        `reset`, which a caller cannot use before it knows that the chunk succeeds. `settings.enabled` is the
-        caller's affair: whoever asks gets depth. Raises ValueError on another shape.
+        `generated` (T', 3, H, W) in [-1, 1] are the pictures shown last, oldest first; only a refinement
+        above 0 looks at them, at the newest, and it costs the estimate of one frame more. `starts_over`: as
+        after `reset`, which a caller cannot use before it knows that the chunk succeeds. `settings.enabled`
+        is the caller's affair: whoever asks gets depth. Raises ValueError on another shape.
         """
         for name, pictures in (("frames", frames), ("generated", generated)):
             if pictures is not None and (pictures.ndim != 4 or tuple(pictures.shape[1:]) != (3, *self._size)):

@@ -81,14 +81,19 @@ class LiveStream:
         self._asked = Asked(prompts=parse_prompts(prompt))
         self._liveliness = AdaptiveScale()
         self._had_depth = False  # whether the last chunk had any
-        self._shown: Tensor | None = None  # (T, 3, H, W) in [-1, 1]: the last chunk, while depth looks at it
+        self._shown: Tensor | None = None  # (T, 3, H, W) in [-1, 1]: the last piece, while depth looks at it
 
     @property
     def frames_wanted(self) -> int:
         return CHUNK if self._session.chunk else FIRST_CHUNK
 
     @torch.inference_mode()
-    def step(self, frames: Sequence[np.ndarray], controls: Controls | Callable[[], Controls]) -> ChunkResult:
+    def step(
+        self,
+        frames: Sequence[np.ndarray],
+        controls: Controls | Callable[[], Controls],
+        painted: Callable[[ChunkResult], None] | None = None,
+    ) -> ChunkResult:
         """Generate one chunk from `frames_wanted` pictures (H, W, 3) uint8 RGB, oldest first, of any size.
 
         A reset or cut makes this a first chunk again: the newest 9 pictures are used and 9 come back. It
@@ -96,9 +101,10 @@ class LiveStream:
         guide every chunk until they are replaced or cleared: guiding their first alone, they would be gone
         once the window has moved on, and clearing them would change nothing. `controls` may be a function:
         it is called once depth has been estimated, so that what is asked meanwhile is not a chunk late.
+        `painted` is given the chunk piece by piece, as soon as each is there.
 
         Raises ValueError (bad input, the stream is unharmed) or GenerationFailed (the stream was reset);
-        after either, what `controls` asked for has not happened.
+        after either, what `controls` asked for has not happened, unless a piece had been given away.
         """
         if len(frames) != self.frames_wanted:
             raise ValueError(f"frames: expected {self.frames_wanted} pictures, got {len(frames)}")
@@ -118,29 +124,47 @@ class LiveStream:
             liveliness = AdaptiveScale() if starts_over else self._liveliness
             liveliness = liveliness.follow(depth.motion) if depth else AdaptiveScale()
             scale = liveliness.applied(asked.scale, asked.adaptive)
+            pieces: list[ChunkResult] = []
+
+            def decoded(video: Tensor) -> None:
+                done = sum(len(piece.frames) for piece in pieces)
+                if asked.region is not None:
+                    video = asked.region.composite(video, camera[done : done + len(video)])
+                self._shown = video.float().movedim(-1, 1) * 2 - 1 if asked.depth.refinement else None
+                piece = ChunkResult(
+                    frames=np.ascontiguousarray((video * 255).round_().to(torch.uint8).cpu().numpy()),
+                    chunk=self._session.chunk,
+                    first_frame=first_frame + done,
+                    frames_in_chunk=len(camera),
+                    generation=self._session.generation,
+                    guidance_scale=scale,
+                )
+                if not pieces:
+                    self._remember(asked, liveliness, depth)
+                pieces.append(piece)
+                if painted:
+                    painted(piece)
+
             try:
-                video = self._generate(asked, controls, camera, depth, scale, clock)
+                self._generate(asked, controls, camera, depth, scale, clock, decoded)
             except GenerationFailed:
                 self._depth.reset()
                 self._liveliness, self._had_depth, self._shown = AdaptiveScale(), False, None
                 raise
-            if asked.region is not None:
-                video = asked.region.composite(video, camera)
-            pictures = (video * 255).round_().to(torch.uint8).cpu().numpy()
+        pictures = [piece.frames for piece in pieces]
+        return replace(
+            pieces[0],
+            frames=np.concatenate(pictures) if len(pictures) > 1 else pictures[0],
+            depth_preview=None if depth is None else preview(depth.values[-1]),
+            timings_ms=clock.timings_ms(),
+        )
+
+    def _remember(self, asked: Asked, liveliness: AdaptiveScale, depth: Depth | None) -> None:
+        """The chunk is there, its first pictures at least: what it was made with is in effect."""
         if depth is not None:
             self._note_non_finite(depth)
             self._depth.keep(depth)
         self._asked, self._liveliness, self._had_depth = asked, liveliness, depth is not None
-        self._shown = video.float().movedim(-1, 1) * 2 - 1 if asked.depth.refinement else None
-        return ChunkResult(
-            frames=np.ascontiguousarray(pictures),
-            chunk=self._session.chunk - 1,
-            first_frame=first_frame,
-            generation=self._session.generation,
-            guidance_scale=scale,
-            depth_preview=None if depth is None else preview(depth.values[-1]),
-            timings_ms=clock.timings_ms(),
-        )
 
     def _fit(self, frames: Sequence[np.ndarray]) -> Tensor:
         """Camera pictures -> (T, 3, height, width) float32 in [-1, 1]."""
@@ -161,8 +185,9 @@ class LiveStream:
         depth: Depth | None,
         scale: float,
         clock: StageClock,
-    ) -> Tensor:
-        """(T, H, W, 3) in [0, 1], before the camera is laid over it."""
+        decoded: Callable[[Tensor], None],
+    ) -> None:
+        """Frames (t, H, W, 3) in [0, 1], before the camera is laid over them, go to `decoded`."""
         values = region = source = None
         if depth is not None:
             values = depth.values[None, None]
@@ -174,7 +199,7 @@ class LiveStream:
         if asked.references is not None:
             mode = "r2v" if values is None else "depth+r2v"
         is_new = controls.prompts is not None
-        return self._pipeline.generate(
+        self._pipeline.generate(
             self._session,
             asked.prompts,
             guidance_mode=mode,
@@ -190,6 +215,7 @@ class LiveStream:
             steps=asked.steps,
             seed=controls.seed if controls.starts_over else None,
             clock=clock,
+            decoded=decoded,
         )
 
     def _note_non_finite(self, depth: Depth) -> None:

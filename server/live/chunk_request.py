@@ -12,7 +12,7 @@ from server.live.parameters import Change
 from server.media.frames import Rgb
 
 if TYPE_CHECKING:
-    from streaming.engine import Controls, DepthSettings, StreamEngine
+    from streaming.engine import ChunkResult, Controls, DepthSettings, StreamEngine
 
 
 class EngineModule(Protocol):
@@ -46,6 +46,7 @@ class ChunkRequest:
 
     frames: Callable[[], list[Rgb]]  # called in the thread: as many pictures as wanted, oldest first
     asked: Callable[[], Asked]  # called on the event loop, as late as the chunk can still take it
+    painted: Callable[["ChunkResult"], None]  # called there, too, with each piece as soon as it is there
 
 
 def controls_of(asked: Asked, api: EngineModule) -> "Controls":

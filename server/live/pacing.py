@@ -62,7 +62,7 @@ class MediaClock:
 class Pacer(Generic[T]):
     """Plays chunks of pictures. Holds the one playing and at most one more.
 
-    pacer.push(pictures, span, now)          # whenever a chunk has been made
+    pacer.push(pictures, span, now)          # whenever a chunk has been made, or its first pictures
     while (due := pacer.due()) is not None:  # None: nothing to play
         ...wait until due...
         picture, pts = pacer.pop(now)
@@ -86,18 +86,29 @@ class Pacer(Generic[T]):
         """Seconds from one chunk to the next, smoothed; 0 before the first."""
         return self._interval
 
-    def push(self, pictures: Sequence[T], span: float, now: float) -> None:
-        """Queue a chunk made of `span` > 0 seconds of camera time. The oldest chunk gives way to a third."""
+    def push(self, pictures: Sequence[T], span: float, now: float, of: int | None = None) -> None:
+        """Queue a chunk made of `span` > 0 seconds of camera time. The oldest chunk gives way to a third.
+
+        Are these the first pictures `of` more, the others are to follow with `extend`.
+        """
+        count = len(pictures) if of is None else of
         while len(self._chunks) > 1:
             self.dropped += len(self._chunks.popleft())
         self._chunks.append(deque(pictures))
         expected = self._expected_interval(span, now)
-        nominal = expected / len(pictures)
+        nominal = expected / count
         # The frame after the last one queued is to be due when the next chunk comes, and a margin for jitter.
         margin = min(2 * self._jitter, expected / 4)
         start = self._clock.anchor(nominal, now)
-        spacing = (now + expected + margin - start) / (len(self) + 1)
+        spacing = (now + expected + margin - start) / (len(self) - len(pictures) + count + 1)
         self.spacing = min(max(spacing, FASTEST * nominal), SLOWEST * nominal)
+
+    def extend(self, pictures: Sequence[T]) -> None:
+        """Queue more pictures of the chunk that was pushed last."""
+        if self._chunks:
+            self._chunks[-1].extend(pictures)
+        else:
+            self._chunks.append(deque(pictures))
 
     def clear(self) -> int:
         """Drop what waits, as it belongs to a generation that is over; returns how many pictures it was."""

@@ -99,8 +99,21 @@ class Painter:
             references, mask = self._desk.pictures(plan.change)
             return Asked(change=plan.change, references=references, mask=mask)
 
+        pieces: list[ChunkResult] = []
+
+        def painted(piece: "ChunkResult") -> None:
+            assert plan is not None, "the model asks before it paints"
+            if not self.is_busy:  # the session has ended meanwhile
+                return
+            if not pieces:
+                self._failures = 0
+                self._desk.made(self._turn, plan, piece)
+            done = sum(len(other.frames) for other in pieces)
+            pieces.append(piece)
+            self._deliver(chunk, piece, done, is_switch=plan.change.is_switch)
+
         # Converted in the worker's thread: the loop touches no pixels.
-        request = ChunkRequest(frames=partial(to_rgb, chunk.frames), asked=asked)
+        request = ChunkRequest(frames=partial(to_rgb, chunk.frames), asked=asked, painted=painted)
         self.is_busy = True
         try:
             result = await self._worker.step(handle, request)
@@ -111,10 +124,9 @@ class Painter:
             self._desk.lost(self._turn)
             self._chunk_failed(ErrorReply(code="reset", message=str(error)))
         else:
-            assert plan is not None, "the model asks before it paints"
-            self._failures = 0
-            self._desk.made(self._turn, plan, result)
-            self._deliver(chunk, result, taken_at, is_switch=plan.change.is_switch)
+            self.result = result
+            times = chunk.times[-len(result.frames) :]
+            self._meter.chunk(result.timings_ms, collect=taken_at - sum(times) / len(times))
         finally:
             self.is_busy = False
 
@@ -124,34 +136,39 @@ class Painter:
         self._failed(*replies)
 
     def _deliver(
-        self, chunk: "Chunk[VideoFrame]", result: "ChunkResult", taken_at: float, *, is_switch: bool
+        self, chunk: "Chunk[VideoFrame]", piece: "ChunkResult", done: int, *, is_switch: bool
     ) -> None:
-        """Queue a chunk's pictures to be shown; what is of an older generation, or too late, is dropped."""
-        self.result = result
-        count = len(result.frames)
-        times = chunk.times[-count:]  # after a cut the newest 9 of 12 frames come back
-        self._meter.chunk(result.timings_ms, collect=taken_at - sum(times) / count)
-        if result.generation < self._generation or not self._goes_on.is_set():
+        """Queue pictures to be shown, the first ones of their chunk after `done` others; what is of an older
+        generation, or too late, is dropped."""
+        count = len(piece.frames)
+        if piece.generation < self._generation or not self._goes_on.is_set():
             self._meter.dropped_more("stale", count)
             return
-        if result.generation > self._generation or is_switch:
+        if not done and (piece.generation > self._generation or is_switch):
             # What is left of the former look gives way: who has asked for another one waits for it.
-            self._generation = result.generation
+            self._generation = piece.generation
             self._meter.dropped_more("stale", self._pacer.clear())
         now = self._now()
+        # After a cut the newest 9 of 12 frames come back.
+        whole = slice(len(chunk.times) - piece.frames_in_chunk, None)
+        times, sources = chunk.times[whole][done:], chunk.frames[whole][done:]
         pictures = [
             Picture(
                 rgb=rgb,
-                chunk=result.chunk,
-                frame=result.first_frame + number,
+                chunk=piece.chunk,
+                frame=piece.first_frame + number,
                 turn=self._turn,
                 captured=time,
                 made=now,
                 source=source,
             )
             for number, (rgb, time, source) in enumerate(
-                zip(result.frames, times, chunk.frames[-count:], strict=True)
+                zip(piece.frames, times[:count], sources[:count], strict=True)
             )
         ]
-        self._pacer.push(pictures, chunk.span * count / len(chunk.times), now)
+        if done:
+            self._pacer.extend(pictures)
+        else:
+            span = chunk.span * piece.frames_in_chunk / len(chunk.times)
+            self._pacer.push(pictures, span, now, of=piece.frames_in_chunk)
         self._painted()

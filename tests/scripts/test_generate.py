@@ -38,7 +38,12 @@ class FakeStream:
         assert len(frames) == self.frames_wanted
         self.asked.append(([int(frame[0, 0, 0]) for frame in frames], controls))
         return ChunkResult(
-            frames=np.stack(frames) + 1, chunk=0, first_frame=0, generation=0, guidance_scale=1.0
+            frames=np.stack(frames) + 1,
+            chunk=0,
+            first_frame=0,
+            frames_in_chunk=len(frames),
+            generation=0,
+            guidance_scale=1.0,
         )
 
 

@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -72,6 +72,7 @@ class ChunkResult:
     frames: np.ndarray
     chunk: int
     first_frame: int
+    frames_in_chunk: int
     generation: int
     guidance_scale: float
     depth_preview: np.ndarray | None
@@ -83,7 +84,8 @@ class GenerationFailed(Exception):
 
 
 class LiveStream:
-    """Fails on the prompts "reject", "explode" and "diverge" (once); "stale" gives an old generation."""
+    """Fails on the prompts "reject", "explode", "diverge" and, after a piece, "break off" (these two once);
+    "stale" gives an old generation."""
 
     def __init__(self, module: "FakeEngineModule", prompt: str) -> None:
         self._module = module
@@ -95,7 +97,12 @@ class LiveStream:
         self.frames_wanted = 9
         weakref.finalize(self, lambda: module.freed_in.append(threading.current_thread().name))
 
-    def step(self, frames: Sequence[np.ndarray], controls: Callable[[], Controls]) -> ChunkResult:
+    def step(
+        self,
+        frames: Sequence[np.ndarray],
+        controls: Callable[[], Controls],
+        painted: Callable[[ChunkResult], None],
+    ) -> ChunkResult:
         self._module.may_ask.wait(HELD_LIMIT_S)
         controls = controls()
         self._module.steps.append((len(frames), controls))
@@ -116,13 +123,20 @@ class LiveStream:
             frames=pictures,
             chunk=self._chunk,
             first_frame=self._frame,
+            frames_in_chunk=count,
             generation=self._generation - (controls.prompt == "stale"),
             guidance_scale=self._scale,
             depth_preview=np.full((72, 128), 100, np.uint8),
             timings_ms=timings,
         )
+        for piece in np.split(pictures, range(count - 8, count, 4)):
+            painted(replace(result, frames=piece, first_frame=self._frame, depth_preview=None, timings_ms={}))
+            self._frame += len(piece)
+            if controls.prompt == "break off" and not self._module.has_diverged:
+                self._module.has_diverged = True
+                self._reset()
+                raise GenerationFailed("chunk 3, decode: NaN")
         self._chunk += 1
-        self._frame += count
         self.frames_wanted = 12
         return result
 

@@ -28,8 +28,8 @@ def frames(count: int):
     return lambda: [np.full((48, 64, 3), n, np.uint8) for n in range(count)]
 
 
-def asking(frames, change: Change, **pictures) -> ChunkRequest:
-    return ChunkRequest(frames=frames, asked=lambda: Asked(change=change, **pictures))
+def asking(frames, change: Change, painted=lambda piece: None, **pictures) -> ChunkRequest:
+    return ChunkRequest(frames=frames, asked=lambda: Asked(change=change, **pictures), painted=painted)
 
 
 def request(count: int, prompt: str | None = None) -> ChunkRequest:
@@ -282,10 +282,23 @@ async def test_stamp_is_the_source(engine):
     worker = GpuWorker(load_settings({"stamp_source": True}), import_engine=lambda: engine)
     worker.start()
     handle = await worker.open(prompt="clay", seed=0)
-    result = await worker.step(handle, request(9))
-    assert [int(picture[0, 0, 0]) for picture in result.frames] == list(range(9))
-    assert [int(picture[-1, 0, 1]) for picture in result.frames] == [4] * 9
+    shown = []
+    sources = [np.full((48, 64, 3), 10 * n, np.uint8) for n in range(9)]
+    await worker.step(handle, asking(lambda: sources, Change(), lambda piece: shown.extend(piece.frames)))
+    assert [int(picture[-1, 0, 0]) for picture in shown] == list(range(9))
+    assert [int(picture[-1, 0, 1]) for picture in shown] == [4] * 9
+    assert [int(picture[0, 0, 0]) for picture in shown] == [10 * n for n in range(9)]
     await worker.stop()
+
+
+async def test_pieces_come_before_the_chunk_they_are_of(worker):
+    handle = await worker.open(prompt="clay", seed=0)
+    for count, lengths in ((9, [1, 4, 4]), (12, [4, 4, 4])):
+        pieces = []
+        whole = await worker.step(handle, asking(frames(count), Change(), pieces.append))
+        assert [len(piece.frames) for piece in pieces] == lengths
+        assert np.array_equal(np.concatenate([piece.frames for piece in pieces]), whole.frames)
+        assert {piece.frames_in_chunk for piece in pieces} == {count}
 
 
 async def test_memory_is_prepared_while_nobody_waits(settings, engine):
@@ -307,6 +320,9 @@ async def test_a_server_that_cannot_prepare_serves_all_the_same(settings, engine
     async with started_worker(settings, engine) as worker:
         handle = await worker.open(prompt="snow", seed=0)
         assert len((await worker.step(handle, request(9))).frames) == 9
+        await until(lambda: "Preparing for a stream failed" in caplog.text, "an attempt, once there is time")
+        assert len((await worker.step(handle, request(12))).frames) == 12
+        await worker.idle()
         assert caplog.text.count("Preparing for a stream failed") == 1
         assert worker.readiness.phase is Phase.READY
 

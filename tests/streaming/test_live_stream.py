@@ -1,5 +1,8 @@
 """Everything that can be asked of a running stream, and what must not come of it."""
 
+import itertools
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -309,7 +312,52 @@ def test_refinement_sees_what_was_shown_last(engine: StreamEngine, monkeypatch: 
     results = play(stream, Controls(depth=refined, mask=left_kept()), Controls(), Controls(reset=True))
     assert looked[0] is None and looked[2] is None and looked[1] is not None
     pictures = ((looked[1].movedim(1, -1) + 1) * 127.5).round().byte().numpy()
-    assert np.array_equal(pictures, results[0].frames)
+    assert np.array_equal(pictures, results[0].frames[-len(pictures) :])
+
+
+def test_pieces_are_the_chunk_and_come_before_it_is_finished(engine: StreamEngine) -> None:
+    """With a region, whose camera pictures have to be those of the piece; over a reset, too."""
+    stream, whole = engine.open(prompt="gold", seed=1), engine.open(prompt="gold", seed=1)
+    asked = [Controls(mask=left_kept()), Controls(), Controls(reset=True)]
+    frame = 0
+    for number, (controls, lengths) in enumerate(zip(asked, ([1, 4, 4], [4, 4, 4], [1, 4, 4]), strict=True)):
+        frames = camera(stream.frames_wanted, number)
+        pieces: list[ChunkResult] = []
+        result = stream.step(frames, controls, pieces.append)
+        assert [len(piece.frames) for piece in pieces] == lengths
+        assert [piece.first_frame for piece in pieces] == list(
+            itertools.accumulate(lengths[:-1], initial=frame)
+        )
+        assert {(p.chunk, p.generation, p.frames_in_chunk) for p in pieces} == {
+            (result.chunk, result.generation, sum(lengths))
+        }
+        assert np.array_equal(np.concatenate([piece.frames for piece in pieces]), result.frames)
+        assert same(result, whole.step(frames, controls))
+        frame += sum(lengths)
+
+
+def test_what_was_asked_for_has_happened_once_a_piece_is_given_away(
+    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of the chunk dies: whoever saw its beginning was told so."""
+    stream, fresh = engine.open(prompt="gold", seed=1), engine.open(prompt="clay", seed=1)
+    play(stream, Controls())
+    require, checked = engine.pipeline._require_finite, 0
+
+    def fails_later(*asked: Any) -> None:
+        nonlocal checked
+        checked += 1
+        if checked == 2:
+            raise GenerationFailed("decode gave values that are not finite")
+        require(*asked)
+
+    pieces: list[ChunkResult] = []
+    with monkeypatch.context() as broken, pytest.raises(GenerationFailed):
+        broken.setattr(engine.pipeline, "_require_finite", fails_later)
+        stream.step(camera(12), Controls(prompts=CLAY), pieces.append)
+    assert len(pieces) == 1
+    frames = camera(stream.frames_wanted, 5)
+    assert same(stream.step(frames, Controls()), fresh.step(frames, Controls()))
 
 
 @pytest.mark.parametrize(

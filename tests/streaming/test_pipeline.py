@@ -1,5 +1,7 @@
 """The feature document's call."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -206,6 +208,23 @@ def test_when_a_chunk_is_remembered_changes_nothing(pipeline: LongLivePipeline) 
 
     at_once, late = outputs(True), outputs(False)
     assert all(torch.equal(one, other) for one, other in zip(at_once, late, strict=True))
+
+
+def test_frames_are_handed_out_as_they_are_decoded(pipeline: LongLivePipeline) -> None:
+    """A law of the decoder's memory: latent by latent it gives what it gives at once."""
+    sessions = [pipeline.open_session(seed=1) for _ in range(2)]
+    for index, lengths in enumerate(([1, 4, 4], [4, 4, 4])):
+        asked: dict[str, Any] = {"guidance_mode": "depth", "vace_input": depth(index)}
+        at_once = pipeline.generate(sessions[0], parse_prompts("gold"), **asked)
+        pieces: list[tuple[int, torch.Tensor]] = []
+
+        def take(frames: torch.Tensor, pieces: list[tuple[int, torch.Tensor]] = pieces) -> None:
+            pieces.append((sessions[1].chunk, frames))
+
+        whole = pipeline.generate(sessions[1], parse_prompts("gold"), **asked, decoded=take)
+        assert [(chunk, len(frames)) for chunk, frames in pieces] == [(index, n) for n in lengths]
+        assert torch.equal(torch.cat([frames for _, frames in pieces]), whole)
+        torch.testing.assert_close(whole, at_once, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("stage", ["generate", "decode", "clean pass"])

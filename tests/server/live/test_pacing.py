@@ -18,8 +18,9 @@ class Sent:
     spacing: float
 
 
-def play(intervals, spans=None, *, frames=FRAMES, oversleep=0.0):
-    """Chunks arrive after each of `intervals`; every frame is sent when due, `oversleep` late.
+def play(intervals, spans=None, *, frames=FRAMES, oversleep=0.0, apart=None):
+    """Chunks arrive after each of `intervals`; every frame is sent when due, `oversleep` late. With `apart`
+    thirds of a chunk arrive one after the other, so many seconds apart.
 
     Returns the frames sent, the pacer, and the most frames it ever held.
     """
@@ -27,11 +28,19 @@ def play(intervals, spans=None, *, frames=FRAMES, oversleep=0.0):
     arrivals = []
     for interval in intervals:
         arrivals.append((arrivals[-1] if arrivals else 0.0) + interval)
-    for number, arrival in enumerate(arrivals):
-        pacer.push([(number, k) for k in range(frames)], (spans or intervals)[number], arrival)
+    pieces = [(arrival, number, 0, frames) for number, arrival in enumerate(arrivals)]
+    if apart is not None:
+        third = frames // 3
+        pieces = [(at + n * apart, number, n * third, third) for at, number, *_ in pieces for n in range(3)]
+    for index, (arrival, number, first, count) in enumerate(pieces):
+        pictures = [(number, first + k) for k in range(count)]
+        if first:
+            pacer.extend(pictures)
+        else:
+            pacer.push(pictures, (spans or intervals)[number], arrival, of=frames)
         most = max(most, len(pacer))
         now = max(now, arrival)
-        following = arrivals[number + 1] if number + 1 < len(arrivals) else float("inf")
+        following = pieces[index + 1][0] if index + 1 < len(pieces) else float("inf")
         while (due := pacer.due()) is not None and max(now, due) + oversleep < following:
             now = max(now, due) + oversleep
             spacing = pacer.spacing
@@ -120,6 +129,28 @@ def test_spacing_stays_within_its_limits():
         pacer.push(list(range(FRAMES)), span, arrival)
         nominal_least, nominal_most = pacer.interval * 0.75 / FRAMES, pacer.interval * 1.5 / FRAMES
         assert FASTEST * nominal_least <= pacer.spacing <= SLOWEST * nominal_most
+
+
+@given(intervals, st.floats(0, 1))
+def test_law_a_chunk_in_pieces_is_played_as_a_whole_one(gaps, apart):
+    """Pieces that come before they are due change neither order, times nor spacing."""
+    whole, _, _ = play(gaps)
+    pieces, pacer, _ = play(gaps, apart=apart * min(gaps) / 2 / FRAMES)
+    assert [s.picture for s in pieces] == [s.picture for s in whole]
+    assert [s.at for s in pieces] == pytest.approx([s.at for s in whole])
+    assert len(pieces) + pacer.dropped == FRAMES * len(gaps)
+
+
+def test_pieces_that_are_late_are_played_when_they_come():
+    pacer = Pacer(MediaClock())
+    pacer.push("ab", 0.6, 0.0, of=6)
+    assert pacer.spacing == pytest.approx(0.1, rel=0.2)
+    assert [pacer.pop(0.0)[0], pacer.pop(0.1)[0]] == ["a", "b"]
+    assert pacer.due() is None
+    pacer.extend("cdef")
+    played = [(picture, pts) for picture, pts in (pacer.pop(0.25 + 0.1 * n) for n in range(4))]
+    assert [picture for picture, _ in played] == list("cdef")
+    assert all(b > a for a, b in zip([p for _, p in played], [p for _, p in played][1:], strict=False))
 
 
 def test_third_chunk_pushes_out_the_oldest():

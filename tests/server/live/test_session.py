@@ -140,6 +140,36 @@ async def test_a_diverged_chunk_is_told_and_its_commands_are_applied_after_all(s
     assert [controls.prompt for _, controls in engine.steps].count("diverge") == 2
 
 
+async def test_a_chunk_that_breaks_off_has_done_what_it_was_asked_for(stage, engine):
+    """Its first pictures have been shown: who asked is told once, and the stream goes on with that."""
+    await stage.until("state", state="live")
+    stage.ask("prompt.set", "a", text="break off")
+    await stage.until("applied", id="a")
+    error = await stage.until("error", code="reset")
+    assert "NaN" in error["message"]
+    steps = len(engine.steps)
+    await until(lambda: len(engine.steps) > steps + 2, "more chunks")
+    await until(lambda: stage.session.picture.chunk > 0, "pictures of them")
+    assert len(stage.of("applied", id="a")) == 1
+    assert stage.session.desk.parameters.prompts[0].text == "break off"
+
+
+async def test_pieces_of_a_session_that_has_ended_go_nowhere(stage, engine, monkeypatch):
+    await stage.until("state", state="live")
+    engine.may_ask.clear()
+    await until(lambda: stage.session._painter.is_busy, "a chunk with the model")
+    await asyncio.sleep(0.05)
+    close = asyncio.create_task(stage.session.close())
+    await until(lambda: not stage.session._painter.is_busy, "the end")
+    came, steps = [], len(engine.steps)
+    monkeypatch.setattr(stage.session.pacer, "push", lambda *given, **_: came.append(given))
+    engine.may_ask.set()
+    await close
+    await until(lambda: len(engine.steps) > steps, "the chunk")
+    await asyncio.sleep(0.1)
+    assert not came
+
+
 async def test_an_unexpected_error_ends_the_stream_with_the_reason(stage, caplog):
     await stage.until("state", state="live")
     stage.ask("prompt.set", "1", text="explode")
