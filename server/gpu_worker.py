@@ -131,13 +131,14 @@ class GpuWorker:
         info = await worker.ready()
         handle = await worker.open(prompt="...", seed=0)
         async with worker.turn:               # fair: sessions alternate chunk by chunk
-            result = await worker.step(handle, ChunkRequest(frames=frames, change=change))
+            await worker.idle()
+            result = await worker.step(handle, ChunkRequest(frames=frames, asked=asked, painted=painted))
         worker.close(handle)
         await worker.stop()
 
-    `turn` keeps at most one chunk between the loop and the thread: who waits for it has not yet chosen its
-    camera frames, and so takes the newest when its turn comes. `readiness`, `info` and `pace` change on the
-    loop only.
+    `turn` keeps at most one chunk between the loop and the thread: who waits for it, and then for `idle`, has
+    not yet chosen its camera frames, and so takes the newest there are when the device is free. `readiness`,
+    `info` and `pace` change on the loop only.
     """
 
     def __init__(self, settings: Settings, import_engine: Callable[[], EngineModule] = import_engine) -> None:
@@ -198,7 +199,8 @@ class GpuWorker:
         return await self._call(lambda: self._open(prompt, seed))
 
     async def step(self, handle: StreamHandle, request: ChunkRequest) -> "ChunkResult":
-        """One chunk of `handle.frames_wanted` pictures; all of them again that `request.painted` was given.
+        """One chunk of `handle.frames_wanted` pictures, which `request.painted` was given already, piece by
+        piece, and with the stamps that settings ask for.
 
         Raises InputRejected, StreamWasReset, or whatever else the engine raised: then the stream is lost.
         """
@@ -207,7 +209,7 @@ class GpuWorker:
     async def idle(self) -> None:
         """Wait until nothing of the jobs before is left to do, on the device neither. Camera frames that are
         chosen then do not grow old while it finishes another chunk."""
-        await self._call(lambda: None)
+        await self._call(self._settle)
 
     async def encode(self, texts: Sequence[str]) -> None:
         """Encode prompts before a chunk has to. Raises InputRejected."""

@@ -150,6 +150,7 @@ class LiveStream:
             except GenerationFailed:
                 self._depth.reset()
                 self._liveliness, self._had_depth, self._shown = AdaptiveScale(), False, None
+                self._session.frame += sum(len(piece.frames) for piece in pieces)
                 raise
         pictures = [piece.frames for piece in pieces]
         return replace(

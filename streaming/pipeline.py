@@ -134,7 +134,11 @@ class LongLivePipeline:
         """
         if self.passes.record is None or not self._rings.is_idle or len(self._rings) >= limit:
             return False
-        self.passes.prepare(self._rings.add())
+        try:
+            self.passes.prepare(self._rings.add())
+        except BaseException:  # out of memory, most likely: what there is belongs to the first stream
+            self._rings.keep_one()
+            raise
         return True
 
     def __call__(
@@ -238,11 +242,13 @@ class LongLivePipeline:
                 session.prompts, session.blend = prompts, text.blend
                 latents = self._denoise(session, denoise, text.context, guidance)
             pieces = latents.split(1, dim=1) if decoded and self.decodes_by_latent else (latents,)
+            if len(pieces) > 1:  # none of it may be shown
+                self._require_finite(session, generate=latents)
             decoder, videos = session.decoder, list[Tensor]()
             for piece in pieces:
                 with mark("decode"):
                     video, decoder = self.decoder.decode(piece, decoder)
-                self._require_finite(session, piece, video)
+                self._require_finite(session, generate=piece, decode=video)
                 videos.append((video[0].float() * 0.5 + 0.5).clamp(0, 1).movedim(1, -1))
                 if decoded:
                     decoded(videos[-1])
@@ -332,8 +338,8 @@ class LongLivePipeline:
         *_, last = denoise(predict_flow, noise_like(shape), lambda: noise_like(shape))
         return last.x0
 
-    def _require_finite(self, session: StreamSession, latents: Tensor, video: Tensor) -> None:
-        for stage, result in (("generate", latents), ("decode", video)):
+    def _require_finite(self, session: StreamSession, **results: Tensor) -> None:
+        for stage, result in results.items():
             if not torch.isfinite(result).all():
                 raise GenerationFailed(
                     f"chunk {session.chunk}: {stage} gave values that are not finite; stream was reset"

@@ -31,6 +31,11 @@ class RingPool:
         self._free.append(ring)
         return ring
 
+    def keep_one(self) -> None:
+        """Let go of rings that no stream has, but for one."""
+        self._made -= len(self._free[1:])
+        del self._free[1:]
+
     def open_session(self, seed: int) -> StreamSession:
         """The memory of a new stream."""
         if not self._free:

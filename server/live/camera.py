@@ -55,6 +55,11 @@ class CameraFeed:
         self._came.set()
         return True
 
+    def clear(self) -> None:
+        """Let go of all frames; none will come."""
+        self.newest = self._held = None
+        self._assembler = ChunkAssembler(capacity=RING, max_fps=self._max_fps)
+
     def freeze(self, on: bool) -> None:
         """Hold the newest picture, or let it go."""
         self._is_frozen = on

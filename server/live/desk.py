@@ -227,9 +227,18 @@ class Desk:
         return replies
 
     def lost(self, turn: int) -> None:
-        """The chunk could not be made and the stream has started afresh: its commands wait again."""
-        self._link.send(*self._controls.retry(turn))
+        """The chunk could not be made and the stream has started afresh: its commands wait again, unless its
+        first pictures were made with them."""
+        if turn not in self._makings:
+            self._link.send(*self._controls.retry(turn))
         self._settle(self.parameters.after_failure())
+
+    def finished(self) -> None:
+        """No chunk is with the model any more, however it ended: a pause that waited for that has come."""
+        now = self._loop.time()
+        for command in self._controls.waiting if self.is_paused else []:
+            if isinstance(command, Pause):
+                self._link.send(*self._done(command, now))
 
     def shown(self, picture: Picture, pts: int, now: float) -> None:
         """A picture goes to the encoder: whatever it shaped has now been applied."""
@@ -240,16 +249,12 @@ class Desk:
         self._recorder.offer(picture, pts, now)
 
     def _settle(self, parameters: Parameters) -> None:
-        """A chunk has left the model: these parameters are in effect, and a pause that waited for it."""
+        """A chunk has left the model: these parameters are in effect."""
         before, self.parameters = self.parameters.timeline, parameters
         if (after := parameters.timeline) is not None and after is not before and (step := after.coming):
             self._expect(step)
         self._with_model = []
         self._news.soon()
-        now = self._loop.time()
-        for command in self._controls.waiting if self.is_paused else []:
-            if isinstance(command, Pause):
-                self._link.send(*self._done(command, now))
 
     def _expect(self, painting: Painting) -> None:
         self._stage.expect([prompt.text for prompt in painting.weighted])

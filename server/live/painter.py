@@ -44,7 +44,7 @@ class Painter:
         painted: Callable[[], None],
         failed: Callable[..., None],
     ) -> None:
-        """`painted` is called for each chunk that is queued, `failed` with what to tell of others."""
+        """`painted` is called whenever pictures have been queued, `failed` with what to tell of others."""
         self.result: ChunkResult | None = None  # the newest
         self.is_busy = False  # a chunk is with the model
         self._worker = worker
@@ -60,6 +60,7 @@ class Painter:
         self._goes_on.set()
         self._turn = 0
         self._generation = 0
+        self._stale_turn: int | None = None
         self._failures = 0
 
     async def play(self, handle: StreamHandle) -> None:
@@ -106,7 +107,6 @@ class Painter:
             if not self.is_busy:  # the session has ended meanwhile
                 return
             if not pieces:
-                self._failures = 0
                 self._desk.made(self._turn, plan, piece)
             done = sum(len(other.frames) for other in pieces)
             pieces.append(piece)
@@ -124,11 +124,13 @@ class Painter:
             self._desk.lost(self._turn)
             self._chunk_failed(ErrorReply(code="reset", message=str(error)))
         else:
+            self._failures = 0
             self.result = result
             times = chunk.times[-len(result.frames) :]
             self._meter.chunk(result.timings_ms, collect=taken_at - sum(times) / len(times))
         finally:
             self.is_busy = False
+            self._desk.finished()
 
     def _chunk_failed(self, *replies: ErrorReply) -> None:
         self._failures += 1
@@ -141,7 +143,9 @@ class Painter:
         """Queue pictures to be shown, the first ones of their chunk after `done` others; what is of an older
         generation, or too late, is dropped."""
         count = len(piece.frames)
-        if piece.generation < self._generation or not self._goes_on.is_set():
+        is_stale = piece.generation < self._generation or not self._goes_on.is_set()
+        if is_stale or self._stale_turn == self._turn:
+            self._stale_turn = self._turn  # with the rest of this chunk, whatever comes meanwhile
             self._meter.dropped_more("stale", count)
             return
         if not done and (piece.generation > self._generation or is_switch):

@@ -132,6 +132,10 @@ class LiveSession:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
+        # A session that was there when the model got ready may itself stay: see gpu_worker.long_lived.
+        self._feed.clear()
+        self.pacer.clear()
+        self.picture = self._painter.result = None
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -84,8 +84,8 @@ class GenerationFailed(Exception):
 
 
 class LiveStream:
-    """Fails on the prompts "reject", "explode", "diverge" and, after a piece, "break off" (these two once);
-    "stale" gives an old generation."""
+    """Fails on the prompts "reject", "explode", "diverge" and, after a piece, "break off" (these two once)
+    and "always break off"; "stale" gives an old generation."""
 
     def __init__(self, module: "FakeEngineModule", prompt: str) -> None:
         self._module = module
@@ -132,7 +132,9 @@ class LiveStream:
         for piece in np.split(pictures, range(count - 8, count, 4)):
             painted(replace(result, frames=piece, first_frame=self._frame, depth_preview=None, timings_ms={}))
             self._frame += len(piece)
-            if controls.prompt == "break off" and not self._module.has_diverged:
+            self._module.may_go_on.wait(HELD_LIMIT_S)
+            is_once = controls.prompt == "break off" and not self._module.has_diverged
+            if is_once or self._prompt == "always break off":
                 self._module.has_diverged = True
                 self._reset()
                 raise GenerationFailed("chunk 3, decode: NaN")
@@ -177,6 +179,7 @@ class StreamEngine:
         if self._module.streams or self._module.prepared >= self._module.to_prepare:
             return False
         self._module.prepared += 1
+        self._module.may_prepare.wait(HELD_LIMIT_S)
         return True
 
     def settle(self) -> None:
@@ -212,6 +215,8 @@ class FakeEngineModule:
     may_warm_up: threading.Event = field(default_factory=threading.Event)
     may_settle: threading.Event = field(default_factory=threading.Event)
     may_ask: threading.Event = field(default_factory=threading.Event)
+    may_go_on: threading.Event = field(default_factory=threading.Event)  # after a piece
+    may_prepare: threading.Event = field(default_factory=threading.Event)
     settled: int = 0
     encoded: list[tuple[str, ...]] = field(default_factory=list)
     to_prepare: int = 0
@@ -232,6 +237,8 @@ class FakeEngineModule:
         self.may_warm_up.set()
         self.may_settle.set()
         self.may_ask.set()
+        self.may_go_on.set()
+        self.may_prepare.set()
 
     @property
     def StreamEngine(self) -> "FakeEngineModule":

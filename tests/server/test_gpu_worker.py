@@ -302,9 +302,18 @@ async def test_pieces_come_before_the_chunk_they_are_of(worker):
 
 
 async def test_memory_is_prepared_while_nobody_waits(settings, engine):
-    """Before the first stream, and again when the last has ended; a job comes before it."""
-    engine.to_prepare = 3
+    """Before the first stream, and again when the last has ended; a job comes before the rest of it."""
+    engine.to_prepare = 100
+    engine.may_prepare.clear()
     async with started_worker(settings, engine) as worker:
+        await until(lambda: engine.prepared == 1, "a beginning")
+        opening = asyncio.create_task(worker.open(prompt="snow", seed=0))
+        await asyncio.sleep(0.05)
+        engine.may_prepare.set()
+        handle = await opening
+        assert engine.prepared == 1
+        engine.to_prepare = 3
+        worker.close(handle)
         await until(lambda: engine.prepared == 3, "what there is to do")
         handle = await worker.open(prompt="snow", seed=0)
         engine.to_prepare = 4
@@ -337,7 +346,7 @@ async def test_pictures_do_not_wait_for_what_their_chunk_leaves_undone(worker, e
     assert engine.settled == 0 and not idle.done()
     engine.may_settle.set()
     await idle
-    assert engine.settled == 1
+    assert engine.settled == 2, "of the chunk, and of whatever other jobs have left to the device"
 
 
 async def test_a_chunk_that_cannot_be_finished_is_logged_and_others_go_on(worker, engine, caplog):

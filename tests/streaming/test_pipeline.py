@@ -1,5 +1,7 @@
 """The feature document's call."""
 
+import gc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,7 +9,8 @@ import torch
 
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.config import ConfigError, PipelineConfig
-from streaming.pipeline import LongLivePipeline
+from streaming.cuda_graphs import Recording
+from streaming.pipeline import GenerationFailed, LongLivePipeline
 from streaming.session import StreamSession
 
 CPU = torch.device("cpu")
@@ -225,6 +228,50 @@ def test_frames_are_handed_out_as_they_are_decoded(pipeline: LongLivePipeline) -
         assert [(chunk, len(frames)) for chunk, frames in pieces] == [(index, n) for n in lengths]
         assert torch.equal(torch.cat([frames for _, frames in pieces]), whole)
         torch.testing.assert_close(whole, at_once, atol=1e-5, rtol=0)
+
+
+def test_of_a_chunk_that_is_not_finite_nothing_is_handed_out(
+    pipeline: LongLivePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though its first two latents are."""
+    latents = torch.zeros(1, 3, 16, *pipeline.preset.latent_size)
+    latents[:, 2] = float("nan")
+    monkeypatch.setattr(pipeline, "_denoise", lambda *_: latents)
+    pieces: list[torch.Tensor] = []
+    with pytest.raises(GenerationFailed, match="generate gave values that are not finite"):
+        pipeline.generate(pipeline.open_session(seed=1), parse_prompts("gold"), decoded=pieces.append)
+    assert not pieces
+
+
+def test_memory_of_streams_to_come_is_made_ready_while_none_is_open() -> None:
+    pipeline = LongLivePipeline(DOCUMENT, device=CPU, dtype=torch.float32)
+    assert not pipeline.prepare_session(limit=3), "nothing is recorded here"
+    recorded: list[torch.Tensor] = []
+
+    def record(run: Callable[[], torch.Tensor]) -> Recording:
+        recorded.append(run())
+        return Recording(recorded[-1], lambda: None)
+
+    pipeline.passes.record = record
+    session = pipeline.open_session(seed=1)
+    pipeline.generate(session, parse_prompts("there is a text to record with"))
+    pipeline.settle()
+    assert not pipeline.prepare_session(limit=3), "a stream is open"
+    del session
+    gc.collect()
+    while pipeline.prepare_session(limit=3):
+        pass
+    assert len(recorded) == 2 * 2, "two rings more, with and without guidance"
+    assert len({pipeline.open_session(seed=n).cache for n in range(2)}) == 1  # one after the other
+
+    def fail(_: object) -> Recording:
+        raise RuntimeError("out of memory")
+
+    pipeline.passes.record = fail
+    with pytest.raises(RuntimeError, match="out of memory"):
+        pipeline.prepare_session(limit=4)
+    gc.collect()
+    assert len(pipeline._rings) == 1, "the first stream has a ring, and what memory there is"
 
 
 @pytest.mark.parametrize("stage", ["generate", "decode", "clean pass"])

@@ -154,6 +154,48 @@ async def test_a_chunk_that_breaks_off_has_done_what_it_was_asked_for(stage, eng
     assert stage.session.desk.parameters.prompts[0].text == "break off"
 
 
+async def test_a_stream_whose_chunks_always_break_off_is_given_up(stage):
+    await stage.until("state", state="live")
+    stage.ask("prompt.set", "a", text="always break off")
+    state = await stage.until("state", state="failed")
+    assert "gave up" in state["detail"]
+
+
+async def test_what_a_chunk_did_before_it_broke_off_is_not_done_again(stage, engine, monkeypatch):
+    """None of its pictures has been shown: a random reset would come twice, with another seed."""
+    await stage.until("state", state="live")
+    monkeypatch.setattr(stage.session.pacer, "due", lambda: None)  # nothing is shown from here on
+    made = len(engine.steps)
+    stage.ask("prompt.set", "a", text="break off")
+    await stage.until("error", code="reset")
+    await until(lambda: len(engine.steps) > made + 4, "more chunks")
+    assert [controls.prompt for _, controls in engine.steps[made:]].count("break off") == 1
+
+
+async def test_a_pause_between_two_pieces_is_told_when_the_chunk_has_ended(stage, engine):
+    await stage.until("state", state="live")
+    engine.may_go_on.clear()
+    await until(lambda: stage.session._painter.is_busy, "a chunk with the model")
+    await asyncio.sleep(0.1)
+    stage.ask("pause", "p")
+    await stage.until("ack", id="p")
+    assert not stage.of("applied", id="p")
+    engine.may_go_on.set()
+    await stage.until("applied", id="p")
+    await asyncio.sleep(0.1)
+    assert not len(stage.session.pacer)
+
+
+async def test_a_closed_session_holds_no_pictures(stage):
+    """It may stay for good itself: what is there when the model gets ready is never searched for garbage."""
+    await stage.until("state", state="live")
+    stage.camera_runs = False
+    await stage.session.close()
+    session = stage.session
+    assert session.camera is None and session.picture is None and not len(session.pacer)
+    assert session._feed._assembler.held == 0 and session._painter.result is None
+
+
 async def test_pieces_of_a_session_that_has_ended_go_nowhere(stage, engine, monkeypatch):
     await stage.until("state", state="live")
     engine.may_ask.clear()
