@@ -186,6 +186,25 @@ async def test_a_pause_between_two_pieces_is_told_when_the_chunk_has_ended(stage
     assert not len(stage.session.pacer)
 
 
+async def test_a_chunk_whose_beginning_came_in_a_pause_is_dropped_as_a_whole(stage, engine, monkeypatch):
+    await stage.until("state", state="live")
+    engine.may_ask.clear()
+    await until(lambda: stage.session._painter.is_busy, "a chunk with the model")
+    made, played = len(engine.steps), []
+    engine.may_go_on.clear()
+    stage.ask("pause", "p")
+    engine.may_ask.set()
+    await until(lambda: len(engine.steps) > made, "the chunk")
+    await asyncio.sleep(0.05)
+    monkeypatch.setattr(stage.session.pacer, "extend", played.append)
+    stage.ask("resume", "r")
+    await stage.until("ack", id="r")
+    engine.may_go_on.set()
+    await until(lambda: not stage.session._painter.is_busy, "its end")
+    assert not played
+    await until(lambda: len(played) > 1, "later chunks")
+
+
 async def test_a_closed_session_holds_no_pictures(stage):
     """It may stay for good itself: what is there when the model gets ready is never searched for garbage."""
     await stage.until("state", state="live")
