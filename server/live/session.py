@@ -298,16 +298,19 @@ class LiveSession:
         """Say so when the camera or the generator has fallen silent; a silent picture looks like a crash."""
         patience = max(SILENCE_S, 2 * self.pacer.interval)
         is_silent = not self.is_paused and not len(self.pacer) and now - self._shown_at > patience
+        detail = None
         if self._standing.state is State.LIVE and is_silent:
             self.pacer.restart()
-            self._standing.become(State.WAITING, "the model is slower than usual")
-        if self._standing.state is State.WAITING:
+            detail = "the model is slower than usual"
+        if self._standing.state is State.WAITING or detail:
             if self.is_paused:
-                self._standing.become(State.WAITING, "paused")
+                detail = "paused"
             elif now - self._feed.seen_at > SILENCE_S:
-                self._standing.become(State.WAITING, "waiting for pictures from the camera")
+                detail = "waiting for pictures from the camera"
             elif self.picture is None and self.camera is not None:
-                self._standing.become(State.WAITING, "painting the first pictures")
+                detail = "painting the first pictures"
+        if detail:
+            self._standing.become(State.WAITING, detail)
 
     # Figures.
 
