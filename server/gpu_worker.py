@@ -353,20 +353,22 @@ class GpuWorker:
     def _prepare(self) -> bool:
         if not self._prepares:
             return False
-        try:
-            return self._engine.prepare()
-        except Exception:  # no stream needs it yet: the one that does will be told
-            logger.exception("Preparing for a stream failed; later ones are not prepared for")
-            self._prepares = False
-            self._check_device()
-            return False
+        failed = "Preparing for a stream failed; later ones are not prepared for"
+        there_is_more = self._unasked(self._engine.prepare, failed)
+        self._prepares = there_is_more is not None
+        return bool(there_is_more)
 
     def _settle(self) -> None:
+        self._unasked(self._engine.settle, "Finishing a chunk failed")
+
+    def _unasked(self, work: Callable[[], R], failed: str) -> R | None:
+        """What no job waits for. What is wrong then is logged, and will meet the next chunk."""
         try:
-            self._engine.settle()
-        except Exception:  # the pictures are out; what is wrong with the device will meet the next chunk
-            logger.exception("Finishing a chunk failed")
+            return work()
+        except Exception:
+            logger.exception(failed)
             self._check_device()
+            return None
 
     def _check_device(self) -> None:
         """After an error of no known kind: with a GPU that is gone nobody is to come in, and whoever watches

@@ -8,7 +8,7 @@ A stream's first chunk has 9 frames because latent 0 stands for one frame and ev
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Literal, get_args
@@ -241,23 +241,35 @@ class LongLivePipeline:
                     recache(self.models.transformer, session.recent, text.context, session.cache)
                 session.prompts, session.blend = prompts, text.blend
                 latents = self._denoise(session, denoise, text.context, guidance)
-            pieces = latents.split(1, dim=1) if decoded and self.decodes_by_latent else (latents,)
-            if len(pieces) > 1:  # none of it may be shown
-                self._require_finite(session, generate=latents)
-            decoder, videos = session.decoder, list[Tensor]()
-            for piece in pieces:
-                with mark("decode"):
-                    video, decoder = self.decoder.decode(piece, decoder)
-                self._require_finite(session, generate=piece, decode=video)
-                videos.append((video[0].float() * 0.5 + 0.5).clamp(0, 1).movedim(1, -1))
-                if decoded:
-                    decoded(videos[-1])
+            frames, session.decoder = self._decode(session, latents, mark, decoded)
         self._unsettled = session, latents
-        session.control, session.decoder = control_state, decoder
-        session.references = references
-        frames = torch.cat(videos) if len(videos) > 1 else videos[0]
+        session.control, session.references = control_state, references
         session.advance(latents, len(frames))
         return frames
+
+    def _decode(
+        self,
+        session: StreamSession,
+        latents: Tensor,
+        mark: Callable[[str], AbstractContextManager[None]],
+        decoded: Callable[[Tensor], None] | None,
+    ) -> tuple[Tensor, Any]:
+        """Frames (T, H, W, 3) of a chunk, handed to `decoded` as they come, and the decoder's memory
+        after them."""
+        pieces = latents.split(1, dim=1) if decoded and self.decodes_by_latent else (latents,)
+        unchecked = {"generate": latents}
+        if len(pieces) > 1:  # what is not finite at the end must not be noticed after its beginning was shown
+            self._require_finite(session, **unchecked)
+            unchecked = {}
+        memory, videos = session.decoder, list[Tensor]()
+        for piece in pieces:
+            with mark("decode"):
+                video, memory = self.decoder.decode(piece, memory)
+            self._require_finite(session, **unchecked, decode=video)
+            videos.append((video[0].float() * 0.5 + 0.5).clamp(0, 1).movedim(1, -1))
+            if decoded:
+                decoded(videos[-1])
+        return torch.cat(videos) if len(videos) > 1 else videos[0], memory
 
     @torch.inference_mode()
     def settle(self) -> None:
