@@ -257,15 +257,13 @@ class LongLivePipeline:
         """Frames (T, H, W, 3) of a chunk, handed to `decoded` as they come, and the decoder's memory
         after them."""
         pieces = latents.split(1, dim=1) if decoded and self.decodes_by_latent else (latents,)
-        unchecked = {"generate": latents}
-        if len(pieces) > 1:  # what is not finite at the end must not be noticed after its beginning was shown
-            self._require_finite(session, **unchecked)
-            unchecked = {}
         memory, videos = session.decoder, list[Tensor]()
         for piece in pieces:
             with mark("decode"):
                 video, memory = self.decoder.decode(piece, memory)
-            self._require_finite(session, **unchecked, decode=video)
+            if not videos:  # before any of it is handed out; asked earlier, a GPU would stand still
+                self._require_finite(session, generate=latents)
+            self._require_finite(session, decode=video)
             videos.append((video[0].float() * 0.5 + 0.5).clamp(0, 1).movedim(1, -1))
             if decoded:
                 decoded(videos[-1])
