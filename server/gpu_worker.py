@@ -23,6 +23,7 @@ from server.live.chunk_request import ChunkRequest, EngineModule, controls_of
 from server.media.frames import Rgb, stamp_source
 from server.progress_bar import progress_bar
 from server.settings import Settings
+from server.turns import Turns
 from server.wire.replies import ModelInfo
 
 if TYPE_CHECKING:
@@ -130,13 +131,13 @@ class GpuWorker:
         worker.start()                        # on the event loop
         info = await worker.ready()
         handle = await worker.open(prompt="...", seed=0)
-        async with worker.turn:               # fair: sessions alternate chunk by chunk
+        async with worker.turns.take(foresee):   # fair: sessions alternate chunk by chunk
             await worker.idle()
             result = await worker.step(handle, ChunkRequest(frames=frames, asked=asked, painted=painted))
         worker.close(handle)
         await worker.stop()
 
-    `turn` keeps at most one chunk between the loop and the thread: who waits for it, and then for `idle`, has
+    `turns` keep at most one chunk between the loop and the thread: who waits for it, and then for `idle`, has
     not yet chosen its camera frames, and so takes the newest there are when the device is free. `readiness`,
     `info` and `pace` change on the loop only.
     """
@@ -156,7 +157,7 @@ class GpuWorker:
         self._paces: deque[float] = deque(maxlen=PACES_KEPT)
         self._made = 0
         self._prepares = True  # until that fails
-        self.turn = asyncio.Lock()
+        self.turns = Turns()
         self.pace: float | None = None  # pictures a second, of all streams together; None until ready
         self.info: EngineInfo | None = None  # None until ready
         self.readiness = Readiness(Phase.LOADING, f"loading the model {settings.model!r}")

@@ -1,7 +1,8 @@
 """When a generated picture goes out, and with which timestamp. Pure: the caller brings the clock.
 
 Pictures are made in chunks but must leave one by one: a browser shown a burst freezes. The pacer spreads a
-chunk over the time until the next one should arrive, so that playback neither runs dry nor falls behind.
+chunk over the time until the next one should arrive, so that playback neither runs dry nor falls behind. That
+is first the time that the chunk was filmed in; who makes the next one then tells more, again and again.
 """
 
 from collections import deque
@@ -12,12 +13,8 @@ T = TypeVar("T")
 
 CLOCK_RATE_HZ = 90_000  # of RTP video
 LATE_LIMIT_S = 0.1  # beyond this the timeline moves instead of catching up
-FASTEST = (
-    0.5  # limits of the spacing, in units of the nominal one: a backlog is played at most twice as fast,
-)
-SLOWEST = 1.25  # and a motion shown at most a quarter slower than it was seen
-SMOOTHING = 0.25  # weight of the newest interval between chunks
-LONGEST_INTERVAL_S = 4.0  # what takes longer was a pause, not a pace
+FASTEST = 0.5  # of the spacing at which pictures were seen: a backlog is played at most twice as fast
+SMOOTHING = 0.25  # weight of the newest chunk
 
 
 class MediaClock:
@@ -40,21 +37,18 @@ class MediaClock:
             return None
         return max(self._due + spacing, self._sent + spacing / 2)
 
-    def anchor(self, spacing: float, now: float) -> float:
-        """The place of the last frame on the timeline, moved up if the next one will be too late for it."""
-        if self._due is None or now - (self._due + spacing) > LATE_LIMIT_S:
-            return now - spacing
-        return self._due
+    def last_due(self, spacing: float, now: float) -> float | None:
+        """When the last frame was due; None: there was none, or the next one is too late for its place."""
+        is_lost = self._due is None or now - (self._due + spacing) > LATE_LIMIT_S
+        return None if is_lost else self._due
 
     def tick(self, spacing: float, now: float) -> int:
         """A frame goes out now: returns its pts in 1/90000 s, always larger than the one before."""
+        last = self.last_due(spacing, now)
+        due = now if last is None else last + spacing
         if self._due is not None:
-            anchor = self.anchor(spacing, now)
-            self._media_s += anchor + spacing - self._due
-            self._due = anchor + spacing
-        else:
-            self._due = now
-        self._sent = now
+            self._media_s += due - self._due
+        self._due, self._sent = due, now
         self._pts = max(self._pts + 1, round(self._media_s * CLOCK_RATE_HZ))
         return self._pts
 
@@ -63,6 +57,7 @@ class Pacer(Generic[T]):
     """Plays chunks of pictures. Holds the one playing and at most one more.
 
     pacer.push(pictures, span, now)          # whenever a chunk has been made, or its first pictures
+    pacer.expect(until, now)                 # whenever it is clearer when the next one will be there
     while (due := pacer.due()) is not None:  # None: nothing to play
         ...wait until due...
         picture, pts = pacer.pop(now)
@@ -72,19 +67,15 @@ class Pacer(Generic[T]):
         self._clock = clock
         self._chunks: deque[deque[T]] = deque()
         self._arrived: float | None = None
-        self._arrivals = 0
-        self._interval = 0.0
-        self._jitter = 0.0
+        self._expected: float | None = None
+        self._late = 0.0  # by so many seconds chunks came later than expected, smoothed
+        self._nominal = 0.0  # seconds between pictures of the newest chunk, as they were seen
+        self.interval = 0.0  # seconds between the last two chunks; 0 before the second
         self.spacing = 0.0  # seconds between the frames played now
         self.dropped = 0  # pictures that had to give way to newer ones
 
     def __len__(self) -> int:
         return sum(map(len, self._chunks))
-
-    @property
-    def interval(self) -> float:
-        """Seconds from one chunk to the next, smoothed; 0 before the first."""
-        return self._interval
 
     def push(self, pictures: Sequence[T], span: float, now: float, of: int | None = None) -> None:
         """Queue a chunk made of `span` > 0 seconds of camera time. The oldest chunk gives way to a third.
@@ -95,13 +86,13 @@ class Pacer(Generic[T]):
         while len(self._chunks) > 1:
             self.dropped += len(self._chunks.popleft())
         self._chunks.append(deque(pictures))
-        expected = self._expected_interval(span, now)
-        nominal = expected / count
-        # The frame after the last one queued is to be due when the next chunk comes, and a margin for jitter.
-        margin = min(2 * self._jitter, expected / 4)
-        start = self._clock.anchor(nominal, now)
-        spacing = (now + expected + margin - start) / (len(self) - len(pictures) + count + 1)
-        self.spacing = min(max(spacing, FASTEST * nominal), SLOWEST * nominal)
+        if self._arrived is not None:
+            self.interval = now - self._arrived
+        if self._expected is not None:
+            self._late += SMOOTHING * (max(now - self._expected, 0.0) - self._late)
+        self._arrived, self._expected = now, None
+        self._nominal = span / count
+        self._last_until(now + span, len(self) - len(pictures) + count, now)
 
     def extend(self, pictures: Sequence[T]) -> None:
         """Queue more pictures of the chunk that was pushed last."""
@@ -109,6 +100,21 @@ class Pacer(Generic[T]):
             self._chunks[-1].extend(pictures)
         else:
             self._chunks.append(deque(pictures))
+
+    def expect(self, until: float, now: float) -> None:
+        """The next chunk is expected at `until`: what waits is to last so long, and not much longer. A motion
+        that slows down is better than one that stops."""
+        self._expected = until
+        if self._chunks:
+            self._last_until(until, len(self), now)
+
+    def _last_until(self, until: float, count: int, now: float) -> None:
+        """Space so many pictures that the one after them is due at `until`, and a margin for chunks that are
+        late."""
+        margin = min(2 * self._late, (until - now) / 4)
+        last = self._clock.last_due(self._nominal, now)
+        spacing = (until + margin - now) / count if last is None else (until + margin - last) / (count + 1)
+        self.spacing = max(spacing, FASTEST * self._nominal)
 
     def clear(self) -> int:
         """Drop what waits, as it belongs to a generation that is over; returns how many pictures it was."""
@@ -118,9 +124,7 @@ class Pacer(Generic[T]):
 
     def restart(self) -> None:
         """Playback paused for a reason of its own: do not take the pause for the pace of the chunks."""
-        self._arrived = None
-        self._arrivals = 0
-        self._jitter = 0.0
+        self._arrived = self._expected = None
 
     def due(self) -> float | None:
         """When the next picture may go out (in the past: now); None when there is nothing to play."""
@@ -135,26 +139,3 @@ class Pacer(Generic[T]):
         if not self._chunks[0]:
             self._chunks.popleft()
         return picture, self._clock.tick(self.spacing, now)
-
-    def _expected_interval(self, span: float, now: float) -> float:
-        """Seconds until the next chunk: mean of this one's camera span and the smoothed interval of arrivals.
-
-        Each alone is the truth in its own case (a slow camera, a slow model) and lags in the other. A single
-        outlier, such as a paused camera, can at most double or halve the estimate.
-        """
-        if self._arrived is None:
-            self._interval = min(span, LONGEST_INTERVAL_S)
-        elif self._arrivals == 1:
-            self._interval = min(now - self._arrived, LONGEST_INTERVAL_S)
-        else:
-            interval = _within_factor_two(now - self._arrived, self._interval)
-            self._jitter += SMOOTHING * (abs(interval - self._interval) - self._jitter)
-            self._interval += SMOOTHING * (interval - self._interval)
-        self._arrived = now
-        self._arrivals += 1
-        self._interval = max(self._interval, 1e-3)
-        return (_within_factor_two(span, self._interval) + self._interval) / 2
-
-
-def _within_factor_two(value: float, reference: float) -> float:
-    return min(max(value, reference / 2), reference * 2)

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from functools import partial
+from statistics import median
 from typing import TYPE_CHECKING
 
 from av import VideoFrame
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from streaming.engine import ChunkResult
 
 MAX_FAILURES = 5  # chunks in a row; then the stream is given up
+KEPT = 3  # chunks whose making tells how long the next one will take
+SWITCH = 1.5  # times as long as another one a chunk takes with a new prompt, as long as there was none
 
 
 class Painter:
@@ -62,6 +66,9 @@ class Painter:
         self._generation = 0
         self._stale_turn: int | None = None
         self._failures = 0
+        # Seconds from a chunk's turn to its first pictures.
+        self._took: deque[float] = deque(maxlen=KEPT)
+        self._switches_took: deque[float] = deque(maxlen=KEPT)  # of those with a new prompt
 
     async def play(self, handle: StreamHandle) -> None:
         """Paint pictures until MAX_FAILURES chunks in a row have failed."""
@@ -69,11 +76,12 @@ class Painter:
             await self._goes_on.wait()
             if not await self._feed.ready(handle.frames_wanted):
                 continue
-            async with self._worker.turn:
+            async with self._worker.turns.take(partial(self._expect, handle)):
+                began = self._now()
                 await self._worker.idle()
                 # Others may have had the worker for long: it may not be wanted any more.
                 if self._goes_on.is_set() and self._feed.is_ready(handle.frames_wanted):
-                    await self._one_chunk(handle)
+                    await self._one_chunk(handle, began)
 
     def pause(self) -> None:
         """Make no more chunks; what waits to be shown would be old when it goes on."""
@@ -86,7 +94,19 @@ class Painter:
         self._pacer.restart()
         self._goes_on.set()
 
-    async def _one_chunk(self, handle: StreamHandle) -> None:
+    def _expect(self, handle: StreamHandle, wait: float, *, is_switch: bool = False) -> None:
+        """The next chunk's turn comes in so many seconds: what is queued is to last until that is made."""
+        if not self._took:
+            return
+        took = median(self._took)
+        if len(self._took) == 1 and self._worker.pace:  # a stream's first chunk is shorter, and follows none
+            took = max(took, handle.frames_wanted / self._worker.pace)
+        if is_switch:
+            took = median(self._switches_took) if self._switches_took else SWITCH * took
+        now = self._now()
+        self._pacer.expect(now + wait + took, now)
+
+    async def _one_chunk(self, handle: StreamHandle, began: float) -> None:
         """Send the newest frames and the waiting commands to the model; queue what comes back."""
         self._turn += 1
         taken_at = self._now()
@@ -97,6 +117,7 @@ class Painter:
         def asked() -> Asked:
             nonlocal plan
             plan = self._desk.plan(self._turn)
+            self._expect(handle, began - self._now(), is_switch=plan.change.is_switch)
             references, mask = self._desk.pictures(plan.change)
             return Asked(change=plan.change, references=references, mask=mask)
 
@@ -108,6 +129,8 @@ class Painter:
                 return
             if not pieces:
                 self._desk.made(self._turn, plan, piece)
+                took = self._switches_took if plan.change.is_switch else self._took
+                took.append(self._now() - began)
             done = sum(len(other.frames) for other in pieces)
             pieces.append(piece)
             self._deliver(chunk, piece, done, is_switch=plan.change.is_switch)

@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import json
+from itertools import pairwise
+from statistics import median
 
 import pytest
 
@@ -106,6 +108,27 @@ async def test_pictures_of_an_older_generation_are_dropped(stage):
     await stage.until("applied", id="1")  # with the chunk after
     stage.ask("stats", "2")
     assert (await stage.until("stats", id="2"))["dropped"]["stale"] == 12
+
+
+async def test_law_a_stream_slows_down_and_does_not_stop_when_others_come(stage, worker, engine):
+    """Two more take turns as long as its own: chunks come after three times the time, all of a sudden."""
+    turn_s = engine.step_seconds = 0.3
+
+    async def other():
+        while True:
+            async with worker.turns.take(lambda _: None):
+                await asyncio.sleep(turn_s)
+
+    await until(lambda: len(engine.steps) > 4, "chunks one after the other")
+    before, steps = len(stage.shown), len(engine.steps)
+    others = [asyncio.create_task(other()) for _ in range(2)]
+    await until(lambda: len(engine.steps) > steps + 3, "chunks among others'")
+    for task in others:
+        task.cancel()
+    pts = [frame.pts for frame in stage.shown[before:]]
+    gaps = [(after - earlier) / 90_000 for earlier, after in pairwise(pts)]
+    assert max(gaps) < turn_s
+    assert median(gaps) > 1.5 * turn_s / 12
 
 
 @pytest.mark.parametrize("transition", ["cut", "recache"])
@@ -382,4 +405,4 @@ async def test_closing_frees_the_stream_even_during_a_chunk(settings, worker, en
     del session, stage
     gc.collect()
     assert list(engine.streams) == [handle.stream]
-    assert not worker.turn.locked()
+    assert not worker.turns.line
