@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Mapping
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -125,14 +126,29 @@ class Bench:
         return [wall for wall, _ in found], [row for _, row in found]
 
     def _ring_copies(self, stream: LiveStream) -> dict[str, int]:
-        """Bytes an average forward of a chunk copies; `new` is what it has to write."""
-        session, config = stream._session, self._pipeline.preset.transformer
-        with torch.compiler.set_stance("force_eager"), RingCopies(session.cache) as copies:
+        """Bytes that an average pass of a chunk copies, run without recordings, which would hide them; `new`
+        is what it has to write. `turned`: the sink's keys, written again at their new place once a chunk,
+        before its passes."""
+        session, config, passes = stream._session, self._pipeline.preset.transformer, self._pipeline.passes
+        turned, begin = [0, 0], passes.begin
+
+        def begin_chunk(*given: Any, **named: Any) -> None:
+            before = copies.into, copies.out_of
+            begin(*given, **named)
+            turned[:] = copies.into - before[0], copies.out_of - before[1]
+
+        copies = RingCopies(session.cache)
+        unrecorded = patch.multiple(passes, record=None, begin=begin_chunk)
+        with unrecorded, torch.compiler.set_stance("force_eager"), copies:
             stream.step(self._pictures[: stream.frames_wanted], self._controls())
         forwards = len(self._run_steps) + 1
         tokens = CHUNK_LATENTS * session.cache.tokens_per_latent
-        new = 2 * config.num_layers * tokens * config.dim * session.cache.k.element_size()
-        return {"new": new, "into": copies.into // forwards, "out_of": copies.out_of // forwards}
+        return {
+            "new": 2 * config.num_layers * tokens * config.dim * session.cache.k.element_size(),
+            "into": (copies.into - turned[0]) // forwards,
+            "out_of": (copies.out_of - turned[1]) // forwards,
+            "turned": turned[0],
+        }
 
     def _stages(
         self,

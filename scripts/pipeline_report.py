@@ -59,8 +59,8 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"first chunk of a new session: {report['first_frame_ms']:.1f} ms (goal {FIRST_FRAME_GOAL_MS})"
     ring = report["ring_copies"]
     yield (
-        f"ring, bytes a forward: new tokens {ring['new']:,}, written {ring['into']:,}, "
-        f"copied out {ring['out_of']:,}"
+        f"ring, bytes a pass: new tokens {ring['new']:,}, copied in {ring['into']:,} (0: by kernels), "
+        f"copied out {ring['out_of']:,}; sink turned on, once a chunk: {ring['turned']:,}"
     )
     for index, row in enumerate(report["equality"]):
         yield (

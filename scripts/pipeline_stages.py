@@ -20,6 +20,8 @@ RENAMED = {"encode": "control encode", "total": "chunk", "generate": "all passes
 def stages_of(timings: Mapping[str, float], *, guided: bool) -> dict[str, float]:
     """Stages under the names of the table, with what follows from them by subtraction."""
     found = {RENAMED.get(name, name): ms for name, ms in timings.items()}
+    if "all passes" in found:  # a chunk's time includes the clean pass that the one before has left undone
+        found["all passes"] += found.get("clean pass", 0.0)
     coarse = [found[name] for name in ("depth", "control encode", "all passes", "decode") if name in found]
     if "chunk" in found:
         found["copy out and rest"] = found["chunk"] - sum(coarse)
