@@ -94,17 +94,29 @@ class Painter:
         self._pacer.restart()
         self._goes_on.set()
 
-    def _expect(self, handle: StreamHandle, wait: float, *, is_switch: bool = False) -> None:
+    def _expect(self, handle: StreamHandle, wait: float) -> None:
         """The next chunk's turn comes in so many seconds: what is queued is to last until that is made."""
+        if (took := self._will_take(handle, is_switch=self._desk.is_switch_ahead)) is not None:
+            now = self._now()
+            self._pacer.expect(now + wait + took, now)
+
+    def _will_take(self, handle: StreamHandle, *, is_switch: bool) -> float | None:
+        """Seconds from a chunk's turn to its first pictures, as far as the last ones tell."""
         if not self._took:
-            return
+            return None
         took = median(self._took)
         if len(self._took) == 1 and self._worker.pace:  # a stream's first chunk is shorter, and follows none
             took = max(took, handle.frames_wanted / self._worker.pace)
         if is_switch:
             took = median(self._switches_took) if self._switches_took else SWITCH * took
-        now = self._now()
-        self._pacer.expect(now + wait + took, now)
+        return took
+
+    def _tell_of_switch(self, handle: StreamHandle, began: float) -> None:
+        """The chunk that is being made since then has a new prompt: it will be late, and so will others'."""
+        if (took := self._will_take(handle, is_switch=True)) is not None:
+            now = self._now()
+            self._pacer.expect(began + took, now)
+            self._worker.turns.ends_in(began + took - now)
 
     async def _one_chunk(self, handle: StreamHandle, began: float) -> None:
         """Send the newest frames and the waiting commands to the model; queue what comes back."""
@@ -117,7 +129,8 @@ class Painter:
         def asked() -> Asked:
             nonlocal plan
             plan = self._desk.plan(self._turn)
-            self._expect(handle, began - self._now(), is_switch=plan.change.is_switch)
+            if plan.change.is_switch:
+                self._tell_of_switch(handle, began)
             references, mask = self._desk.pictures(plan.change)
             return Asked(change=plan.change, references=references, mask=mask)
 

@@ -29,10 +29,10 @@ async def test_turns_come_in_the_order_they_were_asked_for():
             group.create_task(line.take(name, go))
         await asyncio.sleep(0)
         assert line.order == ["a"]
-        assert line.turns.line == 3
+        assert not line.turns.is_free
         go.set()
     assert line.order == ["a", "b", "c"]
-    assert line.turns.line == 0
+    assert line.turns.is_free
 
 
 async def test_law_the_wait_is_what_is_left_of_all_turns_before():
@@ -72,5 +72,18 @@ async def test_who_fails_or_gives_up_waiting_leaves_the_line():
     second.cancel()
     first.cancel()
     await asyncio.gather(first, second, return_exceptions=True)
-    assert line.turns.line == 0
+    assert line.turns.is_free
     await asyncio.wait_for(line.one(1.0), 1)
+
+
+async def test_who_takes_longer_says_so_to_all_who_wait():
+    line, go = Line(), asyncio.Event()
+    await line.one(1.0)
+    async with asyncio.TaskGroup() as group:
+        for name in "abc":
+            group.create_task(line.take(name, go))
+            await asyncio.sleep(0)
+        line.time += 0.5
+        line.turns.ends_in(2.0)
+        go.set()
+    assert line.foreseen == {"a": [0.0, 0.0], "b": [1.0, 2.0, 0.0], "c": [2.0, 3.0, 0.0]}

@@ -55,6 +55,33 @@ async def test_weighted_prompts_and_their_blend_reach_the_model_and_are_told(sta
     assert [p["text"] for p in told["prompts"]] == ["gold", "ice"]
 
 
+async def test_a_switch_is_known_ahead_and_told_to_sessions_that_wait(stage, engine, worker):
+    """By who asks for the model after it: its own pictures, and theirs, are to last until it has been made."""
+    assert not stage.session.desk.is_switch_ahead
+    await until(lambda: len(engine.steps) > 3, "chunks whose making tells how long a switch takes")
+    told = []
+    async with worker.turns.take(lambda _: None):
+        stage.ask("prompt.set", "1", text="ice", transition="blend")
+        assert not stage.session.desk.is_switch_ahead
+        stage.ask("prompt.set", "2", text="gold")
+        assert stage.session.desk.is_switch_ahead
+        engine.may_ask.clear()
+    await until(lambda: stage.session.is_busy, "its turn")
+
+    async def other():
+        async with worker.turns.take(told.append):
+            pass
+
+    waiting = asyncio.create_task(other())
+    await asyncio.sleep(0)
+    before = len(told)
+    engine.may_ask.set()
+    await waiting
+    assert (before, len(told), told[-1]) == (1, 3, 0.0)
+    await stage.until("applied", id="2")
+    assert not stage.session.desk.is_switch_ahead
+
+
 async def test_every_dial_reaches_the_model_and_the_settings(stage, engine):
     id = stage.session.images.add(np.full((20, 30, 3), 255, np.uint8))
     mask = stage.session.images.add(np.zeros((20, 30, 3), np.uint8))

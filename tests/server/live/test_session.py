@@ -405,4 +405,4 @@ async def test_closing_frees_the_stream_even_during_a_chunk(settings, worker, en
     del session, stage
     gc.collect()
     assert list(engine.streams) == [handle.stream]
-    assert not worker.turns.line
+    assert worker.turns.is_free
