@@ -56,7 +56,7 @@ async def test_weighted_prompts_and_their_blend_reach_the_model_and_are_told(sta
 
 
 async def test_a_switch_is_known_ahead_and_told_to_sessions_that_wait(stage, engine, worker):
-    """By who asks for the model after it: its own pictures, and theirs, are to last until it has been made."""
+    """By who has the model before them: its own pictures, and theirs, are to last until the chunk is made."""
     assert not stage.session.desk.is_switch_ahead
     await until(lambda: len(engine.steps) > 3, "chunks whose making tells how long a switch takes")
     told = []
