@@ -33,7 +33,7 @@ class Turns:
     @asynccontextmanager
     async def take(self, foresee: Callable[[float], None]) -> AsyncGenerator[None]:
         """One's turn. `foresee` is told in how many seconds it will come, as far as the last ones tell: when
-        it is asked for, when the one before will be longer than usual, and 0 when it is there."""
+        it is asked for, whenever another one begins or will be longer than usual, and 0 when it is there."""
         foresee(self._wait(len(self._waiting)))
         self._waiting.append(foresee)
         try:
@@ -41,7 +41,7 @@ class Turns:
         finally:
             self._waiting.remove(foresee)
         began = self._now()
-        self._ends = began + self._usual
+        self.ends_in(self._usual)
         try:
             foresee(0.0)
             yield

@@ -47,7 +47,7 @@ async def test_law_the_wait_is_what_is_left_of_all_turns_before():
             group.create_task(line.take(name, go))
             await asyncio.sleep(0)
         go.set()
-    assert line.foreseen == {"a": [0.0, 0.0], "b": [0.75, 0.0], "c": [1.75, 0.0]}
+    assert line.foreseen == {"a": [0.0, 0.0], "b": [0.75, 0.0], "c": [1.75, 1.0, 0.0]}
 
 
 async def test_a_turn_that_takes_longer_than_usual_may_end_at_once():
@@ -86,4 +86,4 @@ async def test_who_takes_longer_says_so_to_all_who_wait():
         line.time += 0.5
         line.turns.ends_in(2.0)
         go.set()
-    assert line.foreseen == {"a": [0.0, 0.0], "b": [1.0, 2.0, 0.0], "c": [2.0, 3.0, 0.0]}
+    assert line.foreseen == {"a": [0.0, 0.0], "b": [1.0, 2.0, 0.0], "c": [2.0, 3.0, 0.75, 0.0]}
