@@ -131,7 +131,7 @@ class GpuWorker:
         worker.start()                        # on the event loop
         info = await worker.ready()
         handle = await worker.open(prompt="...", seed=0)
-        async with worker.turns.take(foresee):   # fair: sessions alternate chunk by chunk
+        async with worker.turns.take(seat):   # fair: sessions alternate chunk by chunk
             await worker.idle()
             result = await worker.step(handle, ChunkRequest(frames=frames, asked=asked, painted=painted))
         worker.close(handle)

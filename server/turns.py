@@ -1,65 +1,85 @@
 """Whose chunk the model makes: one at a time, in the order they ask; and how soon one's turn will come."""
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from statistics import median
 
+logger = logging.getLogger(__name__)
+
 KEPT = 3  # turns whose durations tell how long the next ones will be
+
+
+class Seat:
+    """A session's place in the line, whenever it asks for one."""
+
+    def __init__(self, foresee: Callable[[float], None]) -> None:
+        """`foresee` is told in how many seconds one's turn will come, as far as the last ones tell: when it
+        is asked for, whenever another one begins or will be longer than usual, and 0 when it is there."""
+        self.foresee = foresee
+        self.lasted: deque[float] = deque(maxlen=KEPT)  # its turns, without what was said to be unusual
 
 
 class Turns:
     """On the event loop.
 
-    async with turns.take(foresee):
-        turns.ends_in(seconds)     # if it will be longer than usual
+    async with turns.take(seat):
+        turns.extend(seconds)     # if it will be so much longer than usual
         ...one chunk...
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._lock = asyncio.Lock()
-        self._waiting: list[Callable[[float], None]] = []  # in the order they asked
+        self._waiting: list[Seat] = []  # in the order they asked
         self._ends: float | None = None  # when the turn of now is expected to end
-        self._lasted: deque[float] = deque(maxlen=KEPT)
-
-    @property
-    def is_free(self) -> bool:
-        """Whether nobody has a turn or waits for one."""
-        return not self._waiting and not self._lock.locked()
+        self._longer = 0.0  # of that, more than usual
+        self._lasted: deque[float] = deque(maxlen=KEPT)  # of all
 
     @asynccontextmanager
-    async def take(self, foresee: Callable[[float], None]) -> AsyncGenerator[None]:
-        """One's turn. `foresee` is told in how many seconds it will come, as far as the last ones tell: when
-        it is asked for, whenever another one begins or will be longer than usual, and 0 when it is there."""
-        foresee(self._wait(len(self._waiting)))
-        self._waiting.append(foresee)
+    async def take(self, seat: Seat) -> AsyncGenerator[None]:
+        """One's turn."""
+        self._tell(seat, len(self._waiting))
+        self._waiting.append(seat)
         try:
             await self._lock.acquire()
         finally:
-            self._waiting.remove(foresee)
+            self._waiting.remove(seat)
         began = self._now()
-        self.ends_in(self._usual)
         try:
-            foresee(0.0)
+            self._longer = 0.0
+            self._tell(seat, 0)
+            self._ends = began + self._usual(seat)
+            self._tell_all()
             yield
         finally:
-            self._lasted.append(self._now() - began)
+            lasted = max(self._now() - began - self._longer, 0.0)
+            for kept in (seat.lasted, self._lasted):
+                kept.append(lasted)
             self._ends = None
             self._lock.release()
 
-    def ends_in(self, seconds: float) -> None:
-        """Said by whose turn it is; all who wait are told."""
-        self._ends = self._now() + seconds
-        for place, foresee in enumerate(self._waiting):
-            foresee(self._wait(place))
+    def extend(self, seconds: float) -> None:
+        """The turn of now will be so much longer than its session's usually are. All who wait are told."""
+        if self._ends is not None:
+            self._ends += seconds
+            self._longer += seconds
+            self._tell_all()
 
-    @property
-    def _usual(self) -> float:
-        return median(self._lasted) if self._lasted else 0.0
+    def _usual(self, seat: Seat) -> float:
+        lasted = seat.lasted or self._lasted
+        return median(lasted) if lasted else 0.0
 
-    def _wait(self, place: int) -> float:
+    def _tell_all(self) -> None:
+        for place, seat in enumerate(self._waiting):
+            self._tell(seat, place)
+
+    def _tell(self, seat: Seat, place: int) -> None:
         left = 0.0 if self._ends is None else max(self._ends - self._now(), 0.0)
-        return left + place * self._usual
+        try:
+            seat.foresee(left + sum(map(self._usual, self._waiting[:place])))
+        except Exception:  # a bug in one session's forecast must not end another's turn
+            logger.exception("A session could not take the news of its turn")

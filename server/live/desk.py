@@ -205,9 +205,9 @@ class Desk:
         self._controls.take_for_frames(turn)
 
     @property
-    def is_switch_ahead(self) -> bool:
-        """Whether the next chunk is to give the picture another look, by what is known now."""
-        return self.parameters.plan(self._controls.waiting, self._time(), lambda: 0).change.is_switch
+    def is_recache_ahead(self) -> bool:
+        """Whether the next chunk will take longer for a new prompt, by what is known now."""
+        return self.parameters.plan(self._controls.waiting, self._time(), lambda: 0).change.recaches
 
     def plan(self, turn: int) -> Plan:
         """What chunk number `turn` is to change; nothing is changed before it has been made."""

@@ -103,7 +103,9 @@ class Pacer(Generic[T]):
 
     def expect(self, until: float, now: float) -> None:
         """The next chunk is expected at `until`: what waits is to last so long, and not much longer. A motion
-        that slows down is better than one that stops."""
+        that slows down is better than one that stops. Of a time that is over nothing follows."""
+        if until <= now:
+            return
         self._expected = until
         if self._chunks:
             self._last_until(until, len(self), now)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -15,9 +16,10 @@ from server.live.camera import CameraFeed
 from server.live.chunk_request import Asked, ChunkRequest
 from server.live.desk import Desk
 from server.live.pacing import Pacer
-from server.live.parameters import Plan
+from server.live.parameters import Change, Plan
 from server.media.frames import Picture, to_rgb
 from server.metrics import StreamMeter
+from server.turns import Seat
 from server.wire.replies import ErrorReply
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 MAX_FAILURES = 5  # chunks in a row; then the stream is given up
 KEPT = 3  # chunks whose making tells how long the next one will take
-SWITCH = 1.5  # times as long as another one a chunk takes with a new prompt, as long as there was none
+RECACHE = 0.5  # of what others take: so much longer a chunk is under a new prompt, before the first of these
 
 
 class Painter:
@@ -66,17 +68,20 @@ class Painter:
         self._generation = 0
         self._stale_turn: int | None = None
         self._failures = 0
-        # Seconds from a chunk's turn to its first pictures.
+        # Seconds from a chunk's turn to its first pictures: of a stream's first one, of later ones, and of
+        # those under a new prompt.
+        self._first_took: float | None = None
         self._took: deque[float] = deque(maxlen=KEPT)
-        self._switches_took: deque[float] = deque(maxlen=KEPT)  # of those with a new prompt
+        self._recached: deque[float] = deque(maxlen=KEPT)
 
     async def play(self, handle: StreamHandle) -> None:
         """Paint pictures until MAX_FAILURES chunks in a row have failed."""
+        seat = Seat(partial(self._foresee, handle))
         while self._failures < MAX_FAILURES:
             await self._goes_on.wait()
             if not await self._feed.ready(handle.frames_wanted):
                 continue
-            async with self._worker.turns.take(partial(self._expect, handle)):
+            async with self._worker.turns.take(seat):
                 began = self._now()
                 await self._worker.idle()
                 # Others may have had the worker for long: it may not be wanted any more.
@@ -94,29 +99,42 @@ class Painter:
         self._pacer.restart()
         self._goes_on.set()
 
-    def _expect(self, handle: StreamHandle, wait: float) -> None:
+    def _foresee(self, handle: StreamHandle, wait: float) -> None:
         """The next chunk's turn comes in so many seconds: what is queued is to last until that is made."""
-        if (took := self._will_take(handle, is_switch=self._desk.is_switch_ahead)) is not None:
+        if (took := self._usually_takes(handle)) is not None:
+            longer = self._recache_takes(took) if self._desk.is_recache_ahead else 0.0
             now = self._now()
-            self._pacer.expect(now + wait + took, now)
+            self._pacer.expect(now + wait + took + longer, now)
 
-    def _will_take(self, handle: StreamHandle, *, is_switch: bool) -> float | None:
+    def _usually_takes(self, handle: StreamHandle) -> float | None:
         """Seconds from a chunk's turn to its first pictures, as far as the last ones tell."""
-        if not self._took:
+        if self._took:
+            return median(self._took)
+        if self._first_took is None:
             return None
-        took = median(self._took)
-        if len(self._took) == 1 and self._worker.pace:  # a stream's first chunk is shorter, and follows none
-            took = max(took, handle.frames_wanted / self._worker.pace)
-        if is_switch:
-            took = median(self._switches_took) if self._switches_took else SWITCH * took
-        return took
+        # A stream's first chunk is shorter, and follows none.
+        return max(self._first_took, handle.frames_wanted / (self._worker.pace or math.inf))
 
-    def _tell_of_switch(self, handle: StreamHandle, began: float) -> None:
-        """The chunk that is being made since then has a new prompt: it will be late, and so will others'."""
-        if (took := self._will_take(handle, is_switch=True)) is not None:
-            now = self._now()
-            self._pacer.expect(began + took, now)
-            self._worker.turns.ends_in(began + took - now)
+    def _recache_takes(self, usual: float) -> float:
+        """So much longer takes a chunk under a new prompt; one that took very long is no measure."""
+        takes = median(self._recached) - usual if self._recached else RECACHE * usual
+        return min(max(takes, 0.0), 2 * usual)
+
+    def _tell_of_recache(self, handle: StreamHandle, began: float) -> None:
+        """The chunk that is being made since then will be late, and so will those of others."""
+        if (took := self._usually_takes(handle)) is not None:
+            longer = self._recache_takes(took)
+            self._pacer.expect(began + took + longer, self._now())
+            self._worker.turns.extend(longer)
+
+    def _note_making(self, seconds: float, change: Change, chunk: int) -> None:
+        """The first pictures of a chunk were there so many seconds after its turn had begun."""
+        if chunk == 0:
+            self._first_took = seconds
+        elif change.recaches:
+            self._recached.append(seconds)
+        else:
+            self._took.append(seconds)
 
     async def _one_chunk(self, handle: StreamHandle, began: float) -> None:
         """Send the newest frames and the waiting commands to the model; queue what comes back."""
@@ -129,8 +147,8 @@ class Painter:
         def asked() -> Asked:
             nonlocal plan
             plan = self._desk.plan(self._turn)
-            if plan.change.is_switch:
-                self._tell_of_switch(handle, began)
+            if plan.change.recaches and self.is_busy:
+                self._tell_of_recache(handle, began)
             references, mask = self._desk.pictures(plan.change)
             return Asked(change=plan.change, references=references, mask=mask)
 
@@ -142,8 +160,7 @@ class Painter:
                 return
             if not pieces:
                 self._desk.made(self._turn, plan, piece)
-                took = self._switches_took if plan.change.is_switch else self._took
-                took.append(self._now() - began)
+                self._note_making(self._now() - began, plan.change, piece.chunk)
             done = sum(len(other.frames) for other in pieces)
             pieces.append(piece)
             self._deliver(chunk, piece, done, is_switch=plan.change.is_switch)

@@ -62,6 +62,11 @@ class Change:
         """Whether the picture gets another look at once."""
         return self.reset or (self.prompts is not None and self.transition != "blend")
 
+    @property
+    def recaches(self) -> bool:
+        """Whether the model has to compute its window anew, for half a chunk's time or more."""
+        return self.prompts is not None and self.transition == "recache" and not self.reset
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

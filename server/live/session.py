@@ -300,7 +300,6 @@ class LiveSession:
         is_silent = not self.is_paused and not len(self.pacer) and now - self._shown_at > patience
         detail = None
         if self._standing.state is State.LIVE and is_silent:
-            self.pacer.restart()
             detail = "the model is slower than usual"
         if self._standing.state is State.WAITING or detail:
             if self.is_paused:

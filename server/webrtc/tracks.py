@@ -99,16 +99,15 @@ class OutputTrack(MediaStreamTrack):
         raise MediaStreamError("the output track has been stopped")
 
     async def _generated(self) -> VideoFrame | None:
-        """The next picture of the pacer; None if the scene changed before there was one."""
+        """The next picture of the pacer; None if there is none yet, or something may have changed."""
         pacer = self._scene.pacer
         due = pacer.due()
         if due is None:
-            await self._wait_for_change()
+            await self._wait_for_change(POLL_S)
             # Who has come back sees what was on show: a page takes silence for a network that is blocked.
             return self._held() if self._scene.is_paused or self._is_fresh else None
-        if due > self._now():
-            await asyncio.sleep(due - self._now())
-        if pacer.due() is None:  # a new generation swept the queue meanwhile
+        if (wait := due - self._now()) > 0:
+            await self._wait_for_change(min(wait, POLL_S))  # by then it may be due at another time
             return None
         picture, pts = pacer.pop(self._now())
         self._scene.shown(picture, pts, self._now())
@@ -139,10 +138,10 @@ class OutputTrack(MediaStreamTrack):
         self._scene.on_air.put(rgb, pts)
         return to_video_frame(rgb, pts)
 
-    async def _wait_for_change(self) -> None:
+    async def _wait_for_change(self, at_most: float) -> None:
         self._scene.changed.clear()
         try:
-            async with asyncio.timeout(POLL_S):
+            async with asyncio.timeout(at_most):
                 await self._scene.changed.wait()
         except TimeoutError:
             pass

@@ -108,7 +108,7 @@ class LiveStream:
         self._module.steps.append((len(frames), controls))
         assert len(frames) == self.frames_wanted
         assert all(f.ndim == 3 and f.dtype == np.uint8 and f.flags.c_contiguous for f in frames)
-        time.sleep(self._module.step_seconds)
+        time.sleep(self._module.step_seconds + (self._module.recache_seconds if controls.prompt else 0))
         self._fail_if_asked(controls.prompt)
         self._prompt = controls.prompt or self._prompt
         self._scale = self._scale if controls.guidance_scale is None else controls.guidance_scale
@@ -209,6 +209,7 @@ class FakeEngineModule:
     load_error: Exception | None = None
     looks: tuple[Look, ...] = ()
     step_seconds: float = 0.0
+    recache_seconds: float = 0.0  # more, for a step with a prompt
     warm_pace: float = 1000.0  # pictures a second
     has_diverged: bool = False
     may_load: threading.Event = field(default_factory=threading.Event)

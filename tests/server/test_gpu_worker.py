@@ -19,6 +19,7 @@ from server.gpu_worker import (
 from server.live.chunk_request import Asked, ChunkRequest
 from server.live.parameters import Change
 from server.settings import load_settings
+from server.turns import Seat
 from server.wire.replies import DepthState
 from server.wire.requests import DepthPoint
 from tests.server.running import PATIENCE_S, started_worker, until
@@ -232,7 +233,7 @@ async def test_sessions_alternate_chunk_by_chunk(worker, engine):
     async def play(name: str) -> None:
         handle = await worker.open(prompt="clay", seed=0)
         for _ in range(5):
-            async with worker.turns.take(lambda _: None):
+            async with worker.turns.take(Seat(lambda _: None)):
                 await worker.step(handle, request(handle.frames_wanted))
                 order.append(name)
 

@@ -1,6 +1,6 @@
 import asyncio
 
-from server.turns import Turns
+from server.turns import Seat, Turns
 
 
 class Line:
@@ -9,81 +9,108 @@ class Line:
     def __init__(self):
         self.time = 0.0
         self.turns = Turns(now=lambda: self.time)
-        self.foreseen = {}
+        self.foreseen, self.seats = {}, {}
         self.order = []
+        self.go = asyncio.Event()
 
-    async def take(self, name, go):
-        async with self.turns.take(self.foreseen.setdefault(name, []).append):
-            self.order.append(name)
-            await go.wait()
+    def seat(self, name):
+        told = self.foreseen.setdefault(name, [])
+        return self.seats.setdefault(name, Seat(told.append))
 
-    async def one(self, seconds, foresee=lambda _: None):
-        async with self.turns.take(foresee):
-            self.time += seconds
+    async def asks(self, group, *names):
+        """Each of them for a turn that lasts until `go`."""
+
+        async def one(name):
+            async with self.turns.take(self.seat(name)):
+                self.order.append(name)
+                await self.go.wait()
+
+        for name in names:
+            group.create_task(one(name))
+            await asyncio.sleep(0)
+
+    async def had(self, name, *durations):
+        for seconds in durations:
+            async with self.turns.take(self.seat(name)):
+                self.time += seconds
+        self.foreseen[name].clear()
 
 
 async def test_turns_come_in_the_order_they_were_asked_for():
-    line, go = Line(), asyncio.Event()
+    line = Line()
     async with asyncio.TaskGroup() as group:
-        for name in "abc":
-            group.create_task(line.take(name, go))
-        await asyncio.sleep(0)
+        await line.asks(group, *"abc")
         assert line.order == ["a"]
-        assert not line.turns.is_free
-        go.set()
+        line.go.set()
     assert line.order == ["a", "b", "c"]
-    assert line.turns.is_free
 
 
 async def test_law_the_wait_is_what_is_left_of_all_turns_before():
-    line, go = Line(), asyncio.Event()
-    for seconds in (1.0, 9.0, 1.0):
-        await line.one(seconds)
+    """Each session's own, as they were of late; and told anew when another turn begins."""
+    line = Line()
+    await line.had("a", 1.0, 9.0, 1.0)
+    await line.had("b", 3.0, 3.0, 3.0)
     async with asyncio.TaskGroup() as group:
-        group.create_task(line.take("a", go))
-        await asyncio.sleep(0)
+        await line.asks(group, "a")
         line.time += 0.25
-        for name in "bc":
-            group.create_task(line.take(name, go))
-            await asyncio.sleep(0)
-        go.set()
-    assert line.foreseen == {"a": [0.0, 0.0], "b": [0.75, 0.0], "c": [1.75, 1.0, 0.0]}
+        await line.asks(group, "b", "c")
+        line.go.set()
+    assert line.foreseen == {"a": [0.0, 0.0], "b": [0.75, 0.0], "c": [3.75, 3.0, 0.0]}
+
+
+async def test_a_session_that_never_had_a_turn_counts_as_the_others():
+    line = Line()
+    await line.had("a", 2.0)
+    async with asyncio.TaskGroup() as group:
+        await line.asks(group, "new", "b")
+        line.go.set()
+    assert line.foreseen["b"] == [2.0, 0.0]
 
 
 async def test_a_turn_that_takes_longer_than_usual_may_end_at_once():
-    line, go = Line(), asyncio.Event()
-    await line.one(1.0)
+    line = Line()
+    await line.had("a", 1.0)
     async with asyncio.TaskGroup() as group:
-        group.create_task(line.take("a", go))
-        await asyncio.sleep(0)
+        await line.asks(group, "a")
         line.time += 5
-        group.create_task(line.take("b", go))
-        await asyncio.sleep(0)
-        go.set()
+        await line.asks(group, "b")
+        line.go.set()
     assert line.foreseen["b"] == [0.0, 0.0]
 
 
-async def test_who_fails_or_gives_up_waiting_leaves_the_line():
-    line, go = Line(), asyncio.Event()
-    first = asyncio.create_task(line.take("a", go))
-    await asyncio.sleep(0)
-    second = asyncio.create_task(line.take("b", go))
-    await asyncio.sleep(0)
-    second.cancel()
-    first.cancel()
-    await asyncio.gather(first, second, return_exceptions=True)
-    assert line.turns.is_free
-    await asyncio.wait_for(line.one(1.0), 1)
-
-
-async def test_who_takes_longer_says_so_to_all_who_wait():
-    line, go = Line(), asyncio.Event()
-    await line.one(1.0)
+async def test_who_takes_longer_says_so_to_all_who_wait_and_it_is_not_taken_for_usual():
+    line = Line()
+    await line.had("a", 1.0)
     async with asyncio.TaskGroup() as group:
-        for name in "abc":
-            group.create_task(line.take(name, go))
-            await asyncio.sleep(0)
+        await line.asks(group, *"abc")
         line.time += 0.5
-        line.turns.ends_in(2.0)
-        go.set()
-    assert line.foreseen == {"a": [0.0, 0.0], "b": [1.0, 2.0, 0.0], "c": [2.0, 3.0, 0.75, 0.0]}
+        line.turns.extend(2.0)
+        line.time += 2.5
+        line.go.set()
+    assert line.foreseen == {"a": [0.0, 0.0], "b": [1.0, 2.5, 0.0], "c": [2.0, 3.5, 1.0, 0.0]}
+    assert list(line.seats["a"].lasted) == [1.0, 1.0]
+
+
+async def test_who_fails_or_gives_up_waiting_leaves_the_line():
+    line = Line()
+    async with asyncio.TaskGroup() as group:
+        await line.asks(group, "a", "b")
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+    async with asyncio.timeout(1):
+        await line.had("c", 1.0)
+
+
+async def test_a_session_that_cannot_take_the_news_holds_up_nobody(caplog):
+    line = Line()
+
+    def broken(_):
+        raise ZeroDivisionError
+
+    line.seats["b"] = Seat(broken)
+    async with asyncio.TaskGroup() as group:
+        await line.asks(group, *"abc")
+        line.turns.extend(1.0)
+        line.go.set()
+    assert line.order == ["a", "b", "c"]
+    assert "could not take the news" in caplog.text

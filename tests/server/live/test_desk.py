@@ -11,6 +11,7 @@ from server.live.session import LiveSession
 from server.media.recordings import Recordings
 from server.metrics import Metrics
 from server.settings import load_settings
+from server.turns import Seat
 from tests.server.running import until
 from tests.server.stage import CAMERA_FPS, Stage, rgb
 
@@ -57,19 +58,19 @@ async def test_weighted_prompts_and_their_blend_reach_the_model_and_are_told(sta
 
 async def test_a_switch_is_known_ahead_and_told_to_sessions_that_wait(stage, engine, worker):
     """By who has the model before them: its own pictures, and theirs, are to last until the chunk is made."""
-    assert not stage.session.desk.is_switch_ahead
+    assert not stage.session.desk.is_recache_ahead
     await until(lambda: len(engine.steps) > 3, "chunks whose making tells how long a switch takes")
     told = []
-    async with worker.turns.take(lambda _: None):
+    async with worker.turns.take(Seat(lambda _: None)):
         stage.ask("prompt.set", "1", text="ice", transition="blend")
-        assert not stage.session.desk.is_switch_ahead
+        assert not stage.session.desk.is_recache_ahead
         stage.ask("prompt.set", "2", text="gold")
-        assert stage.session.desk.is_switch_ahead
+        assert stage.session.desk.is_recache_ahead
         engine.may_ask.clear()
     await until(lambda: stage.session.is_busy, "its turn")
 
     async def other():
-        async with worker.turns.take(told.append):
+        async with worker.turns.take(Seat(told.append)):
             pass
 
     waiting = asyncio.create_task(other())
@@ -79,7 +80,7 @@ async def test_a_switch_is_known_ahead_and_told_to_sessions_that_wait(stage, eng
     await waiting
     assert (before, len(told), told[-1]) == (1, 3, 0.0)
     await stage.until("applied", id="2")
-    assert not stage.session.desk.is_switch_ahead
+    assert not stage.session.desk.is_recache_ahead
 
 
 async def test_every_dial_reaches_the_model_and_the_settings(stage, engine):

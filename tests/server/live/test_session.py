@@ -12,6 +12,7 @@ import server.live.session
 from server.live.session import PROVISIONAL_SIZE, LiveSession
 from server.metrics import Metrics
 from server.settings import load_settings
+from server.turns import Seat
 from tests.server.fakes import HEIGHT, WIDTH
 from tests.server.running import started_worker, until
 from tests.server.stage import CAMERA_FPS, Stage, rgb
@@ -116,7 +117,7 @@ async def test_law_a_stream_slows_down_and_does_not_stop_when_others_come(stage,
 
     async def other():
         while True:
-            async with worker.turns.take(lambda _: None):
+            async with worker.turns.take(Seat(lambda _: None)):
                 await asyncio.sleep(turn_s)
 
     await until(lambda: len(engine.steps) > 4, "chunks one after the other")
@@ -129,6 +130,38 @@ async def test_law_a_stream_slows_down_and_does_not_stop_when_others_come(stage,
     gaps = [(after - earlier) / 90_000 for earlier, after in pairwise(pts)]
     assert max(gaps) < turn_s
     assert median(gaps) > 1.5 * turn_s / 12
+
+
+async def test_law_sessions_unlike_each_other_do_not_run_dry(stage, worker, engine):
+    """Another one's turns are much longer than its own, and go on being so."""
+    own_s, others_s = 0.1, 0.5
+    engine.step_seconds = own_s
+    seat = Seat(lambda _: None)
+
+    async def other():
+        while True:
+            async with worker.turns.take(seat):
+                await asyncio.sleep(others_s)
+
+    task = asyncio.create_task(other())
+    await until(lambda: len(engine.steps) > 5, "chunks among the other's")
+    before, steps = len(stage.shown), len(engine.steps)
+    await until(lambda: len(engine.steps) > steps + 3, "more of them")
+    task.cancel()
+    pts = [frame.pts for frame in stage.shown[before:]]
+    assert max(after - earlier for earlier, after in pairwise(pts)) / 90_000 < others_s / 2
+
+
+async def test_law_pictures_last_until_a_chunk_under_a_new_prompt_is_there(stage, engine):
+    engine.step_seconds = engine.recache_seconds = 0.3
+    await until(lambda: len(engine.steps) > 4, "chunks one after the other")
+    for id, least in (("1", "the first tells how long a switch takes"), ("2", "the second")):
+        steps, before = len(engine.steps), len(stage.shown)
+        await until(lambda: len(engine.steps) > steps, "a chunk that has begun")  # noqa: B023 -- at once
+        stage.ask("prompt.set", id, text=least)
+        await stage.until("applied", id=id)
+    pts = [frame.pts for frame in stage.shown[before:]]
+    assert max(after - earlier for earlier, after in pairwise(pts)) / 90_000 < engine.recache_seconds / 2
 
 
 @pytest.mark.parametrize("transition", ["cut", "recache"])
@@ -405,4 +438,5 @@ async def test_closing_frees_the_stream_even_during_a_chunk(settings, worker, en
     del session, stage
     gc.collect()
     assert list(engine.streams) == [handle.stream]
-    assert worker.turns.is_free
+    async with asyncio.timeout(1), worker.turns.take(Seat(lambda _: None)):
+        pass

@@ -83,6 +83,30 @@ async def test_a_starved_track_waits_for_the_next_chunk(scene, track):
     assert value(await receiving) == 3
 
 
+async def test_a_chunk_that_comes_before_it_was_expected_is_not_slept_through(scene, track):
+    now = asyncio.get_running_loop().time
+    scene.push(range(3), span=0.1)
+    await track.recv()
+    scene.pacer.expect(now() + 20, now())  # a picture every seven seconds
+    receiving = asyncio.create_task(track.recv())
+    await asyncio.sleep(0.05)
+    scene.push(range(3, 6), span=0.1)
+    async with asyncio.timeout(2):
+        assert value(await receiving) == 1
+
+
+async def test_news_of_a_delay_reach_a_picture_that_waits_and_pts_keep_to_the_clock(scene, track):
+    now = asyncio.get_running_loop().time
+    scene.push(range(3), span=0.3)
+    first, began = await track.recv(), now()
+    receiving = asyncio.create_task(track.recv())
+    await asyncio.sleep(0.02)
+    scene.pacer.expect(now() + 1.2, now())
+    second = await receiving
+    assert (second.pts - first.pts) / 90_000 == pytest.approx(now() - began, abs=0.1)
+    assert (second.pts - first.pts) / 90_000 > 0.25
+
+
 async def test_the_camera_is_passed_through_while_there_is_a_note(scene, track):
     scene.note = "warming"
     neutral = await track.recv()
