@@ -2,11 +2,8 @@
 
 import asyncio
 import logging
-import math
-from collections import deque
 from collections.abc import Callable
 from functools import partial
-from statistics import median
 from typing import TYPE_CHECKING
 
 from av import VideoFrame
@@ -15,8 +12,9 @@ from server.gpu_worker import GpuWorker, InputRejected, StreamHandle, StreamWasR
 from server.live.camera import CameraFeed
 from server.live.chunk_request import Asked, ChunkRequest
 from server.live.desk import Desk
+from server.live.durations import ChunkDurations
 from server.live.pacing import Pacer
-from server.live.parameters import Change, Plan
+from server.live.parameters import Plan
 from server.media.frames import Picture, to_rgb
 from server.metrics import StreamMeter
 from server.turns import Seat
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
     from streaming.engine import ChunkResult
 
 MAX_FAILURES = 5  # chunks in a row; then the stream is given up
-KEPT = 3  # chunks whose making tells how long the next one will take
-RECACHE = 0.5  # of what others take: so much longer a chunk is under a new prompt, before the first of these
 
 
 class Painter:
@@ -68,11 +64,7 @@ class Painter:
         self._generation = 0
         self._stale_turn: int | None = None
         self._failures = 0
-        # Seconds from a chunk's turn to its first pictures: of a stream's first one, of later ones, and of
-        # those under a new prompt.
-        self._first_took: float | None = None
-        self._took: deque[float] = deque(maxlen=KEPT)
-        self._recached: deque[float] = deque(maxlen=KEPT)
+        self._durations = ChunkDurations()
 
     async def play(self, handle: StreamHandle) -> None:
         """Paint pictures until MAX_FAILURES chunks in a row have failed."""
@@ -101,40 +93,17 @@ class Painter:
 
     def _foresee(self, handle: StreamHandle, wait: float) -> None:
         """The next chunk's turn comes in so many seconds: what is queued is to last until that is made."""
-        if (took := self._usually_takes(handle)) is not None:
-            longer = self._recache_takes(took) if self._desk.is_recache_ahead else 0.0
+        if (took := self._durations.usual(handle.frames_wanted, self._worker.pace)) is not None:
+            longer = self._durations.longer_by(took) if self._desk.is_recache_ahead else 0.0
             now = self._now()
             self._pacer.expect(now + wait + took + longer, now)
 
-    def _usually_takes(self, handle: StreamHandle) -> float | None:
-        """Seconds from a chunk's turn to its first pictures, as far as the last ones tell."""
-        if self._took:
-            return median(self._took)
-        if self._first_took is None:
-            return None
-        # A stream's first chunk is shorter, and follows none.
-        return max(self._first_took, handle.frames_wanted / (self._worker.pace or math.inf))
-
-    def _recache_takes(self, usual: float) -> float:
-        """So much longer takes a chunk under a new prompt; one that took very long is no measure."""
-        takes = median(self._recached) - usual if self._recached else RECACHE * usual
-        return min(max(takes, 0.0), 2 * usual)
-
     def _tell_of_recache(self, handle: StreamHandle, began: float) -> None:
         """The chunk that is being made since then will be late, and so will those of others."""
-        if (took := self._usually_takes(handle)) is not None:
-            longer = self._recache_takes(took)
+        if (took := self._durations.usual(handle.frames_wanted, self._worker.pace)) is not None:
+            longer = self._durations.longer_by(took)
             self._pacer.expect(began + took + longer, self._now())
             self._worker.turns.extend(longer)
-
-    def _note_making(self, seconds: float, change: Change, chunk: int) -> None:
-        """The first pictures of a chunk were there so many seconds after its turn had begun."""
-        if chunk == 0:
-            self._first_took = seconds
-        elif change.recaches:
-            self._recached.append(seconds)
-        else:
-            self._took.append(seconds)
 
     async def _one_chunk(self, handle: StreamHandle, began: float) -> None:
         """Send the newest frames and the waiting commands to the model; queue what comes back."""
@@ -160,7 +129,8 @@ class Painter:
                 return
             if not pieces:
                 self._desk.made(self._turn, plan, piece)
-                self._note_making(self._now() - began, plan.change, piece.chunk)
+                took = self._now() - began
+                self._durations.note(took, chunk=piece.chunk, recaches=plan.change.recaches)
             done = sum(len(other.frames) for other in pieces)
             pieces.append(piece)
             self._deliver(chunk, piece, done, is_switch=plan.change.is_switch)
