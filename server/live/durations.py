@@ -28,8 +28,10 @@ class ChunkDurations:
 
     def usual(self, frames: int, pace: float | None) -> float | None:
         """Of a chunk of so many frames; `pace` is what the device makes a second. None before any."""
-        if self._later or self._first is None:
-            return median(self._later) if self._later else None
+        if self._later:
+            return median(self._later)
+        if self._first is None:
+            return None
         # A stream's first chunk is shorter, and follows none.
         return max(self._first, frames / (pace or math.inf))
 

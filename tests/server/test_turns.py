@@ -33,6 +33,7 @@ class Line:
         for seconds in durations:
             async with self.turns.take(self.seat(name)):
                 self.time += seconds
+        await asyncio.sleep(0)  # what is told is told soon
         self.foreseen[name].clear()
 
 
@@ -113,4 +114,4 @@ async def test_a_session_that_cannot_take_the_news_holds_up_nobody(caplog):
         line.turns.extend(1.0)
         line.go.set()
     assert line.order == ["a", "b", "c"]
-    assert "could not take the news" in caplog.text
+    assert caplog.text.count("ZeroDivisionError") >= 3, "each of its news"

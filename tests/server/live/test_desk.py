@@ -57,7 +57,7 @@ async def test_weighted_prompts_and_their_blend_reach_the_model_and_are_told(sta
 
 
 async def test_a_switch_is_known_ahead_and_told_to_sessions_that_wait(stage, engine, worker):
-    """By who has the model before them: its own pictures, and theirs, are to last until the chunk is made."""
+    """The desk knows before the chunk is planned; who waits for the model is told once more amid it."""
     assert not stage.session.desk.is_recache_ahead
     await until(lambda: len(engine.steps) > 3, "chunks whose making tells how long a switch takes")
     told = []
@@ -74,10 +74,11 @@ async def test_a_switch_is_known_ahead_and_told_to_sessions_that_wait(stage, eng
             pass
 
     waiting = asyncio.create_task(other())
-    await asyncio.sleep(0)
+    await until(lambda: bool(told), "its place in the line")
     before = len(told)
     engine.may_ask.set()
     await waiting
+    await asyncio.sleep(0)
     assert (before, len(told), told[-1]) == (1, 3, 0.0)
     await stage.until("applied", id="2")
     assert not stage.session.desk.is_recache_ahead
