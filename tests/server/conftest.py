@@ -1,21 +1,11 @@
 import logging
 
 import aioice.ice
-import hypothesis
 import pytest
 
 from server.settings import Settings, load_settings
 from tests.server.fakes import FakeEngineModule
 from tests.server.running import running_server, started_worker
-
-# How long an example takes says something about the machine, and nothing about the code.
-hypothesis.settings.register_profile(
-    "any machine",
-    parent=hypothesis.settings.default,
-    deadline=None,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
-)
-hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)

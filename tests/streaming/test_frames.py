@@ -16,7 +16,7 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(1, 90), st.integers(1, 90)), min_size=1, max_size=3))
 def test_any_mix_of_sizes_gives_frames_of_the_target_size(sizes):
     fitted = fit_frames([picture(*size) for size in sizes], HEIGHT, WIDTH, "cpu")

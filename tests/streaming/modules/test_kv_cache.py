@@ -48,7 +48,7 @@ windows = st.tuples(st.integers(1, 4), st.integers(0, 5), st.integers(0, 4)).map
 
 
 @given(windows, st.integers(1, 14))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_attention_sees_the_sink_and_the_newest_latents(chunk_and_window, num_chunks: int) -> None:
     chunk, window = chunk_and_window
     cache = new_cache(window)
@@ -177,7 +177,7 @@ class RollingCache:
 
 
 @given(windows, st.integers(1, 9), st.booleans())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_ring_holds_what_upstreams_rolling_cache_holds(
     chunk_and_window, num_chunks: int, rewrite_sink: bool
 ) -> None:

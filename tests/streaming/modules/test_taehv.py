@@ -29,7 +29,7 @@ def build(config: TaehvConfig) -> TAEHV:
 
 
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=4), st.sampled_from([SMALL, PATCHED]))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_streamed_equals_offline(groups: list[int], config: TaehvConfig) -> None:
     """However a stream is cut into calls, encoder and decoder give what one long call gives."""
     model, total = build(config), sum(groups)
