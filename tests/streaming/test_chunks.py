@@ -268,3 +268,140 @@ def test_impossible_settings_are_refused(capacity, max_fps):
 def test_a_chunk_of_nothing_is_refused():
     with pytest.raises(ValueError, match="count: expected at least 1 frame, got 0"):
         ChunkAssembler[str](capacity=8, max_fps=16).ready_at(0, 0.0)
+
+
+# ---- what a chunk waits for ----
+
+
+def filled(times: list[float], *, capacity: int = 200, max_fps: float = 16) -> ChunkAssembler[float]:
+    assembler = ChunkAssembler[float](capacity=capacity, max_fps=max_fps)
+    for time in times:
+        assembler.push(time, time)
+    return assembler
+
+
+def test_the_newest_frame_may_be_half_a_sample_too_early_and_no_more() -> None:
+    whole = FIRST / 16
+    assert filled([0.0, 0.25, whole - 0.5 / 16]).ready_at(FIRST, 5.0) == 5.0
+    assert filled([0.0, 0.25, whole - 0.5 / 16 - 1e-6]).ready_at(FIRST, 5.0) is None
+
+
+@pytest.mark.parametrize(("count", "needed"), [(LATER, 4), (FIRST, 3), (10, 4), (1, 1)])
+def test_a_third_of_the_frames_must_be_new_or_the_oldest_waits(count: int, needed: int) -> None:
+    """The third is rounded up."""
+    for new in (needed - 1, needed):
+        assembler = filled(steady(64, 1))
+        assembler.take(FIRST, 1.0)
+        for number in range(new):
+            assembler.push(3.0 + number / 64, 3.0 + number / 64)
+        now = 3.0 + new / 64
+        late = 3.0 + count / 16 if new else None
+        assert assembler.ready_at(count, now) == (now if new == needed else late)
+
+
+@pytest.mark.parametrize("capacity", [1, 3])
+def test_a_ring_too_small_for_a_third_of_the_frames_need_only_be_full(capacity: int) -> None:
+    assembler = filled([0.0, 1.0], capacity=capacity)
+    assembler.take(FIRST, 1.0)
+    for number in range(capacity):
+        assembler.push(3.0 + number / 64, 3.0 + number / 64)
+    assert assembler.ready_at(LATER, 3.1) == 3.1
+
+
+def test_of_two_frames_as_near_the_newer_is_taken() -> None:
+    assembler = filled([0.5, 1.5, 2.0], max_fps=1)
+    assert assembler.take(2, 2.0).times == (1.5, 2.0)  # asked for at 1 and 2
+
+
+# ---- after nobody wanted frames ----
+
+
+def test_after_a_skip_the_next_chunk_is_the_latest_moment_alone_and_the_one_after_it_all_again() -> None:
+    camera = Camera(filled(steady(32, 2)))
+    camera.take_if_ready(2.0)
+    for time in steady(32, 2, start=2 + 1 / 32):
+        camera.push(time)
+    now, dropped = camera.accepted[-1], camera.assembler.dropped
+    camera.assembler.skip_to_latest()
+    assert camera.assembler.ready_at(LATER, now) == now and camera.assembler.dropped == dropped
+    camera.take_if_ready(now)
+    skipped = camera.chunks[-1]
+    assert skipped.span == LATER / 16 and (skipped.start, skipped.end) == (now - LATER / 16, now)
+    assert skipped.times == tuple(now - number / 16 for number in reversed(range(LATER)))
+    assert camera.assembler.held == 0 and camera.assembler.dropped == dropped + 65 - LATER
+    for time in steady(32, 2, start=now + 1 / 32):
+        camera.push(time)
+    camera.take_if_ready(camera.accepted[-1])
+    assert camera.chunks[-1].start == now and camera.chunks[-1].span == pytest.approx(2, abs=0.05)
+
+
+def test_a_skip_before_a_chunk_is_ready_makes_it_no_earlier() -> None:
+    assembler = filled(steady(16, 1))
+    assembler.take(FIRST, 1.0)
+    for time in steady(16, 0.5, start=1 + 1 / 16):
+        assembler.push(time, time)
+    assembler.skip_to_latest()
+    assert assembler.ready_at(LATER, 2.0) is None
+
+
+# ---- rates ----
+
+
+def test_another_limit_counts_from_the_next_chunk_on() -> None:
+    assembler = filled(steady(32, 1))
+    assembler.take(FIRST, 1.0)
+    assembler.limit_fps(8)
+    for time in steady(32, 1.375, start=1 + 1 / 32):
+        assembler.push(time, time)
+    assert assembler.ready_at(LATER, 5.0) is None  # a frame before half a sample before 12 / 8 s
+    assembler.push(2.4375, 2.4375)
+    slow = assembler.take(LATER, 5.0)
+    assert slow.span == 1.4375 and {b - a for a, b in pairwise(slow.times)} == {0.125}
+    for wrong in (0, -1, math.nan, math.inf):
+        with pytest.raises(ValueError, match="max_fps: expected a positive number"):
+            assembler.limit_fps(wrong)
+    assembler.limit_fps(32)
+    for time in steady(32, 0.375, start=2.5):  # the chunk before has been paid for with 12 / 8 s
+        assembler.push(time, time)
+    assert assembler.ready_at(LATER, 5.0) == 5.0
+
+
+@pytest.mark.parametrize(("fps", "sets_the_pace"), [(18, True), (16.5, False)])
+def test_beyond_seven_quarters_of_a_frame_a_camera_is_too_slow_to_set_the_pace(
+    fps: float, sets_the_pace: bool
+) -> None:
+    chunks = run(steady(fps, 10), max_fps=30).chunks[1:]
+    assert chunks
+    for chunk in chunks:
+        assert (len(set(chunk.times)) == len(chunk.times)) == sets_the_pace
+
+
+def pace_of(times: list[float]) -> float:
+    """Seconds from frame to frame that the next chunk is spaced by, for a camera a little slower than 30."""
+    assembler = filled(times, max_fps=30)
+    assembler.skip_to_latest()
+    return assembler.take(LATER, math.inf).span / LATER
+
+
+def test_the_pace_is_the_cameras_and_not_that_of_its_pauses() -> None:
+    paused = [number / 24 + number // 24 for number in range(480)]  # a second lost in every second
+    for time in (steady(24, 20), paused):
+        assert pace_of(time) == pytest.approx(1 / 24, rel=0.05)
+
+
+def test_one_late_frame_hardly_changes_the_pace_and_another_rate_does_soon() -> None:
+    begun = steady(24, 20)
+    assert pace_of([*begun, begun[-1] + 1.5 / 24]) == pytest.approx(1 / 24, rel=0.01)
+    slower = [*begun, *steady(20, 128 / 20, start=begun[-1] + 1 / 20)]
+    assert 0.75 < (pace_of(slower) - 1 / 24) / (1 / 20 - 1 / 24) < 0.95
+
+
+def test_a_frame_without_a_time_says_nothing_of_the_pace() -> None:
+    good = steady(24, 1)
+    assert pace_of([math.nan, *good]) == pace_of(good)
+    assert pace_of([*good[:9], good[3], *good[9:]]) == pytest.approx(pace_of(good), rel=1e-9)
+
+
+@pytest.mark.parametrize("fps", [30, 60])
+def test_a_camera_as_fast_as_max_fps_or_faster_is_spaced_by_max_fps(fps: float) -> None:
+    assert pace_of(steady(fps, 4)) == pytest.approx(1 / 30)

@@ -1,8 +1,8 @@
 """The live border: camera pictures of any size in, `uint8` pictures of the model's size out."""
 
-import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -238,13 +238,18 @@ def test_a_cpu_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     StreamEngine.load(model="embedded", depth="edges", device="cpu", speed="fast", random_weights=True)
 
 
-def test_a_warm_up_tells_the_pace(engine: StreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    met: list[Controls] = []
+def test_a_warm_up_tells_the_pace_of_an_ordinary_chunk(
+    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that switches nothing, and not the first, which is slow."""
+    now, met = 100.0, list[Controls]()
 
     def meet(stream: LiveStream, controls: Controls) -> None:
+        nonlocal now
+        now += 0.125 if met else 8.0
         met.append(controls)
-        time.sleep(0.1)
 
+    monkeypatch.setattr(streaming.engine, "time", SimpleNamespace(perf_counter=lambda: now))
     monkeypatch.setattr(engine, "_meet", meet)
-    assert engine.warm_up() == pytest.approx(120, rel=0.3)
-    assert met[-1] == Controls(), "a chunk that switches nothing is the one to time"
+    assert engine.warm_up() == 12 / 0.125
+    assert len(met) == 2 and met[0].prompts and met[1] == Controls()

@@ -11,6 +11,8 @@ from streaming.blocks.text_conditioning import parse_prompts
 from streaming.depth import DepthRange, load_depth
 from streaming.depth_settings import DepthSettings
 from streaming.engine import ChunkResult, Controls, GenerationFailed, LiveStream, StreamEngine
+from streaming.frames import fit_frames
+from streaming.live_depth import LiveDepth
 from streaming.live_stream import preview
 from streaming.pipeline import LongLivePipeline
 from streaming.session import StreamSession
@@ -264,6 +266,74 @@ def test_without_depth_nothing_is_adapted_to(engine: StreamEngine) -> None:
     off = Controls(adaptive=1.0, guidance_scale=0.7, depth=DepthSettings(enabled=False))
     assert [result.guidance_scale for result in play(stream, off, Controls())] == [0.7, 0.7]
     assert stream._liveliness == AdaptiveScale()
+
+
+def failing(engine: StreamEngine, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    if part == "text":  # before the passes
+        monkeypatch.setattr(engine.pipeline, "_text", lambda *_: 1 / 0)
+    else:
+        decode = engine.pipeline.decoder.decode
+        monkeypatch.setattr(
+            engine.pipeline.decoder, "decode", lambda z, m: (decode(z, m)[0] * float("nan"), None)
+        )
+
+
+@pytest.mark.parametrize("how", ["reset", "cut", "text", "decode"])
+def test_how_lively_a_scene_was_is_forgotten_with_it_and_a_failure_says_nothing(
+    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    used, other = (engine.open(prompt="gold", seed=1) for _ in range(2))
+    lively = Controls(adaptive=1.0)
+    play(used, lively, Controls())
+    frames, again = camera(12, 7), Controls()
+    if how in ("reset", "cut"):
+        again = Controls(reset=True) if how == "reset" else ASKED["cut"]
+        wanted = other.step(frames[-9:], lively)
+    else:
+        if how == "text":  # the stream is unharmed; else it was reset
+            play(other, lively, Controls())
+        with monkeypatch.context() as patch, pytest.raises((GenerationFailed, ZeroDivisionError)):
+            failing(engine, patch, how)
+            play(used, Controls(), salt=9)
+        wanted = other.step(frames[-other.frames_wanted :], lively)
+    told = used.step(frames[-used.frames_wanted :], again)
+    assert told.guidance_scale == wanted.guidance_scale != 1.0
+
+
+class Wandering:
+    """A depth estimator that judges every chunk by a `measure` of its own."""
+
+    measure = 1.0
+
+    def estimate(self, frames: torch.Tensor) -> torch.Tensor:
+        return self.measure * frames.mean(dim=1) ** 3
+
+    def new_range(self) -> DepthRange:
+        return DepthRange()
+
+
+def test_depth_begins_anew_after_a_pause(engine: StreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of before is aligned to, blended in or looked at, however still the camera stands."""
+    estimator, given = Wandering(), list[torch.Tensor | None]()
+    generate = engine.pipeline.generate
+    monkeypatch.setattr(engine, "estimator", estimator)
+    monkeypatch.setattr(
+        engine.pipeline,
+        "generate",
+        lambda *args, **how: given.append(how["vace_input"]) or generate(*args, **how),
+    )
+    settings, still = DepthSettings(smoothing=0.8, refinement=1.0), camera(1)
+    paused, watching = (engine.open(prompt="gold", seed=1) for _ in range(2))
+    for stream, second in ((paused, Controls(depth=DepthSettings(enabled=False))), (watching, Controls())):
+        estimator.measure = 1.0
+        stream.step(still * 9, Controls(depth=settings))
+        stream.step(still * 12, second)
+        estimator.measure = 1.3
+        stream.step(still * 12, Controls(depth=settings))
+    fresh = LiveDepth(estimator, "cpu", *SIZE)
+    expected = fresh(fit_frames(still * 12, *SIZE, torch.device("cpu")), settings).values
+    assert torch.equal(given[2][0, 0], expected) and given[1] is None
+    assert not torch.equal(given[5][0, 0], expected), "who goes on remembers"
 
 
 def test_depth_off_estimates_nothing(engine: StreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,9 +173,54 @@ def test_references_alone_guide_once_and_then_cost_nothing(
         counts.append(len(calls))
     steps = len(pipeline.preset.sampler.denoising_step_list)
     assert counts == [steps, 0, steps]
-    session.reset()
+    for again in (1, 2):
+        session.reset()
+        pipeline.generate(session, prompts, **references)
+        assert len(calls) == (1 + again) * steps  # a reset forgets them
+    pipeline.generate(session, prompts, transition="cut", **references)
+    assert len(calls) == 4 * steps  # and so does a cut
+    pipeline.generate(session, prompts)
     pipeline.generate(session, prompts, **references)
-    assert len(calls) == 2 * steps  # a reset forgets them
+    assert len(calls) == 5 * steps  # left out once, they are new
+
+
+def test_references_beside_depth_guide_once_and_depth_goes_on(pipeline: LongLivePipeline) -> None:
+    prompts, both = parse_prompts("gold"), {"guidance_mode": "depth+r2v", "ref_images": [picture(0)]}
+    known, left_out, repeated = (pipeline.open_session(seed=1) for _ in range(3))
+    for session in (known, left_out, repeated):
+        pipeline.generate(session, prompts, vace_input=depth(0), **both)
+    second = pipeline.generate(known, prompts, vace_input=depth(1), **both)
+    assert torch.equal(
+        second, pipeline.generate(left_out, prompts, vace_input=depth(1), guidance_mode="depth")
+    )
+    again = pipeline.generate(repeated, prompts, vace_input=depth(1), references_every_chunk=True, **both)
+    assert not torch.equal(second, again)
+    third = [
+        pipeline.generate(session, prompts, vace_input=depth(2), **both) for session in (known, left_out)
+    ]
+    assert not torch.equal(*third), "left out once, they are new"
+
+
+def test_a_cut_equals_fresh_with_depth_and_the_same_references(pipeline: LongLivePipeline) -> None:
+    gold, clay = parse_prompts("gold"), parse_prompts("clay")
+    both = {"guidance_mode": "depth+r2v", "ref_images": [picture(0)]}
+    used, fresh = pipeline.open_session(seed=1), pipeline.open_session(seed=2)
+    for index in range(2):
+        pipeline.generate(used, gold, vace_input=depth(index), **both)
+    for index, how in enumerate(({"transition": "cut", "seed": 2}, {})):
+        found = pipeline.generate(used, clay, vace_input=depth(5 + index), **both, **how)
+        assert torch.equal(found, pipeline.generate(fresh, clay, vace_input=depth(5 + index), **both))
+    assert (used.chunk, used.generation, used.frame) == (2, 1, 9 + 12 + 9 + 12)
+
+
+def test_a_cut_resets_a_stream_that_has_not_begun_only_to_give_it_a_seed(pipeline: LongLivePipeline) -> None:
+    prompts = parse_prompts("gold")
+    plain, cut, seeded = (pipeline.open_session(seed=1) for _ in range(3))
+    first = pipeline.generate(plain, prompts)
+    assert torch.equal(pipeline.generate(cut, prompts, transition="cut"), first)
+    other = pipeline.generate(pipeline.open_session(seed=2), prompts)
+    assert torch.equal(pipeline.generate(seeded, prompts, transition="cut", seed=2), other)
+    assert (cut.generation, seeded.generation) == (0, 1) and not torch.equal(first, other)
 
 
 def test_depth_may_pause_and_stays_aligned(pipeline: LongLivePipeline) -> None:

@@ -9,7 +9,7 @@ from streaming.config import TaehvConfig
 from streaming.modules.taehv import TAEHV
 from streaming.modules.wan_vae import WanVAE, WanVaeConfig
 
-CHUNKS = 12
+CHUNKS = 18  # the longest memory here, Wan's, is 11
 
 
 class Counted:
@@ -71,6 +71,8 @@ SHOWN = {
     "early": {1},
     "late": {CHUNKS - 2, CHUNKS - 1},
     "now and then": {0, 4, 5, 9},
+    "never quiet for long": {0, 4, 8, 12, 16},  # quiet for longer than the memory in all
+    "again after all was forgotten": {1, 16},
 }
 
 
@@ -113,6 +115,23 @@ def test_a_lane_rests_again_when_its_pictures_are_forgotten(
     calls = autoencoder.calls
     lanes.advance(lane, None, chunk=settled + 2, batch=1)
     assert autoencoder.calls == calls
+
+
+def test_a_lane_counts_its_quiet_chunks_from_its_last_picture(lanes: ControlLanes) -> None:
+    settled = lanes.empty_video(1).settle()
+    lane, counts = EncoderLane(), []
+    shown = (1, settled)  # the second in the last chunk before the first is forgotten
+    for chunk in range(2 * settled + 1):
+        _, lane = lanes.advance(lane, pictures(chunk) if chunk in shown else None, chunk=chunk, batch=1)
+        counts.append(lane.quiet_chunks)
+        assert (lane.cache is None) == (chunk in (0, 2 * settled)), "forgotten neither sooner nor later"
+    assert counts == [0, *range(settled - 1), *range(settled), 0]
+
+
+def test_an_empty_video_is_kept_for_each_size_of_batch_and_type(lanes: ControlLanes) -> None:
+    kinds = {batch: lanes.empty_video(batch) for batch in (1, 2)}
+    assert kinds[1] is not kinds[2]
+    assert all(lanes.empty_video(batch) is kept for batch, kept in kinds.items())
 
 
 def test_an_empty_video_that_never_settles_stays_bounded(autoencoder: Counted) -> None:
