@@ -44,3 +44,9 @@ def test_no_chunk_jumps_the_whole_way() -> None:
         state = state.follow(motion)
         scales.append(state.applied(1, 1))
     assert max(abs(a - b) for a, b in zip(scales, scales[1:], strict=False)) < 0.55
+
+
+def test_a_person_who_talks_leaves_the_scale_as_it_was_set_and_so_does_no_chunk_yet() -> None:
+    assert AdaptiveScale().applied(1.3, 1) == 1.3
+    assert after([0.015] * 4).applied(1.3, 1) == pytest.approx(1.3)
+    assert after([0.0]).applied(1, 1) == 0.75  # half of the way with the first chunk

@@ -72,3 +72,16 @@ def test_a_masks_array_may_change_afterwards() -> None:
     made = region(mask)
     mask[:] = 0
     assert made.paint.any()
+
+
+def test_brightness_from_the_middle_on_is_painted() -> None:
+    assert RegionMask.of(np.full((8, 8), 128, np.uint8), HEIGHT, WIDTH, "cpu") is None
+    assert not region(np.full((8, 8), 127, np.uint8)).paint.any()
+
+
+@pytest.mark.parametrize(("height", "border"), [(144, 3), (480, 10)])
+def test_the_border_grows_with_the_picture(height: int, border: int) -> None:
+    made = RegionMask.of(right_half(height, 128), height, 128, "cpu")
+    assert made is not None
+    share = made.share[height // 2, :, 0]
+    assert abs(int(((share > 0) & (share < 1)).sum()) - border) <= 1

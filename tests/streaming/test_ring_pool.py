@@ -52,3 +52,16 @@ def test_a_dropped_stream_gives_its_ring_to_the_next_which_begins_anew() -> None
     later = pool.open_session(seed=1)
     assert later.cache is ring and ring.end == 0
     assert pool.open_session(seed=2).cache is not ring
+
+
+def test_of_rings_that_no_stream_has_one_may_be_kept() -> None:
+    pool = RingPool(new_ring)
+    session = pool.open_session(seed=0)
+    kept = pool.add()
+    pool.add(), pool.add()
+    pool.keep_one()
+    assert (len(pool), pool.is_idle) == (2, False)
+    assert pool.open_session(seed=1).cache is kept
+    del session
+    gc.collect()
+    assert (len(pool), pool.is_idle) == (2, True)

@@ -82,21 +82,24 @@ def test_the_key_follows_the_picture(picture: Image.Image, tmp_path: Path) -> No
     assert reference_key(path) != before
 
 
+NOW = 1_700_000_000_000_000_000  # nanoseconds: more than a float tells apart
+
+
 def test_the_key_of_a_file_tells_its_place_its_time_and_its_length(tmp_path: Path) -> None:
     """A picture may be replaced by one of the same length, or within the clock's grain by a longer one."""
     path, copy = tmp_path / "a.bmp", tmp_path / "b.bmp"
     Image.new("RGB", (9, 9), "red").save(path)
-    os.utime(path, ns=(0, 5_000_000_000))
+    os.utime(path, ns=(0, NOW))
     before = reference_key(path)
     Image.new("RGB", (9, 9), "blue").save(path)
-    os.utime(path, ns=(0, 5_000_000_001))
+    os.utime(path, ns=(0, NOW + 1))
     assert reference_key(path) != before, "the length is the same"
     Image.new("RGB", (9, 10), "red").save(path)
-    os.utime(path, ns=(0, 5_000_000_000))
+    os.utime(path, ns=(0, NOW))
     assert reference_key(path) != before, "the time is the same"
     for each in (path, copy):
         Image.new("RGB", (9, 9), "red").save(each)
-        os.utime(each, ns=(0, 5_000_000_000))
+        os.utime(each, ns=(0, NOW))
     assert reference_key(path) == before != reference_key(copy), "time and length are the same"
 
 

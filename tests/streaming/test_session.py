@@ -1,0 +1,54 @@
+"""Laws of a stream's memory: reset equals fresh, what fails leaves a fresh stream, nothing grows."""
+
+import pytest
+import torch
+
+from streaming.blocks.prompt_blend import PromptBlend
+from streaming.blocks.text_conditioning import parse_prompts
+from streaming.blocks.vace_encoding import ControlState
+from streaming.session import StreamSession
+from tests.streaming.test_ring_pool import new_ring
+
+
+def used() -> StreamSession:
+    """A session with something in all of its fields."""
+    session = StreamSession(new_ring(), seed=3)
+    session.cache.begin(0, 3)
+    torch.rand(1, generator=session.noise)
+    session.prompts = parse_prompts("gold")
+    session.blend = PromptBlend(torch.zeros(1, 1, 1), 4, "linear")
+    session.control, session.decoder, session.references = ControlState(chunk=1), object(), torch.ones(1)
+    session.advance(torch.ones(1, 3, 1, 1, 1), 9)
+    return session
+
+
+@pytest.mark.parametrize(("seed", "expected"), [(None, 3), (0, 0), (7, 7)])
+def test_reset_equals_fresh_but_for_the_counters_that_never_go_back(seed: int | None, expected: int) -> None:
+    session, fresh = used(), StreamSession(new_ring(), seed=expected)
+    session.reset(seed)
+    for name in ("chunk", "latent", "seed", "blend", "control", "decoder", "references", "recent"):
+        assert getattr(session, name) == getattr(fresh, name), name
+    assert session.cache.end == 0
+    assert torch.rand(1, generator=session.noise) == torch.rand(1, generator=fresh.noise)
+    assert (session.frame, session.generation) == (9, 1)
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
+def test_what_fails_leaves_a_fresh_stream_and_what_does_not_leaves_it_alone(failure: type) -> None:
+    session = used()
+    with session.or_reset():
+        pass
+    assert (session.chunk, session.generation) == (1, 0)
+    with pytest.raises(failure), session.or_reset():
+        raise failure
+    assert (session.chunk, session.generation) == (0, 1)
+
+
+def test_the_newest_latents_are_kept_as_far_as_the_window_goes() -> None:
+    session = StreamSession(new_ring(), seed=0)
+    for chunk in range(5):
+        assert session.latent == 3 * chunk
+        session.advance(torch.full((1, 3, 1, 1, 1), float(chunk)), 12 if chunk else 9)
+        kept = torch.arange(chunk + 1.0).repeat_interleave(3)[-6:]
+        assert session.recent is not None and torch.equal(session.recent.flatten(), kept)
+    assert (session.chunk, session.frame, session.generation) == (5, 9 + 4 * 12, 0)
