@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test style types bench clean
+.PHONY: serve test style types bench mutants clean
 
 serve: .venv/.ready
 	$(BIN)/depthlive serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
@@ -23,6 +23,10 @@ types: .venv/.ready-dev
 
 bench: .venv/.ready-dev
 	$(BIN)/python scripts/bench_latency.py $(ARGS)
+
+# Not in CI: which one-line faults of a file does no test see?  make mutants ARGS=streaming/chunks.py
+mutants: .venv/.ready-dev
+	$(BIN)/python scripts/mutants.py $(ARGS)
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv
