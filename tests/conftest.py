@@ -4,9 +4,12 @@ Tiny networks gain nothing from threads, and OpenMP threads that spin while they
 machine crawl.
 """
 
+import asyncio
 import os
 
 import hypothesis
+
+from tests.virtual_time import VirtualTimeLoop
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,3 +22,8 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("any machine")
+
+def pytest_asyncio_loop_factories(config, item):
+    """Tests marked so have a clock of their own."""
+    is_virtual = item.get_closest_marker("virtual_time") is not None
+    return {"virtual": VirtualTimeLoop} if is_virtual else {"real": asyncio.new_event_loop}

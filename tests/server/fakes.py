@@ -4,7 +4,6 @@ Generated frames are flat: red counts frames, green is the prompt's length, blue
 """
 
 import threading
-import time
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,8 +12,9 @@ from typing import Literal
 
 import numpy as np
 
+from tests.virtual_time import Gate, sleep
+
 WIDTH, HEIGHT = 64, 48
-HELD_LIMIT_S = 120.0  # longer than any test waits: an engine that goes on by itself would break it
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +103,12 @@ class LiveStream:
         controls: Callable[[], Controls],
         painted: Callable[[ChunkResult], None],
     ) -> ChunkResult:
-        self._module.may_ask.wait(HELD_LIMIT_S)
+        self._module.may_ask.wait()
         controls = controls()
         self._module.steps.append((len(frames), controls))
         assert len(frames) == self.frames_wanted
         assert all(f.ndim == 3 and f.dtype == np.uint8 and f.flags.c_contiguous for f in frames)
-        time.sleep(self._module.step_seconds + (self._module.recache_seconds if controls.prompt else 0))
+        sleep(self._module.step_seconds + (self._module.recache_seconds if controls.prompt else 0))
         self._fail_if_asked(controls.prompt)
         self._prompt = controls.prompt or self._prompt
         self._scale = self._scale if controls.guidance_scale is None else controls.guidance_scale
@@ -132,7 +132,7 @@ class LiveStream:
         for piece in np.split(pictures, range(count - 8, count, 4)):
             painted(replace(result, frames=piece, first_frame=self._frame, depth_preview=None, timings_ms={}))
             self._frame += len(piece)
-            self._module.may_go_on.wait(HELD_LIMIT_S)
+            self._module.may_go_on.wait()
             is_once = controls.prompt == "break off" and not self._module.has_diverged
             if is_once or self._prompt == "always break off":
                 self._module.has_diverged = True
@@ -165,7 +165,7 @@ class StreamEngine:
         self._module = module
 
     def warm_up(self) -> float:
-        self._module.may_warm_up.wait(HELD_LIMIT_S)
+        self._module.may_warm_up.wait()
         return self._module.warm_pace
 
     def encode(self, texts: Sequence[str]) -> None:
@@ -179,11 +179,11 @@ class StreamEngine:
         if self._module.streams or self._module.prepared >= self._module.to_prepare:
             return False
         self._module.prepared += 1
-        self._module.may_prepare.wait(HELD_LIMIT_S)
+        self._module.may_prepare.wait()
         return True
 
     def settle(self) -> None:
-        self._module.may_settle.wait(HELD_LIMIT_S)
+        self._module.may_settle.wait()
         self._module.settled += 1
         if self._module.settle_error is not None:
             raise self._module.settle_error
@@ -212,12 +212,12 @@ class FakeEngineModule:
     recache_seconds: float = 0.0  # more, for a step with a prompt
     warm_pace: float = 1000.0  # pictures a second
     has_diverged: bool = False
-    may_load: threading.Event = field(default_factory=threading.Event)
-    may_warm_up: threading.Event = field(default_factory=threading.Event)
-    may_settle: threading.Event = field(default_factory=threading.Event)
-    may_ask: threading.Event = field(default_factory=threading.Event)
-    may_go_on: threading.Event = field(default_factory=threading.Event)  # after a piece
-    may_prepare: threading.Event = field(default_factory=threading.Event)
+    may_load: Gate = field(default_factory=Gate)
+    may_warm_up: Gate = field(default_factory=Gate)
+    may_settle: Gate = field(default_factory=Gate)
+    may_ask: Gate = field(default_factory=Gate)
+    may_go_on: Gate = field(default_factory=Gate)  # after a piece
+    may_prepare: Gate = field(default_factory=Gate)
     settled: int = 0
     encoded: list[tuple[str, ...]] = field(default_factory=list)
     to_prepare: int = 0
@@ -247,7 +247,7 @@ class FakeEngineModule:
 
     def load(self, **arguments: object) -> StreamEngine:
         self.loaded_with = arguments
-        self.may_load.wait(HELD_LIMIT_S)
+        self.may_load.wait()
         if self.load_error is not None:
             raise self.load_error
         return StreamEngine(self)

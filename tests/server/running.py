@@ -1,7 +1,9 @@
 """For tests: the real application with a fake engine, and an aiortc client that talks to it over loopback."""
 
 import asyncio
+import gc
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from fractions import Fraction
@@ -15,9 +17,11 @@ from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
 from server.app import SHUTDOWN_TIMEOUT_S, create_app
-from server.gpu_worker import GpuWorker
+from server.gpu_worker import GpuWorker, Phase
 from server.settings import Settings
+from server.turns import Turns
 from tests.server.fakes import FakeEngineModule
+from tests.virtual_time import ThreadOfJobs, VirtualTimeLoop
 
 CAMERA_FPS = 60
 PATIENCE_S = 40.0  # generous: the machine may be slow, and busy
@@ -156,10 +160,39 @@ class RunningServer:
             return await response.json()
 
 
+def worker_around(engine: FakeEngineModule, settings: Settings) -> GpuWorker:
+    """A worker with the fake engine, not started; on a virtual clock it has that too."""
+    gc.freeze()  # or each start would look through everything that the tests have imported; its end thaws it
+    worker, loop = GpuWorker(settings, import_engine=lambda: engine), asyncio.get_running_loop()
+    if not isinstance(loop, VirtualTimeLoop):
+        return worker
+    worker.turns = Turns(now=loop.time)
+    thread = ThreadOfJobs(loop)
+    for name in ("open", "step", "idle", "encode"):
+        setattr(worker, name, thread.counted(getattr(worker, name)))
+
+    def changed() -> None:
+        if worker.readiness.phase not in (Phase.LOADING, Phase.WARMING):
+            unsubscribe()
+            loop.idle()
+
+    loop.busy()  # until it is ready
+    unsubscribe = worker.subscribe(changed)
+    stop = worker.stop
+
+    async def stopped() -> None:
+        loop.idle()  # the thread that waits for the end of the worker's may wait for the clock
+        await stop()
+        loop.busy()
+
+    worker.stop = stopped
+    return worker
+
+
 @asynccontextmanager
 async def started_worker(settings: Settings, engine: FakeEngineModule) -> AsyncIterator[GpuWorker]:
     """A worker around the fake engine; stopped at the end, whatever the engine was told to wait for."""
-    worker = GpuWorker(settings, import_engine=lambda: engine)
+    worker = worker_around(engine, settings)
     worker.start()
     try:
         yield worker
@@ -171,7 +204,7 @@ async def started_worker(settings: Settings, engine: FakeEngineModule) -> AsyncI
 
 @asynccontextmanager
 async def running_server(settings: Settings, engine: FakeEngineModule) -> AsyncIterator[RunningServer]:
-    worker = GpuWorker(settings, import_engine=lambda: engine)
+    worker = worker_around(engine, settings)
     # Run as server.app.serve does it; aiohttp's TestServer would cancel the handlers of clients that leave.
     runner = web.AppRunner(create_app(settings, worker), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     try:
@@ -187,8 +220,9 @@ async def running_server(settings: Settings, engine: FakeEngineModule) -> AsyncI
 
 async def until(holds: Callable[[], bool], what: str, patience: float = PATIENCE_S) -> None:
     """Wait until `holds()`; fails with `what` was expected."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + patience
+    clocks = (asyncio.get_running_loop().time, time.monotonic)  # a virtual clock knows not of all threads
+    deadlines = [clock() + patience for clock in clocks]
     while not holds():
-        assert loop.time() < deadline, f"not within {patience} s: {what}"
+        is_over = all(clock() > deadline for clock, deadline in zip(clocks, deadlines, strict=True))
+        assert not is_over, f"not within {patience} s: {what}"
         await asyncio.sleep(0.01)

@@ -15,6 +15,8 @@ from server.turns import Seat
 from tests.server.running import until
 from tests.server.stage import CAMERA_FPS, Stage, rgb
 
+pytestmark = pytest.mark.virtual_time
+
 
 @pytest.fixture
 def settings():
