@@ -8,6 +8,7 @@ import numpy as np
 from av import VideoFrame
 
 from server.live.session import LiveSession
+from server.media.frames import Picture
 from server.webrtc.tracks import OutputTrack
 from tests.server.running import until
 
@@ -44,6 +45,17 @@ class Stage:
     async def _watch(self) -> None:
         while True:
             self.shown.append(await self._track.recv())
+
+    def pictures(self) -> list[Picture]:
+        """All that are shown from now on, once each."""
+        pictures, shown = [], self.session.shown
+
+        def noted(picture: Picture, pts: int, now: float) -> None:
+            pictures.append(picture)
+            shown(picture, pts, now)
+
+        self.session.shown = noted
+        return pictures
 
     def of(self, type: str, **fields: object) -> list[dict]:
         return [m for m in self.messages if m["type"] == type and fields.items() <= m.items()]

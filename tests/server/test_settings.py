@@ -11,7 +11,58 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path, monkeypatc
     monkeypatch.setenv("DEPTHLIVE_HOST", "10.0.0.2")
     settings = load_settings({"port": 1003, "host": None}, file)
     assert (settings.port, settings.host, settings.max_sessions) == (1003, "10.0.0.2", 7)
-    assert settings.max_fps == Settings.model_fields["max_fps"].default
+    assert settings.max_fps == 30.0
+
+
+def test_defaults_are_safe_and_bounded():
+    """Each limits what a stranger can make grow, or how long; change one here and where it is documented."""
+    limits = {
+        "host": "127.0.0.1",
+        "port": 8080,
+        "max_sessions": 2,
+        "min_fps": 16.0,
+        "max_viewers": 8,
+        "max_fps": 30.0,
+        "peer_timeout": 10.0,
+        "resume_seconds": 30.0,
+        "turn_seconds": 12 * 3600,
+        "max_recording_minutes": 10.0,
+        "max_recordings_mb": 512,
+        "allowed_origins": (),
+        "ice_servers": (),
+        "turn_secret": None,
+        "udp_ports": None,
+        "public_address": None,
+        "codecs": ("h264", "vp8"),
+        "random_weights": False,
+        "stamp_source": False,
+    }
+    settings = load_settings({})
+    assert {name: getattr(settings, name) for name in limits} == limits
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("port", 0, 65535),
+        ("seed", 0, 2**63 - 1),
+        ("max_sessions", 1, None),
+        ("min_fps", 0, 120),
+        ("max_viewers", 0, None),
+        ("max_fps", 1e-9, 120),
+        ("peer_timeout", 1e-9, None),
+        ("resume_seconds", 0, 3600),
+        ("max_recording_minutes", 1e-9, 24 * 60),
+        ("max_recordings_mb", 1, None),
+    ],
+)
+def test_a_number_may_be_its_limit_and_nothing_beyond(name, least, most):
+    for value in [least, *([] if most is None else [most])]:
+        assert getattr(load_settings({name: value}), name) == value
+    step = 1 if isinstance(least, int) else 1e-9
+    for value in [least - step, *([] if most is None else [most + 1])]:
+        with pytest.raises(ValidationError, match=name):
+            load_settings({name: value})
 
 
 @pytest.mark.parametrize(
@@ -30,10 +81,19 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path, monkeypatc
         ({"allowed_origins": ["https://a.org; script-src *"]}, "allowed_origins"),
         ({"max_recording_minutes": 0}, "max_recording_minutes"),
         ({"turn_secret": "s", "ice_servers": ["stun:a:1"]}, "turn_secret"),
-        ({"turn_seconds": 1}, "turn_seconds"),
+        ({"turn_seconds": 59}, "turn_seconds"),
+        ({"turn_seconds": 7 * 24 * 3600 + 1}, "turn_seconds"),
+        ({"prompt": "x" * 1001}, "prompt"),
+        ({"model": ""}, "model"),
+        ({"depth": ""}, "depth"),
+        ({"ice_servers": [{"urls": []}]}, "ice_servers"),
+        ({"ice_servers": [{"urls": ["stun:a:1"], "user": "b"}]}, "ice_servers"),
         ({"udp_ports": "50000"}, "udp_ports"),
         ({"udp_ports": "50100-50000"}, "udp_ports"),
         ({"udp_ports": "80-90"}, "udp_ports"),
+        ({"udp_ports": "1023-2000"}, "udp_ports"),
+        ({"udp_ports": "50000-65536"}, "udp_ports"),
+        ({"udp_ports": "50000-50100-50200"}, "udp_ports"),
         ({"public_address": "example.org"}, "public_address"),
         ({"colour": "red"}, "colour"),
     ],
@@ -86,6 +146,23 @@ def test_a_range_of_ports_is_read_from_flags_environment_and_file(tmp_path, monk
     assert load_settings({}, file).udp_ports == (50000, 50009)
     monkeypatch.setenv("DEPTHLIVE_UDP_PORTS", "50010-50019")
     assert load_settings({}, file).udp_ports == (50010, 50019)
+
+
+def test_a_range_of_ports_may_be_one_and_reach_both_ends():
+    assert load_settings({"udp_ports": "1024-65535"}).udp_ports == (1024, 65535)
+    assert load_settings({"udp_ports": "5000-5000"}).udp_ports == (5000, 5000)
+
+
+def test_only_turn_servers_without_a_user_name_need_credentials():
+    servers = ["stun:a", "turn:b", "turns:c", {"urls": ["turn:d"], "username": "u", "credential": "c"}]
+    assert [s.needs_credentials for s in load_settings({"ice_servers": servers}).ice_servers] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    mixed = {"urls": ["stun:a", "turns:b"]}
+    assert load_settings({"ice_servers": [mixed], "turn_secret": "s"}).ice_servers[0].needs_credentials
 
 
 def test_plain_url_stands_for_an_ice_server():

@@ -8,6 +8,7 @@ import pytest
 
 import server.live.session
 from server.live.session import LiveSession
+from server.media.images import KEPT_IMAGES
 from server.media.recordings import Recordings
 from server.metrics import Metrics
 from server.settings import load_settings
@@ -110,8 +111,8 @@ async def test_every_dial_reaches_the_model_and_the_settings(stage, engine):
     assert told["depth"]["smoothing"] == 0.4 and told["depth"]["points"][0]["value"] == 0.3
     await stage.applied("mask.set", "7", image=None)
     await stage.applied("references.set", "8", images=[])
-    assert controls(engine)[-1].mask is None or controls(engine)[-1].mask.min() == 255
-    assert any(c.references == () for c in controls(engine))
+    assert [c.mask for c in controls(engine) if c.mask is not None][-1].min() == 255
+    assert [c.references for c in controls(engine) if c.references is not None][-1] == ()
 
 
 async def test_a_picture_that_is_not_there_is_named(stage):
@@ -197,8 +198,20 @@ async def test_a_pause_keeps_the_picture_and_asks_nothing_of_the_model(stage, en
     assert rgb(stage.shown[-1])[0] == shown % 256
     stage.messages.clear()
     applied = await stage.applied("resume", "2")
-    assert applied["frame"] > shown and applied["latency_ms"] < 2000
+    assert applied["frame"] > shown and applied["latency_ms"] < 200
     await until(lambda: stage.of("settings") and not stage.of("settings")[-1]["paused"], "the settings")
+
+
+async def test_law_what_was_filmed_in_a_pause_is_not_relived(stage):
+    """The ring is full of it by then: the first chunk has the newest frames alone."""
+    pictures = stage.pictures()
+    await stage.applied("pause", "1")
+    await asyncio.sleep(2)
+    resumed = asyncio.get_running_loop().time()
+    await stage.applied("resume", "2")
+    await until(lambda: stage.session.picture.captured > resumed, "newer pictures")
+    first = next(picture for picture in pictures if picture.made >= resumed)
+    assert first.captured > resumed - 12 / CAMERA_FPS
 
 
 async def test_pausing_twice_and_resuming_what_runs_is_answered(stage):
@@ -250,15 +263,11 @@ async def test_latency_does_not_build_up(stage):
         await stage.applied("resume", f"g{number}")
     ages.clear()
     await until(lambda: len(ages) > 120, "pictures")
-    assert float(np.median([age for _, age in ages[60:]])) < usual + 0.15
+    assert float(np.median([age for _, age in ages[60:]])) < usual + 0.02
 
 
 async def test_after_a_reset_no_older_picture_is_shown(stage):
-    shown = []
-    stage.session.shown, show = (
-        lambda picture, pts, now: (shown.append(picture), show(picture, pts, now)),
-        (stage.session.shown),
-    )
+    shown = stage.pictures()
     applied = await stage.applied("reset", "1")
     at = [picture.frame for picture in shown].index(applied["frame"])
     await until(lambda: len(shown) > at + 20, "more pictures")
@@ -284,7 +293,7 @@ async def test_the_output_is_limited(stage):
     output = stage.session.desk.settings().output
     assert (output.fps, output.quality) == (10, "medium")
     await asyncio.sleep(3.5)
-    await until(lambda: 4 < stage.telemetry[-1]["fps"] < 16, f"about ten a second: {stage.telemetry[-1]}")
+    assert 9 <= stage.telemetry[-1]["fps"] <= 11
     await stage.applied("output.set", "3", fps=None)
     assert stage.session.desk.settings().output.fps is None
 
@@ -346,6 +355,36 @@ async def test_a_snapshot_is_the_picture_on_show_and_what_made_it(stage):
     assert picture.shape[2] == 3 and picture[0, 0, 1] == len("molten gold")
     assert (made_of.prompts[0].text, made_of.guidance_scale, made_of.seed) == ("molten gold", 0.5, 3)
     assert made_of.steps == 4 and made_of.frame >= 9
+
+
+async def test_a_snapshot_tells_of_the_picture_on_show_and_not_of_newer_ones(stage, monkeypatch):
+    monkeypatch.setattr(stage.session.pacer, "due", lambda: None)  # it stays from here on
+    shown = stage.session.picture
+    stage.ask("prompt.set", "1", text="molten gold")
+    stage.ask("guidance.set", "2", scale=0.5)
+    await until(lambda: stage.session.desk.parameters.scale == 0.5, "a chunk made of that")
+    picture, made_of = stage.session.snapshot()
+    assert picture is shown.rgb and (made_of.chunk, made_of.frame) == (shown.chunk, shown.frame)
+    assert (made_of.prompts[0].text, made_of.guidance_scale) == ("clay", 1.0)
+
+
+async def test_a_picture_that_the_model_works_with_is_kept_for_a_second_try(stage, engine):
+    """However many are uploaded meanwhile; so is what waits, and what is in effect."""
+    images = [np.full((20, 30, 3), value, np.uint8) for value in range(3)]
+    in_effect, tried, waits = map(stage.session.images.add, images)
+    await stage.applied("mask.set", "1", image=in_effect)
+    engine.step_seconds = 1.0
+    stage.ask("references.set", "2", images=[tried])
+    stage.ask("prompt.set", "3", text="diverge")
+    await until(lambda: any(c.references for c in controls(engine)), "the chunk that is to fail")
+    stage.ask("references.set", "4", images=[waits])
+    for _ in range(KEPT_IMAGES):
+        stage.session.images.add(np.zeros((20, 30, 3), np.uint8))
+    kept = [stage.session.images.get(id) is not None for id in (in_effect, tried, waits)]
+    assert kept == [True, True, True]
+    await stage.until("error", code="reset")
+    await stage.until("applied", id="4")
+    assert stage.of("superseded", id="2", by="4") and stage.session.failure is None
 
 
 async def test_a_session_tells_how_it_stands(stage):

@@ -6,7 +6,7 @@ from server.live.link import MAX_CLIENTS, ControlLink, LinkFull
 from server.metrics import Metrics
 from server.wire.protocol import MAX_MESSAGES_PER_SECOND
 from server.wire.replies import Dropped, ErrorReply, Latency, Pong, Telemetry
-from server.wire.requests import SetPrompt
+from server.wire.requests import GetStats, SetPrompt
 
 
 @pytest.fixture
@@ -64,11 +64,34 @@ def test_a_peer_that_is_refused_for_the_noise_of_others_is_not_lost(link):
     ping = '{"type":"ping","id":"1"}'
     link.read(ping, 0.0, is_peer=True)
     for tenth in range(300):
-        for _ in range(10):
-            link.read('{"type":"stats.get","id":"n"}', tenth / 10, is_peer=False)
+        asked = [link.read('{"type":"stats","id":"n"}', tenth / 10, is_peer=False) for _ in range(10)]
+        assert tenth or set(map(type, asked)) == {GetStats}, "a busy client, and no wrong one"
         answer = link.read(ping, tenth / 10, is_peer=True)
         assert not link.is_lost(tenth / 10)
     assert isinstance(answer, ErrorReply) and answer.code == "rate"
+
+
+def test_another_connection_of_the_peer_has_promised_no_heartbeat_yet(link):
+    ping = '{"type":"ping","id":"1"}'
+    link.read(ping, 0.0, is_peer=True)
+    link.peer_changed()
+    assert not link.is_lost(1000.0)
+    link.read("nonsense is no ping", 1000.0, is_peer=True)
+    assert not link.is_lost(2000.0)
+    link.read(ping, 2000.0, is_peer=True)
+    assert not link.is_lost(2010.0) and link.is_lost(2010.1)
+
+
+def test_a_message_that_is_answered_by_an_error_keeps_its_id_and_is_counted(sent):
+    metrics = Metrics()
+    link = ControlLink(10.0, metrics)
+    error = link.read('{"type":"fly","id":"7"}', 0.0, is_peer=False)
+    assert (error.code, error.id, error.field) == ("invalid", "7", "type")
+    link.attach(sent.append)
+    link.send(error, Pong(id="1"))
+    link.reply(sent.append, error)
+    assert b'depthlive_errors_total{code="invalid"} 2.0' in metrics.render()
+    assert len(sent) == 3
 
 
 def test_without_channels_nothing_is_sent_and_nothing_raises():
@@ -77,9 +100,22 @@ def test_without_channels_nothing_is_sent_and_nothing_raises():
     figures = Telemetry(fps=1.0, chunk=None, latency_ms=Latency(), dropped=Dropped(), state="waiting")
     link.send_telemetry(figures)
     got = []
-    link.attach_telemetry(got.append)
+    assert not link.is_watched
+    detach = link.attach_telemetry(got.append)
+    assert link.is_watched
     link.send_telemetry(figures)
     assert json.loads(got[0])["type"] == "telemetry"
+    detach()
+    link.send_telemetry(figures)
+    assert not link.is_watched and len(got) == 1
+
+
+def test_those_who_take_telemetry_are_limited_apart_from_those_who_take_messages(link):
+    for _ in range(MAX_CLIENTS):
+        link.attach_telemetry(lambda text: None)
+    with pytest.raises(LinkFull):
+        link.attach_telemetry(lambda text: None)
+    link.attach(lambda text: None)
 
 
 def test_news_go_to_all_clients_and_answers_to_one(link, sent):

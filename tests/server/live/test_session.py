@@ -9,6 +9,7 @@ from statistics import median
 import pytest
 
 import server.live.session
+from server.live.painter import MAX_FAILURES
 from server.live.session import PROVISIONAL_SIZE, LiveSession
 from server.metrics import Metrics
 from server.settings import load_settings
@@ -136,8 +137,8 @@ async def test_law_a_stream_slows_down_and_does_not_stop_when_others_come(stage,
         task.cancel()
     pts = [frame.pts for frame in stage.shown[before:]]
     gaps = [(after - earlier) / 90_000 for earlier, after in pairwise(pts)]
-    assert max(gaps) < turn_s / 2
-    assert median(gaps) > 1.5 * turn_s / 12
+    assert max(gaps) < 1.2 * 3 * turn_s / 12
+    assert median(gaps) > 0.9 * 3 * turn_s / 12
 
 
 async def test_law_sessions_unlike_each_other_do_not_run_dry(stage, worker, engine):
@@ -157,7 +158,7 @@ async def test_law_sessions_unlike_each_other_do_not_run_dry(stage, worker, engi
     await until(lambda: len(engine.steps) > steps + 3, "more of them")
     task.cancel()
     pts = [frame.pts for frame in stage.shown[before:]]
-    assert max(after - earlier for earlier, after in pairwise(pts)) / 90_000 < others_s / 2
+    assert max(after - earlier for earlier, after in pairwise(pts)) / 90_000 < 1.2 * (own_s + others_s) / 12
 
 
 async def test_law_pictures_last_until_a_chunk_under_a_new_prompt_is_there(stage, engine):
@@ -169,7 +170,8 @@ async def test_law_pictures_last_until_a_chunk_under_a_new_prompt_is_there(stage
         stage.ask("prompt.set", id, text=least)
         await stage.until("applied", id=id)
     pts = [frame.pts for frame in stage.shown[before:]]
-    assert max(after - earlier for earlier, after in pairwise(pts)) / 90_000 < engine.recache_seconds / 2
+    longest = max(after - earlier for earlier, after in pairwise(pts)) / 90_000
+    assert longest < 1.2 * (engine.step_seconds + engine.recache_seconds) / 12
 
 
 @pytest.mark.parametrize("transition", ["cut", "recache"])
@@ -316,6 +318,40 @@ async def test_a_chunk_that_always_fails_is_given_up(stage, engine, monkeypatch)
 
 def _always_fails(self, prompt):
     raise ValueError("no")
+
+
+async def test_only_failures_in_a_row_are_counted(stage, monkeypatch):
+    """A bad chunk every now and then, all evening, is no reason to give up."""
+    tries = 0
+
+    def fails(self, prompt):
+        nonlocal tries
+        tries += 1
+        if tries % MAX_FAILURES:
+            raise ValueError("no")
+
+    monkeypatch.setattr("tests.server.fakes.LiveStream._fail_if_asked", fails)
+    await until(lambda: tries > 4 * MAX_FAILURES, "good chunks between bad ones")
+    assert stage.session.failure is None
+    assert len(stage.of("error", code="rejected")) >= 4 * (MAX_FAILURES - 1)
+
+
+async def test_law_who_comes_back_sees_nothing_from_before(settings, worker, engine):
+    """Neither what was queued nor what was filmed while nobody watched; what is dropped is counted."""
+    session = LiveSession("abc", settings, worker, Metrics())
+    stage = Stage(session, is_watched=False)
+    session.start()
+    await until(lambda: len(session.pacer) > 12, "pictures that nobody takes")
+    engine.may_settle.clear()  # the next chunk has no frames yet
+    await asyncio.sleep(2)
+    waiting, came_back = len(session.pacer), asyncio.get_running_loop().time()
+    session.peer_changed()
+    assert (len(session.pacer), session.figures().dropped.stale) == (0, waiting)
+    engine.may_settle.set()
+    await until(lambda: len(session.pacer) > 0, "new pictures")
+    picture, _ = session.pacer.pop(0.0)
+    assert picture.captured > came_back - 12 / CAMERA_FPS
+    await stage.close()
 
 
 async def test_two_sessions_have_one_chunk_between_them_with_the_worker(

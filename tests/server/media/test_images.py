@@ -72,12 +72,33 @@ def test_grey_pictures_keep_their_brightness(mode):
     assert np.all(decode_image(file_of(image)) == expected)
 
 
-def test_a_picture_is_turned_as_its_exif_says():
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L"])
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "JPEG"])
+def test_a_picture_is_turned_as_its_exif_says(format, mode):
+    """Whatever it is made of: dark or red on the left comes to the top."""
+    if (format, mode) in {("JPEG", "RGBA"), ("JPEG", "P")}:
+        pytest.skip("a JPEG has neither transparency nor a palette")
     exif = Image.Exif()
     exif[ORIENTATION] = 6  # the camera was held upright
-    rgb = decode_image(file_of(scene(), "JPEG", quality=95, exif=exif))
+    image = scene().convert(mode)
+    rgb = decode_image(file_of(image, format, quality=95, exif=exif))
     assert rgb.shape == (64, 48, 3)
-    assert np.allclose(rgb[4, 24], RED, atol=12) and np.allclose(rgb[-4, 24], GREEN, atol=12)
+    top, bottom = (RED, GREEN) if mode != "L" else ((76,) * 3, (150,) * 3)
+    assert np.allclose(rgb[4, 24], top, atol=12) and np.allclose(rgb[-4, 24], bottom, atol=12)
+
+
+def test_half_transparent_is_half_white():
+    image = Image.new("RGBA", (32, 32), (0, 0, 255, 128))
+    assert np.allclose(decode_image(file_of(image))[0, 0], (127, 127, 255), atol=2)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (128, 16), (16, 128)])
+def test_the_smallest_and_the_longest_picture_are_taken(size):
+    assert decode_image(file_of(Image.new("RGB", size))).shape == (size[1], size[0], 3)
+
+
+def test_the_largest_transparent_picture_is_kept_small_too():
+    assert decode_image(file_of(Image.new("RGBA", (1500, 3000)))).shape == (KEPT_SIDE, KEPT_SIDE // 2, 3)
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG"])
@@ -87,7 +108,13 @@ def test_what_is_kept_is_small(format):
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [((6000, 4001), "24 megapixels"), ((15, 100), "16 pixels"), ((900, 100), "8 times the other")],
+    [
+        ((6000, 4001), "24 megapixels"),
+        ((15, 100), "16 pixels"),
+        ((100, 15), "16 pixels"),
+        ((801, 100), "8 times the other"),
+        ((100, 801), "8 times the other"),
+    ],
 )
 def test_sizes_have_limits(size, expected):
     with pytest.raises(ImageRejected, match=expected):
@@ -105,6 +132,8 @@ def test_a_bomb_is_refused_by_its_header(side):
 def test_too_many_bytes_are_refused_unread():
     with pytest.raises(ImageRejected, match="at most 8388608"):
         decode_image(bytes(MAX_IMAGE_BYTES + 1))
+    with pytest.raises(ImageRejected, match="no PNG, JPEG or WebP"):
+        decode_image(bytes(MAX_IMAGE_BYTES))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about what is broken in them

@@ -189,13 +189,28 @@ def test_error_names_field_value_expected_and_id(raw, field, value, expected, id
     error = error_of(raw)
     assert (error.field, error.id) == (field, id)
     assert error.value.startswith(value)
-    assert error.expected.startswith(expected) or expected in error.expected
+    assert expected in error.expected
     assert error.field in str(error) and error.expected in str(error)
 
 
-def test_size_is_bounded():
-    raw = json.dumps({"type": "prompt.set", "id": "1", "text": "ä" * MAX_MESSAGE_BYTES}, ensure_ascii=False)
-    assert error_of(raw).expected == f"at most {MAX_MESSAGE_BYTES} bytes"
+@pytest.mark.parametrize("character", ["a", "ä", "😀"])
+@pytest.mark.parametrize("as_bytes", [True, False])
+def test_law_the_size_of_a_message_is_bounded_in_bytes(character, as_bytes):
+    """Not in characters, which would let in four times as much."""
+    frame = len(json.dumps({"type": "prompt.set", "id": "1", "text": ""}))
+    count = (MAX_MESSAGE_BYTES - frame) // len(character.encode())
+    text = {"type": "prompt.set", "id": "1", "text": character * count}
+    raw, longer = (
+        json.dumps(text | {"text": text["text"] + more}, ensure_ascii=False) for more in ("", character)
+    )
+    assert error_of(raw.encode() if as_bytes else raw).field == "text"
+    error = error_of(longer.encode() if as_bytes else longer)
+    assert error.field == "message" and error.expected == f"at most {MAX_MESSAGE_BYTES} bytes"
+    assert error.value == f"{len(longer.encode())} bytes" and error.id is None
+
+
+def test_half_a_character_is_no_json_and_no_crash():
+    assert error_of(chr(0xD83D)).expected == "a JSON object"
 
 
 def test_the_whole_value_never_comes_back():
