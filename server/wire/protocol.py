@@ -47,7 +47,7 @@ def decode(raw: str | bytes) -> ClientMessage:
         raise ProtocolError("message", f"{size} bytes", f"at most {MAX_MESSAGE_BYTES} bytes")
     try:
         data: Any = pydantic_core.from_json(raw, allow_inf_nan=False)
-    except ValueError:  # also covers nesting beyond the parser's limit
+    except (ValueError, TypeError):  # nested beyond the parser's limit, too; TypeError: half a character
         raise ProtocolError("message", raw, "a JSON object") from None
     if not isinstance(data, dict):
         raise ProtocolError("message", raw, "a JSON object")
