@@ -103,14 +103,14 @@ class _Selector(selectors.DefaultSelector):
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[Any]:
-        if timeout is None or timeout <= 0:
+        if timeout is not None and timeout <= 0:
             return super().select(timeout)
-        if self._loop.is_alone:
+        if self._loop.is_alone and timeout is not None:
             if not (events := super().select(0)):
                 self._loop.advance(timeout)
             return events
         if not (events := super().select(HELD_LIMIT_S)):
-            raise RuntimeError(f"a thread has been at work for {HELD_LIMIT_S:.0f} s")
+            raise RuntimeError(f"nothing has happened for {HELD_LIMIT_S:.0f} s, and no timer runs on")
         return events
 
 

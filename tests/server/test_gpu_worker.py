@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from server.gpu_worker import (
-    JOIN_TIMEOUT_S,
     GpuWorker,
     InputRejected,
     Phase,
@@ -254,28 +253,47 @@ async def test_closing_frees_the_stream(worker, engine):
         await worker.step(handle, request(12))
 
 
+async def held_step(worker, engine, handle) -> asyncio.Task:
+    """A chunk that the thread has begun and cannot end before `engine.may_ask` is set."""
+    engine.may_ask.clear()
+    has_begun = threading.Event()
+
+    def convert():
+        has_begun.set()
+        return frames(9)()
+
+    step = asyncio.create_task(worker.step(handle, asking(convert, Change())))
+    await until(has_begun.is_set, "the thread to begin")
+    return step
+
+
 async def test_a_step_nobody_waits_for_any_more_harms_nothing(worker, engine):
     errors = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
-    engine.step_seconds = 0.05
     handle = await worker.open(prompt="clay", seed=0)
-    step = asyncio.create_task(worker.step(handle, request(9)))
-    await asyncio.sleep(0.01)
+    step = await held_step(worker, engine, handle)
     step.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await step
+    engine.may_ask.set()
     assert (await worker.step(handle, request(12))).chunk == 1
     assert not errors
 
 
-async def test_stop_joins_the_thread_and_fails_what_waits(worker, engine):
-    engine.step_seconds = 0.1
+async def test_stop_ends_the_chunk_at_hand_joins_the_thread_and_fails_what_waits(worker, engine, caplog):
     handle = await worker.open(prompt="clay", seed=0)
-    step = asyncio.create_task(worker.step(handle, request(9)))
-    await asyncio.sleep(0.01)
-    began = time.monotonic()
-    await worker.stop()
+    step = await held_step(worker, engine, handle)
+    stopping = asyncio.create_task(worker.stop())
+    late = asyncio.create_task(worker.step(handle, request(12)))
+    await until(late.done, "who comes too late to be told")
+    assert not stopping.done() and not step.done()
+    engine.may_ask.set()
+    await stopping
     assert not any(t.name == "gpu-worker" for t in threading.enumerate())
-    assert time.monotonic() - began < JOIN_TIMEOUT_S
+    assert "leaving it behind" not in caplog.text
     assert len((await step).frames) == 9
+    with pytest.raises(WorkerUnavailable, match="shutting down"):
+        await late
     with pytest.raises(WorkerUnavailable, match="shutting down"):
         await worker.open(prompt="clay", seed=0)
 
@@ -310,7 +328,7 @@ async def test_memory_is_prepared_while_nobody_waits(settings, engine):
     async with started_worker(settings, engine) as worker:
         await until(lambda: engine.prepared == 1, "a beginning")
         opening = asyncio.create_task(worker.open(prompt="snow", seed=0))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)  # it has asked
         engine.may_prepare.set()
         handle = await opening
         assert engine.prepared == 1
@@ -344,7 +362,7 @@ async def test_pictures_do_not_wait_for_what_their_chunk_leaves_undone(worker, e
     engine.may_settle.clear()
     assert len((await worker.step(handle, request(9))).frames) == 9
     idle = asyncio.create_task(worker.idle())
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0)  # it has asked
     assert engine.settled == 0 and not idle.done()
     engine.may_settle.set()
     await idle
@@ -392,7 +410,8 @@ async def test_the_pace_is_that_of_the_warm_up_and_then_of_the_chunks(settings, 
         await worker.ready()
         assert worker.pace == 500.0
         handle = await worker.open(prompt="clay", seed=0)
+        began = time.monotonic()
         for count in (9, 12, 12):
             await worker.step(handle, request(count))
-        await until(lambda: worker.pace < 130, "the chunks' own pace")
-        assert worker.pace > 12 / 2
+        await until(lambda: worker.pace != 500.0, "the chunks' own pace")
+        assert 9 / (time.monotonic() - began) < worker.pace <= 12 / engine.step_seconds

@@ -1,6 +1,10 @@
 import asyncio
 
+import pytest
+
 from server.turns import Seat, Turns
+
+pytestmark = pytest.mark.virtual_time  # whoever waits in vain is told at once
 
 
 class Line:
@@ -26,7 +30,7 @@ class Line:
                 await self.go.wait()
 
         for name in names:
-            group.create_task(one(name))
+            group.create_task(one(name), name=name)
             await asyncio.sleep(0)
 
     async def had(self, name, *durations):
@@ -66,6 +70,55 @@ async def test_a_session_that_never_had_a_turn_counts_as_the_others():
         await line.asks(group, "new", "b")
         line.go.set()
     assert line.foreseen["b"] == [2.0, 0.0]
+
+
+async def test_only_the_last_three_turns_tell_how_long_the_next_will_be():
+    line = Line()
+    await line.had("a", 9.0, 9.0, 9.0, 9.0, 1.0, 2.0, 3.0)
+    await line.had("b", 5.0, 5.0, 5.0)
+    async with asyncio.TaskGroup() as group:
+        await line.asks(group, *"ab")
+        await line.asks(group, "new", "last")
+        line.go.set()
+    assert line.foreseen["b"][0] == 2.0
+    assert line.foreseen["last"][0] == 2.0 + 5.0 + 5.0, "who never had one counts as the last three of all"
+
+
+async def test_nothing_is_extended_when_nobody_has_a_turn():
+    line = Line()
+    await line.had("a", 1.0)
+    line.turns.extend(100.0)
+    await line.had("a", 1.0)
+    assert list(line.seats["a"].lasted) == [1.0, 1.0]
+    async with asyncio.TaskGroup() as group:
+        await line.asks(group, *"ab")
+        line.go.set()
+    assert line.foreseen["b"] == [1.0, 0.0]
+
+
+async def test_a_turn_that_was_to_be_longer_and_was_not_counts_as_none():
+    """And what was said of it is not said of the next."""
+    line = Line()
+    async with line.turns.take(line.seat("a")):
+        line.turns.extend(5.0)
+        line.time += 1.0
+    await line.had("a", 1.0)
+    assert list(line.seats["a"].lasted) == [0.0, 1.0]
+
+
+async def test_who_gives_up_waiting_is_waited_for_by_nobody():
+    line = Line()
+    await line.had("a", 1.0)
+    await line.had("b", 4.0)
+    async with asyncio.TaskGroup() as group:
+        await line.asks(group, *"abc")
+        (waiting,) = [task for task in asyncio.all_tasks() if task.get_name() == "b"]
+        waiting.cancel()
+        await asyncio.sleep(0)
+        await line.asks(group, "d")
+        line.go.set()
+    assert line.order == ["a", "c", "d"]
+    assert line.foreseen["d"][0] == 1.0 + 2.5, "of a and of c"
 
 
 async def test_a_turn_that_takes_longer_than_usual_may_end_at_once():

@@ -183,7 +183,8 @@ async def test_another_limit_wakes_who_waits():
     await asyncio.sleep(0.1)
     assert not waiting.done()
     camera.feed.limit_fps(None)
-    assert await waiting is False, "it has to look again"
+    async with asyncio.timeout(1):
+        assert await waiting is False, "it has to look again"
     assert await camera.feed.ready(12)
 
 

@@ -1,3 +1,5 @@
+import pytest
+
 from server.live.control import KNOWN_IDS, ControlQueue, Heartbeat, RateLimit
 from server.wire.replies import Ack, Applied, ErrorReply, Superseded
 from server.wire.requests import (
@@ -9,7 +11,10 @@ from server.wire.requests import (
     SetFreeze,
     SetGuidance,
     SetPrompt,
+    SetSeed,
     SetTimeline,
+    StartRecording,
+    StopRecording,
     StopTimeline,
     TimelineStep,
 )
@@ -46,7 +51,9 @@ def test_commands_that_undo_each_other_are_of_one_kind():
     assert queue.submit(StopTimeline(id="2"), 0.0)[1:] == [Superseded(id="1", by="2")]
     queue.submit(Pause(id="3"), 0.0)
     assert queue.submit(Resume(id="4"), 0.0)[1:] == [Superseded(id="3", by="4")]
-    assert ids(queue.take(1)) == ["2"] and ids(queue.waiting) == ["4"]
+    queue.submit(StartRecording(id="5"), 0.0)
+    assert queue.submit(StopRecording(id="6"), 0.0)[1:] == [Superseded(id="5", by="6")]
+    assert ids(queue.take(1)) == ["2", "6"] and ids(queue.waiting) == ["4"]
 
 
 def test_frames_once_taken_are_not_said_to_be_of_a_later_freeze():
@@ -103,6 +110,21 @@ def test_applied_even_if_its_own_chunk_was_never_shown():
     assert ids(queue.shown(3, 2, 30, 1.0)) == ["1", "2"]
 
 
+def test_how_long_a_command_took_counts_from_its_own_arrival():
+    """Also if it stands for another one before it, or has been tried in vain with the chunk before."""
+    queue = ControlQueue()
+    queue.submit(SetDepth(id="1", smoothing=0.5), 1.0)
+    queue.submit(SetDepth(id="2", refinement=0.5), 2.0)
+    queue.take(1)
+    queue.submit(SetDepth(id="3", enabled=False), 4.0)
+    queue.submit(prompt("4"), 5.0)
+    queue.retry(1)
+    assert ids(queue.take(2)) == ["3", "4"]
+    queue.retry(2)
+    queue.take(3)
+    assert [applied.latency_ms for applied in queue.shown(3, 0, 0, 10.0)] == [6000, 5000]
+
+
 def test_what_needs_no_chunk_is_applied_at_once_with_the_picture_on_show():
     queue = ControlQueue()
     queue.submit(Pause(id="1"), 1.0)
@@ -137,6 +159,52 @@ def test_the_model_refuses_only_what_it_was_asked_for():
     assert ids(queue.reject(1, "no")) == ["1"]
     queue.take_for_frames(2)
     assert ids(queue.shown(2, 0, 0, 1.0)) == ["2"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        SetFreeze(id="1", on=True),
+        Pause(id="1"),
+        Resume(id="1"),
+        SetSeed(id="1", mode="random"),
+        StopTimeline(id="1"),
+    ],
+)
+def test_what_the_model_is_not_asked_for_waits_again_unless_replaced(command):
+    queue = ControlQueue()
+    queue.submit(command, 0.0)
+    queue.take_for_frames(1)
+    queue.take(1)
+    assert queue.reject(1, "no") == [] and queue.waiting == [command]
+    queue.take_for_frames(2)
+    queue.take(2)
+    newer = command.model_copy(update={"id": "2"})
+    queue.submit(newer, 1.0)
+    assert queue.reject(2, "no") == [] and queue.waiting == [newer]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        Reset(id="1"),
+        SetGuidance(id="1", scale=1),
+        SetDepth(id="1", smoothing=0.5),
+        SetTimeline(id="1", steps=(TimelineStep(at=0, text="a"),)),
+    ],
+)
+def test_what_the_model_was_asked_for_is_refused(command):
+    queue = ControlQueue()
+    queue.submit(command, 0.0)
+    queue.take(1)
+    assert ids(queue.reject(1, "no")) == ["1"] and queue.waiting == []
+
+
+def test_answers_that_were_asked_for_are_not_those_that_are_kept():
+    queue = ControlQueue()
+    queue.submit(prompt("1"), 0.0)
+    queue.known(prompt("1")).clear()
+    assert queue.known(prompt("1")) == [Ack(id="1")]
 
 
 def test_lost_commands_wait_again_before_newer_ones_unless_replaced():

@@ -357,15 +357,22 @@ async def test_a_snapshot_is_the_picture_on_show_and_what_made_it(stage):
     assert made_of.steps == 4 and made_of.frame >= 9
 
 
-async def test_a_snapshot_tells_of_the_picture_on_show_and_not_of_newer_ones(stage, monkeypatch):
-    monkeypatch.setattr(stage.session.pacer, "due", lambda: None)  # it stays from here on
-    shown = stage.session.picture
-    stage.ask("prompt.set", "1", text="molten gold")
+async def test_a_snapshot_tells_of_the_picture_on_show_and_not_of_newer_ones(stage, engine, monkeypatch):
+    session = stage.session
+    monkeypatch.setattr(session.pacer, "due", lambda: None)  # it stays from here on
+    shown = session.picture
+    engine.may_ask.clear()
+    await until(lambda: session.is_busy, "a chunk with the model")
+    stage.ask("prompt.set", "1", text="molten gold", transition="blend")
     stage.ask("guidance.set", "2", scale=0.5)
-    await until(lambda: stage.session.desk.parameters.scale == 0.5, "a chunk made of that")
-    picture, made_of = stage.session.snapshot()
-    assert picture is shown.rgb and (made_of.chunk, made_of.frame) == (shown.chunk, shown.frame)
-    assert (made_of.prompts[0].text, made_of.guidance_scale) == ("clay", 1.0)
+    engine.may_ask.set()
+    await until(lambda: session.desk.parameters.scale == 0.5, "a chunk made of that")
+    for _ in range(2):
+        picture, made_of = session.snapshot()
+        assert picture is shown.rgb and (made_of.chunk, made_of.frame) == (shown.chunk, shown.frame)
+        assert (made_of.prompts[0].text, made_of.guidance_scale) == ("clay", 1.0)
+        shown, pts = session.pacer.pop(0.0)  # another one of the chunk before
+        session.shown(shown, pts, 0.0)
 
 
 async def test_a_picture_that_the_model_works_with_is_kept_for_a_second_try(stage, engine):

@@ -171,7 +171,41 @@ def test_a_backlog_is_played_twice_as_fast_at_most():
     for arrival in (0.0, 0.01):
         pacer.push(range(FRAMES), 0.5, arrival)
         pacer.expect(arrival + 0.02, arrival)
-        assert pacer.spacing == pytest.approx(FASTEST * 0.5 / FRAMES)
+        assert pacer.spacing == pytest.approx(0.5 / FRAMES / 2)
+
+
+def test_of_a_time_that_is_over_nothing_follows():
+    """Neither for what waits, nor for how late the next chunk is said to be."""
+    told, untold = Pacer(MediaClock()), Pacer(MediaClock())
+    for pacer in (told, untold):
+        pacer.push(range(FRAMES), 0.5, 1.0)
+    told.expect(1.0, 1.0)
+    told.expect(0.2, 1.1)
+    assert told.spacing == untold.spacing
+    for pacer in (told, untold):
+        pacer.push(range(FRAMES), 0.5, 1.5)
+    assert told.spacing == untold.spacing
+
+
+def test_what_was_expected_of_one_chunk_is_not_expected_of_the_next():
+    pacer, untold = Pacer(MediaClock()), Pacer(MediaClock())
+    for one in (pacer, untold):
+        one.push(range(FRAMES), 0.5, 0.0)
+    pacer.expect(0.5, 0.0)
+    for arrival in (0.5, 1.5, 2.5):  # only the first is as expected, of the others nothing was said
+        for one in (pacer, untold):
+            one.clear()
+            one.push(range(FRAMES), 0.5, arrival)
+    assert pacer.spacing == untold.spacing
+
+
+def test_however_late_chunks_are_the_margin_is_a_quarter_of_what_is_left():
+    pacer = Pacer(MediaClock())
+    for arrival in (0.0, 10.0):
+        pacer.clear()
+        pacer.push(range(FRAMES), 0.5, arrival)
+        pacer.expect(arrival + 0.5, arrival)
+    assert pacer.spacing == pytest.approx(0.5 * 1.25 / FRAMES)
 
 
 @given(intervals, st.floats(0, 1))
@@ -244,6 +278,13 @@ class TestMediaClock:
         clock.tick(0.04, 0.0)
         assert clock.tick(0.04, 1.0) == CLOCK_RATE_HZ
         assert clock.due(0.04) == pytest.approx(1.04)
+
+    @pytest.mark.parametrize(("late", "is_moved"), [(0.0, False), (0.099, False), (0.101, True)])
+    def test_the_timeline_moves_when_a_frame_is_more_than_a_tenth_of_a_second_late(self, late, is_moved):
+        clock = MediaClock()
+        clock.tick(0.04, 0.0)
+        assert clock.tick(0.04, 0.04 + late) == round(90_000 * (0.04 + is_moved * late))
+        assert (clock.last_due(0.04, 10.0), clock.last_due(0.04, 0.04)) == (None, 0.04 + is_moved * late)
 
     def test_fractions_of_a_tick_are_not_lost(self):
         clock = MediaClock()

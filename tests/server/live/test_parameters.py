@@ -59,6 +59,21 @@ def test_a_switch_is_what_changes_the_look_at_once(command, is_switch):
     assert plan(command).change.is_switch == is_switch
 
 
+@pytest.mark.parametrize(
+    ("commands", "recaches"),
+    [
+        ([SetPrompt(id="1", text="gold")], True),
+        ([SetPrompt(id="1", text="gold", transition="cut")], False),
+        ([SetPrompt(id="1", text="gold", transition="blend")], False),
+        ([SetPrompt(id="1", text="gold"), Reset(id="2")], False),
+        ([Reset(id="1")], False),
+        ([], False),
+    ],
+)
+def test_the_window_is_computed_anew_for_a_new_prompt_that_starts_nothing_over(commands, recaches):
+    assert plan(*commands).change.recaches is recaches
+
+
 def test_a_blend_is_told_until_its_last_chunk():
     after = plan(SetPrompt(id="1", text="gold", transition="blend", chunks=3)).after
     states = []
@@ -88,7 +103,25 @@ def test_guidance_is_set_as_a_whole():
     still = plan(SetGuidance(id="2", scale=1.2), parameters=later.after, now=12)
     assert (still.change.guidance_scale, still.change.adaptive) == (1.2, 0.0)
     assert still.after.guidance_state().keyframes is None
+    assert (still.after.guidance_state().scale, still.after.guidance_state().adaptive) == (1.2, 0.0)
+    assert still.after.guidance_state().loop is False
+    assert moving.after.guidance_state().adaptive == 0.5
     assert plan(parameters=still.after, now=13).change == Change()
+
+
+def test_keyframes_that_loop_begin_again_and_say_so():
+    keys = (GuidanceKey(at=0, scale=0.5), GuidanceKey(at=2, scale=1.5))
+    after = plan(SetGuidance(id="1", keyframes=keys, loop=True), now=10).after
+    assert (after.guidance_state().keyframes, after.guidance_state().loop) == (keys, True)
+    assert plan(parameters=after, now=13).change.guidance_scale == pytest.approx(1.0)
+    assert plan(parameters=after, now=13).after.scale == pytest.approx(1.0)
+
+
+def test_strength_that_is_adapted_alone_keeps_its_scale():
+    after = plan(SetGuidance(id="1", scale=1.5)).after
+    keys = (GuidanceKey(at=0, scale=0.5),)
+    moved = plan(SetGuidance(id="2", keyframes=keys), parameters=after).after
+    assert moved.scale == 0.5, "where it was when the keyframes end"
 
 
 def test_depth_is_patched():
@@ -172,6 +205,10 @@ def test_a_timeline_begins_with_the_chunk_that_takes_it():
     assert text(second.after) == "b" and not second.change.reset
     state = second.after.timeline_state(107)
     assert state is not None and (state.position, state.step) == (7, 1)
+    assert (state.loop, state.duration) == (False, None)
+    state = plan(timeline(loop=True, duration=9), now=100).after.timeline_state(110.00049)
+    assert (state.loop, state.duration, state.position, state.step) == (True, 9, 1.0, 0)
+    assert state.steps == timeline().steps
 
 
 def test_a_persons_prompt_wins_over_a_step_of_the_same_chunk_and_holds_until_the_next():

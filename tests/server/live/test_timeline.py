@@ -75,6 +75,7 @@ def test_a_looping_track_begins_again():
     track = GuidanceTrack(KEYS, began=0, loop=True)
     assert [track.scale(now) for now in (2, 6, 10)] == pytest.approx([1, 1, 1])
     assert GuidanceTrack(KEYS[:1], began=0).scale(9) == 0
+    assert GuidanceTrack(KEYS, began=10, loop=True).scale(7) == 0, "not begun"
 
 
 @given(st.floats(0, 1000), st.booleans())
@@ -91,3 +92,6 @@ def test_a_clock_stands_still_while_paused():
     clock.resume(10)
     clock.resume(11)
     assert clock.time(12) == 8
+    clock.pause(13)
+    clock.resume(20)
+    assert clock.time(21) == 10, "pauses add up"
