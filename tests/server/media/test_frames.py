@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
-from server.media.frames import NEUTRAL, filling, is_usable, stamp_source, to_rgb, to_video_frame, with_note
+from server.media.frames import (
+    NEUTRAL,
+    beside,
+    filling,
+    is_usable,
+    stamp_source,
+    to_rgb,
+    to_video_frame,
+    with_note,
+)
 
 
 def camera(width: int, height: int, colour: tuple[int, int, int] = (200, 100, 50)) -> VideoFrame:
@@ -49,7 +58,18 @@ def test_video_frame_keeps_pixels_and_time():
 
 
 @pytest.mark.parametrize(
-    ("size", "usable"), [((1920, 1080), True), ((8192, 4320), False), ((16, 16383), False)]
+    ("size", "usable"),
+    [
+        ((1920, 1080), True),
+        ((8192, 4320), False),
+        ((16, 16383), False),
+        ((2560, 1440), True),
+        ((2560, 1441), False),
+        ((800, 100), True),
+        ((100, 800), True),
+        ((801, 100), False),
+        ((100, 801), False),
+    ],
 )
 def test_a_peer_cannot_make_us_hold_or_scale_a_huge_frame(size, usable):
     assert is_usable(*size) is usable
@@ -68,6 +88,17 @@ def test_without_a_camera_the_picture_is_neutral_not_black():
     picture = with_note(None, (256, 144), "warming: loading")
     assert tuple(picture[0, 0]) == NEUTRAL
     assert picture.max() > 230
+
+
+@pytest.mark.parametrize("size", [(64, 48), (48, 64)])
+def test_beside_is_the_cameras_middle_on_the_left_and_the_output_untouched_on_the_right(size):
+    output = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    both = beside(camera(640, 480), output)
+    assert both.shape == (size[1], 2 * size[0], 3)
+    assert np.abs(both[:, : size[0]].astype(int) - (200, 100, 50)).max() < 12
+    assert np.array_equal(both[:, size[0] :], output)
+    without = beside(None, output)
+    assert (without[:, : size[0]] == NEUTRAL).all() and np.array_equal(without[:, size[0] :], output)
 
 
 def test_stamp_is_the_top_of_the_frame_behind_each_picture():

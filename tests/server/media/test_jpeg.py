@@ -34,6 +34,13 @@ def test_quality_is_size():
     assert low < medium < high
 
 
+@pytest.mark.parametrize("size", [(16, 16), (128, 16), (2560, 1440)])
+def test_the_smallest_the_longest_and_the_largest_are_taken(size):
+    frame = decode_jpeg(picture(*size), 1_234_567)
+    assert (frame.width, frame.height) == size
+    assert microseconds(frame) == 1_234_567
+
+
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
 def test_other_colour_spaces_become_rgb(mode):
     assert decode_jpeg(picture(mode=mode), 0).format.name == "rgb24"
@@ -49,8 +56,9 @@ def test_other_colour_spaces_become_rgb(mode):
         picture(4000, 2000),
         picture(8, 8),
         picture(640, 64),
+        picture(100, 15),
     ],
-    ids=["nothing", "its beginning", "cut", "a PNG", "too large", "too small", "too wide"],
+    ids=["nothing", "its beginning", "cut", "a PNG", "too large", "too small", "too wide", "too flat"],
 )
 def test_what_is_no_usable_jpeg_is_refused_in_words(data):
     with pytest.raises(ImageRejected, match="JPEG|expected"):

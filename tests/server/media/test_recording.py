@@ -220,6 +220,22 @@ def test_the_clock_keeps_the_media_clocks_spacing_through_a_jittery_hand_over():
     assert set(np.diff(places)) == {TICK}
 
 
+@pytest.mark.parametrize(("off", "follows"), [(0.24, False), (0.26, True), (-0.24, False), (-0.26, True)])
+def test_the_clock_follows_the_wall_clock_when_they_differ_by_a_quarter_of_a_second(off, follows):
+    clock = RecordingClock()
+    clock.place(500, 10.0)
+    place = clock.place(500 + round(90_000 * (1 + off)), 11.0)
+    assert place == round(90_000 * (1 if follows else 1 + off))
+
+
+@pytest.mark.parametrize(("after", "end"), [(0.2, None), (0.25, None), (0.3, 27_000), (9.0, 810_000)])
+def test_the_last_picture_is_shown_once_more_where_it_stayed_for_long(after, end):
+    clock = RecordingClock()
+    assert clock.end(5.0) is None, "there was none"
+    clock.place(123, 10.0)
+    assert clock.end(10.0 + after) == end
+
+
 def test_the_clock_always_rises():
     clock = RecordingClock()
     places = [clock.place(pts, now) for pts, now in [(0, 1.0), (0, 1.0), (-5, 1.0), (10**9, 1.1), (0, 1.1)]]

@@ -63,6 +63,26 @@ def test_a_picture_whose_ground_is_missing_is_refused_until_a_key_frame_comes():
     decoder.decode(made[4], 0)
 
 
+def test_after_a_key_frame_that_cannot_be_read_another_one_is_needed():
+    made = coded(3)
+    decoder = Vp8Decoder()
+    assert decoder.needs_key
+    decoder.decode(made[0], 0)
+    assert not decoder.needs_key
+    with pytest.raises(ImageRejected, match="no VP8 that can be read"):
+        decoder.decode(made[0][:12], 0)
+    assert decoder.needs_key
+    with pytest.raises(ImageRejected, match="expected a key frame"):
+        decoder.decode(made[1], 0)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (128, 16)])
+def test_the_smallest_and_the_longest_are_taken(size):
+    data = Vp8Encoder().encode(picture(90, size), BITRATE, key=True)
+    frame = Vp8Decoder().decode(data, 0)
+    assert (frame.width, frame.height) == size
+
+
 @pytest.mark.parametrize("size", [(4000, 2000), (8, 8), (16000, 16)])
 def test_a_size_that_is_not_wanted_is_refused_before_it_is_decoded(size, monkeypatch):
     width, height = size

@@ -21,6 +21,17 @@ def test_credit_out_of_bounds_is_refused(total):
         Allowance().raise_to(total)
 
 
+def test_credit_may_be_as_far_ahead_of_what_was_sent_as_allowed_and_no_further():
+    allowance = Allowance()
+    allowance.raise_to(MOST_AHEAD)
+    assert [allowance.spend() for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(CreditError, match=f"got {MOST_AHEAD + 4}, expected 17 to {MOST_AHEAD + 3}"):
+        allowance.raise_to(MOST_AHEAD + 4)
+    allowance.raise_to(MOST_AHEAD + 3)
+    assert [allowance.spend() for _ in range(MOST_AHEAD)][-1] == MOST_AHEAD + 2
+    assert not allowance.may_send and allowance.sent == MOST_AHEAD + 3
+
+
 def test_credit_that_raises_nothing_is_refused():
     allowance = Allowance()
     allowance.raise_to(3)
@@ -70,7 +81,9 @@ def test_never_more_on_the_way_than_the_window_and_never_an_old_one_kept(size, e
             case "credit" if credits:
                 allowance.raise_to(credits.pop(0))
         assert len(way) + decoding <= size
-        assert skipped + taken + bool(slot) <= filmed, "every picture is sent, counted or the one kept"
+    if slot:
+        skipped, taken = skipped + slot.take()[1], taken + 1
+    assert skipped + taken == filmed, "every picture is sent, counted or the one kept"
 
 
 def test_the_newest_takes_the_place_and_drops_are_counted():

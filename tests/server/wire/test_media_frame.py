@@ -71,6 +71,14 @@ def test_what_is_wrong_is_said(data, words):
         decode_frame(data)
 
 
+def test_the_protocols_limits_themselves_are_within_them():
+    """Documented in PROTOCOL.md: 512 KiB, 2^53 - 1, 2^16 - 1."""
+    frame = MediaFrame(Kind.VP8, 2**32 - 1, 2**53 - 1, 2**16 - 1, bytes(512 * 1024))
+    assert decode_frame(frame.encode()) == frame
+    with pytest.raises(FrameError, match="out of range"):
+        MediaFrame(Kind.JPEG, 0, skipped=2**16, payload=b"x").encode()
+
+
 def test_what_has_no_place_in_the_header_is_refused():
     with pytest.raises(FrameError, match="out of range"):
         MediaFrame(Kind.CREDIT, sequence=2**32).encode()
