@@ -48,7 +48,7 @@ class CameraFeed:
             return False
         time = self._clock.map(now if frame.pts is None else frame.time, now)
         if self._is_frozen:
-            self._held = self._held or self.newest or frame
+            self._held = self._held or frame
             frame = self._held
         self._assembler.push(frame, time)
         self.newest, self.seen_at = frame, now
