@@ -106,19 +106,20 @@ async def test_a_turn_that_was_to_be_longer_and_was_not_counts_as_none():
     assert list(line.seats["a"].lasted) == [0.0, 1.0]
 
 
-async def test_who_gives_up_waiting_is_waited_for_by_nobody():
+@pytest.mark.parametrize(("name", "order", "wait"), [("b", "acd", 1.0 + 2.5), ("c", "abd", 1.0 + 4.0)])
+async def test_who_gives_up_waiting_is_waited_for_by_nobody(name, order, wait):
     line = Line()
     await line.had("a", 1.0)
     await line.had("b", 4.0)
     async with asyncio.TaskGroup() as group:
         await line.asks(group, *"abc")
-        (waiting,) = [task for task in asyncio.all_tasks() if task.get_name() == "b"]
+        (waiting,) = [task for task in asyncio.all_tasks() if task.get_name() == name]
         waiting.cancel()
         await asyncio.sleep(0)
         await line.asks(group, "d")
         line.go.set()
-    assert line.order == ["a", "c", "d"]
-    assert line.foreseen["d"][0] == 1.0 + 2.5, "of a and of c"
+    assert line.order == list(order)
+    assert line.foreseen["d"][0] == wait
 
 
 async def test_a_turn_that_takes_longer_than_usual_may_end_at_once():

@@ -41,6 +41,23 @@ def test_new_timeline_is_taken_from_its_arrival():
     assert clock.map(900.0, 7.0) == 7.0
 
 
+@pytest.mark.parametrize(("late", "is_lost"), [(0.1, False), (0.49, False), (0.51, True)])
+def test_a_frame_is_of_a_new_timeline_when_it_is_half_a_second_off(late, is_lost):
+    clock = CameraClock()
+    clock.map(0.0, 0.0)
+    taken = clock.map(1.0, 1.0 + late)
+    assert taken == (1.0 + late if is_lost else pytest.approx(1.0, abs=1e-3))
+
+
+def test_an_offset_grows_no_faster_than_clocks_drift():
+    """By 5e-4 a second since the last frame, however late this one is."""
+    clock = CameraClock()
+    clock.map(0.0, 0.0)
+    assert clock.map(10.0, 10.4) == pytest.approx(10.0 + 10.4 * 5e-4)
+    assert clock.map(11.0, 11.4) == pytest.approx(11.0 + 11.4 * 5e-4)
+    assert clock.map(12.0, 12.001) == pytest.approx(12.001), "the least delayed frame tells the offset"
+
+
 def test_a_camera_held_up_for_long_is_brought_up_to_date():
     clock = CameraClock()
     clock.map(0.0, 0.0)
