@@ -60,6 +60,12 @@ def test_peer_is_lost_only_after_its_own_silence(link):
     assert link.is_lost(19.1)
 
 
+def test_somebody_elses_ping_promises_nothing_for_the_peer(link):
+    link.read('{"type":"stats","id":"1"}', 0.0, is_peer=True)
+    link.read('{"type":"ping","id":"2"}', 0.0, is_peer=False)
+    assert not link.is_lost(1e6)
+
+
 def test_a_peer_that_is_refused_for_the_noise_of_others_is_not_lost(link):
     ping = '{"type":"ping","id":"1"}'
     link.read(ping, 0.0, is_peer=True)
