@@ -115,6 +115,9 @@ def test_how_long_a_command_took_counts_from_its_own_arrival():
     queue = ControlQueue()
     queue.submit(SetDepth(id="1", smoothing=0.5), 1.0)
     queue.submit(SetDepth(id="2", refinement=0.5), 2.0)
+    queue.take(0)
+    assert [applied.latency_ms for applied in queue.shown(0, 0, 0, 10.0)] == [8000]
+    queue.submit(SetDepth(id="5", smoothing=0.5), 3.0)
     queue.take(1)
     queue.submit(SetDepth(id="3", enabled=False), 4.0)
     queue.submit(prompt("4"), 5.0)

@@ -199,6 +199,15 @@ def test_what_was_expected_of_one_chunk_is_not_expected_of_the_next():
     assert pacer.spacing == untold.spacing
 
 
+def test_the_margin_is_twice_the_lateness_of_which_the_newest_chunk_is_a_quarter():
+    pacer = Pacer(MediaClock())
+    pacer.push(range(FRAMES), 0.5, 0.0)
+    pacer.expect(0.5, 0.0)
+    pacer.clear()
+    pacer.push(range(FRAMES), 0.5, 0.6)  # a tenth of a second late
+    assert pacer.spacing == pytest.approx((0.5 + 2 * 0.1 / 4) / FRAMES)
+
+
 def test_however_late_chunks_are_the_margin_is_a_quarter_of_what_is_left():
     pacer = Pacer(MediaClock())
     for arrival in (0.0, 10.0):
