@@ -17,6 +17,7 @@ from server.gpu_worker import GpuWorker, Phase, model_info
 from server.http.media_socket import MediaSocket
 from server.http.origins import Origins
 from server.http.session_api import SessionApi
+from server.live.parameters import Parameters
 from server.media.recordings import Recordings
 from server.metrics import Metrics
 from server.settings import Settings
@@ -27,8 +28,9 @@ from server.webrtc.udp_ports import udp_ports_from
 from server.webrtc.viewers import Viewers
 from server.webrtc.whep import Whep
 from server.wire.http_models import IceServerInfo, LookInfo, NotReady, Ready, ServerInfo
+from server.wire.limits import defaults, limits
 from server.wire.openapi import document
-from server.wire.replies import ModelInfo
+from server.wire.replies import ModelInfo, OutputState
 
 if TYPE_CHECKING:
     from streaming.looks import Look
@@ -61,6 +63,9 @@ class Api:
         self._peers = peers
         self._page = page_directory()
         self._openapi = json.dumps(document(), ensure_ascii=False)
+        self._limits = limits()
+        begins = Parameters(prompts=(), seed=settings.seed, current_seed=settings.seed)
+        self._defaults = defaults(begins.guidance_state(), begins.depth, OutputState())
 
     def routes(self) -> list[web.AbstractRouteDef]:
         return [
@@ -102,6 +107,8 @@ class Api:
                 max_sessions=self._peers.places,
                 sessions=len(self._peers),
                 ice_servers=tuple(map(_rtc_ice_server, minted(self._settings))),
+                limits=self._limits,
+                defaults=self._defaults,
             )
         )
 

@@ -73,7 +73,7 @@ class Desk:
         self.parameters = Parameters(
             prompts=(WeightedPrompt(text=prompt, weight=1.0),), seed=seed, current_seed=seed
         )
-        self.output = OutputState(fps=None, quality="high")
+        self.output = OutputState()
         self.is_paused = False
         self.is_frozen = False
         self.making: Making | None = None  # of the picture on show

@@ -2,8 +2,17 @@
 
 from pydantic import Field
 
-from server.wire.replies import ClientState, Figures, ModelInfo, ServerMessage, SessionSettings
-from server.wire.requests import Message
+from server.wire.replies import (
+    ClientState,
+    DepthState,
+    Figures,
+    GuidanceState,
+    ModelInfo,
+    OutputState,
+    ServerMessage,
+    SessionSettings,
+)
+from server.wire.requests import Curve, Message, TransitionName
 
 
 def _is_none(value: object) -> bool:
@@ -26,6 +35,35 @@ class IceServerInfo(Message):
     credential: str | None = Field(None, exclude_if=_is_none)
 
 
+class Limits(Message):
+    """The largest values that commands may carry. A client need not keep copies of its own."""
+
+    prompt_length: int = Field(description="characters of a prompt")
+    prompts: int = Field(description="prompts mixed in one prompt.set or step of a timeline")
+    prompt_weight: float
+    blend_chunks: int = Field(description="chunks that a blend takes")
+    timeline_steps: int
+    timeline_seconds: float = Field(description="`duration` of a timeline, and `at` of its steps")
+    guidance_scale: float = Field(description="strength of the guidance; the least is 0")
+    guidance_keyframes: int
+    depth_points: int
+    references: int = Field(description="reference pictures")
+    steps: int = Field(description="denoising steps, counted")
+    timestep: int = Field(description="the first denoising step")
+    fps: float
+
+
+class Defaults(Message):
+    """Of a prompt.set that leaves them out: transition, chunks, curve. The rest is as a session begins."""
+
+    transition: TransitionName
+    chunks: int
+    curve: Curve
+    guidance: GuidanceState
+    depth: DepthState
+    output: OutputState
+
+
 class ServerInfo(Message):
     """What a client needs before it connects. `model` is null, and `looks` empty, while loading."""
 
@@ -37,6 +75,8 @@ class ServerInfo(Message):
     max_sessions: int
     sessions: int
     ice_servers: tuple[IceServerInfo, ...]
+    limits: Limits
+    defaults: Defaults
 
 
 class Ready(Message):

@@ -167,8 +167,8 @@ class TimelineState(Message):
 
 
 class OutputState(Message):
-    fps: float | None
-    quality: Quality
+    fps: float | None = None
+    quality: Quality = "high"
 
 
 class SessionSettings(Message):

@@ -14,6 +14,7 @@ import server.app as server_app
 from server.app import page_directory, serve
 from server.gpu_worker import GpuWorker
 from server.settings import load_settings
+from server.wire.limits import limits
 from tests.server.fakes import HEIGHT, WIDTH, Look
 from tests.server.running import CAMERA_FPS, PATIENCE_S, running_server, until
 
@@ -118,6 +119,21 @@ async def test_the_page_is_served_while_the_model_loads_then_it_is_ready(setting
         info = await server.json("/api/info")
         assert info["model"] == ready["model"]
         assert (info["default_prompt"], info["max_sessions"]) == ("clay", 2)
+
+
+async def test_limits_and_defaults_are_told_and_a_new_session_begins_with_them(server):
+    info = await server.json("/api/info")
+    assert info["limits"] == limits().model_dump()
+    told = info["defaults"]
+    async with server.viewer() as viewer:
+        await viewer.live()
+        hello = await viewer.message("hello")
+        assert hello["guidance_scale"] == told["guidance"]["scale"]
+        viewer.send({"type": "prompt.set", "id": "1", "text": "gold"})
+        await viewer.message("applied", id="1")
+        settings = await viewer.message("settings")
+    for name in ("guidance", "depth", "output"):
+        assert settings[name] == told[name], name
 
 
 async def test_page_has_security_headers_and_nothing_outside_is_served(server):
