@@ -14,6 +14,7 @@ import { Setup } from "./controls/setup.js";
 import { Timeline } from "./controls/timeline.js";
 import { Transport } from "./controls/transport.js";
 import { at, button, input, isPressed, select } from "./page/dom.js";
+import { setLimits } from "./page/limits.js";
 import { heldPicture } from "./page/held_picture.js";
 import { Projector, beProjector, hasDesk, isProjector, toggleFullscreen } from "./page/projector.js";
 import { Shortcuts } from "./page/shortcuts.js";
@@ -62,11 +63,12 @@ const dials = new Dials(wishes, isOpen);
 const transport = new Transport({ wishes, http, commands, view, still });
 const timeline = new Timeline(wishes, () => at("prompt", HTMLTextAreaElement).value.trim());
 const setup = new Setup(wishes, isOpen);
-new References(wishes, http);
+const references = new References(wishes, http);
 const mask = new Mask(wishes, http);
 const signal = new SignalPanel(() => stream.reports(), showRate);
 const tabs = new Tabs((panel) => panel === "signal" && signal?.redraw());
 
+let hasDefaults = false;
 let serverWords = ""; // what was last said about the server, so that it is said once
 /** @type {ServerWatch} */
 const watch = new ServerWatch(() => !stream.isRunning, showInfo, (info) => {
@@ -79,10 +81,24 @@ const watch = new ServerWatch(() => !stream.isRunning, showInfo, (info) => {
 });
 
 /** @param {import("./stream/server_watch.js").ServerInfo} info */
-function showInfo({ model, looks }) {
+function showInfo({ model, looks, limits, defaults }) {
+  if (setLimits(limits)) {
+    references.show();
+    setup.showLimits();
+  }
+  if (!hasDefaults) begin(defaults);
+  hasDefaults = true;
   if (!model) return;
   view.model(model);
   gallery.show(looks);
+}
+
+/** What a new stream begins with, until something else is set. @param {import("./page/limits.js").Defaults} defaults */
+function begin(defaults) {
+  promptBox.begin(defaults);
+  dials.begin(defaults);
+  setup.showOutput(defaults.output);
+  timeline.begin(defaults);
 }
 
 /** @param {ServerMessage} message */
@@ -230,7 +246,7 @@ function beDesk() {
   offerThemes();
 }
 
-async function begin() {
+async function main() {
   window.addEventListener("pagehide", () => stream.leave());
   if (isProjector()) beProjector();
   if (hasDesk()) return; // it gives the picture
@@ -245,4 +261,4 @@ async function begin() {
   else document.addEventListener("click", () => void stream.start());
 }
 
-void begin();
+void main();

@@ -5,13 +5,11 @@
  * @typedef {{type: string, id: string, [field: string]: any}} Request
  * @typedef {{type: string, [field: string]: any}} ServerMessage
  * @typedef {"recache"|"cut"|"blend"} Transition
+ * @typedef {"linear"|"slerp"} Curve
  * @typedef {{text: string, weight: number}} WeightedPrompt
- * @typedef {{transition: Transition, chunks?: number, curve?: "linear"|"slerp"}} Change how one prompt gives way to the next
+ * @typedef {{transition?: Transition, chunks?: number, curve?: Curve}} Change how one prompt gives way to the next; the server fills in the rest
  * @typedef {{at: number, text: string} & Change} TimelineStep `at` in seconds since the timeline began
  */
-
-export const PROMPT_MAX_LENGTH = 1000;
-export const MOST_REFERENCES = 3;
 
 /** What each server message must carry: field -> typeof. Fields that may be null or absent are not listed. */
 /** @type {Record<string, Record<string, string>>} */
@@ -41,13 +39,13 @@ const request = (type, fields = {}) => ({ type, id: `${OWN}-${++lastId}`, ...fie
 
 /** A blend says over how many chunks and along which curve; the others have neither. @param {Change} change */
 const changeFields = ({ transition, chunks, curve }) =>
-  transition === "blend" ? { transition, chunks: chunks ?? 4, curve: curve ?? "slerp" } : { transition };
+  transition === "blend" ? { transition, chunks, curve } : { transition };
 
-/** @param {string} text 1..1000 characters after trimming @param {Transition | Change} change */
+/** @param {string} text @param {Transition | Change} change */
 export const setPrompt = (text, change) =>
   request("prompt.set", { text, ...changeFields(typeof change === "string" ? { transition: change } : change) });
 
-/** @param {WeightedPrompt[]} prompts 1..8, each weight over 0 and at most 10 @param {Change} change */
+/** @param {WeightedPrompt[]} prompts only the ratio of their weights counts @param {Change} change */
 export const setPrompts = (prompts, change) => request("prompt.set", { prompts, ...changeFields(change) });
 
 /** @param {TimelineStep[]} steps the first at 0 @param {{loop: boolean, duration?: number}} options `duration` for a loop */
@@ -60,19 +58,19 @@ export const setTimeline = (steps, { loop, duration }) =>
 
 export const stopTimeline = () => request("timeline.stop");
 
-/** @param {number} scale 0 (prompt alone) to 2 @param {number} adaptive 0 (steady) to 1: how far it follows motion */
+/** @param {number} scale from 0, the prompt alone @param {number} adaptive 0 (steady) to 1: how far it follows motion */
 export const setGuidance = (scale, adaptive = 0) => request("guidance.set", { scale, adaptive });
 
 /** @param {{enabled?: boolean, smoothing?: number, refinement?: number}} change only what changes */
 export const setDepth = (change) => request("depth.set", change);
 
-/** @param {string[]} images ids of uploaded pictures, at most three; none clears */
+/** @param {string[]} images ids of uploaded pictures; none clears */
 export const setReferences = (images) => request("references.set", { images });
 
 /** @param {string | null} image id of an uploaded picture, bright where to paint; null: everywhere */
 export const setMask = (image) => request("mask.set", { image });
 
-/** @param {number[] | null} steps one to eight falling integers from 1000 to 1; null: the model's own */
+/** @param {number[] | null} steps falling integers; null: the model's own */
 export const setSteps = (steps) => request("steps.set", { steps });
 
 /** What the next reset or cut starts from. @param {number | null} seed null: a new one each time */
@@ -96,7 +94,7 @@ export const setOutput = (output) => request("output.set", output);
 /** A fresh start of the picture; the prompt stays. */
 export const reset = () => request("reset");
 
-/** The heartbeat: once a peer has sent one, the server ends its session after 10 s of silence. */
+/** The heartbeat: once a peer has sent one, the server ends its session when it falls silent. */
 export const ping = () => request("ping");
 
 /**

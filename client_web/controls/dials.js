@@ -28,9 +28,16 @@ export class Dials {
     enabled.addEventListener("change", () => this.#sendDepth(enabled.checked ? "Depth on" : "Depth off", { enabled: enabled.checked }));
   }
 
+  /** What a new stream begins with: from now on it can be changed. @param {import("../page/limits.js").Defaults} defaults */
+  begin(defaults) {
+    for (const name of ["strength", "adaptive", "smoothing", "refinement", "depth-enabled"]) input(name).disabled = false;
+    this.show(defaults);
+  }
+
   /** One step up or down, from the keyboard. @param {number} direction */
   nudge(direction) {
     const strength = input("strength");
+    if (strength.disabled) return;
     if (direction > 0) strength.stepUp();
     else strength.stepDown();
     strength.dispatchEvent(new Event("input"));

@@ -1,6 +1,7 @@
 /** The prompt, alone or mixed with a second one, and how it takes over from the one before. */
-import { PROMPT_MAX_LENGTH, setPrompt, setPrompts } from "../protocol.js";
+import { setPrompt, setPrompts } from "../protocol.js";
 import { at, button, input, place, select, setText } from "../page/dom.js";
+import { limit } from "../page/limits.js";
 import { History } from "./history.js";
 
 /**
@@ -40,6 +41,16 @@ export class PromptBox {
     this.#balance.addEventListener("input", () => this.#showBalance());
     this.#balance.addEventListener("change", () => this.#send()); // one command when it is let go, not thirty
     this.#mixToggle.addEventListener("click", () => this.#mix(place("mix").hidden === true));
+    this.#showOptions();
+  }
+
+  /** How a prompt takes over if nothing else is chosen. @param {import("../page/limits.js").Defaults} defaults */
+  begin({ transition, chunks, curve }) {
+    for (const choice of document.querySelectorAll("input[name=transition]")) {
+      if (choice instanceof HTMLInputElement && choice.value === transition) choice.checked = true;
+    }
+    input("blend-chunks").value = String(chunks);
+    select("blend-curve").value = curve;
     this.#showOptions();
   }
 
@@ -87,9 +98,10 @@ export class PromptBox {
 
   /** How the next prompt takes over. @returns {import("../protocol.js").Change} */
   change() {
-    const transition = /** @type {Transition} */ (new FormData(this.#form).get("transition"));
-    const chunks = Math.min(32, Math.max(1, Math.round(input("blend-chunks").valueAsNumber) || 4));
-    const curve = /** @type {"linear"|"slerp"} */ (select("blend-curve").value);
+    const transition = /** @type {Transition | null} */ (new FormData(this.#form).get("transition")) ?? undefined;
+    const written = Math.round(input("blend-chunks").valueAsNumber);
+    const chunks = written ? Math.min(limit("blend_chunks"), Math.max(1, written)) : undefined; // NaN: nothing is written
+    const curve = /** @type {import("../protocol.js").Curve} */ (select("blend-curve").value);
     return { transition, chunks, curve };
   }
 
@@ -107,7 +119,7 @@ export class PromptBox {
   }
 
   #send() {
-    const text = this.#text.value.trim().slice(0, PROMPT_MAX_LENGTH);
+    const text = this.#text.value.trim();
     if (!text) return this.#notice("The prompt is empty: write what the picture should become.");
     this.#isDraft = false;
     const second = place("mix").hidden ? "" : this.#second.value.trim();

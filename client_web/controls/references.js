@@ -1,6 +1,7 @@
-/** Up to three reference pictures: dropped, pasted, chosen, or taken from the camera. */
-import { MOST_REFERENCES, setReferences } from "../protocol.js";
+/** Reference pictures: dropped, pasted, chosen, or taken from the camera. */
+import { setReferences } from "../protocol.js";
 import { button, input, make, place, setText, video } from "../page/dom.js";
+import { limit } from "../page/limits.js";
 import { decodePicture, encoded, still } from "./pictures.js";
 
 /** @typedef {{canvas: HTMLCanvasElement, ids: Map<string, Promise<string>>}} Reference `ids`: of the upload, by session */
@@ -28,7 +29,7 @@ export class References {
     button("reference-clear").addEventListener("click", () => this.#change([]));
     document.addEventListener("paste", (event) => void this.#addFiles(filesOf(event.clipboardData), event));
     this.#watchDrops();
-    this.#show();
+    this.show();
   }
 
   /** @param {File[]} files @param {Event} [event] what brought them; it stops here if there is a picture among them */
@@ -45,14 +46,14 @@ export class References {
   /** @param {HTMLCanvasElement[]} canvases */
   #add(canvases) {
     const added = canvases.map((canvas) => ({ canvas, ids: new Map() }));
-    this.#change([...this.#references, ...added].slice(-MOST_REFERENCES)); // the oldest gives way
+    this.#change([...this.#references, ...added].slice(-limit("references"))); // the oldest gives way
   }
 
   /** @param {Reference[]} references */
   #change(references) {
     this.#references = references;
     setText(place("reference-words"), "");
-    this.#show();
+    this.show();
     if (!references.length) return this.#wishes.undo("references", "References", () => setReferences([]));
     this.#wishes.set("references", "References", async () => setReferences(await Promise.all(references.map((one) => this.#upload(one)))));
   }
@@ -68,8 +69,10 @@ export class References {
     return upload;
   }
 
-  #show() {
-    const slots = Array.from({ length: MOST_REFERENCES }, (_, index) => {
+  /** A place for each that the server takes. */
+  show() {
+    const most = limit("references");
+    const slots = Array.from({ length: Number.isFinite(most) ? most : this.#references.length }, (_, index) => {
       const reference = this.#references[index];
       if (!reference) return make("li", {});
       const remove = make("button", { type: "button", title: `Remove reference ${index + 1}` }, "×");

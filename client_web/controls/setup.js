@@ -1,10 +1,9 @@
 /** What is set once rather than played: steps, seed, the stream's rate and quality. */
 import { setOutput, setSeed, setSteps } from "../protocol.js";
 import { at, input, select, setText, place } from "../page/dom.js";
+import { limit } from "../page/limits.js";
 
 /** @typedef {"low"|"medium"|"high"} Quality */
-
-const NO_STEPS = "One to eight falling numbers from 1000 to 1, such as 1000, 750, 500, 250.";
 
 export class Setup {
   #wishes;
@@ -33,16 +32,25 @@ export class Setup {
       input("seed-random").checked = seed.mode === "random";
       seedField.value = String(seed.seed ?? seed.current ?? "");
     }
-    if (this.#isOpen("output.set")) return;
-    select("quality").value = output.quality;
-    select("fps").value = output.fps === null ? "" : String(output.fps);
+    if (!this.#isOpen("output.set")) this.showOutput(output);
+  }
+
+  /** @param {{fps: number | null, quality: string}} output */
+  showOutput({ fps, quality }) {
+    select("quality").value = quality;
+    select("fps").value = fps === null ? "" : String(fps);
+  }
+
+  /** What may be written as steps, once that is known. */
+  showLimits() {
+    setText(place("steps-hint"), `${stepsTaken()} Fewer are faster.`);
   }
 
   #setSteps() {
     const words = input("steps").value.split(/[\s,]+/).filter(Boolean);
     const steps = words.map(Number);
-    const isFalling = steps.every((step, index) => Number.isInteger(step) && step >= 1 && step <= 1000 && (!index || step < steps[index - 1]));
-    if (steps.length > 8 || !isFalling) return setText(place("steps-hint"), NO_STEPS);
+    const isFalling = steps.every((step, index) => Number.isInteger(step) && step >= 1 && step <= limit("timestep") && (!index || step < steps[index - 1]));
+    if (steps.length > limit("steps") || !isFalling) return setText(place("steps-hint"), stepsTaken());
     setText(place("steps-hint"), "Empty: the model's own. Fewer are faster.");
     this.#wishes.set("steps", "Steps", () => setSteps(steps.length ? steps : null));
   }
@@ -63,6 +71,10 @@ export class Setup {
     const fps = select("fps").value ? Number(select("fps").value) : null;
     this.#wishes.set("fps", "Frame limit", () => setOutput({ fps }));
   }
+}
+
+function stepsTaken() {
+  return `Up to ${limit("steps")} falling whole numbers from ${limit("timestep")} to 1.`;
 }
 
 /** @param {string} id @param {() => void} act */

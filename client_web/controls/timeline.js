@@ -2,6 +2,7 @@
 import { setTimeline, stopTimeline } from "../protocol.js";
 import { button, input, make, place, setText } from "../page/dom.js";
 import { keep, kept } from "../page/storage.js";
+import { holdTo, limit } from "../page/limits.js";
 import { save } from "./pictures.js";
 import { readTimeline } from "./timeline_file.js";
 
@@ -16,6 +17,7 @@ export class Timeline {
   #list = place("timeline-steps");
   /** @type {Score} */
   #score;
+  #transition = ""; // of a step that names none
 
   /**
    * @param {import("../stream/wishes.js").Wishes} wishes
@@ -34,6 +36,12 @@ export class Timeline {
     file.addEventListener("change", () => void this.#load(file));
     input("timeline-loop").addEventListener("change", () => this.#edit({ loop: input("timeline-loop").checked }));
     input("timeline-duration").addEventListener("change", () => this.#edit({ duration: input("timeline-duration").valueAsNumber }));
+    this.#show();
+  }
+
+  /** @param {import("../page/limits.js").Defaults} defaults */
+  begin({ transition }) {
+    this.#transition = transition;
     this.#show();
   }
 
@@ -67,7 +75,7 @@ export class Timeline {
   #add() {
     const last = this.#score.steps.at(-1);
     const at = last ? last.at + GAP_S : 0;
-    const steps = [...this.#score.steps, { at, text: this.#prompt(), transition: /** @type {const} */ ("blend"), chunks: 4 }];
+    const steps = [...this.#score.steps, { at, text: this.#prompt(), transition: /** @type {const} */ ("blend") }];
     this.#edit({ steps, duration: Math.max(this.#score.duration, at + GAP_S) });
     this.#show();
     const fields = this.#list.lastElementChild?.querySelectorAll("input");
@@ -91,10 +99,11 @@ export class Timeline {
   #row(step, index) {
     const name = `Prompt ${index + 1}`;
     const at = make("input", { type: "number", min: "0", step: "0.5", value: String(step.at), disabled: index === 0, inputMode: "decimal" });
-    const text = make("input", { type: "text", value: step.text, maxLength: 1000 });
+    const text = make("input", { type: "text", value: step.text });
     const transition = make("select", {}, new Option("Flow", "recache"), new Option("Blend", "blend"), new Option("Cut", "cut"));
     const remove = make("button", { type: "button", title: `Remove ${name}` }, "×");
-    transition.value = step.transition;
+    holdTo(text, "prompt_length");
+    transition.value = step.transition ?? this.#transition;
     at.setAttribute("aria-label", `${name}, seconds`);
     text.setAttribute("aria-label", name);
     transition.setAttribute("aria-label", `${name}, transition`);
@@ -128,7 +137,7 @@ export class Timeline {
     const chosen = file.files?.[0];
     if (!chosen) return;
     try {
-      this.#edit(readTimeline(await chosen.text()));
+      this.#edit(readTimeline(await chosen.text(), limit("timeline_steps")));
       this.#show();
     } catch (error) {
       this.#say(`${chosen.name} is no timeline: ${error instanceof Error ? error.message : error}`);

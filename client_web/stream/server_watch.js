@@ -12,6 +12,8 @@ import { plainly } from "./words.js";
  * @property {number} sessions
  * @property {number} max_sessions
  * @property {RTCIceServer[]} ice_servers
+ * @property {import("../page/limits.js").Limits} limits
+ * @property {import("../page/limits.js").Defaults} defaults
  */
 
 const PERIOD_MS = 2000;

@@ -276,11 +276,73 @@ def test_a_theme_that_was_chosen_is_remembered(open_page: OpenPage) -> None:
     assert page.evaluate(ground) != light
 
 
+def test_limits_and_defaults_are_the_servers(open_page: OpenPage, server: Server) -> None:
+    """Whatever the server tells: the page has no numbers of its own."""
+    told = server.info()
+    limits = told["limits"] | {
+        "prompt_length": 7,
+        "blend_chunks": 5,
+        "guidance_scale": 3.0,
+        "references": 2,
+        "steps": 4,
+        "timestep": 900,
+        "timeline_seconds": 77.0,
+    }
+    defaults = told["defaults"] | {
+        "transition": "blend",
+        "chunks": 3,
+        "curve": "linear",
+        "guidance": told["defaults"]["guidance"] | {"scale": 2.5, "adaptive": 0.25},
+        "depth": told["defaults"]["depth"] | {"enabled": False, "smoothing": 0.75},
+        "output": {"fps": 12, "quality": "low"},
+    }
+    page = open_page(prepare=info(limits=limits, defaults=defaults)).page
+    expect(page.locator("#strength-value")).to_have_text("2.50")
+    for selector, attribute, most in (
+        ("#prompt", "maxLength", 7),
+        ("#prompt-second", "maxLength", 7),
+        ("#strength", "max", "3"),
+        ("#blend-chunks", "max", "5"),
+        ("#timeline-duration", "max", "77"),
+    ):
+        expect(page.locator(selector)).to_have_js_property(attribute, most)
+    for selector, value in (
+        ("#strength", "2.5"),
+        ("#adaptive", "0.25"),
+        ("#smoothing", "0.75"),
+        ("#blend-chunks", "3"),
+        ("#blend-curve", "linear"),
+        ("#quality", "low"),
+        ("#fps", "12"),
+    ):
+        assert page.input_value(selector) == value, selector
+    expect(page.locator("input[value=blend]")).to_be_checked()
+    expect(page.locator("#depth-enabled")).not_to_be_checked()
+    expect(page.locator("#references li")).to_have_count(2)
+    page.click("#tab-timeline")
+    page.click("#timeline-add")
+    expect(page.locator("#timeline-steps input[type=text]")).to_have_js_property("maxLength", 7)
+    page.click("#tab-model")
+    expect(page.locator("#steps-hint")).to_contain_text("Up to 4 falling whole numbers from 900 to 1.")
+    page.fill("#steps", "901")
+    page.press("#steps", "Enter")
+    expect(page.locator("#steps-hint")).not_to_contain_text("Fewer are faster")  # said again, nothing sent
+
+
+def test_before_the_server_has_told_its_limits_there_are_none(open_page: OpenPage) -> None:
+    visit = open_page(prepare=lambda page: page.route("**/api/info", lambda route: None))  # never answered
+    page = visit.page
+    expect(page.locator("#prompt")).to_have_js_property("maxLength", -1)
+    for name in ("strength", "adaptive", "smoothing", "refinement", "depth-enabled"):
+        expect(page.locator(f"#{name}")).to_be_disabled()  # where they stand is not known either
+    assert visit.errors == []
+
+
 def test_a_timeline_file_is_checked(open_page: OpenPage) -> None:
     page = open_page().page
     read = """async (text) => {
       const { readTimeline } = await import("/controls/timeline_file.js");
-      try { return readTimeline(text); } catch (error) { return error.message; }
+      try { return readTimeline(text, 2); } catch (error) { return error.message; }
     }"""
     assert page.evaluate(read, '{"steps": [{"at": 0, "text": " gold "}]}')["steps"][0]["text"] == "gold"
     for broken, words in (
@@ -289,6 +351,7 @@ def test_a_timeline_file_is_checked(open_page: OpenPage) -> None:
         ('{"steps": [{"at": -1, "text": "a"}]}', "steps[0].at must be seconds from 0."),
         ('{"steps": [{"at": 0, "text": ""}]}', "steps[0].text must be a prompt."),
         ('{"steps": [{"at": 0, "text": "a", "transition": "wipe"}]}', "steps[0].transition must be one of"),
+        (json.dumps({"steps": [{"at": at, "text": "a"} for at in range(3)]}), "it has more than 2 steps."),
     ):
         assert page.evaluate(read, broken).startswith(words)
 

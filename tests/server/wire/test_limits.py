@@ -1,12 +1,14 @@
 """Limits and defaults are those that the protocol enforces: nothing told here is a copy."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 from pydantic import Field, create_model
 
 import server.wire.limits as wire_limits
+from server.app import page_directory
 from server.live.parameters import WHOLE_DEPTH
 from server.wire.http_models import Limits
 from server.wire.limits import defaults, limits
@@ -84,3 +86,15 @@ def test_the_defaults_told_are_those_of_a_prompt_that_leaves_them_out():
     assert isinstance(sent, SetPrompt)
     assert (told.transition, told.chunks, told.curve) == (sent.transition, sent.chunks, sent.curve)
     assert (told.guidance, told.depth) == (guidance, WHOLE_DEPTH)
+
+
+def test_the_page_uses_limits_that_are_told_and_has_none_beside_them():
+    page = (page_directory() / "index.html").read_text(encoding="utf-8")
+    modules = "\n".join(path.read_text(encoding="utf-8") for path in page_directory().rglob("*.js"))
+    held = re.findall(r'data-limit="(\w+)"', page)
+    asked = re.findall(r'\b(?:limit\(|holdTo\(\w+, )"(\w+)"', modules)
+    assert len(held) >= 5 and len(asked) >= 5
+    assert {*held, *asked} <= set(Limits.model_fields)
+    for tag in re.findall(r"<(?:input|textarea)[^>]*data-limit[^>]*>", page):
+        assert not re.search(r"\s(max|maxlength|value)=", tag), tag
+    assert "maxlength" not in page and not re.search(r"maxLength: *\d", modules)
