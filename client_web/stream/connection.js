@@ -7,31 +7,18 @@
  *   connection.close();                               // after close() or onLost no handler is called again
  *   connection.leave();                               // instead of close(), while the page is going away
  */
-import { ProtocolError, decode, ping } from "../protocol.js";
-import { Heartbeat } from "./heartbeat.js";
+import { ping } from "../protocol.js";
+import { Liveness } from "./liveness.js";
 import { received } from "./stats.js";
 import { WhipSession } from "./whip.js";
 
-/**
- * @typedef {import("../protocol.js").ServerMessage} ServerMessage
- * @typedef {object} Handlers
- * @property {(stream: MediaStream) => void} onTrack
- * @property {(message: ServerMessage) => void} onMessage
- * @property {(message: ServerMessage) => void} onTelemetry
- * @property {() => void} onInterrupted
- * @property {() => void} onRestored
- * @property {(reason: string, fate: Fate) => void} onLost
- *
- * @typedef {"blocked"|"over"|"lost"} Fate blocked: no media comes through this way, the session waits for another one;
- *   over: the server has ended the session; lost: the server may be keeping it for a while
- */
+/** @typedef {import("../protocol.js").ServerMessage} ServerMessage */
 
 const GATHERING_LIMIT_MS = 1500; // without a time limit a browser that gathers nothing would wait for ever
 const MEDIA_LIMIT_MS = 5000; // from the answer, and again from the connection, to the first media
 const MEDIA_WATCH_MS = 500;
 const UPLOAD_MARGIN = 1.25; // sent picture over model picture: room for the crop, without paying for pixels nobody uses
 
-const LOST = "The connection to the server was lost.";
 const NO_MEDIA_PATH = "The server answers, but no video comes through.";
 
 export class Connection {
@@ -43,17 +30,17 @@ export class Connection {
   #sender = null;
   /** @type {RTCDataChannel | null} */
   #control = null;
-  #ended = false;
   /** @type {number[]} */
   #timers = [];
   #hasHeard = false;
   #mediaDue = 0; // by then media must have come
-  #heartbeat = new Heartbeat(() => this.send(ping()), () => this.#setInterrupted(true), () => this.#lose(LOST));
-  #isInterrupted = false;
+  #liveness;
 
-  /** @param {Handlers} handlers */
+  /** @param {import("./liveness.js").Handlers} handlers */
   constructor(handlers) {
     this.#handlers = handlers;
+    const stop = () => this.#timers.forEach((timer) => clearInterval(timer));
+    this.#liveness = new Liveness(handlers, () => this.send(ping()), stop, () => this.#pc?.close());
   }
 
   /**
@@ -73,14 +60,15 @@ export class Connection {
 
     await pc.setLocalDescription(await pc.createOffer());
     await gathered(pc, GATHERING_LIMIT_MS);
-    if (this.#ended) return;
+    if (this.#liveness.hasEnded) return;
     const answer = await this.#whip.publish(pc.localDescription?.sdp ?? "", former).catch((error) => {
-      this.#rest(); // else the end of the channels would count as the server's
+      this.#liveness.end(); // else the end of the channels would count as the server's
       pc.close(); // whoever waits for a place makes one at each try
       throw error;
     });
-    if (this.#ended) return void this.#whip.end(); // stopped while the server was answering
+    if (this.#liveness.hasEnded) return void this.#whip.end(); // stopped while the server was answering
     await pc.setRemoteDescription({ type: "answer", sdp: answer });
+    if (this.#liveness.hasEnded) return; // nothing would stop the timer
     this.#expectMedia();
     this.#timers.push(window.setInterval(() => this.#watchMedia(), MEDIA_WATCH_MS));
   }
@@ -119,21 +107,15 @@ export class Connection {
 
   /** What this browser measures of the connection, or null when there is none. @returns {Promise<Map<string, any> | null>} */
   async reports() {
-    if (this.#ended || !this.#pc) return null;
+    if (this.#liveness.hasEnded || !this.#pc) return null;
     return /** @type {any} */ (await this.#pc.getStats());
   }
 
   /** Ends the session on both sides. Safe to call twice, and after onLost: the server may be keeping it. */
   close() {
-    this.#rest();
+    this.#liveness.end();
     // the server is told first: were the connection closed before, it would find no session left to delete
     void this.#whip.end().finally(() => this.#pc?.close());
-  }
-
-  #rest() {
-    this.#ended = true;
-    this.#heartbeat.end();
-    for (const timer of this.#timers) clearInterval(timer);
   }
 
   /** As close(), while the page is going away. */
@@ -145,7 +127,10 @@ export class Connection {
   /** @param {RTCPeerConnection} pc */
   #openChannels(pc) {
     this.#control = pc.createDataChannel("control");
-    this.#control.addEventListener("open", () => this.#startHeartbeat());
+    this.#control.addEventListener("open", () => {
+      this.#hasHeard = true;
+      this.#liveness.begin();
+    });
     this.#control.addEventListener("close", () => this.#serverLeft());
     this.#control.addEventListener("message", ({ data }) => this.#hear(data, this.#handlers.onMessage));
     const telemetry = pc.createDataChannel("telemetry", { ordered: false, maxRetransmits: 0 });
@@ -154,34 +139,19 @@ export class Connection {
 
   /** @param {string} data @param {(message: ServerMessage) => void} handler */
   #hear(data, handler) {
-    if (this.#ended) return;
     this.#hasHeard = true;
-    this.#heartbeat.heard();
-    this.#setInterrupted(false);
-    let message;
-    try {
-      message = decode(data);
-    } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      return console.warn("message from the server ignored:", error.message);
-    }
-    handler(message);
-  }
-
-  #startHeartbeat() {
-    if (this.#ended) return;
-    this.#hasHeard = true;
-    this.#heartbeat.begin();
+    const message = this.#liveness.read(data);
+    if (message) handler(message);
   }
 
   /** @param {RTCPeerConnectionState} state */
   #watchTransport(state) {
     switch (state) {
-      case "disconnected": return this.#setInterrupted(true);
+      case "disconnected": return this.#liveness.interrupted();
       case "connected":
         this.#expectMedia();
-        return this.#setInterrupted(false);
-      case "failed": return this.#hasHeard ? this.#lose(LOST) : this.#lose(NO_MEDIA_PATH, "blocked");
+        return this.#liveness.restored();
+      case "failed": return this.#hasHeard ? this.#liveness.lose() : this.#liveness.lose(NO_MEDIA_PATH, "blocked");
     }
   }
 
@@ -192,30 +162,14 @@ export class Connection {
   /** The server sends pictures from the beginning, whatever its model does: without any, nothing comes through. */
   async #watchMedia() {
     const reports = await this.reports();
-    if (this.#ended || !reports) return;
+    if (this.#liveness.hasEnded || !reports) return;
     if (received(reports)?.frames) this.#mediaDue = Infinity;
-    else if (performance.now() > this.#mediaDue) this.#lose(NO_MEDIA_PATH, "blocked");
-  }
-
-  /** @param {boolean} isInterrupted */
-  #setInterrupted(isInterrupted) {
-    if (this.#ended || isInterrupted === this.#isInterrupted) return;
-    this.#isInterrupted = isInterrupted;
-    if (isInterrupted) this.#handlers.onInterrupted();
-    else this.#handlers.onRestored();
+    else if (performance.now() > this.#mediaDue) this.#liveness.lose(NO_MEDIA_PATH, "blocked");
   }
 
   #serverLeft() {
     this.#whip.forget(); // gone already
-    this.#lose("The server ended the stream.", "over");
-  }
-
-  /** @param {string} reason @param {Fate} fate */
-  #lose(reason, fate = "lost") {
-    if (this.#ended) return;
-    this.#rest();
-    this.#handlers.onLost(reason, fate); // first, while the last picture can still be read
-    this.#pc?.close(); // the session is not ended: whoever comes back may take it up again
+    this.#liveness.lose("The server ended the stream.", "over");
   }
 }
 

@@ -2,8 +2,7 @@
  * This page's place in the line before a full server: a ticket of its own making, sent with each try to come in.
  * It is given back as soon as nobody wants it any more, so that those behind need not wait until it expires.
  */
-
-const DELETE_LIMIT_MS = 3000;
+import { sendDelete } from "./delete_request.js";
 
 let ticket = fresh();
 let isHeld = false;
@@ -33,10 +32,5 @@ export async function leaveLine() {
   const former = ticket;
   isHeld = false;
   ticket = fresh(); // this may reach the server after the next try
-  try {
-    // keepalive lets the request outlive the page
-    await fetch(`whip?ticket=${former}`, { method: "DELETE", keepalive: true, signal: AbortSignal.timeout(DELETE_LIMIT_MS) });
-  } catch {
-    // an unreachable server forgets it by itself
-  }
+  await sendDelete(`whip?ticket=${former}`);
 }

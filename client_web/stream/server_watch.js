@@ -1,5 +1,6 @@
 /** While nothing streams: is the server there, ready and free? Asked every two seconds. */
 
+import { NO_ANSWER } from "./connect_error.js";
 import { plainly } from "./words.js";
 
 /**
@@ -58,7 +59,7 @@ export class ServerWatch {
 
 /** @param {ServerInfo | null} info @returns {{words: string, problem: string}} */
 export function describe(info) {
-  if (!info) return { words: "No server.", problem: "The server does not answer. Check that it is still running." };
+  if (!info) return { words: "No server.", problem: NO_ANSWER };
   if (!info.ready && /failed|could not/i.test(info.reason)) {
     return { words: "The server has no model.", problem: plainly(info.reason) };
   }

@@ -2,21 +2,19 @@
  * One connection to the server through a WebSocket alone, for networks that block UDP: VP8 or JPEGs each way, and the
  * messages of both data channels. Used as Connection is.
  */
-import { ProtocolError, decode, ping } from "../protocol.js";
+import { ping } from "../protocol.js";
+import { ConnectError, NO_ANSWER, noStream } from "./connect_error.js";
+import { sendDelete } from "./delete_request.js";
 import { CREDIT, JPEG, VP8, WANT, decodeFrame, encodeFrame } from "./media_frame.js";
-import { Heartbeat } from "./heartbeat.js";
+import { Liveness } from "./liveness.js";
 import { SocketCamera } from "./socket_camera.js";
 import { SocketScreen } from "./socket_screen.js";
 import { cameIn, placeTicket, standInLine } from "./place_in_line.js";
-import { ConnectError } from "./whip.js";
 import { canDecodeVp8 } from "./video_forms.js";
 import { full } from "./words.js";
 
-/** @typedef {import("../protocol.js").ServerMessage} ServerMessage */
-
 const DOWNLOAD_WINDOW = 3; // pictures on their way here at once: more is smoother where the way is long, and later
 const CONNECT_LIMIT_MS = 15000;
-const DELETE_LIMIT_MS = 3000;
 const FULL_RETRY_S = 5;
 
 // close codes: those of the protocol, and the server's own
@@ -27,14 +25,10 @@ const GONE = 4404;
 const NO_MODEL = 4500;
 const FULL = 4503;
 
-const LOST = "The connection to the server was lost.";
-
 export class SocketConnection {
   #handlers;
   /** @type {WebSocket | null} */
   #socket = null;
-  #ended = false;
-  #isInterrupted = false;
   /** @type {string | null} */
   #session = null;
 
@@ -49,15 +43,20 @@ export class SocketConnection {
   #done = 0; // pictures from the server
   #isVp8Wanted = false;
 
-  #heartbeat = new Heartbeat(() => this.#ping(), () => this.#setInterrupted(true), () => this.#lose(LOST));
+  #liveness;
   /** @type {{id: string, at: number} | null} */
   #asked = null;
   /** @type {number | null} */
   #roundTripMs = null;
 
-  /** @param {import("./connection.js").Handlers} handlers */
+  /** @param {import("./liveness.js").Handlers} handlers */
   constructor(handlers) {
     this.#handlers = handlers;
+    const stop = () => {
+      this.#camera.stop();
+      this.#screen.stop();
+    };
+    this.#liveness = new Liveness(handlers, () => this.#ping(), stop, () => this.#socket?.close(KEPT));
     this.#screen = new SocketScreen(
       (stream) => this.#handlers.onTrack(stream),
       () => this.#pictureDone(),
@@ -78,12 +77,12 @@ export class SocketConnection {
    */
   async open(cameraTrack, _iceServers, former = null) {
     this.#isVp8Wanted = await canDecodeVp8();
-    if (this.#ended) return;
+    if (this.#liveness.hasEnded) return;
     let code = await this.#enter(former);
     if (former && code === GONE) code = await this.#enter(null);
-    if (this.#ended || code !== null) return;
+    if (this.#liveness.hasEnded || code !== null) return;
     this.#camera.film(cameraTrack);
-    this.#heartbeat.begin();
+    this.#liveness.begin();
   }
 
   /** @param {object} message @returns {boolean} sent */
@@ -105,7 +104,7 @@ export class SocketConnection {
 
   /** As far as there is such a thing here, in the words of getStats(). @returns {Promise<Map<string, any> | null>} */
   async reports() {
-    if (this.#ended || !this.#screen.shown) return null;
+    if (this.#liveness.hasEnded || !this.#screen.shown) return null;
     const { shown, dropped, decodeMs } = this.#screen;
     const { encoded, encodeMs } = this.#camera;
     const inbound = { type: "inbound-rtp", kind: "video", framesDecoded: shown, framesDropped: dropped, totalDecodeTime: decodeMs / 1000 };
@@ -116,9 +115,9 @@ export class SocketConnection {
   /** Ends the session on both sides. Safe to call twice, and after onLost: the server may be keeping it. */
   close() {
     const wasOpen = this.#socket?.readyState === WebSocket.OPEN;
-    this.#rest();
+    this.#liveness.end();
     this.#socket?.close(OK);
-    if (!wasOpen && this.#session) void endSession(this.#session);
+    if (!wasOpen && this.#session) void sendDelete(`whip/${this.#session}`);
     this.#session = null;
   }
 
@@ -152,7 +151,7 @@ export class SocketConnection {
       socket.addEventListener("close", ({ code, reason }) => {
         clearTimeout(limit);
         if (isIn) this.#closed(code, reason);
-        else if (this.#ended || (code === GONE && former)) resolve(code);
+        else if (this.#liveness.hasEnded || (code === GONE && former)) resolve(code);
         else reject(refusal(code, reason));
       });
     });
@@ -160,10 +159,9 @@ export class SocketConnection {
 
   /** @param {string | ArrayBuffer} data */
   #take(data) {
-    if (this.#ended) return;
-    this.#heartbeat.heard();
-    this.#setInterrupted(false);
+    if (this.#liveness.hasEnded) return;
     if (typeof data === "string") return this.#hear(data);
+    this.#liveness.heard();
     const frame = decodeFrame(data);
     switch (frame?.kind) {
       case CREDIT: return void (this.#allowed = frame.sequence);
@@ -176,13 +174,8 @@ export class SocketConnection {
 
   /** @param {string} data */
   #hear(data) {
-    let message;
-    try {
-      message = decode(data);
-    } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      return console.warn("message from the server ignored:", error.message);
-    }
+    const message = this.#liveness.read(data);
+    if (!message) return;
     if (message.type === "telemetry") return this.#handlers.onTelemetry(message);
     if (message.type === "hello") this.#session = message.session;
     if (this.#asked && message.type === "pong" && message.id === this.#asked.id) this.#roundTripMs = performance.now() - this.#asked.at;
@@ -216,34 +209,11 @@ export class SocketConnection {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(encodeFrame(WANT, kind));
   }
 
-  /** @param {boolean} isInterrupted */
-  #setInterrupted(isInterrupted) {
-    if (this.#ended || isInterrupted === this.#isInterrupted) return;
-    this.#isInterrupted = isInterrupted;
-    if (isInterrupted) this.#handlers.onInterrupted();
-    else this.#handlers.onRestored();
-  }
-
   /** @param {number} code @param {string} reason */
   #closed(code, reason) {
-    if (LOST_CODES.includes(code)) return this.#lose(LOST);
+    if (LOST_CODES.includes(code)) return this.#liveness.lose();
     this.#session = null; // gone already
-    this.#lose(`The server ended the stream${reason ? `: ${reason}` : ""}.`, "over");
-  }
-
-  /** @param {string} reason @param {import("./connection.js").Fate} fate */
-  #lose(reason, fate = "lost") {
-    if (this.#ended) return;
-    this.#rest();
-    this.#handlers.onLost(reason, fate); // first, while the last picture can still be read
-    this.#socket?.close(KEPT); // the session is not ended: whoever comes back may take it up again
-  }
-
-  #rest() {
-    this.#ended = true;
-    this.#heartbeat.end();
-    this.#camera.stop();
-    this.#screen.stop();
+    this.#liveness.lose(`The server ended the stream${reason ? `: ${reason}` : ""}.`, "over");
   }
 }
 
@@ -259,17 +229,8 @@ function refusal(code, reason) {
   if (code === FULL) standInLine();
   switch (code) {
     case FULL: return new ConnectError(full(0, reason), { retryAfter: FULL_RETRY_S, isFull: true });
-    case NO_MODEL: return new ConnectError(`The server cannot take a stream: ${reason}`);
+    case NO_MODEL: return noStream(reason);
     case GONE: return new ConnectError("The session is gone.", { retryAfter: 0 });
-    default: return new ConnectError("The server does not answer. Check that it is still running.", { retryAfter: 0 });
-  }
-}
-
-/** @param {string} id */
-async function endSession(id) {
-  try {
-    await fetch(`whip/${id}`, { method: "DELETE", keepalive: true, signal: AbortSignal.timeout(DELETE_LIMIT_MS) });
-  } catch {
-    // an unreachable server ends the session by itself
+    default: return new ConnectError(NO_ANSWER, { retryAfter: 0 });
   }
 }

@@ -6,7 +6,7 @@ import { CameraError, openCamera } from "./camera.js";
 import { Connection } from "./connection.js";
 import { SocketConnection } from "./socket_connection.js";
 import { leaveLine } from "./place_in_line.js";
-import { ConnectError } from "./whip.js";
+import { ConnectError } from "./connect_error.js";
 import { delayBefore } from "./backoff.js";
 import { plainly } from "./words.js";
 
@@ -226,7 +226,7 @@ export class Stream {
     this.#tell.silent();
   }
 
-  /** @param {Attempt} mine @returns {import("./connection.js").Handlers} */
+  /** @param {Attempt} mine @returns {import("./liveness.js").Handlers} */
   #handlers(mine) {
     return {
       onTrack: (stream) => this.#tell.output(stream),

@@ -1,23 +1,9 @@
 /** WHIP signalling (RFC 9725): an offer up, an answer down, and the session given back in the end. */
 
+import { ConnectError, NO_ANSWER, noStream } from "./connect_error.js";
+import { sendDelete } from "./delete_request.js";
 import { cameIn, placeTicket, standInLine } from "./place_in_line.js";
 import { full } from "./words.js";
-
-const DELETE_LIMIT_MS = 3000;
-
-/**
- * Connecting failed; `message` is written for the person at the page.
- * `retryAfter`: seconds after which it may work, null when trying again would change nothing.
- * `isFull`: every place is taken.
- */
-export class ConnectError extends Error {
-  /** @param {string} words @param {{retryAfter?: number | null, isFull?: boolean}} fate */
-  constructor(words, { retryAfter = null, isFull = false } = {}) {
-    super(words);
-    this.retryAfter = retryAfter;
-    this.isFull = isFull;
-  }
-}
 
 /** One session at the server, from offer to end. */
 export class WhipSession {
@@ -47,7 +33,7 @@ export class WhipSession {
         signal: this.#leaving.signal,
       });
     } catch {
-      throw new ConnectError("The server does not answer. Check that it is still running.", { retryAfter: 0 });
+      throw new ConnectError(NO_ANSWER, { retryAfter: 0 });
     }
     if (former && response.status === 404) return this.publish(offer); // it is gone: a new one
     const location = response.headers.get("Location");
@@ -67,12 +53,7 @@ export class WhipSession {
     if (!this.#resource) return;
     const resource = this.#resource;
     this.#resource = null;
-    try {
-      // keepalive lets the request outlive the page
-      await fetch(resource, { method: "DELETE", keepalive: true, signal: AbortSignal.timeout(DELETE_LIMIT_MS) });
-    } catch {
-      // an unreachable server ends the session by itself, for want of a heartbeat
-    }
+    await sendDelete(resource);
   }
 
   /**
@@ -102,6 +83,6 @@ function refusal(response, reason) {
     if (position) standInLine();
     return new ConnectError(full(position, reason), { retryAfter: wait, isFull: true });
   }
-  if (response.status === 503) return new ConnectError(`The server cannot take a stream: ${reason}`);
+  if (response.status === 503) return noStream(reason);
   return new ConnectError(`The server refused the connection (${response.status}): ${reason}`);
 }

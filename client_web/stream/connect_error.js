@@ -1,0 +1,22 @@
+/** A connection that could not be made: the error, and what WebRTC and the WebSocket say of it alike. */
+
+export const NO_ANSWER = "The server does not answer. Check that it is still running.";
+
+/**
+ * Connecting failed; `message` is written for the person at the page.
+ * `retryAfter`: seconds after which it may work, null when trying again would change nothing.
+ * `isFull`: every place is taken.
+ */
+export class ConnectError extends Error {
+  /** @param {string} words @param {{retryAfter?: number | null, isFull?: boolean}} fate */
+  constructor(words, { retryAfter = null, isFull = false } = {}) {
+    super(words);
+    this.retryAfter = retryAfter;
+    this.isFull = isFull;
+  }
+}
+
+/** @param {string} reason the server's own words */
+export function noStream(reason) {
+  return new ConnectError(`The server cannot take a stream: ${reason}`);
+}

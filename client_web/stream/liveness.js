@@ -1,0 +1,113 @@
+/**
+ * Liveness of one connection, whatever carries it: the server is asked every two seconds, and anything that it says
+ * counts. Interruption, restoration and loss are told once each, and nothing is told after the end.
+ */
+import { ProtocolError, decode } from "../protocol.js";
+
+/**
+ * @typedef {import("../protocol.js").ServerMessage} ServerMessage
+ * @typedef {object} Handlers
+ * @property {(stream: MediaStream) => void} onTrack
+ * @property {(message: ServerMessage) => void} onMessage
+ * @property {(message: ServerMessage) => void} onTelemetry
+ * @property {() => void} onInterrupted
+ * @property {() => void} onRestored
+ * @property {(reason: string, fate: Fate) => void} onLost
+ *
+ * @typedef {"blocked"|"over"|"lost"} Fate blocked: no media comes through this way, the session waits for another one;
+ *   over: the server has ended the session; lost: the server may be keeping it for a while
+ */
+
+const PERIOD_MS = 2000;
+const NOTICED_MS = 6000;
+const LOST_MS = 12000;
+
+export const LOST = "The connection to the server was lost.";
+
+export class Liveness {
+  #handlers;
+  #ping;
+  #stop;
+  #hangUp;
+  #timer = 0;
+  #lastHeard = 0;
+  #isInterrupted = false;
+  #hasEnded = false;
+
+  /**
+   * @param {Handlers} handlers
+   * @param {() => void} ping
+   * @param {() => void} stop called once, at the end: what runs by itself stops
+   * @param {() => void} hangUp the transport is closed, but not the session: whoever comes back may take it up again
+   */
+  constructor(handlers, ping, stop, hangUp) {
+    this.#handlers = handlers;
+    this.#ping = ping;
+    this.#stop = stop;
+    this.#hangUp = hangUp;
+  }
+
+  get hasEnded() {
+    return this.#hasEnded;
+  }
+
+  begin() {
+    if (this.#hasEnded) return;
+    this.#lastHeard = performance.now();
+    this.#ping();
+    this.#timer = window.setInterval(() => this.#check(), PERIOD_MS);
+  }
+
+  heard() {
+    this.#lastHeard = performance.now();
+    this.restored();
+  }
+
+  /** As heard(). @param {string} data @returns {ServerMessage | null} null: nothing that this page can read, or it is too late */
+  read(data) {
+    if (this.#hasEnded) return null;
+    this.heard();
+    try {
+      return decode(data);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      console.warn("message from the server ignored:", error.message);
+      return null;
+    }
+  }
+
+  interrupted() {
+    if (this.#hasEnded || this.#isInterrupted) return;
+    this.#isInterrupted = true;
+    this.#handlers.onInterrupted();
+  }
+
+  restored() {
+    if (this.#hasEnded || !this.#isInterrupted) return;
+    this.#isInterrupted = false;
+    this.#handlers.onRestored();
+  }
+
+  /** @param {string} reason @param {Fate} fate */
+  lose(reason = LOST, fate = "lost") {
+    if (this.#hasEnded) return;
+    this.end();
+    this.#handlers.onLost(reason, fate); // first, while the last picture can still be read
+    this.#hangUp();
+  }
+
+  /** Safe to call twice. */
+  end() {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    clearInterval(this.#timer);
+    this.#stop();
+  }
+
+  #check() {
+    this.#ping();
+    const silence = performance.now() - this.#lastHeard;
+    if (silence > LOST_MS) this.lose();
+    else if (silence > NOTICED_MS) this.interrupted();
+  }
+}
