@@ -54,15 +54,14 @@ const stream = new Stream(
   new URLSearchParams(location.search).get("transport") === "ws", // to try it, or to measure it
 );
 
-const commands = new Commands((message) => stream.send(message), report);
-const wishes = new Wishes((...command) => commands.issue(...command), () => http.id !== null, notice);
-const isOpen = (/** @type {string} */ type) => commands.isOpen(type);
+const commands = new Commands(stream, report);
+const wishes = new Wishes(commands, http, notice);
 const gallery = new Gallery((prompt) => promptBox.pick(prompt));
 const promptBox = new PromptBox(wishes, notice, (prompt) => gallery.mark(prompt));
-const dials = new Dials(wishes, isOpen);
+const dials = new Dials(wishes, commands);
 const transport = new Transport({ wishes, http, commands, view, still });
 const timeline = new Timeline(wishes, () => at("prompt", HTMLTextAreaElement).value.trim());
-const setup = new Setup(wishes, isOpen);
+const setup = new Setup(wishes, commands);
 const references = new References(wishes, http);
 const mask = new Mask(wishes, http);
 const signal = new SignalPanel(() => stream.reports(), showRate);
@@ -129,7 +128,7 @@ function show(settings) {
   dials.show(/** @type {any} */ (settings));
   setup.show(/** @type {any} */ (settings));
   timeline.show(settings.timeline);
-  if (!isOpen("prompt.set")) promptBox.show(settings.prompts);
+  if (!commands.isOpen("prompt.set")) promptBox.show(settings.prompts);
   const blend = settings.transition;
   view.badge("blend", blend ? `Blending ${blend.done} of ${blend.chunks}` : null);
 }

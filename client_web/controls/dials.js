@@ -6,7 +6,7 @@ const INTERVAL_MS = 120; // a dragged slider must stay far below the server's me
 
 export class Dials {
   #wishes;
-  #isOpen;
+  #commands;
   /** @type {Map<string, number>} */
   #timers = new Map();
   /** @type {{enabled?: boolean, smoothing?: number, refinement?: number}} */
@@ -14,11 +14,11 @@ export class Dials {
 
   /**
    * @param {import("../stream/wishes.js").Wishes} wishes
-   * @param {(type: string) => boolean} isOpen whether a command of this type is under way
+   * @param {import("../stream/commands.js").Commands} commands
    */
-  constructor(wishes, isOpen) {
+  constructor(wishes, commands) {
     this.#wishes = wishes;
-    this.#isOpen = isOpen;
+    this.#commands = commands;
     this.#turn("strength", () => this.#sendGuidance("Guidance strength"));
     this.#turn("adaptive", () => this.#sendGuidance("Follow motion"));
     for (const name of /** @type {const} */ (["smoothing", "refinement"])) {
@@ -92,7 +92,7 @@ export class Dials {
 
   /** @param {string} type @param {string[]} names */
   #isBusy(type, names) {
-    return this.#isOpen(type) || names.some((name) => this.#timers.has(name));
+    return this.#commands.isOpen(type) || names.some((name) => this.#timers.has(name));
   }
 
   /** @param {string} label */

@@ -7,15 +7,15 @@ import { limit } from "../page/limits.js";
 
 export class Setup {
   #wishes;
-  #isOpen;
+  #commands;
 
   /**
    * @param {import("../stream/wishes.js").Wishes} wishes
-   * @param {(type: string) => boolean} isOpen whether a command of this type is under way
+   * @param {import("../stream/commands.js").Commands} commands
    */
-  constructor(wishes, isOpen) {
+  constructor(wishes, commands) {
     this.#wishes = wishes;
-    this.#isOpen = isOpen;
+    this.#commands = commands;
     onSubmit("steps-form", () => this.#setSteps());
     onSubmit("seed-form", () => this.#setSeed());
     input("seed-random").addEventListener("change", () => this.#setSeed());
@@ -26,13 +26,13 @@ export class Setup {
   /** @param {{steps: number[] | null, seed: any, output: any}} settings */
   show({ steps, seed, output }) {
     const stepsField = input("steps");
-    if (!this.#isOpen("steps.set") && document.activeElement !== stepsField) stepsField.value = steps?.join(", ") ?? "";
+    if (!this.#commands.isOpen("steps.set") && document.activeElement !== stepsField) stepsField.value = steps?.join(", ") ?? "";
     const seedField = input("seed");
-    if (!this.#isOpen("seed.set") && document.activeElement !== seedField) {
+    if (!this.#commands.isOpen("seed.set") && document.activeElement !== seedField) {
       input("seed-random").checked = seed.mode === "random";
       seedField.value = String(seed.seed ?? seed.current ?? "");
     }
-    if (!this.#isOpen("output.set")) this.showOutput(output);
+    if (!this.#commands.isOpen("output.set")) this.showOutput(output);
   }
 
   /** @param {{fps: number | null, quality: string}} output */

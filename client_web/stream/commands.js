@@ -12,17 +12,17 @@
 const ANSWER_LIMIT_MS = 5000;
 
 export class Commands {
-  #send;
+  #stream;
   #report;
   /** @type {Map<string, {type: string, label: string, timer: number, sent: number, onAnswer?: () => void}>} */
   #open = new Map();
 
   /**
-   * @param {(message: Request) => boolean} send false: not sent
+   * @param {{send: (message: Request) => boolean}} stream
    * @param {(report: Report) => void} report
    */
-  constructor(send, report) {
-    this.#send = send;
+  constructor(stream, report) {
+    this.#stream = stream;
     this.#report = report;
   }
 
@@ -34,7 +34,7 @@ export class Commands {
    * @returns {boolean} sent
    */
   issue(message, label, onAnswer) {
-    if (!this.#send(message)) return false;
+    if (!this.#stream.send(message)) return false;
     const { id, type } = message;
     const timer = window.setTimeout(() => this.#finish(id, "unanswered", "not answered by the server"), ANSWER_LIMIT_MS);
     this.#open.set(id, { type, label, timer, sent: performance.now(), onAnswer });

@@ -16,8 +16,8 @@
 export const KEPT = "kept, and sent when the stream starts";
 
 export class Wishes {
-  #issue;
-  #isLive;
+  #commands;
+  #http;
   #notice;
   /** @type {Map<string, Wish>} */
   #kept = new Map();
@@ -25,29 +25,32 @@ export class Wishes {
   #turns = new Map();
 
   /**
-   * @param {(message: Request, label: string, onAnswer?: () => void) => boolean} issue false: not sent
-   * @param {() => boolean} isLive whether there is a stream to send to
+   * @param {{issue: (message: Request, label: string, onAnswer?: () => void) => boolean}} commands
+   * @param {{id: string | null}} http its session is the one to send to
    * @param {(words: string) => void} notice says why something was not sent
    */
-  constructor(issue, isLive, notice) {
-    this.#issue = issue;
-    this.#isLive = isLive;
+  constructor(commands, http, notice) {
+    this.#commands = commands;
+    this.#http = http;
     this.#notice = notice;
   }
 
   /** @param {string} kind the newest of a kind counts @param {string} label as the person calls it @param {Build} build */
-  set(kind, label, build) {
-    this.#wish(kind, { label, build, isUndo: false, isKnown: false });
+  set(kind, label, build, isUndo = false) {
+    const wish = { label, build, isUndo, isKnown: false };
+    this.#kept.set(kind, wish);
+    if (this.#http.id !== null) void this.#send(kind, wish);
+    else if (!isUndo) this.#notice(`${label}: ${KEPT}`);
   }
 
   /** Take back what was set: the session that has it is told, now or when it is there again. @param {string} kind @param {string} label @param {Build} build */
   undo(kind, label, build) {
-    this.#wish(kind, { label, build, isUndo: true, isKnown: false });
+    this.set(kind, label, build, true);
   }
 
   /** Something that belongs to this moment alone, such as a reset. @param {string} label @param {Request} message */
   once(label, message) {
-    if (!this.#issue(message, label)) this.#notice(`${label}: there is no stream yet`);
+    if (!this.#commands.issue(message, label)) this.#notice(`${label}: there is no stream yet`);
   }
 
   /** It shall be as the server has it. @param {string} kind */
@@ -69,13 +72,6 @@ export class Wishes {
   }
 
   /** @param {string} kind @param {Wish} wish */
-  #wish(kind, wish) {
-    this.#kept.set(kind, wish);
-    if (this.#isLive()) void this.#send(kind, wish);
-    else if (!wish.isUndo) this.#notice(`${wish.label}: ${KEPT}`);
-  }
-
-  /** @param {string} kind @param {Wish} wish */
   async #send(kind, wish) {
     const turn = (this.#turns.get(kind) ?? 0) + 1;
     this.#turns.set(kind, turn);
@@ -83,7 +79,7 @@ export class Wishes {
     try {
       const built = wish.build();
       const message = built instanceof Promise ? await built : built; // what needs no upload goes out in order
-      if (this.#turns.get(kind) === turn) this.#issue(message, wish.label, () => this.#answered(kind, wish));
+      if (this.#turns.get(kind) === turn) this.#commands.issue(message, wish.label, () => this.#answered(kind, wish));
     } catch (error) {
       if (this.#turns.get(kind) === turn) this.#notice(`${wish.label}: ${error instanceof Error ? error.message : error}`);
     }

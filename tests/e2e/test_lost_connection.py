@@ -26,7 +26,7 @@ WISHES = """async () => {
   const sent = [], noticed = [];
   let isLive = true, answer = null;
   const issue = (message, label, onAnswer) => { sent.push(message); answer = onAnswer; return true; };
-  const wishes = new Wishes(issue, () => isLive, (words) => noticed.push(words));
+  const wishes = new Wishes({ issue }, { get id() { return isLive ? "one" : null; } }, (words) => noticed.push(words));
   const taken = () => sent.splice(0);
   const found = {};
   wishes.set("prompt", "Prompt", () => "gold");
