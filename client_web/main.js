@@ -1,9 +1,9 @@
 /** Wires the page: what the person does goes to the stream, what the stream tells goes to the page. */
-import { Commands } from "./stream/commands.js";
-import { ServerWatch, describe } from "./stream/server_watch.js";
-import { SessionHttp } from "./stream/session_http.js";
+import { Commands } from "./session/commands.js";
+import { ServerWatch, describe } from "./session/server_info.js";
+import { SessionHttp } from "./session/session_http.js";
 import { Stream } from "./stream/stream.js";
-import { Wishes } from "./stream/wishes.js";
+import { Wishes } from "./session/desired_state.js";
 import { isAllowed, listCameras, obstacle, watchCameras } from "./stream/camera.js";
 import { Dials } from "./controls/dials.js";
 import { Gallery } from "./controls/gallery.js";
@@ -12,11 +12,11 @@ import { PromptBox } from "./controls/prompt_box.js";
 import { References } from "./controls/references.js";
 import { Setup } from "./controls/setup.js";
 import { Timeline } from "./controls/timeline.js";
-import { Transport } from "./controls/transport.js";
+import { Transport } from "./controls/stream_buttons.js";
 import { at, button, input, isPressed, select } from "./page/dom.js";
 import { setLimits } from "./page/limits.js";
-import { heldPicture } from "./page/held_picture.js";
-import { Projector, beProjector, hasDesk, isProjector, toggleFullscreen } from "./page/projector.js";
+import { heldPicture } from "./page/last_frame.js";
+import { Projector, beProjector, hasDesk, isProjector, toggleFullscreen } from "./page/output_window.js";
 import { Shortcuts } from "./page/shortcuts.js";
 import { Tabs } from "./page/tabs.js";
 import { View } from "./page/view.js";
@@ -79,7 +79,7 @@ const watch = new ServerWatch(() => !stream.isRunning, showInfo, (info) => {
   view.phase("idle", words);
 });
 
-/** @param {import("./stream/server_watch.js").ServerInfo} info */
+/** @param {import("./session/server_info.js").ServerInfo} info */
 function showInfo({ model, looks, limits, defaults }) {
   if (setLimits(limits)) {
     references.show();
@@ -133,7 +133,7 @@ function show(settings) {
   view.badge("blend", blend ? `Blending ${blend.done} of ${blend.chunks}` : null);
 }
 
-/** @param {import("./stream/commands.js").Report} told */
+/** @param {import("./session/commands.js").Report} told */
 function report(told) {
   view.command(told);
   if (told.type === "prompt.set" && told.stage === "applied") signal.switched(told);

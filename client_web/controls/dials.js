@@ -13,8 +13,8 @@ export class Dials {
   #depth = {};
 
   /**
-   * @param {import("../stream/wishes.js").Wishes} wishes
-   * @param {import("../stream/commands.js").Commands} commands
+   * @param {import("../session/desired_state.js").Wishes} wishes
+   * @param {import("../session/commands.js").Commands} commands
    */
   constructor(wishes, commands) {
     this.#wishes = wishes;

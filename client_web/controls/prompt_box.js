@@ -22,7 +22,7 @@ export class PromptBox {
   #isDraft = false; // written, and not yet sent
 
   /**
-   * @param {import("../stream/wishes.js").Wishes} wishes
+   * @param {import("../session/desired_state.js").Wishes} wishes
    * @param {(words: string) => void} notice
    * @param {(prompt: string) => void} onPrompt the prompt that now holds, or will when the stream starts
    */

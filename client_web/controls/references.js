@@ -13,8 +13,8 @@ export class References {
   #references = [];
 
   /**
-   * @param {import("../stream/wishes.js").Wishes} wishes
-   * @param {import("../stream/session_http.js").SessionHttp} http
+   * @param {import("../session/desired_state.js").Wishes} wishes
+   * @param {import("../session/session_http.js").SessionHttp} http
    */
   constructor(wishes, http) {
     this.#wishes = wishes;

@@ -20,7 +20,7 @@ export class Timeline {
   #transition = ""; // of a step that names none
 
   /**
-   * @param {import("../stream/wishes.js").Wishes} wishes
+   * @param {import("../session/desired_state.js").Wishes} wishes
    * @param {() => string} prompt the one in the box: what a new line begins with
    */
   constructor(wishes, prompt) {

@@ -47,7 +47,7 @@ export class View {
     this.#at.rate.textContent = seconds === null ? "" : ` Next try in ${seconds} s.`;
   }
 
-  /** The newest command's life; empty words take the line away. @param {Partial<import("../stream/commands.js").Report>} report */
+  /** The newest command's life; empty words take the line away. @param {Partial<import("../session/commands.js").Report>} report */
   command({ stage = "notice", words = "", label, chunk, frame, latencyMs }) {
     const line = this.#at.command;
     for (const name of Object.keys(line.dataset)) delete line.dataset[name];

@@ -1,8 +1,8 @@
 /**
  * Where a picture spends its time between the camera and this screen. Pure.
  *
- * @typedef {import("../stream/stats.js").Received} Received
- * @typedef {import("../stream/stats.js").Link} Link
+ * @typedef {import("../stream/webrtc/stats.js").Received} Received
+ * @typedef {import("../stream/webrtc/stats.js").Link} Link
  * @typedef {Record<string, number | null>} Stages milliseconds; null: not measured yet
  */
 

@@ -1,7 +1,7 @@
 /** The figures of the running stream: the chain under the picture, the panel Signal, and what they are made of. */
 import { canvas, make, place, setText } from "../page/dom.js";
 import { formatFps } from "../page/view.js";
-import { link, received } from "../stream/stats.js";
+import { link, received } from "../stream/webrtc/stats.js";
 import { Graph } from "./graph.js";
 import { STAGES, networkMs, stages } from "./latency.js";
 
@@ -13,7 +13,7 @@ export class SignalPanel {
   #reports;
   #onRate;
   #graph = new Graph(canvas("graph"));
-  /** @type {{at: number, received: import("../stream/stats.js").Received} | null} */
+  /** @type {{at: number, received: import("../stream/webrtc/stats.js").Received} | null} */
   #before = null;
   #stalledS = 0;
   /** @type {number | null} */
@@ -59,7 +59,7 @@ export class SignalPanel {
     if (range) figure("graph-words", `The last two minutes: ${milliseconds(range.low)} to ${milliseconds(range.high)}.`);
   }
 
-  /** A prompt switch has shown. @param {import("../stream/commands.js").Report} report */
+  /** A prompt switch has shown. @param {import("../session/commands.js").Report} report */
   switched({ latencyMs, tookMs }) {
     if (latencyMs !== undefined && tookMs !== undefined) {
       figure("figure-switch", `${Math.round(latencyMs)} ms, known here after ${Math.round(tookMs)} ms`);
@@ -93,10 +93,10 @@ export class SignalPanel {
   }
 
   /**
-   * @param {import("../stream/stats.js").Received} now
-   * @param {import("../stream/stats.js").Received} before
+   * @param {import("../stream/webrtc/stats.js").Received} now
+   * @param {import("../stream/webrtc/stats.js").Received} before
    * @param {number} seconds between them
-   * @param {import("../stream/stats.js").Link | null} path
+   * @param {import("../stream/webrtc/stats.js").Link | null} path
    */
   #compare(now, before, seconds, path) {
     const fps = Math.max(0, now.frames - before.frames) / seconds;

@@ -3,12 +3,12 @@
  * connection is lost. Decides; shows nothing.
  */
 import { CameraError, openCamera } from "./camera.js";
-import { Connection } from "./connection.js";
-import { SocketConnection } from "./socket_connection.js";
-import { leaveLine } from "./place_in_line.js";
-import { ConnectError } from "./connect_error.js";
-import { delayBefore } from "./backoff.js";
-import { plainly } from "./words.js";
+import { Connection } from "./webrtc/connection.js";
+import { SocketConnection } from "./websocket/connection.js";
+import { leaveLine } from "./lifecycle/queue_ticket.js";
+import { ConnectError } from "./lifecycle/connect_error.js";
+import { delayBefore } from "./lifecycle/backoff.js";
+import { plainly } from "../server_text.js";
 
 /**
  * @typedef {import("../protocol.js").ServerMessage} ServerMessage
@@ -226,7 +226,7 @@ export class Stream {
     this.#tell.silent();
   }
 
-  /** @param {Attempt} mine @returns {import("./liveness.js").Handlers} */
+  /** @param {Attempt} mine @returns {import("./lifecycle/liveness.js").Handlers} */
   #handlers(mine) {
     return {
       onTrack: (stream) => this.#tell.output(stream),

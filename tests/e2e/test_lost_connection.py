@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 # What becomes of a wish: sent is not enough, a connection that is gone looks open for a while.
 WISHES = """async () => {
-  const { Wishes } = await import("/stream/wishes.js");
+  const { Wishes } = await import("/session/desired_state.js");
   const sent = [], noticed = [];
   let isLive = true, answer = null;
   const issue = (message, label, onAnswer) => { sent.push(message); answer = onAnswer; return true; };

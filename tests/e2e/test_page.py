@@ -359,7 +359,7 @@ def test_a_timeline_file_is_checked(open_page: OpenPage) -> None:
 def test_tries_again_ever_more_patiently(open_page: OpenPage) -> None:
     page = open_page().page
     delays = page.evaluate(
-        "async () => { const { delayBefore } = await import('/stream/backoff.js');"
+        "async () => { const { delayBefore } = await import('/stream/lifecycle/backoff.js');"
         " return [1, 2, 3, 9].map((n) => delayBefore(n, 0, 0)).concat(delayBefore(1, 5, 0)); }"
     )
     assert delays == [1, 2, 4, 15, 5]

@@ -7,9 +7,9 @@ const MOST_RECORDINGS = 3;
 
 /**
  * @typedef {object} Desk
- * @property {import("../stream/wishes.js").Wishes} wishes
- * @property {import("../stream/session_http.js").SessionHttp} http
- * @property {import("../stream/commands.js").Commands} commands
+ * @property {import("../session/desired_state.js").Wishes} wishes
+ * @property {import("../session/session_http.js").SessionHttp} http
+ * @property {import("../session/commands.js").Commands} commands
  * @property {import("../page/view.js").View} view
  * @property {(isStill: boolean) => void} still stops the picture on every screen, at once
  */

@@ -3,7 +3,7 @@
  * not be sent now is dropped and counted, before it is coded: a newer one comes.
  */
 import { JPEG, VP8 } from "./media_frame.js";
-import { canEncodeVp8 } from "./video_forms.js";
+import { canEncodeVp8 } from "./codecs.js";
 import { Vp8Encoder } from "./vp8_encoder.js";
 
 const QUALITY = 0.8;

@@ -2,10 +2,10 @@
  * Liveness of one connection, whatever carries it: the server is asked every two seconds, and anything that it says
  * counts. Interruption, restoration and loss are told once each, and nothing is told after the end.
  */
-import { ProtocolError, decode } from "../protocol.js";
+import { ProtocolError, decode } from "../../protocol.js";
 
 /**
- * @typedef {import("../protocol.js").ServerMessage} ServerMessage
+ * @typedef {import("../../protocol.js").ServerMessage} ServerMessage
  * @typedef {object} Handlers
  * @property {(stream: MediaStream) => void} onTrack
  * @property {(message: ServerMessage) => void} onMessage

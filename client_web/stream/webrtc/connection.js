@@ -7,12 +7,12 @@
  *   connection.close();                               // after close() or onLost no handler is called again
  *   connection.leave();                               // instead of close(), while the page is going away
  */
-import { ping } from "../protocol.js";
-import { Liveness } from "./liveness.js";
+import { ping } from "../../protocol.js";
+import { Liveness } from "../lifecycle/liveness.js";
 import { received } from "./stats.js";
 import { WhipSession } from "./whip.js";
 
-/** @typedef {import("../protocol.js").ServerMessage} ServerMessage */
+/** @typedef {import("../../protocol.js").ServerMessage} ServerMessage */
 
 const GATHERING_LIMIT_MS = 1500; // without a time limit a browser that gathers nothing would wait for ever
 const MEDIA_LIMIT_MS = 5000; // from the answer, and again from the connection, to the first media
@@ -36,7 +36,7 @@ export class Connection {
   #mediaDue = 0; // by then media must have come
   #liveness;
 
-  /** @param {import("./liveness.js").Handlers} handlers */
+  /** @param {import("../lifecycle/liveness.js").Handlers} handlers */
   constructor(handlers) {
     this.#handlers = handlers;
     const stop = () => this.#timers.forEach((timer) => clearInterval(timer));

@@ -1,5 +1,5 @@
 /** The camera as VP8: one picture after the other, each built on the one before, so that none may be lost here. */
-import { VP8_CODEC } from "./video_forms.js";
+import { VP8_CODEC } from "./codecs.js";
 
 const BITS_PER_PIXEL = 0.4; // as good as a JPEG of medium quality, in a third of its size
 const MOST_BITRATE = 2_000_000;

@@ -2,16 +2,16 @@
  * One connection to the server through a WebSocket alone, for networks that block UDP: VP8 or JPEGs each way, and the
  * messages of both data channels. Used as Connection is.
  */
-import { ping } from "../protocol.js";
-import { ConnectError, NO_ANSWER, noStream } from "./connect_error.js";
-import { sendDelete } from "./delete_request.js";
+import { ping } from "../../protocol.js";
+import { ConnectError, NO_ANSWER, noStream } from "../lifecycle/connect_error.js";
+import { sendDelete } from "../lifecycle/delete_request.js";
 import { CREDIT, JPEG, VP8, WANT, decodeFrame, encodeFrame } from "./media_frame.js";
-import { Liveness } from "./liveness.js";
-import { SocketCamera } from "./socket_camera.js";
-import { SocketScreen } from "./socket_screen.js";
-import { cameIn, placeTicket, standInLine } from "./place_in_line.js";
-import { canDecodeVp8 } from "./video_forms.js";
-import { full } from "./words.js";
+import { Liveness } from "../lifecycle/liveness.js";
+import { SocketCamera } from "./camera_encoder.js";
+import { SocketScreen } from "./frame_renderer.js";
+import { cameIn, placeTicket, standInLine } from "../lifecycle/queue_ticket.js";
+import { canDecodeVp8 } from "./codecs.js";
+import { full } from "../../server_text.js";
 
 const DOWNLOAD_WINDOW = 3; // pictures on their way here at once: more is smoother where the way is long, and later
 const CONNECT_LIMIT_MS = 15000;
@@ -49,7 +49,7 @@ export class SocketConnection {
   /** @type {number | null} */
   #roundTripMs = null;
 
-  /** @param {import("./liveness.js").Handlers} handlers */
+  /** @param {import("../lifecycle/liveness.js").Handlers} handlers */
   constructor(handlers) {
     this.#handlers = handlers;
     const stop = () => {
@@ -188,7 +188,7 @@ export class SocketConnection {
     this.send(message);
   }
 
-  /** @param {import("./socket_camera.js").Shot} shot */
+  /** @param {import("./camera_encoder.js").Shot} shot */
   #publish({ kind, data, timestampUs, skipped }) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return;
     this.#socket.send(encodeFrame(kind, this.#sent, { timestampUs, skipped, payload: data }));

@@ -1,7 +1,7 @@
 /** While nothing streams: is the server there, ready and free? Asked every two seconds. */
 
-import { NO_ANSWER } from "./connect_error.js";
-import { plainly } from "./words.js";
+import { NO_ANSWER } from "../stream/lifecycle/connect_error.js";
+import { plainly } from "../server_text.js";
 
 /**
  * @typedef {object} ServerInfo the answer of api/info

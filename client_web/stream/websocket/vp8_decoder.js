@@ -1,5 +1,5 @@
 /** VP8 pictures to draw: each is decoded, in order. After an error nothing is shown until a key frame comes. */
-import { VP8_CODEC, isKey } from "./video_forms.js";
+import { VP8_CODEC, isKey } from "./codecs.js";
 
 const MOST_FAILURES = 3; // in a row
 
