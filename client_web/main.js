@@ -92,7 +92,7 @@ function showInfo({ model, looks, limits, defaults }) {
   gallery.show(looks);
 }
 
-/** What a new stream begins with, until something else is set. @param {import("./page/limits.js").Defaults} defaults */
+/** What a new stream begins with, until something else is set. @param {import("./protocol.js").Defaults} defaults */
 function begin(defaults) {
   promptBox.begin(defaults);
   dials.begin(defaults);

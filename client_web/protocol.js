@@ -9,6 +9,27 @@
  * @typedef {{text: string, weight: number}} WeightedPrompt
  * @typedef {{transition?: Transition, chunks?: number, curve?: Curve}} Change how one prompt gives way to the next; the server fills in the rest
  * @typedef {{at: number, text: string} & Change} TimelineStep `at` in seconds since the timeline began
+ *
+ * @typedef {{name: string, trained: boolean, about: string, width: number, height: number, steps: number, depth: string, device: string}} Model
+ * @typedef {{name: string, prompt: string, thumbnail: string | null}} Look
+ *
+ * @typedef {object} Limits the largest values that commands may carry
+ * @property {number} prompt_length characters
+ * @property {number} blend_chunks
+ * @property {number} timeline_steps
+ * @property {number} timeline_seconds
+ * @property {number} guidance_scale
+ * @property {number} references
+ * @property {number} steps
+ * @property {number} timestep
+ *
+ * @typedef {object} Defaults of a prompt that leaves them out, and of a new session
+ * @property {Transition} transition
+ * @property {number} chunks
+ * @property {Curve} curve
+ * @property {{scale: number, adaptive: number}} guidance
+ * @property {{enabled: boolean, smoothing: number, refinement: number}} depth
+ * @property {{fps: number | null, quality: string}} output
  */
 
 /** What each server message must carry: field -> typeof. Fields that may be null or absent are not listed. */

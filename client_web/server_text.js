@@ -1,5 +1,7 @@
 /** The server's reasons are lower-case clauses for a log; here they stand alone and are read from far away. Pure. */
 
+export const NO_ANSWER = "The server does not answer. Check that it is still running.";
+
 const TRANSFER = /^(downloading|checking) \S+: .*\((\d+) % of ([^)]+)\)$/;
 
 /** @param {string} reason */

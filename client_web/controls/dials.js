@@ -28,7 +28,7 @@ export class Dials {
     enabled.addEventListener("change", () => this.#sendDepth(enabled.checked ? "Depth on" : "Depth off", { enabled: enabled.checked }));
   }
 
-  /** What a new stream begins with: from now on it can be changed. @param {import("../page/limits.js").Defaults} defaults */
+  /** What a new stream begins with: from now on it can be changed. @param {import("../protocol.js").Defaults} defaults */
   begin(defaults) {
     for (const name of ["strength", "adaptive", "smoothing", "refinement", "depth-enabled"]) input(name).disabled = false;
     this.show(defaults);

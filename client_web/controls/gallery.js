@@ -1,7 +1,7 @@
 /** The looks that the model knows, each a button with a picture: pressed is the one whose prompt holds. */
 import { make, place } from "../page/dom.js";
 
-/** @typedef {{name: string, prompt: string, thumbnail: string | null}} Look from api/info */
+/** @typedef {import("../protocol.js").Look} Look from api/info */
 
 const SHAPE = { width: 256, height: 144 }; // holds a picture's place until it is there
 

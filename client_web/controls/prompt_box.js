@@ -44,7 +44,7 @@ export class PromptBox {
     this.#showOptions();
   }
 
-  /** How a prompt takes over if nothing else is chosen. @param {import("../page/limits.js").Defaults} defaults */
+  /** How a prompt takes over if nothing else is chosen. @param {import("../protocol.js").Defaults} defaults */
   begin({ transition, chunks, curve }) {
     for (const choice of document.querySelectorAll("input[name=transition]")) {
       if (choice instanceof HTMLInputElement && choice.value === transition) choice.checked = true;

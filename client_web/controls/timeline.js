@@ -39,7 +39,7 @@ export class Timeline {
     this.#show();
   }
 
-  /** @param {import("../page/limits.js").Defaults} defaults */
+  /** @param {import("../protocol.js").Defaults} defaults */
   begin({ transition }) {
     this.#transition = transition;
     this.#show();

@@ -2,23 +2,7 @@
  * Limits and defaults of commands, as the server tells them in api/info: nothing here has a copy. Until they are known
  * there is no limit, and the server refuses what is too much. An element with `data-limit` is held to the limit it names.
  *
- * @typedef {object} Limits
- * @property {number} prompt_length characters
- * @property {number} blend_chunks
- * @property {number} timeline_steps
- * @property {number} timeline_seconds
- * @property {number} guidance_scale
- * @property {number} references
- * @property {number} steps
- * @property {number} timestep
- *
- * @typedef {object} Defaults of a prompt that leaves them out, and of a new session
- * @property {import("../protocol.js").Transition} transition
- * @property {number} chunks
- * @property {import("../protocol.js").Curve} curve
- * @property {{scale: number, adaptive: number}} guidance
- * @property {{enabled: boolean, smoothing: number, refinement: number}} depth
- * @property {{fps: number | null, quality: string}} output
+ * @typedef {import("../protocol.js").Limits} Limits
  */
 
 /** @type {Partial<Limits>} */

@@ -2,7 +2,7 @@
 import { at, button, place, select, setText, video } from "./dom.js";
 
 /**
- * @typedef {{name: string, trained: boolean, about: string, width: number, height: number, steps: number, depth: string, device: string}} Model
+ * @typedef {import("../protocol.js").Model} Model
  * @typedef {import("../stream/stream.js").Phase} Phase
  */
 

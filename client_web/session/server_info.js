@@ -1,20 +1,19 @@
 /** While nothing streams: is the server there, ready and free? Asked every two seconds. */
 
-import { NO_ANSWER } from "../stream/lifecycle/connect_error.js";
-import { plainly } from "../server_text.js";
+import { NO_ANSWER, plainly } from "../server_text.js";
 
 /**
  * @typedef {object} ServerInfo the answer of api/info
  * @property {boolean} ready
  * @property {string} reason why not, in plain words
- * @property {import("../page/view.js").Model | null} model
- * @property {{name: string, prompt: string, thumbnail: string | null}[]} looks
+ * @property {import("../protocol.js").Model | null} model
+ * @property {import("../protocol.js").Look[]} looks
  * @property {string} default_prompt
  * @property {number} sessions
  * @property {number} max_sessions
  * @property {RTCIceServer[]} ice_servers
- * @property {import("../page/limits.js").Limits} limits
- * @property {import("../page/limits.js").Defaults} defaults
+ * @property {import("../protocol.js").Limits} limits
+ * @property {import("../protocol.js").Defaults} defaults
  */
 
 const PERIOD_MS = 2000;

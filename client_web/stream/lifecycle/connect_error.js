@@ -1,7 +1,5 @@
 /** A connection that could not be made: the error, and what WebRTC and the WebSocket say of it alike. */
 
-export const NO_ANSWER = "The server does not answer. Check that it is still running.";
-
 /**
  * Connecting failed; `message` is written for the person at the page.
  * `retryAfter`: seconds after which it may work, null when trying again would change nothing.

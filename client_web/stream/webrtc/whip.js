@@ -1,9 +1,9 @@
 /** WHIP signalling (RFC 9725): an offer up, an answer down, and the session given back in the end. */
 
-import { ConnectError, NO_ANSWER, noStream } from "../lifecycle/connect_error.js";
+import { ConnectError, noStream } from "../lifecycle/connect_error.js";
 import { sendDelete } from "../lifecycle/delete_request.js";
 import { cameIn, placeTicket, standInLine } from "../lifecycle/queue_ticket.js";
-import { full } from "../../server_text.js";
+import { NO_ANSWER, full } from "../../server_text.js";
 
 /** One session at the server, from offer to end. */
 export class WhipSession {

@@ -3,7 +3,7 @@
  * messages of both data channels. Used as Connection is.
  */
 import { ping } from "../../protocol.js";
-import { ConnectError, NO_ANSWER, noStream } from "../lifecycle/connect_error.js";
+import { ConnectError, noStream } from "../lifecycle/connect_error.js";
 import { sendDelete } from "../lifecycle/delete_request.js";
 import { CREDIT, JPEG, VP8, WANT, decodeFrame, encodeFrame } from "./media_frame.js";
 import { Liveness } from "../lifecycle/liveness.js";
@@ -11,7 +11,7 @@ import { SocketCamera } from "./camera_encoder.js";
 import { SocketScreen } from "./frame_renderer.js";
 import { cameIn, placeTicket, standInLine } from "../lifecycle/queue_ticket.js";
 import { canDecodeVp8 } from "./codecs.js";
-import { full } from "../../server_text.js";
+import { NO_ANSWER, full } from "../../server_text.js";
 
 const DOWNLOAD_WINDOW = 3; // pictures on their way here at once: more is smoother where the way is long, and later
 const CONNECT_LIMIT_MS = 15000;
