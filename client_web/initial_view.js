@@ -1,4 +1,4 @@
-/* Before the first paint: which view this is, and the theme that was chosen, so that nothing flashes. */
+/* View and theme, set before the first paint so that nothing flashes. */
 {
   const root = document.documentElement;
   if (new URLSearchParams(location.search).get("view") === "output") root.dataset.view = "output";

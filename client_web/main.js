@@ -1,9 +1,16 @@
-/** Wires the page: what the person does goes to the stream, what the stream tells goes to the page. */
+/**
+ * Wiring of the page: what the person does goes to the stream, what the stream tells goes to the page.
+ *
+ *   protocol.js      messages and other values of the wire     server_text.js   the server's reasons as sentences
+ *   stream/          camera, connection, and connecting again  session/         commands, what is set, HTTP, api/info
+ *   page/            elements, views, limits, shortcuts        controls/        what the person sets, panel by panel
+ *   signal/          figures of the running stream             style/           style sheets
+ */
 import { Commands } from "./session/commands.js";
-import { ServerWatch, describe } from "./session/server_info.js";
+import { ServerInfoPoller, describe } from "./session/server_info.js";
 import { SessionHttp } from "./session/session_http.js";
 import { Stream } from "./stream/stream.js";
-import { Wishes } from "./session/desired_state.js";
+import { DesiredState } from "./session/desired_state.js";
 import { isAllowed, listCameras, obstacle, watchCameras } from "./stream/camera.js";
 import { Dials } from "./controls/dials.js";
 import { Gallery } from "./controls/gallery.js";
@@ -12,11 +19,11 @@ import { PromptBox } from "./controls/prompt_box.js";
 import { References } from "./controls/references.js";
 import { Setup } from "./controls/setup.js";
 import { Timeline } from "./controls/timeline.js";
-import { Transport } from "./controls/stream_buttons.js";
+import { StreamButtons } from "./controls/stream_buttons.js";
 import { at, button, input, isPressed, select } from "./page/dom.js";
 import { setLimits } from "./page/limits.js";
-import { heldPicture } from "./page/last_frame.js";
-import { Projector, beProjector, hasDesk, isProjector, toggleFullscreen } from "./page/output_window.js";
+import { lastFrame } from "./page/last_frame.js";
+import { OutputWindow, hasOpener, initOutputView, isOutputView, toggleFullscreen } from "./page/output_window.js";
 import { Shortcuts } from "./page/shortcuts.js";
 import { Tabs } from "./page/tabs.js";
 import { View } from "./page/view.js";
@@ -28,13 +35,13 @@ import { SignalPanel } from "./signal/signal_panel.js";
 
 const view = new View();
 const http = new SessionHttp();
-const projector = new Projector(hold);
+const outputWindow = new OutputWindow(hold);
 
 const stream = new Stream(
   {
     phase: (phase, words) => {
       view.phase(phase, words);
-      if (phase === "idle") transport.stopped();
+      if (phase === "idle") streamButtons.stopped();
     },
     problem: (words) => view.problem(words),
     countdown: (seconds) => view.countdown(seconds),
@@ -50,27 +57,27 @@ const stream = new Stream(
     silent,
   },
   () => select("camera").value,
-  async () => (await watch.ask())?.ice_servers ?? [], // asked anew: credentials of a relay run out
+  async () => (await serverInfo.ask())?.ice_servers ?? [], // asked anew: credentials of a relay run out
   new URLSearchParams(location.search).get("transport") === "ws", // to try it, or to measure it
 );
 
 const commands = new Commands(stream, report);
-const wishes = new Wishes(commands, http, notice);
+const desired = new DesiredState(commands, http, notice);
 const gallery = new Gallery((prompt) => promptBox.pick(prompt));
-const promptBox = new PromptBox(wishes, notice, (prompt) => gallery.mark(prompt));
-const dials = new Dials(wishes, commands);
-const transport = new Transport({ wishes, http, commands, view, still });
-const timeline = new Timeline(wishes, () => at("prompt", HTMLTextAreaElement).value.trim());
-const setup = new Setup(wishes, commands);
-const references = new References(wishes, http);
-const mask = new Mask(wishes, http);
+const promptBox = new PromptBox(desired, notice, (prompt) => gallery.mark(prompt));
+const dials = new Dials(desired, commands);
+const streamButtons = new StreamButtons({ desired, http, commands, view, showHeld });
+const timeline = new Timeline(desired, () => at("prompt", HTMLTextAreaElement).value.trim());
+const setup = new Setup(desired, commands);
+const references = new References(desired, http);
+const mask = new Mask(desired, http);
 const signal = new SignalPanel(() => stream.reports(), showRate);
 const tabs = new Tabs((panel) => panel === "signal" && signal?.redraw());
 
 let hasDefaults = false;
 let serverWords = ""; // what was last said about the server, so that it is said once
-/** @type {ServerWatch} */
-const watch = new ServerWatch(() => !stream.isRunning, showInfo, (info) => {
+/** @type {ServerInfoPoller} */
+const serverInfo = new ServerInfoPoller(() => !stream.isRunning, showInfo, (info) => {
   if (info) promptBox.suggest(info.default_prompt);
   const { words, problem } = describe(info);
   if (words + problem === serverWords) return; // said already; something newer may stand there now
@@ -106,7 +113,7 @@ function receive(message) {
   switch (message.type) {
     case "hello": return greet(message);
     case "settings": return show(message);
-    case "recording": return transport.recording(message);
+    case "recording": return streamButtons.recording(message);
   }
 }
 
@@ -114,17 +121,17 @@ function receive(message) {
 function greet(hello) {
   notice(""); // "sent when the stream starts" is no longer true
   const isResumed = http.last === hello.session;
-  if (!isResumed) transport.sessionOver();
+  if (!isResumed) streamButtons.sessionOver();
   http.begin(hello.session);
-  void watch.ask(); // the model may have been loading until now: it was not known what it paints
+  void serverInfo.ask(); // the model may have been loading until now: it was not known what it paints
   promptBox.greet(hello.prompt, isResumed);
   dials.greet(hello.guidance_scale);
-  wishes.replay(isResumed);
+  desired.replay(isResumed);
 }
 
 /** What holds now, by whatever hand. @param {ServerMessage} settings */
 function show(settings) {
-  transport.show(/** @type {any} */ (settings));
+  streamButtons.show(/** @type {any} */ (settings));
   dials.show(/** @type {any} */ (settings));
   setup.show(/** @type {any} */ (settings));
   timeline.show(settings.timeline);
@@ -146,13 +153,13 @@ function notice(words) {
 
 /** The connection is gone, for now or for good. */
 function silent() {
-  const last = heldPicture(at("output", HTMLVideoElement));
+  const last = lastFrame(at("output", HTMLVideoElement));
   if (last) showOutput(last);
   http.end();
   commands.clear();
   signal.clear();
   dials.preview(null);
-  transport.clear();
+  streamButtons.clear();
   view.badge("blend", null);
 }
 
@@ -166,7 +173,7 @@ function showCamera(track) {
 /** @param {MediaStream | null} picture */
 function showOutput(picture) {
   view.showOutput(picture);
-  projector.show(picture);
+  outputWindow.show(picture);
 }
 
 /** @param {string} [selectedId] */
@@ -183,11 +190,11 @@ function showRate(fps, isStalled) {
 }
 
 /** The picture stops, or goes on, on every screen that shows it. @param {boolean} isStill */
-function still(isStill) {
+function showHeld(isStill) {
   const output = at("output", HTMLVideoElement);
   if (isStill) output.pause();
   else if (output.srcObject) void output.play();
-  projector.still(isStill);
+  outputWindow.setHeld(isStill);
 }
 
 function hold() {
@@ -200,7 +207,7 @@ function press(/** @type {string} */ id) {
 
 function mirror() {
   document.body.dataset.mirror = input("mirror").checked ? "on" : "off";
-  projector.show(/** @type {MediaStream | null} */ (at("output", HTMLVideoElement).srcObject));
+  outputWindow.show(/** @type {MediaStream | null} */ (at("output", HTMLVideoElement).srcObject));
 }
 
 function startOrStop() {
@@ -208,11 +215,11 @@ function startOrStop() {
   else void stream.start();
 }
 
-function openProjector() {
-  if (!projector.open()) view.problem("The browser did not open a window: allow pop-ups for this page, then press Projector.");
+function openOutputWindow() {
+  if (!outputWindow.open()) view.problem("The browser did not open a window: allow pop-ups for this page, then press Output window.");
 }
 
-function beDesk() {
+function initControls() {
   new Shortcuts(
     [
       { keys: ["G"], words: "Start and stop", act: startOrStop },
@@ -226,7 +233,7 @@ function beDesk() {
       { keys: ["T"], words: "Play the timeline", act: () => timeline.play() },
       { keys: ["M"], words: "Draw the mask", act: () => (tabs.show("guide"), mask.toggle()) },
       { keys: ["F"], words: "Full screen", act: toggleFullscreen },
-      { keys: ["O"], words: "Projector window", act: openProjector },
+      { keys: ["O"], words: "Output window", act: openOutputWindow },
       { keys: [..."123456789"], shown: "1 to 9", words: "The first nine looks", act: (key) => gallery.press(Number(key) - 1) },
     ],
     hold,
@@ -234,7 +241,7 @@ function beDesk() {
   button("start").addEventListener("click", () => void stream.start());
   button("stop").addEventListener("click", () => stream.stop());
   button("fullscreen").addEventListener("click", toggleFullscreen);
-  button("open-projector").addEventListener("click", openProjector);
+  button("open-output-window").addEventListener("click", openOutputWindow);
   select("camera").addEventListener("change", () => void stream.switchCamera());
   input("mirror").addEventListener("change", () => {
     keep("mirror", input("mirror").checked);
@@ -247,15 +254,15 @@ function beDesk() {
 
 async function main() {
   window.addEventListener("pagehide", () => stream.leave());
-  if (isProjector()) beProjector();
-  if (hasDesk()) return; // it gives the picture
-  beDesk();
+  if (isOutputView()) initOutputView();
+  if (hasOpener()) return; // it gives the picture
+  initControls();
   watchCameras(() => void refreshCameras());
   view.problem(obstacle() ?? "");
   void refreshCameras();
-  watch.begin();
+  serverInfo.begin();
   signal.begin();
-  if (!isProjector()) return;
+  if (!isOutputView()) return;
   if (await isAllowed()) void stream.start();
   else document.addEventListener("click", () => void stream.start());
 }

@@ -1,11 +1,11 @@
-/** The server's reasons are lower-case clauses for a log; here they stand alone and are read from far away. Pure. */
+/** Sentences made of the server's reasons, which are lower-case clauses for a log. Pure. */
 
 export const NO_ANSWER = "The server does not answer. Check that it is still running.";
 
 const TRANSFER = /^(downloading|checking) \S+: .*\((\d+) % of ([^)]+)\)$/;
 
 /** @param {string} reason */
-export function plainly(reason) {
+export function sentence(reason) {
   const transfer = TRANSFER.exec(reason);
   if (transfer) {
     const [, verb, percent, size] = transfer;
@@ -20,7 +20,7 @@ export function plainly(reason) {
  * @param {number} position in line, from 1; 0 where the server does not tell
  * @param {string} reason the server's own
  */
-export function full(position, reason) {
+export function queueText(position, reason) {
   if (position === 1) return "The server is full: you are next in line.";
   if (position) return `The server is full: you are ${ordinal(position)} in line.`;
   return `The server is full: ${reason || "every place is taken."}`;

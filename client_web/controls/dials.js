@@ -1,11 +1,11 @@
-/** The sliders and switches of guidance: strength, how it follows motion, and depth. */
+/** Sliders and switches of guidance: strength, how it follows motion, and depth. */
 import { setDepth, setGuidance } from "../protocol.js";
 import { at, input, place, setText } from "../page/dom.js";
 
 const INTERVAL_MS = 120; // a dragged slider must stay far below the server's message rate limit
 
 export class Dials {
-  #wishes;
+  #desired;
   #commands;
   /** @type {Map<string, number>} */
   #timers = new Map();
@@ -13,16 +13,16 @@ export class Dials {
   #depth = {};
 
   /**
-   * @param {import("../session/desired_state.js").Wishes} wishes
+   * @param {import("../session/desired_state.js").DesiredState} desired
    * @param {import("../session/commands.js").Commands} commands
    */
-  constructor(wishes, commands) {
-    this.#wishes = wishes;
+  constructor(desired, commands) {
+    this.#desired = desired;
     this.#commands = commands;
-    this.#turn("strength", () => this.#sendGuidance("Guidance strength"));
-    this.#turn("adaptive", () => this.#sendGuidance("Follow motion"));
+    this.#onInput("strength", () => this.#sendGuidance("Guidance strength"));
+    this.#onInput("adaptive", () => this.#sendGuidance("Follow motion"));
     for (const name of /** @type {const} */ (["smoothing", "refinement"])) {
-      this.#turn(name, () => this.#sendDepth(name === "smoothing" ? "Depth smoothing" : "Depth refinement", { [name]: input(name).valueAsNumber }));
+      this.#onInput(name, () => this.#sendDepth(name === "smoothing" ? "Depth smoothing" : "Depth refinement", { [name]: input(name).valueAsNumber }));
     }
     const enabled = input("depth-enabled");
     enabled.addEventListener("change", () => this.#sendDepth(enabled.checked ? "Depth on" : "Depth off", { enabled: enabled.checked }));
@@ -45,7 +45,7 @@ export class Dials {
 
   /** The stream has begun. @param {number} scale */
   greet(scale) {
-    if (!this.#wishes.has("guidance")) this.#show("strength", scale);
+    if (!this.#desired.has("guidance")) this.#show("strength", scale);
   }
 
   /** The server's values, unless they are just being changed here. @param {{guidance: any, depth: any}} settings */
@@ -77,7 +77,7 @@ export class Dials {
   }
 
   /** @param {string} name @param {() => void} send */
-  #turn(name, send) {
+  #onInput(name, send) {
     input(name).addEventListener("input", () => {
       this.#show(name, input(name).valueAsNumber);
       if (this.#timers.has(name)) return;
@@ -99,13 +99,13 @@ export class Dials {
   #sendGuidance(label) {
     const scale = input("strength").valueAsNumber;
     const adaptive = input("adaptive").valueAsNumber;
-    this.#wishes.set("guidance", label, () => setGuidance(scale, adaptive));
+    this.#desired.set("guidance", label, () => setGuidance(scale, adaptive));
   }
 
   /** @param {string} label @param {{enabled?: boolean, smoothing?: number, refinement?: number}} change */
   #sendDepth(label, change) {
     const depth = (this.#depth = { ...this.#depth, ...change });
-    this.#wishes.set("depth", label, () => setDepth(depth));
+    this.#desired.set("depth", label, () => setDepth(depth));
   }
 
   /** @param {string} name @param {number} value */

@@ -1,4 +1,4 @@
-/** The looks that the model knows, each a button with a picture: pressed is the one whose prompt holds. */
+/** Gallery of the looks that the model knows, each a button with a picture: pressed is the one whose prompt holds. */
 import { make, place } from "../page/dom.js";
 
 /** @typedef {import("../protocol.js").Look} Look from api/info */

@@ -1,4 +1,4 @@
-/** Prompts that were sent before, in this browser: a list to pick from, newest first. */
+/** History of the prompts sent from this browser: a list to pick from, newest first. */
 import { at, make, place } from "../page/dom.js";
 import { keep, kept } from "../page/storage.js";
 

@@ -1,25 +1,25 @@
-/** A mask drawn over the picture: paint here, keep the camera there. The veil on the canvas is what keeps the camera. */
+/** Mask drawn over the picture: generate here, keep the camera there. What is covered on the canvas keeps the camera. */
 import { setMask } from "../protocol.js";
 import { button, canvas, input, isPressed, pen, place, press, setText } from "../page/dom.js";
 import { encoded } from "./pictures.js";
 
 const WIDTH = 640; // of the drawing; the server fits it to the model
-const VEIL = "#171a1f"; // drawn densely; the style sheet lets the picture shine through
+const COVER = "#171a1f"; // drawn densely; the style sheet lets the picture shine through
 
 export class Mask {
-  #veil = canvas("mask-canvas");
+  #canvas = canvas("mask-canvas");
   #draw = button("mask-draw");
-  #wishes;
+  #desired;
   #http;
   /** @type {{x: number, y: number} | null} where the brush was */
   #last = null;
 
   /**
-   * @param {import("../session/desired_state.js").Wishes} wishes
+   * @param {import("../session/desired_state.js").DesiredState} desired
    * @param {import("../session/session_http.js").SessionHttp} http
    */
-  constructor(wishes, http) {
-    this.#wishes = wishes;
+  constructor(desired, http) {
+    this.#desired = desired;
     this.#http = http;
     this.#draw.addEventListener("click", () => this.toggle());
     button("mask-clear").addEventListener("click", () => this.#clear());
@@ -38,9 +38,9 @@ export class Mask {
       // left of what is seen
       pen.fillRect(isMirrored() ? 0 : width / 2, 0, width / 2, height);
     }, true));
-    this.#veil.addEventListener("pointerdown", (event) => this.#begin(event));
-    this.#veil.addEventListener("pointermove", (event) => this.#stroke(event));
-    for (const end of ["pointerup", "pointercancel"]) this.#veil.addEventListener(end, () => this.#end());
+    this.#canvas.addEventListener("pointerdown", (event) => this.#begin(event));
+    this.#canvas.addEventListener("pointermove", (event) => this.#stroke(event));
+    for (const end of ["pointerup", "pointercancel"]) this.#canvas.addEventListener(end, () => this.#end());
     const size = input("brush-size");
     size.addEventListener("input", () => setText(place("brush-size-value"), `${size.value} %`));
   }
@@ -51,7 +51,7 @@ export class Mask {
     press(this.#draw, isOn);
     setText(this.#draw, isOn ? "Done drawing" : "Draw on the picture");
     place("mask-tools").hidden = !isOn;
-    this.#veil.hidden = !isOn;
+    this.#canvas.hidden = !isOn;
     if (isOn) this.#fit();
   }
 
@@ -59,15 +59,15 @@ export class Mask {
   #fit() {
     const ratio = Number(getComputedStyle(document.body).getPropertyValue("--ratio")) || 16 / 9;
     const height = Math.round(WIDTH / ratio);
-    if (this.#veil.width === WIDTH && this.#veil.height === height) return;
-    this.#veil.width = WIDTH;
-    this.#veil.height = height;
+    if (this.#canvas.width === WIDTH && this.#canvas.height === height) return;
+    this.#canvas.width = WIDTH;
+    this.#canvas.height = height;
   }
 
   /** @param {PointerEvent} event */
   #begin(event) {
     if (event.button !== 0) return;
-    this.#veil.setPointerCapture(event.pointerId);
+    this.#canvas.setPointerCapture(event.pointerId);
     this.#last = this.#place(event);
     this.#stroke(event);
   }
@@ -76,7 +76,7 @@ export class Mask {
   #stroke(event) {
     if (!this.#last) return;
     const to = this.#place(event);
-    const brush = pen(this.#veil);
+    const brush = pen(this.#canvas);
     const isPaint = document.querySelector("input[name=brush]:checked")?.getAttribute("value") === "generate";
     brush.globalCompositeOperation = isPaint ? "destination-out" : "source-over";
     line(brush, this.#last, to);
@@ -92,33 +92,33 @@ export class Mask {
   /** @param {(pen: CanvasRenderingContext2D, width: number, height: number) => void} draw @param {boolean} isFresh */
   #preset(draw, isFresh = false) {
     this.#fit();
-    const { width, height } = this.#veil;
-    const brush = pen(this.#veil);
+    const { width, height } = this.#canvas;
+    const brush = pen(this.#canvas);
     brush.save();
     if (isFresh) brush.clearRect(0, 0, width, height);
     brush.globalCompositeOperation = "source-over";
-    brush.fillStyle = VEIL;
+    brush.fillStyle = COVER;
     draw(brush, width, height);
     brush.restore();
     this.#send();
   }
 
   #clear() {
-    pen(this.#veil).clearRect(0, 0, this.#veil.width, this.#veil.height);
+    pen(this.#canvas).clearRect(0, 0, this.#canvas.width, this.#canvas.height);
     setText(place("mask-words"), "");
-    this.#wishes.undo("mask", "Mask", () => setMask(null));
+    this.#desired.undo("mask", "Mask", () => setMask(null));
   }
 
   #send() {
-    const drawing = blackOnWhite(this.#veil);
-    setText(place("mask-words"), "The camera stays where the veil is.");
-    this.#wishes.set("mask", "Mask", async () => setMask(await this.#http.upload(await encoded(drawing, "image/png"))));
+    const drawing = blackOnWhite(this.#canvas);
+    setText(place("mask-words"), "The camera stays where the picture is covered.");
+    this.#desired.set("mask", "Mask", async () => setMask(await this.#http.upload(await encoded(drawing, "image/png"))));
   }
 
   /** Where on the drawing a pointer is: the picture may be letterboxed, and mirrored. @param {PointerEvent} event */
   #place(event) {
-    const box = this.#veil.getBoundingClientRect();
-    const { width, height } = this.#veil;
+    const box = this.#canvas.getBoundingClientRect();
+    const { width, height } = this.#canvas;
     const scale = Math.min(box.width / width, box.height / height);
     const x = (event.clientX - box.left - (box.width - width * scale) / 2) / scale;
     const y = (event.clientY - box.top - (box.height - height * scale) / 2) / scale;
@@ -130,7 +130,7 @@ const isMirrored = () => document.body.dataset.mirror === "on";
 
 /** @param {CanvasRenderingContext2D} brush @param {{x: number, y: number}} from @param {{x: number, y: number}} to */
 function line(brush, from, to) {
-  brush.strokeStyle = VEIL;
+  brush.strokeStyle = COVER;
   brush.lineWidth = (WIDTH * input("brush-size").valueAsNumber) / 100;
   brush.lineCap = "round";
   brush.beginPath();
@@ -139,14 +139,14 @@ function line(brush, from, to) {
   brush.stroke();
 }
 
-/** As the server wants it: white where to paint, black where the veil is. @param {HTMLCanvasElement} veil */
-function blackOnWhite(veil) {
+/** As the server wants it: white where to paint, black where it is covered. @param {HTMLCanvasElement} covered */
+function blackOnWhite(covered) {
   const black = document.createElement("canvas");
   const drawing = document.createElement("canvas");
-  black.width = drawing.width = veil.width;
-  black.height = drawing.height = veil.height;
+  black.width = drawing.width = covered.width;
+  black.height = drawing.height = covered.height;
   const ink = pen(black);
-  ink.drawImage(veil, 0, 0);
+  ink.drawImage(covered, 0, 0);
   ink.globalCompositeOperation = "source-in";
   ink.fillRect(0, 0, black.width, black.height);
   const paper = pen(drawing);

@@ -24,7 +24,7 @@ export async function decodePicture(file) {
 }
 
 /** What a video shows now. @param {HTMLVideoElement} video */
-export function still(video) {
+export function frameOf(video) {
   if (!video.videoWidth) throw new PictureError("The camera is off: there is nothing to take.");
   return drawn(video, video.videoWidth, video.videoHeight);
 }

@@ -1,4 +1,4 @@
-/** The prompt, alone or mixed with a second one, and how it takes over from the one before. */
+/** Prompt box: the prompt, alone or mixed with a second one, and how it takes over from the one before. */
 import { setPrompt, setPrompts } from "../protocol.js";
 import { at, button, input, place, select, setText } from "../page/dom.js";
 import { limit } from "../page/limits.js";
@@ -15,19 +15,19 @@ export class PromptBox {
   #second = input("prompt-second");
   #balance = input("balance");
   #mixToggle = button("mix-toggle");
-  #wishes;
+  #desired;
   #notice;
   #onPrompt;
   #history = new History((prompt) => this.pick(prompt));
   #isDraft = false; // written, and not yet sent
 
   /**
-   * @param {import("../session/desired_state.js").Wishes} wishes
+   * @param {import("../session/desired_state.js").DesiredState} desired
    * @param {(words: string) => void} notice
    * @param {(prompt: string) => void} onPrompt the prompt that now holds, or will when the stream starts
    */
-  constructor(wishes, notice, onPrompt) {
-    this.#wishes = wishes;
+  constructor(desired, notice, onPrompt) {
+    this.#desired = desired;
     this.#notice = notice;
     this.#onPrompt = onPrompt;
     this.#form.addEventListener("submit", (event) => {
@@ -56,7 +56,7 @@ export class PromptBox {
 
   /** The default prompt, shown before a stream runs. @param {string} text */
   suggest(text) {
-    if (!this.#isDraft && !this.#wishes.has("prompt")) this.#take(text);
+    if (!this.#isDraft && !this.#desired.has("prompt")) this.#take(text);
   }
 
   /** A prompt that was picked: as if it had been typed and sent. @param {string} text */
@@ -75,7 +75,7 @@ export class PromptBox {
     const text = this.#text.value.trim();
     if (this.#isDraft && text && text !== prompt) {
       if (!isResumed) this.#send();
-    } else if (!this.#wishes.has("prompt")) this.#take(prompt);
+    } else if (!this.#desired.has("prompt")) this.#take(prompt);
   }
 
   /** What the server paints now, perhaps by another hand or by the timeline. @param {WeightedPrompt[]} prompts */
@@ -126,11 +126,11 @@ export class PromptBox {
     const share = this.#balance.valueAsNumber;
     const change = this.change();
     this.#history.add(text);
-    if (!second || share === 0) this.#wishes.set("prompt", "Prompt", () => setPrompt(text, change));
-    else if (share === 1) this.#wishes.set("prompt", "Prompt", () => setPrompt(second, change));
+    if (!second || share === 0) this.#desired.set("prompt", "Prompt", () => setPrompt(text, change));
+    else if (share === 1) this.#desired.set("prompt", "Prompt", () => setPrompt(second, change));
     else {
       const prompts = [{ text, weight: 1 - share }, { text: second, weight: share }];
-      this.#wishes.set("prompt", "Prompt", () => setPrompts(prompts, change));
+      this.#desired.set("prompt", "Prompt", () => setPrompts(prompts, change));
     }
     this.#onPrompt(second ? "" : text);
   }

@@ -2,22 +2,22 @@
 import { setReferences } from "../protocol.js";
 import { button, input, make, place, setText, video } from "../page/dom.js";
 import { limit } from "../page/limits.js";
-import { decodePicture, encoded, still } from "./pictures.js";
+import { decodePicture, encoded, frameOf } from "./pictures.js";
 
 /** @typedef {{canvas: HTMLCanvasElement, ids: Map<string, Promise<string>>}} Reference `ids`: of the upload, by session */
 
 export class References {
-  #wishes;
+  #desired;
   #http;
   /** @type {Reference[]} */
   #references = [];
 
   /**
-   * @param {import("../session/desired_state.js").Wishes} wishes
+   * @param {import("../session/desired_state.js").DesiredState} desired
    * @param {import("../session/session_http.js").SessionHttp} http
    */
-  constructor(wishes, http) {
-    this.#wishes = wishes;
+  constructor(desired, http) {
+    this.#desired = desired;
     this.#http = http;
     const file = input("reference-file");
     button("reference-choose").addEventListener("click", () => file.click());
@@ -25,7 +25,7 @@ export class References {
       void this.#addFiles([...(file.files ?? [])]);
       file.value = ""; // the same file may be chosen again
     });
-    button("reference-camera").addEventListener("click", () => this.#guard(async () => this.#add([still(video("input"))])));
+    button("reference-camera").addEventListener("click", () => this.#guard(async () => this.#add([frameOf(video("input"))])));
     button("reference-clear").addEventListener("click", () => this.#change([]));
     document.addEventListener("paste", (event) => void this.#addFiles(filesOf(event.clipboardData), event));
     this.#watchDrops();
@@ -54,8 +54,8 @@ export class References {
     this.#references = references;
     setText(place("reference-words"), "");
     this.show();
-    if (!references.length) return this.#wishes.undo("references", "References", () => setReferences([]));
-    this.#wishes.set("references", "References", async () => setReferences(await Promise.all(references.map((one) => this.#upload(one)))));
+    if (!references.length) return this.#desired.undo("references", "References", () => setReferences([]));
+    this.#desired.set("references", "References", async () => setReferences(await Promise.all(references.map((one) => this.#upload(one)))));
   }
 
   /** Once for each session. @param {Reference} reference @returns {Promise<string>} */

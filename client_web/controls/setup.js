@@ -1,4 +1,4 @@
-/** What is set once rather than played: steps, seed, the stream's rate and quality. */
+/** Setup panel, for what is set once: steps, seed, the stream's rate and quality. */
 import { setOutput, setSeed, setSteps } from "../protocol.js";
 import { at, input, select, setText, place } from "../page/dom.js";
 import { limit } from "../page/limits.js";
@@ -6,15 +6,15 @@ import { limit } from "../page/limits.js";
 /** @typedef {"low"|"medium"|"high"} Quality */
 
 export class Setup {
-  #wishes;
+  #desired;
   #commands;
 
   /**
-   * @param {import("../session/desired_state.js").Wishes} wishes
+   * @param {import("../session/desired_state.js").DesiredState} desired
    * @param {import("../session/commands.js").Commands} commands
    */
-  constructor(wishes, commands) {
-    this.#wishes = wishes;
+  constructor(desired, commands) {
+    this.#desired = desired;
     this.#commands = commands;
     onSubmit("steps-form", () => this.#setSteps());
     onSubmit("seed-form", () => this.#setSeed());
@@ -52,24 +52,24 @@ export class Setup {
     const isFalling = steps.every((step, index) => Number.isInteger(step) && step >= 1 && step <= limit("timestep") && (!index || step < steps[index - 1]));
     if (steps.length > limit("steps") || !isFalling) return setText(place("steps-hint"), stepsTaken());
     setText(place("steps-hint"), "Empty: the model's own. Fewer are faster.");
-    this.#wishes.set("steps", "Steps", () => setSteps(steps.length ? steps : null));
+    this.#desired.set("steps", "Steps", () => setSteps(steps.length ? steps : null));
   }
 
   #setSeed() {
     const isRandom = input("seed-random").checked;
     const number = input("seed").valueAsNumber;
     if (!isRandom && !Number.isInteger(number)) return input("seed").focus();
-    this.#wishes.set("seed", "Seed", () => setSeed(isRandom ? null : number));
+    this.#desired.set("seed", "Seed", () => setSeed(isRandom ? null : number));
   }
 
   #setQuality() {
     const quality = /** @type {Quality} */ (select("quality").value);
-    this.#wishes.set("quality", "Quality", () => setOutput({ quality }));
+    this.#desired.set("quality", "Quality", () => setOutput({ quality }));
   }
 
   #setFps() {
     const fps = select("fps").value ? Number(select("fps").value) : null;
-    this.#wishes.set("fps", "Frame limit", () => setOutput({ fps }));
+    this.#desired.set("fps", "Frame limit", () => setOutput({ fps }));
   }
 }
 

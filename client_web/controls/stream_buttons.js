@@ -1,4 +1,4 @@
-/** The keys under the picture: pause, freeze, snapshot, record, reset. */
+/** Buttons under the picture: pause, freeze, snapshot, record, reset. */
 import { pause, reset, resume, setFreeze, startRecording, stopRecording } from "../protocol.js";
 import { button, input, isPressed, make, place, press, setText } from "../page/dom.js";
 import { save } from "./pictures.js";
@@ -6,57 +6,57 @@ import { save } from "./pictures.js";
 const MOST_RECORDINGS = 3;
 
 /**
- * @typedef {object} Desk
- * @property {import("../session/desired_state.js").Wishes} wishes
+ * @typedef {object} Parts
+ * @property {import("../session/desired_state.js").DesiredState} desired
  * @property {import("../session/session_http.js").SessionHttp} http
  * @property {import("../session/commands.js").Commands} commands
  * @property {import("../page/view.js").View} view
- * @property {(isStill: boolean) => void} still stops the picture on every screen, at once
+ * @property {(isHeld: boolean) => void} showHeld stops the picture on every screen, at once
  */
 
-export class Transport {
-  #desk;
+export class StreamButtons {
+  #parts;
   /** @type {{href: string, name: string, seconds: number, bytes: number} | null} what is being recorded */
   #running = null;
 
-  /** @param {Desk} desk */
-  constructor(desk) {
-    this.#desk = desk;
+  /** @param {Parts} parts */
+  constructor(parts) {
+    this.#parts = parts;
     button("pause").addEventListener("click", () => this.pause(!isPressed(button("pause"))));
     button("freeze").addEventListener("click", () => this.freeze(!isPressed(button("freeze"))));
     button("record").addEventListener("click", () => this.record(!isPressed(button("record"))));
     button("snapshot").addEventListener("click", () => void this.#snapshot());
-    button("reset").addEventListener("click", () => this.#desk.wishes.once("Reset", reset()));
+    button("reset").addEventListener("click", () => this.#parts.desired.once("Reset", reset()));
   }
 
   /** Still at once here, whatever the way to the server takes: someone may need that. @param {boolean} isOn */
   pause(isOn) {
-    const { wishes } = this.#desk;
+    const { desired } = this.#parts;
     this.#showPause(isOn);
-    if (isOn) wishes.set("pause", "Pause", pause);
-    else wishes.undo("pause", "Resume", resume);
+    if (isOn) desired.set("pause", "Pause", pause);
+    else desired.undo("pause", "Resume", resume);
   }
 
   /** @param {boolean} isOn */
   freeze(isOn) {
-    const { wishes } = this.#desk;
+    const { desired } = this.#parts;
     this.#showFreeze(isOn);
-    if (isOn) wishes.set("freeze", "Freeze", () => setFreeze(true));
-    else wishes.undo("freeze", "Freeze off", () => setFreeze(false));
+    if (isOn) desired.set("freeze", "Freeze", () => setFreeze(true));
+    else desired.undo("freeze", "Freeze off", () => setFreeze(false));
   }
 
   /** @param {boolean} isOn */
   record(isOn) {
-    const { wishes } = this.#desk;
+    const { desired } = this.#parts;
     press(button("record"), isOn);
     const isSideBySide = input("record-side").checked;
-    if (isOn) wishes.set("record", "Recording", () => startRecording(isSideBySide)); // a lost connection begins another file
-    else wishes.undo("record", "End of recording", stopRecording);
+    if (isOn) desired.set("record", "Recording", () => startRecording(isSideBySide)); // a lost connection begins another file
+    else desired.undo("record", "End of recording", stopRecording);
   }
 
   /** What the server says of pause, freeze and recording. @param {{paused: boolean, frozen: boolean, recording: boolean}} settings */
   show({ paused, frozen, recording }) {
-    const { commands } = this.#desk;
+    const { commands } = this.#parts;
     if (!commands.isOpen("pause") && !commands.isOpen("resume")) this.#showPause(paused);
     if (!commands.isOpen("freeze.set")) this.#showFreeze(frozen);
     if (!commands.isOpen("record.start") && !commands.isOpen("record.stop")) press(button("record"), recording);
@@ -64,14 +64,14 @@ export class Transport {
 
   /** One `recording` message. @param {import("../protocol.js").ServerMessage} message */
   recording({ state, name, seconds, bytes, detail }) {
-    const { view, wishes, http } = this.#desk;
+    const { view, desired, http } = this.#parts;
     const isOn = state === "recording";
     const told = { href: http.recording(name), name, seconds, bytes };
     this.#running = isOn ? told : null;
     view.badge("recording", isOn ? `● ${clock(seconds)}` : null);
     press(button("record"), isOn);
     if (isOn) return;
-    wishes.forget("record");
+    desired.forget("record");
     if (state === "failed") view.command({ stage: "refused", words: `The recording failed: ${detail}` });
     else offer(told);
   }
@@ -85,20 +85,20 @@ export class Transport {
   /** Stopped by the person: the next start begins without what belonged to this one. */
   stopped() {
     this.sessionOver();
-    for (const kind of ["record", "pause", "freeze"]) this.#desk.wishes.forget(kind);
+    for (const kind of ["record", "pause", "freeze"]) this.#parts.desired.forget(kind);
     this.clear();
   }
 
   /** The connection is gone, for now or for good. */
   clear() {
-    this.#desk.view.badge("recording", null);
-    if (!this.#desk.wishes.has("record")) press(button("record"), false);
-    if (!this.#desk.wishes.has("pause")) this.#showPause(false);
-    if (!this.#desk.wishes.has("freeze")) this.#showFreeze(false);
+    this.#parts.view.badge("recording", null);
+    if (!this.#parts.desired.has("record")) press(button("record"), false);
+    if (!this.#parts.desired.has("pause")) this.#showPause(false);
+    if (!this.#parts.desired.has("freeze")) this.#showFreeze(false);
   }
 
   async #snapshot() {
-    const { http, view } = this.#desk;
+    const { http, view } = this.#parts;
     try {
       const picture = await http.snapshot();
       const name = `depthlive-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}.png`;
@@ -115,14 +115,14 @@ export class Transport {
     if (isPressed(key) === isOn) return;
     press(key, isOn);
     setText(key, isOn ? "Resume" : "Pause");
-    this.#desk.view.badge("paused", isOn ? "Paused" : null);
-    this.#desk.still(isOn);
+    this.#parts.view.badge("paused", isOn ? "Paused" : null);
+    this.#parts.showHeld(isOn);
   }
 
   /** @param {boolean} isOn */
   #showFreeze(isOn) {
     press(button("freeze"), isOn);
-    this.#desk.view.badge("frozen", isOn ? "Camera frozen" : null);
+    this.#parts.view.badge("frozen", isOn ? "Camera frozen" : null);
   }
 }
 

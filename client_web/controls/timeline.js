@@ -1,4 +1,4 @@
-/** Prompts by time: a list to edit, play, save and load. */
+/** Timeline of prompts: a list to edit, play, save and load. */
 import { setTimeline, stopTimeline } from "../protocol.js";
 import { button, input, make, place, setText } from "../page/dom.js";
 import { keep, kept } from "../page/storage.js";
@@ -7,26 +7,26 @@ import { save } from "./pictures.js";
 import { readTimeline } from "./timeline_file.js";
 
 /** @typedef {import("../protocol.js").TimelineStep} TimelineStep */
-/** @typedef {{steps: TimelineStep[], loop: boolean, duration: number}} Score */
+/** @typedef {{steps: TimelineStep[], loop: boolean, duration: number}} Draft */
 
 const GAP_S = 8; // between the last prompt and a new one
 
 export class Timeline {
-  #wishes;
+  #desired;
   #prompt;
   #list = place("timeline-steps");
-  /** @type {Score} */
-  #score;
+  /** @type {Draft} */
+  #draft;
   #transition = ""; // of a step that names none
 
   /**
-   * @param {import("../session/desired_state.js").Wishes} wishes
+   * @param {import("../session/desired_state.js").DesiredState} desired
    * @param {() => string} prompt the one in the box: what a new line begins with
    */
-  constructor(wishes, prompt) {
-    this.#wishes = wishes;
+  constructor(desired, prompt) {
+    this.#desired = desired;
     this.#prompt = prompt;
-    this.#score = this.#kept();
+    this.#draft = this.#kept();
     button("timeline-add").addEventListener("click", () => this.#add());
     button("timeline-play").addEventListener("click", () => this.play());
     button("timeline-stop").addEventListener("click", () => this.stop());
@@ -46,15 +46,15 @@ export class Timeline {
   }
 
   play() {
-    const trouble = troubleOf(this.#score);
+    const trouble = troubleOf(this.#draft);
     if (trouble) return this.#say(trouble);
-    const { steps, loop, duration } = structuredClone(this.#score);
+    const { steps, loop, duration } = structuredClone(this.#draft);
     this.#say("");
-    this.#wishes.set("timeline", "Timeline", () => setTimeline(steps, { loop, duration }));
+    this.#desired.set("timeline", "Timeline", () => setTimeline(steps, { loop, duration }));
   }
 
   stop() {
-    this.#wishes.undo("timeline", "Timeline stop", stopTimeline);
+    this.#desired.undo("timeline", "Timeline stop", stopTimeline);
   }
 
   /** Where the server is in it. @param {{step: number | null} | null} timeline of `settings` */
@@ -73,26 +73,26 @@ export class Timeline {
   }
 
   #add() {
-    const last = this.#score.steps.at(-1);
+    const last = this.#draft.steps.at(-1);
     const at = last ? last.at + GAP_S : 0;
-    const steps = [...this.#score.steps, { at, text: this.#prompt(), transition: /** @type {const} */ ("blend") }];
-    this.#edit({ steps, duration: Math.max(this.#score.duration, at + GAP_S) });
+    const steps = [...this.#draft.steps, { at, text: this.#prompt(), transition: /** @type {const} */ ("blend") }];
+    this.#edit({ steps, duration: Math.max(this.#draft.duration, at + GAP_S) });
     this.#show();
     const fields = this.#list.lastElementChild?.querySelectorAll("input");
     fields?.[1]?.focus();
   }
 
-  /** @param {Partial<Score>} change */
+  /** @param {Partial<Draft>} change */
   #edit(change) {
-    this.#score = { ...this.#score, ...change };
-    keep("timeline", this.#score);
-    this.#say(troubleOf(this.#score));
+    this.#draft = { ...this.#draft, ...change };
+    keep("timeline", this.#draft);
+    this.#say(troubleOf(this.#draft));
   }
 
   #show() {
-    this.#list.replaceChildren(...this.#score.steps.map((step, index) => this.#row(step, index)));
-    input("timeline-loop").checked = this.#score.loop;
-    input("timeline-duration").value = String(this.#score.duration);
+    this.#list.replaceChildren(...this.#draft.steps.map((step, index) => this.#row(step, index)));
+    input("timeline-loop").checked = this.#draft.loop;
+    input("timeline-duration").value = String(this.#draft.duration);
   }
 
   /** @param {TimelineStep} step @param {number} index */
@@ -109,7 +109,7 @@ export class Timeline {
     transition.setAttribute("aria-label", `${name}, transition`);
     remove.setAttribute("aria-label", `Remove ${name}`);
     const change = (/** @type {Partial<TimelineStep>} */ fields) => {
-      this.#edit({ steps: this.#score.steps.map((one, place) => (place === index ? { ...one, ...fields } : one)) });
+      this.#edit({ steps: this.#draft.steps.map((one, place) => (place === index ? { ...one, ...fields } : one)) });
     };
     at.addEventListener("change", () => change({ at: at.valueAsNumber }));
     text.addEventListener("change", () => change({ text: text.value.trim() }));
@@ -120,7 +120,7 @@ export class Timeline {
 
   /** @param {number} index */
   #remove(index) {
-    const steps = this.#score.steps.filter((_, place) => place !== index);
+    const steps = this.#draft.steps.filter((_, place) => place !== index);
     if (steps.length) steps[0] = { ...steps[0], at: 0 };
     this.#edit({ steps });
     this.#show();
@@ -128,7 +128,7 @@ export class Timeline {
   }
 
   #save() {
-    const text = JSON.stringify(this.#score, null, 2);
+    const text = JSON.stringify(this.#draft, null, 2);
     save(new Blob([text], { type: "application/json" }), "timeline.json");
   }
 
@@ -145,7 +145,7 @@ export class Timeline {
     file.value = "";
   }
 
-  /** @returns {Score} */
+  /** @returns {Draft} */
   #kept() {
     try {
       return readTimeline(JSON.stringify(kept("timeline", null)));
@@ -160,7 +160,7 @@ export class Timeline {
   }
 }
 
-/** What keeps it from being played, or nothing. @param {Score} score */
+/** What keeps it from being played, or nothing. @param {Draft} draft */
 function troubleOf({ steps, loop, duration }) {
   if (!steps.length) return "Add a prompt first.";
   for (const [index, step] of steps.entries()) {

@@ -1,13 +1,13 @@
-/** A timeline as JSON, as timeline.set has it: {steps: [{at, text, transition, chunks, curve}], loop, duration}. Pure. */
+/** Timeline file: a timeline as JSON, as timeline.set has it: {steps: [{at, text, transition, chunks, curve}], loop, duration}. Pure. */
 
-/** @typedef {import("./timeline.js").Score} Score */
+/** @typedef {import("./timeline.js").Draft} Draft */
 
 const TRANSITIONS = ["recache", "blend", "cut"];
 
 /**
  * @param {string} text
  * @param {number} mostSteps
- * @returns {Score}
+ * @returns {Draft}
  * @throws {Error} that says what is wrong with it
  */
 export function readTimeline(text, mostSteps = Infinity) {

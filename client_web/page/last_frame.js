@@ -1,8 +1,8 @@
-/** The last picture of a stream that was lost, as a stream of its own: better than black on a stage. */
+/** Last frame of a stream that was lost, as a stream of its own: better than black before an audience. */
 import { pen } from "./dom.js";
 
 /** @param {HTMLVideoElement} video @returns {MediaStream | null} null when it shows nothing */
-export function heldPicture(video) {
+export function lastFrame(video) {
   if (!video.videoWidth || !video.srcObject) return null;
   const canvas = document.createElement("canvas");
   canvas.width = video.videoWidth;

@@ -1,23 +1,23 @@
 /**
- * The picture alone, for a second screen. Opened from the desk it shows the desk's own picture; opened by itself
+ * Output window: the picture alone, for a second screen. Opened by the main page it shows that page's picture; opened by itself
  * (`?view=output`, as a browser source has it) it is a page that starts by itself, if the camera was allowed before.
  */
 import { video } from "./dom.js";
 
-const NAME = "depthlive-projector";
+const NAME = "depthlive-output";
 const STILL_MS = 2000; // the pointer has not moved: it goes
-const CALL = "depthlive-projector"; // a projector window asks its desk for the picture
+const CALL = "depthlive-output"; // an output window asks the page that opened it for the picture
 const HOLD = "depthlive-hold"; // ... or to hold it
 
-export const isProjector = () => document.documentElement.dataset.view === "output";
+export const isOutputView = () => document.documentElement.dataset.view === "output";
 
-/** Whether a desk opened this window, and gives it its picture. */
-export function hasDesk() {
-  return isProjector() && window.name === NAME && deskOf() !== null;
+/** Whether a page opened this window, and gives it its picture. */
+export function hasOpener() {
+  return isOutputView() && window.name === NAME && mainPage() !== null;
 }
 
-/** At the desk: gives its picture to a window of its own. */
-export class Projector {
+/** At the main page: gives its picture to a window of its own. */
+export class OutputWindow {
   /** @type {MediaStream | null} */
   #stream = null;
   /** @type {Window | null} */
@@ -46,7 +46,7 @@ export class Projector {
   }
 
   /** @param {boolean} isStill */
-  still(isStill) {
+  setHeld(isStill) {
     const output = this.#output();
     if (isStill) output?.pause();
     else if (output?.srcObject) void output.play();
@@ -66,8 +66,8 @@ export class Projector {
   }
 }
 
-/** In the projector's window: no pointer, full screen by double click, the desk's picture if there is one. */
-export function beProjector() {
+/** In the output window: no pointer, full screen by double click, the main page's picture if there is one. */
+export function initOutputView() {
   let timer = 0;
   const root = document.documentElement;
   const hide = () => (root.dataset.cursor = "hidden");
@@ -79,16 +79,16 @@ export function beProjector() {
   timer = window.setTimeout(hide, STILL_MS);
   const toggle = () => void (document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen?.());
   document.addEventListener("dblclick", toggle);
-  if (!hasDesk()) return;
+  if (!hasOpener()) return;
   document.addEventListener("keydown", ({ key }) => {
     if (key.toLowerCase() === "f") toggle();
-    if (key.toLowerCase() === "p" || key === "Pause") deskOf()?.dispatchEvent(new Event(HOLD));
+    if (key.toLowerCase() === "p" || key === "Pause") mainPage()?.dispatchEvent(new Event(HOLD));
   });
-  deskOf()?.dispatchEvent(new CustomEvent(CALL, { detail: window }));
+  mainPage()?.dispatchEvent(new CustomEvent(CALL, { detail: window }));
 }
 
 /** @returns {Window | null} the window that opened this one, if it is ours */
-function deskOf() {
+function mainPage() {
   try {
     const opener = /** @type {Window | null} */ (window.opener);
     return opener && !opener.closed && opener.location.origin === location.origin ? opener : null;
@@ -100,8 +100,8 @@ function deskOf() {
 /** The picture over the whole screen; a phone that can do that with videos alone does it with the video. */
 export function toggleFullscreen() {
   if (document.fullscreenElement) return void document.exitFullscreen();
-  const stage = document.getElementById("stage");
+  const picture = document.getElementById("picture");
   const output = /** @type {HTMLVideoElement & {webkitEnterFullscreen?: () => void}} */ (video("output"));
-  if (stage?.requestFullscreen) void stage.requestFullscreen();
+  if (picture?.requestFullscreen) void picture.requestFullscreen();
   else output.webkitEnterFullscreen?.();
 }

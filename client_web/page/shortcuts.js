@@ -1,4 +1,4 @@
-/** Keys of one letter, and the overlay that lists them. They rest while one writes, and can be switched off. */
+/** Keyboard shortcuts of one letter, and the overlay that lists them. Off while one writes; they can be switched off. */
 import { at, button, input, make, place } from "./dom.js";
 import { keep, kept } from "./storage.js";
 

@@ -1,4 +1,4 @@
-/** What this browser keeps of the page between visits. Storage may be full or forbidden: then nothing is kept. */
+/** Local storage of the page, between visits. It may be full or forbidden: then nothing is kept. */
 
 const PREFIX = "depthlive.";
 

@@ -1,4 +1,4 @@
-/** The panels of the desk: one is shown, arrow keys go from tab to tab, the last one is remembered. */
+/** Tabs of the control panels: one is shown, arrow keys go from tab to tab, the last one is remembered. */
 import { place } from "./dom.js";
 import { keep, kept } from "./storage.js";
 

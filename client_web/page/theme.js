@@ -1,4 +1,4 @@
-/** Dark, light, or as the system has it. initial_view.js sets it before the first paint of the next visit. */
+/** Theme: dark, light, or as the system has it. initial_view.js sets it before the first paint of the next visit. */
 import { select } from "./dom.js";
 import { keep, kept } from "./storage.js";
 

@@ -1,4 +1,4 @@
-/** The two pictures and the lines that say what is happening. Decides nothing. */
+/** Views of both pictures, and the lines that say what is happening. Decides nothing. */
 import { at, button, place, select, setText, video } from "./dom.js";
 
 /**
@@ -11,7 +11,7 @@ const INVITATION = "Your camera goes in, a painted picture comes back.";
 
 export class View {
   #at = {
-    input: video("input"), output: video("output"), stageWords: place("stage-words"),
+    input: video("input"), output: video("output"), pictureWords: place("picture-words"),
     progress: at("progress", HTMLProgressElement),
     start: button("start"), stop: button("stop"), controls: at("live-controls", HTMLFieldSetElement), camera: select("camera"),
     words: place("words"), rate: place("rate"), command: place("command"), problem: place("problem"),
@@ -21,7 +21,7 @@ export class View {
   #badges = new Map();
 
   constructor() {
-    this.#at.output.addEventListener("resize", () => this.#fitStage());
+    this.#at.output.addEventListener("resize", () => this.#fitPicture());
     this.#at.output.addEventListener("playing", () => (document.body.dataset.picture = "on"));
     if (/Mac|iPhone|iPad/.test(navigator.platform)) place("prompt-modifier").textContent = "⌘";
   }
@@ -31,7 +31,7 @@ export class View {
     document.body.dataset.phase = phase;
     if (phase !== "live") this.#at.rate.textContent = "";
     setText(this.#at.words, words);
-    setText(this.#at.stageWords, phase === "idle" && words.startsWith("Ready") ? INVITATION : words);
+    setText(this.#at.pictureWords, phase === "idle" && words.startsWith("Ready") ? INVITATION : words);
     this.#at.controls.disabled = !["waiting", "live", "interrupted"].includes(phase);
     this.#progress(/(\d+) %/.exec(words)?.[1]);
     this.#offer(phase === "idle" ? "start" : "stop");
@@ -129,7 +129,7 @@ export class View {
     if (hadFocus) shown.focus(); // a hidden button would drop a keyboard user back to the top of the page
   }
 
-  #fitStage() {
+  #fitPicture() {
     const { output } = this.#at;
     if (output.videoWidth) document.body.style.setProperty("--ratio", String(output.videoWidth / output.videoHeight));
   }

@@ -1,6 +1,6 @@
 /**
- * The life of a command: sent, acknowledged, applied (or superseded, refused, unanswered).
- * Every stage is reported once, so nothing a performer does is fire-and-forget.
+ * Commands under way, each from sent to acknowledged to applied (or superseded, refused, unanswered).
+ * Every stage is reported once, so that nobody has to guess whether a command arrived.
  *
  * @typedef {import("../protocol.js").Request} Request
  * @typedef {import("../protocol.js").ServerMessage} ServerMessage

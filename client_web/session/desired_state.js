@@ -1,11 +1,11 @@
 /**
- * What the person has set, kept here whatever becomes of the connection: sent at once where there is a stream, again
+ * Desired state: what the person has set, kept here whatever becomes of the connection: sent at once where there is a stream, again
  * to the same session when it comes back and has not acknowledged it, and again, in the order in which it was first
  * set, to every new one.
  *
  * @typedef {import("../protocol.js").Request} Request
  * @typedef {() => Request | Promise<Request>} Build a fresh message each time: ids are used once, uploads are per session
- * @typedef {object} Wish
+ * @typedef {object} Entry
  * @property {string} label as the person calls it
  * @property {Build} build
  * @property {boolean} isUndo it takes back one of its kind: a new session never had that, and needs no telling
@@ -15,14 +15,14 @@
 
 export const KEPT = "kept, and sent when the stream starts";
 
-export class Wishes {
+export class DesiredState {
   #commands;
   #http;
   #notice;
-  /** @type {Map<string, Wish>} */
+  /** @type {Map<string, Entry>} */
   #kept = new Map();
-  /** @type {Map<string, number>} which build of a kind is the newest: an older upload must not win */
-  #turns = new Map();
+  /** @type {Map<string, number>} number of the newest build of a kind: an older upload must not win */
+  #builds = new Map();
 
   /**
    * @param {{issue: (message: Request, label: string, onAnswer?: () => void) => boolean}} commands
@@ -37,9 +37,9 @@ export class Wishes {
 
   /** @param {string} kind the newest of a kind counts @param {string} label as the person calls it @param {Build} build */
   set(kind, label, build, isUndo = false) {
-    const wish = { label, build, isUndo, isKnown: false };
-    this.#kept.set(kind, wish);
-    if (this.#http.id !== null) void this.#send(kind, wish);
+    const entry = { label, build, isUndo, isKnown: false };
+    this.#kept.set(kind, entry);
+    if (this.#http.id !== null) void this.#send(kind, entry);
     else if (!isUndo) this.#notice(`${label}: ${KEPT}`);
   }
 
@@ -65,29 +65,29 @@ export class Wishes {
 
   /** A stream has begun. @param {boolean} isResumed it is the one from before, which remembers what it has acknowledged */
   replay(isResumed) {
-    for (const [kind, wish] of this.#kept) {
-      if (wish.isUndo && !isResumed) this.#kept.delete(kind);
-      else if (!isResumed || !wish.isKnown) void this.#send(kind, wish);
+    for (const [kind, entry] of this.#kept) {
+      if (entry.isUndo && !isResumed) this.#kept.delete(kind);
+      else if (!isResumed || !entry.isKnown) void this.#send(kind, entry);
     }
   }
 
-  /** @param {string} kind @param {Wish} wish */
-  async #send(kind, wish) {
-    const turn = (this.#turns.get(kind) ?? 0) + 1;
-    this.#turns.set(kind, turn);
-    wish.isKnown = false;
+  /** @param {string} kind @param {Entry} entry */
+  async #send(kind, entry) {
+    const build = (this.#builds.get(kind) ?? 0) + 1;
+    this.#builds.set(kind, build);
+    entry.isKnown = false;
     try {
-      const built = wish.build();
+      const built = entry.build();
       const message = built instanceof Promise ? await built : built; // what needs no upload goes out in order
-      if (this.#turns.get(kind) === turn) this.#commands.issue(message, wish.label, () => this.#answered(kind, wish));
+      if (this.#builds.get(kind) === build) this.#commands.issue(message, entry.label, () => this.#answered(kind, entry));
     } catch (error) {
-      if (this.#turns.get(kind) === turn) this.#notice(`${wish.label}: ${error instanceof Error ? error.message : error}`);
+      if (this.#builds.get(kind) === build) this.#notice(`${entry.label}: ${error instanceof Error ? error.message : error}`);
     }
   }
 
-  /** @param {string} kind @param {Wish} wish */
-  #answered(kind, wish) {
-    wish.isKnown = true;
-    if (wish.isUndo && this.#kept.get(kind) === wish) this.#kept.delete(kind);
+  /** @param {string} kind @param {Entry} entry */
+  #answered(kind, entry) {
+    entry.isKnown = true;
+    if (entry.isUndo && this.#kept.get(kind) === entry) this.#kept.delete(kind);
   }
 }

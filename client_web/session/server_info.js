@@ -1,6 +1,6 @@
-/** While nothing streams: is the server there, ready and free? Asked every two seconds. */
+/** State of the server, limits and defaults (api/info), asked for every two seconds while nothing streams. */
 
-import { NO_ANSWER, plainly } from "../server_text.js";
+import { NO_ANSWER, sentence } from "../server_text.js";
 
 /**
  * @typedef {object} ServerInfo the answer of api/info
@@ -19,7 +19,7 @@ import { NO_ANSWER, plainly } from "../server_text.js";
 const PERIOD_MS = 2000;
 const ANSWER_LIMIT_MS = 4000; // a network that is gone says nothing, and a new connection waits for this
 
-export class ServerWatch {
+export class ServerInfoPoller {
   #isIdle;
   #onInfo;
   #onIdle;
@@ -60,9 +60,9 @@ export class ServerWatch {
 export function describe(info) {
   if (!info) return { words: "No server.", problem: NO_ANSWER };
   if (!info.ready && /failed|could not/i.test(info.reason)) {
-    return { words: "The server has no model.", problem: plainly(info.reason) };
+    return { words: "The server has no model.", problem: sentence(info.reason) };
   }
-  if (!info.ready) return { words: `Not ready yet. ${plainly(info.reason)}`, problem: "" };
+  if (!info.ready) return { words: `Not ready yet. ${sentence(info.reason)}`, problem: "" };
   if (info.sessions >= info.max_sessions) return { words: "The server is full: you may have to wait for a place.", problem: "" };
   return { words: "Ready. Press Start to send your camera.", problem: "" };
 }

@@ -1,4 +1,4 @@
-/** What a session does over HTTP: pictures up, snapshots and recordings down. Its id comes with `hello`. */
+/** HTTP requests of a session: pictures up, snapshots and recordings down. Its id comes with `hello`. */
 
 /** It did not work; `message` says why, for the person. */
 export class SessionError extends Error {}

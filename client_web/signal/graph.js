@@ -1,4 +1,4 @@
-/** A small graph of one figure over the last two minutes. Colours are those of the canvas in the style sheet. */
+/** Graph of one figure over the last two minutes. Colours are those of the canvas in the style sheet. */
 import { pen } from "../page/dom.js";
 
 const SPAN_S = 120;

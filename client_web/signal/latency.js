@@ -1,5 +1,5 @@
 /**
- * Where a picture spends its time between the camera and this screen. Pure.
+ * Latency by stage: where a picture spends its time between the camera and this screen. Pure.
  *
  * @typedef {import("../stream/webrtc/stats.js").Received} Received
  * @typedef {import("../stream/webrtc/stats.js").Link} Link

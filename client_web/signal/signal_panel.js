@@ -1,4 +1,4 @@
-/** The figures of the running stream: the chain under the picture, the panel Signal, and what they are made of. */
+/** Figures of the running stream: the bar under the picture, the panel Signal, and what they are made of. */
 import { canvas, make, place, setText } from "../page/dom.js";
 import { formatFps } from "../page/view.js";
 import { link, received } from "../stream/webrtc/stats.js";

@@ -1,4 +1,4 @@
-/** The camera: asking for it, listing the choices, and saying in plain words why there is none. */
+/** Camera: asking for it, listing the choices, and saying in plain words why there is none. */
 
 const WANTED = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30, max: 30 } };
 

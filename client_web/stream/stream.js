@@ -1,14 +1,15 @@
 /**
- * The life of a performance: Start -> camera -> connection -> pictures -> Stop, and back again by itself when the
- * connection is lost. Decides; shows nothing.
+ * Stream of this page: Start -> camera -> connection -> pictures -> Stop, and reconnection by itself when the
+ * connection is lost. Decides; shows nothing. Connections are made in webrtc/, and in websocket/ where UDP is blocked;
+ * lifecycle/ holds what both have in common.
  */
 import { CameraError, openCamera } from "./camera.js";
-import { Connection } from "./webrtc/connection.js";
-import { SocketConnection } from "./websocket/connection.js";
-import { leaveLine } from "./lifecycle/queue_ticket.js";
+import { WebRtcConnection } from "./webrtc/connection.js";
+import { WebSocketConnection } from "./websocket/connection.js";
+import { giveTicketBack } from "./lifecycle/queue_ticket.js";
 import { ConnectError } from "./lifecycle/connect_error.js";
-import { delayBefore } from "./lifecycle/backoff.js";
-import { plainly } from "../server_text.js";
+import { retryDelay } from "./lifecycle/backoff.js";
+import { sentence } from "../server_text.js";
 
 /**
  * @typedef {import("../protocol.js").ServerMessage} ServerMessage
@@ -26,7 +27,7 @@ import { plainly } from "../server_text.js";
  *
  * @typedef {object} Attempt one press of Start; a newer one makes an older one stale
  * @property {MediaStreamTrack | null} camera
- * @property {Connection | SocketConnection | null} connection
+ * @property {WebRtcConnection | WebSocketConnection | null} connection
  * @property {boolean} isBlocked no media comes through by WebRTC
  * @property {{width: number, height: number} | null} modelSize
  * @property {string | null} session its id at the server, also when it was lost
@@ -37,10 +38,10 @@ const BY_SOCKET = "Video comes through a WebSocket: this network blocks UDP.";
 const CONNECTING = "Connecting to the server.";
 /** @type {Record<string, (detail: string) => string>} */
 const STATE_WORDS = {
-  warming: (detail) => plainly(detail || "warming up the model"),
-  waiting: (detail) => plainly(detail || "waiting for pictures from the camera"),
+  warming: (detail) => sentence(detail || "warming up the model"),
+  waiting: (detail) => sentence(detail || "waiting for pictures from the camera"),
   live: () => "Live",
-  failed: (detail) => `The server could not go on. ${plainly(detail)}`,
+  failed: (detail) => `The server could not go on. ${sentence(detail)}`,
 };
 
 export class Stream {
@@ -55,7 +56,7 @@ export class Stream {
   #timer = 0;
   /** @type {Promise<void>} */
   #cameraChange = Promise.resolve();
-  #cameraTurn = 0;
+  #cameraRequest = 0;
   /** @type {(() => void) | null} */
   #tryNow = null;
 
@@ -102,7 +103,7 @@ export class Stream {
     if (!this.#attempt) return;
     release(this.#attempt);
     this.#attempt = null;
-    this.#hush();
+    this.#clearRetry();
     this.#tell.output(null);
     this.#tell.camera(null);
     this.#tell.way("");
@@ -128,8 +129,8 @@ export class Stream {
 
   /** Another camera without ending the stream: the one that is chosen when the changes before are done. */
   switchCamera() {
-    const turn = (this.#cameraTurn += 1);
-    const change = () => (turn === this.#cameraTurn ? this.#changeCamera() : undefined);
+    const request = (this.#cameraRequest += 1);
+    const change = () => (request === this.#cameraRequest ? this.#changeCamera() : undefined);
     this.#cameraChange = this.#cameraChange.then(change, change);
     return this.#cameraChange;
   }
@@ -166,7 +167,7 @@ export class Stream {
     const isSocket = mine.isBlocked || this.#isSocketWanted;
     const iceServers = await this.#iceServers();
     if (this.#attempt !== mine) return release(mine);
-    mine.connection = new (isSocket ? SocketConnection : Connection)(this.#handlers(mine));
+    mine.connection = new (isSocket ? WebSocketConnection : WebRtcConnection)(this.#handlers(mine));
     await mine.connection.open(mine.camera, iceServers, mine.session);
   }
 
@@ -176,7 +177,7 @@ export class Stream {
       await step();
     } catch (error) {
       if (this.#attempt !== mine) return release(mine);
-      if (error instanceof ConnectError && error.retryAfter !== null) return this.#later(mine, error);
+      if (error instanceof ConnectError && error.retryAfter !== null) return this.#retryLater(mine, error);
       const isExpected = error instanceof CameraError || error instanceof ConnectError;
       const words = error instanceof Error ? error.message : String(error);
       this.stop("Stopped.", isExpected ? words : `The connection could not be made: ${words}`);
@@ -185,9 +186,9 @@ export class Stream {
   }
 
   /** @param {Attempt} mine @param {ConnectError} error */
-  #later(mine, error) {
+  #retryLater(mine, error) {
     mine.losses += 1;
-    this.#hush();
+    this.#clearRetry();
     const again = () => {
       clearInterval(this.#timer);
       this.#tryNow = null;
@@ -196,7 +197,7 @@ export class Stream {
       void this.#guard(mine, () => this.#connect(mine));
     };
     // a place in line is lost by asking too seldom
-    let seconds = Math.ceil(delayBefore(error.isFull ? 1 : mine.losses, error.retryAfter ?? 0));
+    let seconds = Math.ceil(retryDelay(error.isFull ? 1 : mine.losses, error.retryAfter ?? 0));
     if (error.isFull) this.#tell.phase("queued", "Waiting for a place at the server.");
     else this.#tell.phase("reconnecting", "Connecting again by itself. What you have set is kept.");
     this.#tell.problem(error.message);
@@ -210,15 +211,15 @@ export class Stream {
   }
 
   /** The session that WebRTC has begun goes on through a WebSocket. @param {Attempt} mine */
-  #goRound(mine) {
+  #fallBackToWebSocket(mine) {
     mine.isBlocked = true;
     mine.session = mine.connection?.session ?? mine.session;
-    this.#hush();
+    this.#clearRetry();
     this.#tell.way(BY_SOCKET);
     void this.#guard(mine, () => this.#connect(mine));
   }
 
-  #hush() {
+  #clearRetry() {
     clearInterval(this.#timer);
     this.#tryNow = null;
     this.#state = null;
@@ -235,9 +236,9 @@ export class Stream {
       onInterrupted: () => this.#tell.phase("interrupted", "Connection interrupted. Waiting for it to come back."),
       onRestored: () => this.#showState(mine),
       onLost: (reason, fate) => {
-        if (fate === "blocked") return this.#goRound(mine);
+        if (fate === "blocked") return this.#fallBackToWebSocket(mine);
         if (fate === "over") mine.session = null;
-        this.#later(mine, new ConnectError(reason, { retryAfter: 0 }));
+        this.#retryLater(mine, new ConnectError(reason, { retryAfter: 0 }));
       },
     };
   }
@@ -272,7 +273,7 @@ export class Stream {
 
 /** @param {Attempt} attempt */
 function release({ camera, connection }) {
-  void leaveLine();
+  void giveTicketBack();
   camera?.stop();
   connection?.close();
 }

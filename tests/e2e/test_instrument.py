@@ -253,16 +253,16 @@ def test_depth_is_shown_and_can_be_turned(page: Page) -> None:
     page.check("#depth-enabled")
 
 
-def test_the_projector_window_shows_the_desks_picture(page: Page) -> None:
+def test_the_output_window_shows_the_pages_picture(page: Page) -> None:
     with page.expect_popup() as opened:
-        page.click("#open-projector")
-    projector = opened.value
-    expect(projector.locator("body")).to_have_attribute("data-picture", "on")
-    assert wait_until(lambda: frames_shown(projector) > 3, SHOWN_LIMIT_S)
-    expect(projector.locator("#output")).to_be_visible()
-    for hidden in (".masthead", ".desk", ".transport", "#prompt-form", "#status"):
-        expect(projector.locator(hidden)).to_be_hidden()
-    projector.close()
+        page.click("#open-output-window")
+    window = opened.value
+    expect(window.locator("body")).to_have_attribute("data-picture", "on")
+    assert wait_until(lambda: frames_shown(window) > 3, SHOWN_LIMIT_S)
+    expect(window.locator("#output")).to_be_visible()
+    for hidden in (".masthead", ".controls", ".stream-buttons", "#prompt-form", "#status"):
+        expect(window.locator(hidden)).to_be_hidden()
+    window.close()
 
 
 def test_the_page_connects_again_by_itself_and_keeps_what_was_set(visit: Visit, sessions: list[str]) -> None:

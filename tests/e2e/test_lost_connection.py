@@ -20,41 +20,41 @@ from tests.e2e.page import (
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-# What becomes of a wish: sent is not enough, a connection that is gone looks open for a while.
-WISHES = """async () => {
-  const { Wishes } = await import("/session/desired_state.js");
+# What becomes of what was set: sent is not enough, a connection that is gone looks open for a while.
+DESIRED_STATE = """async () => {
+  const { DesiredState } = await import("/session/desired_state.js");
   const sent = [], noticed = [];
   let isLive = true, answer = null;
   const issue = (message, label, onAnswer) => { sent.push(message); answer = onAnswer; return true; };
-  const wishes = new Wishes({ issue }, { get id() { return isLive ? "one" : null; } }, (words) => noticed.push(words));
+  const desired = new DesiredState({ issue }, { get id() { return isLive ? "one" : null; } }, (words) => noticed.push(words));
   const taken = () => sent.splice(0);
   const found = {};
-  wishes.set("prompt", "Prompt", () => "gold");
-  wishes.set("mask", "Mask", () => "veil");
+  desired.set("prompt", "Prompt", () => "gold");
+  desired.set("mask", "Mask", () => "veil");
   answer();
   found.first = taken();
-  wishes.replay(true);
+  desired.replay(true);
   found.resumed = taken();
-  wishes.replay(true);
+  desired.replay(true);
   answer();
   taken();
-  wishes.replay(true);
+  desired.replay(true);
   found.answered = taken();
   isLive = false;
-  wishes.undo("mask", "Mask", () => "no veil");
-  found.hasMask = wishes.has("mask");
+  desired.undo("mask", "Mask", () => "no veil");
+  found.hasMask = desired.has("mask");
   isLive = true;
-  wishes.replay(true);
+  desired.replay(true);
   found.undone = taken();
   answer();
-  wishes.replay(true);
+  desired.replay(true);
   found.undoneOnce = taken();
-  wishes.set("freeze", "Freeze", () => "freeze");
-  wishes.undo("freeze", "Freeze off", () => "thaw");
+  desired.set("freeze", "Freeze", () => "freeze");
+  desired.undo("freeze", "Freeze off", () => "thaw");
   taken();
-  wishes.replay(false);
+  desired.replay(false);
   found.fresh = taken();
-  wishes.replay(true);
+  desired.replay(true);
   found.freshUnanswered = taken();
   return { ...found, noticed };
 }"""
@@ -108,7 +108,7 @@ def test_a_lost_connection_takes_its_session_up_again(open_page: OpenPage, serve
 
 
 def test_what_was_sent_into_a_dead_connection_is_sent_again(open_page: OpenPage) -> None:
-    assert open_page().page.evaluate(WISHES) == {
+    assert open_page().page.evaluate(DESIRED_STATE) == {
         "first": ["gold", "veil"],
         "resumed": ["gold"],  # the veil was acknowledged
         "answered": [],

@@ -228,23 +228,25 @@ def test_who_gives_up_waiting_gives_the_place_back(open_page: OpenPage, leave: s
     page.click("#stop")
 
 
-def test_the_projector_starts_by_itself_where_the_camera_is_allowed(
+def test_the_output_view_starts_by_itself_where_the_camera_is_allowed(
     open_page: OpenPage, server: Server
 ) -> None:
     page = open_page(prepare=lambda page: None).page
     page.goto(f"{server.url}/?view=output")
     wait_live(page)
     expect(page.locator("html")).to_have_attribute("data-cursor", "hidden")
-    for hidden in ("#status", "#prompt", "#problem", "#command", ".masthead", ".desk"):
+    for hidden in ("#status", "#prompt", "#problem", "#command", ".masthead", ".controls"):
         expect(page.locator(hidden)).to_be_hidden()
     page.goto("about:blank")
 
 
-def test_the_projector_asks_where_the_camera_is_not_allowed_yet(open_page: OpenPage, server: Server) -> None:
+def test_the_output_view_asks_where_the_camera_is_not_allowed_yet(
+    open_page: OpenPage, server: Server
+) -> None:
     page = open_page(camera=False).page
     page.goto(f"{server.url}/?view=output")
-    expect(page.locator("#stage-words")).to_be_visible()
-    page.click("#stage")
+    expect(page.locator("#picture-words")).to_be_visible()
+    page.click("#picture")
     expect(page.locator("#problem")).to_contain_text("The camera was refused")
 
 
@@ -359,7 +361,7 @@ def test_a_timeline_file_is_checked(open_page: OpenPage) -> None:
 def test_tries_again_ever_more_patiently(open_page: OpenPage) -> None:
     page = open_page().page
     delays = page.evaluate(
-        "async () => { const { delayBefore } = await import('/stream/lifecycle/backoff.js');"
-        " return [1, 2, 3, 9].map((n) => delayBefore(n, 0, 0)).concat(delayBefore(1, 5, 0)); }"
+        "async () => { const { retryDelay } = await import('/stream/lifecycle/backoff.js');"
+        " return [1, 2, 3, 9].map((n) => retryDelay(n, 0, 0)).concat(retryDelay(1, 5, 0)); }"
     )
     assert delays == [1, 2, 4, 15, 5]

@@ -1,4 +1,4 @@
-/** When to try again: soon at first, then ever more patiently. Pure. */
+/** Exponential backoff with jitter between attempts to connect. Pure. */
 
 const FIRST_S = 1;
 const LONGEST_S = 15;
@@ -10,7 +10,7 @@ const SPREAD = 0.2; // many pages that lost one server do not all come back in t
  * @param {number} [chance] 0..1
  * @returns {number} seconds to wait
  */
-export function delayBefore(attempt, asked = 0, chance = Math.random()) {
+export function retryDelay(attempt, asked = 0, chance = Math.random()) {
   const patient = Math.min(LONGEST_S, FIRST_S * 2 ** (attempt - 1));
   return Math.max(asked, patient) * (1 + SPREAD * chance);
 }

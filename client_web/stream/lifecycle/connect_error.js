@@ -1,4 +1,4 @@
-/** A connection that could not be made: the error, and what WebRTC and the WebSocket say of it alike. */
+/** Error of a connection that could not be made, by WebRTC or by WebSocket. */
 
 /**
  * Connecting failed; `message` is written for the person at the page.

@@ -1,4 +1,4 @@
-/** A DELETE that may be the last word of this page to the server: it outlives the page, and nobody waits for it long. */
+/** DELETE request that may be the last word of this page to the server: it outlives the page, and nobody waits for it long. */
 
 const LIMIT_MS = 3000;
 

@@ -1,5 +1,5 @@
 /**
- * This page's place in the line before a full server: a ticket of its own making, sent with each try to come in.
+ * Queue ticket: this page's place in the queue of a full server, under a token of its own, sent with each attempt.
  * It is given back as soon as nobody wants it any more, so that those behind need not wait until it expires.
  */
 import { sendDelete } from "./delete_request.js";
@@ -11,23 +11,23 @@ function fresh() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** To be sent with a try: asking again with it keeps the place. */
-export function placeTicket() {
+/** To be sent with an attempt: asking again with it keeps the place. */
+export function queueTicket() {
   return ticket;
 }
 
 /** The server was full: from now on there may be a place to give back. */
-export function standInLine() {
+export function holdTicket() {
   isHeld = true;
 }
 
-/** The server let this page in, and with that took the place back. */
-export function cameIn() {
+/** The server has admitted this page; the ticket is used up. */
+export function ticketUsed() {
   isHeld = false;
 }
 
 /** Nobody waits here any more. Safe to call at any time, also while the page is going away. */
-export async function leaveLine() {
+export async function giveTicketBack() {
   if (!isHeld) return;
   const former = ticket;
   isHeld = false;

@@ -1,7 +1,7 @@
 /**
- * One connection to the server: WHIP signalling, the camera track up, the generated track down, two data channels.
+ * WebRTC connection to the server: WHIP signalling, the camera track up, the generated track down, two data channels.
  *
- *   const connection = new Connection({ onTrack, onMessage, onTelemetry, onInterrupted, onRestored, onLost });
+ *   const connection = new WebRtcConnection({ onTrack, onMessage, onTelemetry, onInterrupted, onRestored, onLost });
  *   await connection.open(cameraTrack, iceServers);   // throws ConnectError with words for the person
  *   connection.send(message);
  *   connection.close();                               // after close() or onLost no handler is called again
@@ -21,7 +21,7 @@ const UPLOAD_MARGIN = 1.25; // sent picture over model picture: room for the cro
 
 const NO_MEDIA_PATH = "The server answers, but no video comes through.";
 
-export class Connection {
+export class WebRtcConnection {
   #handlers;
   #whip = new WhipSession();
   /** @type {RTCPeerConnection | null} */

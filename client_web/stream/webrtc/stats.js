@@ -1,5 +1,5 @@
 /**
- * What the browser measures of a connection: counters since its beginning, from getStats().
+ * Statistics of a connection, as the browser measures them: counters since its beginning, from getStats().
  *
  * @typedef {object} Received
  * @property {number} frames pictures decoded

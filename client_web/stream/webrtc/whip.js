@@ -2,8 +2,8 @@
 
 import { ConnectError, noStream } from "../lifecycle/connect_error.js";
 import { sendDelete } from "../lifecycle/delete_request.js";
-import { cameIn, placeTicket, standInLine } from "../lifecycle/queue_ticket.js";
-import { NO_ANSWER, full } from "../../server_text.js";
+import { holdTicket, queueTicket, ticketUsed } from "../lifecycle/queue_ticket.js";
+import { NO_ANSWER, queueText } from "../../server_text.js";
 
 /** One session at the server, from offer to end. */
 export class WhipSession {
@@ -24,7 +24,7 @@ export class WhipSession {
    */
   async publish(offer, former = null) {
     let response;
-    const query = new URLSearchParams(former ? { session: former } : { ticket: placeTicket() });
+    const query = new URLSearchParams(former ? { session: former } : { ticket: queueTicket() });
     try {
       response = await fetch(`whip?${query}`, {
         method: "POST",
@@ -41,7 +41,7 @@ export class WhipSession {
     // noted before the body is read: from here on it can be deleted
     if (isCreated) {
       this.#resource = new URL(location, response.url).href;
-      cameIn();
+      ticketUsed();
     }
     const body = await response.text();
     if (!isCreated) throw refusal(response, body.trim());
@@ -80,8 +80,8 @@ function refusal(response, reason) {
   const wait = Number(response.headers.get("Retry-After"));
   if (wait && (response.status === 503 || response.status === 429)) {
     const position = Number(response.headers.get("Queue-Position"));
-    if (position) standInLine();
-    return new ConnectError(full(position, reason), { retryAfter: wait, isFull: true });
+    if (position) holdTicket();
+    return new ConnectError(queueText(position, reason), { retryAfter: wait, isFull: true });
   }
   if (response.status === 503) return noStream(reason);
   return new ConnectError(`The server refused the connection (${response.status}): ${reason}`);

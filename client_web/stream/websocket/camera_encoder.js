@@ -1,5 +1,5 @@
 /**
- * The camera for the WebSocket, as VP8 where the server wants it and the browser can, else as JPEGs. A picture that may
+ * Encoder of the camera for the WebSocket, as VP8 where the server wants it and the browser can, else as JPEGs. A picture that may
  * not be sent now is dropped and counted, before it is coded: a newer one comes.
  */
 import { JPEG, VP8 } from "./media_frame.js";
@@ -9,9 +9,9 @@ import { Vp8Encoder } from "./vp8_encoder.js";
 const QUALITY = 0.8;
 const SIDE_BEFORE_MODEL = 480; // of the longer side, until the model's size is known
 
-/** @typedef {{kind: number, data: ArrayBuffer, timestampUs: number, skipped: number}} Shot `kind` is JPEG or VP8 */
+/** @typedef {{kind: number, data: ArrayBuffer, timestampUs: number, skipped: number}} CodedFrame `kind` is JPEG or VP8 */
 
-export class SocketCamera {
+export class CameraEncoder {
   #maySend;
   #send;
   #video = document.createElement("video");
@@ -28,7 +28,7 @@ export class SocketCamera {
 
   /**
    * @param {() => boolean} maySend
-   * @param {(shot: Shot) => void} send
+   * @param {(coded: CodedFrame) => void} send
    */
   constructor(maySend, send) {
     this.#maySend = maySend;
@@ -38,22 +38,22 @@ export class SocketCamera {
   }
 
   /** Also in place of another one. @param {MediaStreamTrack} track */
-  film(track) {
+  setTrack(track) {
     const isFirst = this.#video.srcObject === null;
     this.#video.srcObject = new MediaStream([track]);
     void this.#video.play().catch(() => {}); // the next source has interrupted it
-    if (isFirst) this.#await();
+    if (isFirst) this.#waitForFrame();
   }
 
   /** Pictures that just cover the model's are enough. @param {{width: number, height: number}} model */
-  limit(model) {
+  setModelSize(model) {
     this.#model = model;
   }
 
   /** What the server wants from now on. @param {number} kind */
-  async want(kind) {
+  async setCodec(kind) {
     if (kind !== VP8) return this.#useJpeg();
-    if (this.#vp8) return this.#vp8.demandKey();
+    if (this.#vp8) return this.#vp8.requestKeyFrame();
     if ((await canEncodeVp8()) && !this.#isOver) this.#vp8 ??= new Vp8Encoder();
   }
 
@@ -63,16 +63,16 @@ export class SocketCamera {
     this.#video.srcObject = null;
   }
 
-  #await() {
+  #waitForFrame() {
     this.#video.requestVideoFrameCallback((now, { captureTime }) => {
       if (this.#isOver) return;
-      this.#await();
-      void this.#take(captureTime ?? now);
+      this.#waitForFrame();
+      void this.#capture(captureTime ?? now);
     });
   }
 
   /** @param {number} takenAt milliseconds */
-  async #take(takenAt) {
+  async #capture(takenAt) {
     if (this.#isBusy || !this.#maySend()) return void (this.#skipped += 1);
     this.#isBusy = true;
     try {

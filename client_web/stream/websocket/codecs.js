@@ -1,4 +1,4 @@
-/** Which coded video this browser can make and show; JPEG is what it always can. */
+/** Codecs that this browser can encode and decode; JPEG is what it always can. */
 
 export const VP8_CODEC = "vp8";
 const PROBE = { width: 640, height: 480 };
@@ -21,6 +21,6 @@ export async function canDecodeVp8() {
 }
 
 /** Whether a VP8 picture stands alone. @param {Uint8Array<ArrayBuffer>} data */
-export function isKey(data) {
+export function isKeyFrame(data) {
   return (data[0] & 1) === 0;
 }

@@ -1,17 +1,17 @@
 /**
- * One connection to the server through a WebSocket alone, for networks that block UDP: VP8 or JPEGs each way, and the
- * messages of both data channels. Used as Connection is.
+ * WebSocket connection to the server, for networks that block UDP: VP8 or JPEGs each way, and the
+ * messages of both data channels. Used as WebRtcConnection is.
  */
 import { ping } from "../../protocol.js";
 import { ConnectError, noStream } from "../lifecycle/connect_error.js";
 import { sendDelete } from "../lifecycle/delete_request.js";
-import { CREDIT, JPEG, VP8, WANT, decodeFrame, encodeFrame } from "./media_frame.js";
+import { CODEC_REQUEST, CREDIT, JPEG, VP8, decodeFrame, encodeFrame } from "./media_frame.js";
 import { Liveness } from "../lifecycle/liveness.js";
-import { SocketCamera } from "./camera_encoder.js";
-import { SocketScreen } from "./frame_renderer.js";
-import { cameIn, placeTicket, standInLine } from "../lifecycle/queue_ticket.js";
+import { CameraEncoder } from "./camera_encoder.js";
+import { FrameRenderer } from "./frame_renderer.js";
+import { holdTicket, queueTicket, ticketUsed } from "../lifecycle/queue_ticket.js";
 import { canDecodeVp8 } from "./codecs.js";
-import { NO_ANSWER, full } from "../../server_text.js";
+import { NO_ANSWER, queueText } from "../../server_text.js";
 
 const DOWNLOAD_WINDOW = 3; // pictures on their way here at once: more is smoother where the way is long, and later
 const CONNECT_LIMIT_MS = 15000;
@@ -25,21 +25,21 @@ const GONE = 4404;
 const NO_MODEL = 4500;
 const FULL = 4503;
 
-export class SocketConnection {
+export class WebSocketConnection {
   #handlers;
   /** @type {WebSocket | null} */
   #socket = null;
   /** @type {string | null} */
   #session = null;
 
-  #camera = new SocketCamera(
+  #camera = new CameraEncoder(
     () => this.#sent < this.#allowed && this.#socket?.readyState === WebSocket.OPEN,
-    (shot) => this.#publish(shot),
+    (coded) => this.#publish(coded),
   );
   #allowed = 0; // camera pictures, in all
   #sent = 0;
 
-  #screen;
+  #renderer;
   #done = 0; // pictures from the server
   #isVp8Wanted = false;
 
@@ -54,13 +54,13 @@ export class SocketConnection {
     this.#handlers = handlers;
     const stop = () => {
       this.#camera.stop();
-      this.#screen.stop();
+      this.#renderer.stop();
     };
     this.#liveness = new Liveness(handlers, () => this.#ping(), stop, () => this.#socket?.close(KEPT));
-    this.#screen = new SocketScreen(
+    this.#renderer = new FrameRenderer(
       (stream) => this.#handlers.onTrack(stream),
       () => this.#pictureDone(),
-      (isForGood) => this.#want(isForGood ? JPEG : VP8),
+      (isForGood) => this.#requestCodec(isForGood ? JPEG : VP8),
     );
   }
 
@@ -81,7 +81,7 @@ export class SocketConnection {
     let code = await this.#enter(former);
     if (former && code === GONE) code = await this.#enter(null);
     if (this.#liveness.hasEnded || code !== null) return;
-    this.#camera.film(cameraTrack);
+    this.#camera.setTrack(cameraTrack);
     this.#liveness.begin();
   }
 
@@ -94,18 +94,18 @@ export class SocketConnection {
 
   /** @param {MediaStreamTrack} cameraTrack */
   async replaceCamera(cameraTrack) {
-    this.#camera.film(cameraTrack);
+    this.#camera.setTrack(cameraTrack);
   }
 
   /** @param {{width: number, height: number}} model */
   async limitUpload(model) {
-    this.#camera.limit(model);
+    this.#camera.setModelSize(model);
   }
 
   /** As far as there is such a thing here, in the words of getStats(). @returns {Promise<Map<string, any> | null>} */
   async reports() {
-    if (this.#liveness.hasEnded || !this.#screen.shown) return null;
-    const { shown, dropped, decodeMs } = this.#screen;
+    if (this.#liveness.hasEnded || !this.#renderer.shown) return null;
+    const { shown, dropped, decodeMs } = this.#renderer;
     const { encoded, encodeMs } = this.#camera;
     const inbound = { type: "inbound-rtp", kind: "video", framesDecoded: shown, framesDropped: dropped, totalDecodeTime: decodeMs / 1000 };
     const link = { type: "websocket", roundTripMs: this.#roundTripMs, encodeMs: encoded ? encodeMs / encoded : null };
@@ -141,8 +141,8 @@ export class SocketConnection {
         clearTimeout(limit);
         if (!isIn) {
           isIn = true;
-          cameIn();
-          if (this.#isVp8Wanted) this.#want(VP8);
+          ticketUsed();
+          if (this.#isVp8Wanted) this.#requestCodec(VP8);
           this.#giveCredit();
           resolve(null); // what is refused is closed without a word
         }
@@ -165,9 +165,9 @@ export class SocketConnection {
     const frame = decodeFrame(data);
     switch (frame?.kind) {
       case CREDIT: return void (this.#allowed = frame.sequence);
-      case WANT: return void this.#camera.want(frame.sequence);
-      case JPEG: return this.#screen.showJpeg(frame.payload, frame.skipped);
-      case VP8: return this.#screen.showVp8(frame.payload, frame.skipped);
+      case CODEC_REQUEST: return void this.#camera.setCodec(frame.sequence);
+      case JPEG: return this.#renderer.showJpeg(frame.payload, frame.skipped);
+      case VP8: return this.#renderer.showVp8(frame.payload, frame.skipped);
       default: console.warn("picture from the server ignored: of a kind that this page does not know");
     }
   }
@@ -188,7 +188,7 @@ export class SocketConnection {
     this.send(message);
   }
 
-  /** @param {import("./camera_encoder.js").Shot} shot */
+  /** @param {import("./camera_encoder.js").CodedFrame} coded */
   #publish({ kind, data, timestampUs, skipped }) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return;
     this.#socket.send(encodeFrame(kind, this.#sent, { timestampUs, skipped, payload: data }));
@@ -205,8 +205,8 @@ export class SocketConnection {
   }
 
   /** What the server's pictures shall be from now on. @param {number} kind VP8, beginning with a key frame, or JPEG */
-  #want(kind) {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(encodeFrame(WANT, kind));
+  #requestCodec(kind) {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(encodeFrame(CODEC_REQUEST, kind));
   }
 
   /** @param {number} code @param {string} reason */
@@ -219,16 +219,16 @@ export class SocketConnection {
 
 /** @param {string | null} former */
 function address(former) {
-  const url = new URL(`ws?${new URLSearchParams(former ? { session: former } : { ticket: placeTicket() })}`, document.baseURI);
+  const url = new URL(`ws?${new URLSearchParams(former ? { session: former } : { ticket: queueTicket() })}`, document.baseURI);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   return url;
 }
 
 /** @param {number} code @param {string} reason the server's own words */
 function refusal(code, reason) {
-  if (code === FULL) standInLine();
+  if (code === FULL) holdTicket();
   switch (code) {
-    case FULL: return new ConnectError(full(0, reason), { retryAfter: FULL_RETRY_S, isFull: true });
+    case FULL: return new ConnectError(queueText(0, reason), { retryAfter: FULL_RETRY_S, isFull: true });
     case NO_MODEL: return noStream(reason);
     case GONE: return new ConnectError("The session is gone.", { retryAfter: 0 });
     default: return new ConnectError(NO_ANSWER, { retryAfter: 0 });

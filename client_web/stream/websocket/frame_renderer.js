@@ -1,10 +1,10 @@
 /**
- * Pictures from the WebSocket as a stream that any video element plays. Of JPEGs only the newest one waits to be
+ * Renderer of pictures from the WebSocket into a stream that any video element plays. Of JPEGs only the newest one waits to be
  * decoded; of VP8 each is, since the next one builds on it.
  */
 import { Vp8Decoder } from "./vp8_decoder.js";
 
-export class SocketScreen {
+export class FrameRenderer {
   #onStream;
   #onDone;
   #canvas = document.createElement("canvas");

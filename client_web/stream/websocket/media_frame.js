@@ -1,8 +1,8 @@
 /**
- * The binary messages of the media WebSocket. Mirrors server/wire/media_frame.py: 16 bytes of header, then a picture.
+ * Binary messages of the media WebSocket. Mirrors server/wire/media_frame.py: 16 bytes of header, then a picture.
  *
  * @typedef {object} MediaFrame
- * @property {number} kind CREDIT, JPEG, VP8 or WANT
+ * @property {number} kind CREDIT, JPEG, VP8 or CODEC_REQUEST
  * @property {number} sequence of a picture: counts those sent; of credit: how many may have been sent in all
  * @property {number} skipped pictures dropped just before this one
  * @property {Uint8Array<ArrayBuffer>} payload
@@ -15,7 +15,7 @@ const MOST_SKIPPED = 0xffff;
 export const CREDIT = 0;
 export const JPEG = 1;
 export const VP8 = 2;
-export const WANT = 3; // `sequence` is what is wanted: JPEG or VP8, that beginning with a key frame
+export const CODEC_REQUEST = 3; // `sequence` is what is wanted: JPEG or VP8, that beginning with a key frame
 
 /**
  * @param {number} kind

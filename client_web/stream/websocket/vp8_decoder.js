@@ -1,5 +1,5 @@
-/** VP8 pictures to draw: each is decoded, in order. After an error nothing is shown until a key frame comes. */
-import { VP8_CODEC, isKey } from "./codecs.js";
+/** VP8 decoder: each picture is decoded, in order. After an error nothing is shown until a key frame comes. */
+import { VP8_CODEC, isKeyFrame } from "./codecs.js";
 
 const MOST_FAILURES = 3; // in a row
 
@@ -27,11 +27,11 @@ export class Vp8Decoder {
 
   /** @param {Uint8Array<ArrayBuffer>} data */
   decode(data) {
-    if (!this.#decoder && !isKey(data)) return this.#onDone(); // what it builds on is missing
+    if (!this.#decoder && !isKeyFrame(data)) return this.#onDone(); // what it builds on is missing
     this.#decoder ??= this.#open();
     this.#began.push(performance.now());
     try {
-      this.#decoder.decode(new EncodedVideoChunk({ type: isKey(data) ? "key" : "delta", timestamp: this.#count++, data }));
+      this.#decoder.decode(new EncodedVideoChunk({ type: isKeyFrame(data) ? "key" : "delta", timestamp: this.#count++, data }));
     } catch {
       this.#fail();
     }

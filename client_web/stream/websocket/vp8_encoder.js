@@ -1,4 +1,4 @@
-/** The camera as VP8: one picture after the other, each built on the one before, so that none may be lost here. */
+/** VP8 encoder: one picture after the other, each built on the one before, so that none may be lost here. */
 import { VP8_CODEC } from "./codecs.js";
 
 const BITS_PER_PIXEL = 0.4; // as good as a JPEG of medium quality, in a third of its size
@@ -9,7 +9,7 @@ const OUTPUT_LIMIT_MS = 1000;
 export class Vp8Encoder {
   #encoder;
   #size = "";
-  #isKeyDue = true;
+  #needsKeyFrame = true;
   #count = 0; // of pictures: their times for the encoder, and their names
   /** @type {number | null} timestamp of the picture whose code is awaited */
   #awaited = null;
@@ -26,8 +26,8 @@ export class Vp8Encoder {
   }
 
   /** The next picture shall stand alone. */
-  demandKey() {
-    this.#isKeyDue = true;
+  requestKeyFrame() {
+    this.#needsKeyFrame = true;
   }
 
   /**
@@ -41,14 +41,14 @@ export class Vp8Encoder {
     this.#awaited = frame.timestamp;
     const coded = new Promise((/** @type {(code: EncodedVideoChunk | null) => void} */ resolve) => (this.#settle = resolve));
     const limit = setTimeout(() => this.#settle(null), OUTPUT_LIMIT_MS);
-    this.#encoder.encode(frame, { keyFrame: this.#isKeyDue });
-    this.#isKeyDue = false;
+    this.#encoder.encode(frame, { keyFrame: this.#needsKeyFrame });
+    this.#needsKeyFrame = false;
     frame.close();
     const code = await coded;
     clearTimeout(limit);
     this.#awaited = null;
     if (!code) {
-      this.#isKeyDue = true; // it may still come, and be left out then
+      this.#needsKeyFrame = true; // it may still come, and be left out then
       return null;
     }
     const data = new ArrayBuffer(code.byteLength);
@@ -71,6 +71,6 @@ export class Vp8Encoder {
     this.#size = `${width}x${height}`;
     const bitrate = Math.min(MOST_BITRATE, Math.round(BITS_PER_PIXEL * width * height * FPS));
     this.#encoder.configure({ codec: VP8_CODEC, width, height, bitrate, framerate: FPS, latencyMode: "realtime" });
-    this.#isKeyDue = true;
+    this.#needsKeyFrame = true;
   }
 }
