@@ -4,12 +4,10 @@ import { button, input, make, place, setText } from "../page/dom.js";
 import { keep, kept } from "../page/storage.js";
 import { holdTo, limit } from "../page/limits.js";
 import { save } from "./pictures.js";
-import { readTimeline } from "./timeline_file.js";
+import { GAP_S, readTimeline } from "./timeline_file.js";
 
 /** @typedef {import("../protocol.js").TimelineStep} TimelineStep */
 /** @typedef {{steps: TimelineStep[], loop: boolean, duration: number}} Draft */
-
-const GAP_S = 8; // between the last prompt and a new one
 
 export class Timeline {
   #desired;

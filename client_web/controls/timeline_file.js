@@ -2,6 +2,7 @@
 
 /** @typedef {import("./timeline.js").Draft} Draft */
 
+export const GAP_S = 8; // between the last prompt and a new one, or the end
 const TRANSITIONS = ["recache", "blend", "cut"];
 
 /**
@@ -21,7 +22,7 @@ export function readTimeline(text, mostSteps = Infinity) {
   if (data.steps.length > mostSteps) throw new Error(`it has more than ${mostSteps} steps.`);
   const steps = data.steps.map(readStep);
   const last = steps.at(-1)?.at ?? 0;
-  return { steps, loop: data.loop === true, duration: typeof data.duration === "number" ? data.duration : last + 8 };
+  return { steps, loop: data.loop === true, duration: typeof data.duration === "number" ? data.duration : last + GAP_S };
 }
 
 /** @param {any} step @param {number} index @returns {import("../protocol.js").TimelineStep} */

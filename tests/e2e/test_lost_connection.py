@@ -26,7 +26,8 @@ DESIRED_STATE = """async () => {
   const sent = [], noticed = [];
   let isLive = true, answer = null;
   const issue = (message, label, onAnswer) => { sent.push(message); answer = onAnswer; return true; };
-  const desired = new DesiredState({ issue }, { get id() { return isLive ? "one" : null; } }, (words) => noticed.push(words));
+  const http = { get id() { return isLive ? "one" : null; } };
+  const desired = new DesiredState({ issue }, http, (words) => noticed.push(words));
   const taken = () => sent.splice(0);
   const found = {};
   desired.set("prompt", "Prompt", () => "gold");

@@ -1,0 +1,63 @@
+"""What the page takes a silent server for, by the page's own clock, which these tests turn."""
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.e2e.conftest import OpenPage
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+BEGIN = """async () => {
+  const { Liveness } = await import("/stream/lifecycle/liveness.js");
+  window.told = [];
+  const tell = (...words) => (...more) => window.told.push([...words, ...more].join(" "));
+  const handlers = {
+    onInterrupted: tell("interrupted"), onRestored: tell("restored"), onLost: tell("lost:"),
+  };
+  window.liveness = new Liveness(handlers, tell("ping"), tell("stop"), tell("hang up"));
+  window.liveness.begin();
+}"""
+TOLD = "() => window.told.splice(0).filter((word) => word !== 'ping')"
+PINGS = "() => window.told.splice(0).filter((word) => word === 'ping').length"
+END = ["stop", "lost: The connection to the server was lost. lost", "hang up"]
+
+
+@pytest.fixture
+def page(open_page: OpenPage) -> Page:
+    page = open_page(prepare=lambda page: page.clock.install()).page
+    page.clock.pause_at(page.evaluate("() => Date.now()") + 1000)
+    page.evaluate(BEGIN)
+    return page
+
+
+def test_silence_is_told_once_then_it_is_a_loss_and_after_the_end_nothing_is_told(page: Page) -> None:
+    page.clock.run_for(7_900)
+    assert page.evaluate(TOLD) == []
+    page.clock.run_for(4_000)
+    assert page.evaluate(TOLD) == ["interrupted"]
+    page.clock.run_for(2_200)
+    assert page.evaluate(TOLD) == END
+    page.clock.run_for(60_000)
+    page.evaluate(
+        "() => { liveness.interrupted(); liveness.lose('again'); liveness.end(); liveness.begin(); }"
+    )
+    assert page.evaluate('() => liveness.read(\'{"type": "pong", "id": "1"}\')') is None
+    assert page.evaluate("() => window.told") == []
+
+
+def test_whatever_the_server_says_restores_an_interrupted_connection(page: Page) -> None:
+    page.clock.run_for(8_100)
+    assert page.evaluate(TOLD) == ["interrupted"]
+    assert page.evaluate("() => liveness.read('nonsense')") is None  # also what cannot be read
+    assert page.evaluate(TOLD) == ["restored"]
+    assert page.evaluate('() => liveness.read(\'{"type": "pong", "id": "1"}\').id') == "1"
+    page.clock.run_for(7_800)
+    assert page.evaluate(TOLD) == []  # it counts from what was heard last
+    page.clock.run_for(8_000)
+    assert page.evaluate(TOLD) == ["interrupted", *END]
+
+
+def test_the_server_is_asked_every_two_seconds(page: Page) -> None:
+    assert page.evaluate(PINGS) == 1  # at once
+    page.clock.run_for(6_100)
+    assert page.evaluate(PINGS) == 3
