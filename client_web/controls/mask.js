@@ -1,6 +1,6 @@
 /** Mask drawn over the picture: generate here, keep the camera there. What is covered on the canvas keeps the camera. */
 import { setMask } from "../protocol.js";
-import { button, canvas, input, isPressed, pen, place, press, setText } from "../page/dom.js";
+import { button, canvas, input, isPressed, context2d, place, press, setText } from "../page/dom.js";
 import { encoded } from "./pictures.js";
 
 const WIDTH = 640; // of the drawing; the server fits it to the model
@@ -23,20 +23,20 @@ export class Mask {
     this.#http = http;
     this.#draw.addEventListener("click", () => this.toggle());
     button("mask-clear").addEventListener("click", () => this.#clear());
-    button("mask-invert").addEventListener("click", () => this.#preset((pen, width, height) => {
-      pen.globalCompositeOperation = "xor";
-      pen.fillRect(0, 0, width, height);
+    button("mask-invert").addEventListener("click", () => this.#preset((context, width, height) => {
+      context.globalCompositeOperation = "xor";
+      context.fillRect(0, 0, width, height);
     }));
-    button("mask-centre").addEventListener("click", () => this.#preset((pen, width, height) => {
-      pen.fillRect(0, 0, width, height);
-      pen.globalCompositeOperation = "destination-out";
-      pen.beginPath();
-      pen.ellipse(width / 2, height / 2, width * 0.3, height * 0.42, 0, 0, 7);
-      pen.fill();
+    button("mask-centre").addEventListener("click", () => this.#preset((context, width, height) => {
+      context.fillRect(0, 0, width, height);
+      context.globalCompositeOperation = "destination-out";
+      context.beginPath();
+      context.ellipse(width / 2, height / 2, width * 0.3, height * 0.42, 0, 0, 7);
+      context.fill();
     }, true));
-    button("mask-half").addEventListener("click", () => this.#preset((pen, width, height) => {
+    button("mask-half").addEventListener("click", () => this.#preset((context, width, height) => {
       // left of what is seen
-      pen.fillRect(isMirrored() ? 0 : width / 2, 0, width / 2, height);
+      context.fillRect(isMirrored() ? 0 : width / 2, 0, width / 2, height);
     }, true));
     this.#canvas.addEventListener("pointerdown", (event) => this.#begin(event));
     this.#canvas.addEventListener("pointermove", (event) => this.#stroke(event));
@@ -76,7 +76,7 @@ export class Mask {
   #stroke(event) {
     if (!this.#last) return;
     const to = this.#place(event);
-    const brush = pen(this.#canvas);
+    const brush = context2d(this.#canvas);
     const isPaint = document.querySelector("input[name=brush]:checked")?.getAttribute("value") === "generate";
     brush.globalCompositeOperation = isPaint ? "destination-out" : "source-over";
     line(brush, this.#last, to);
@@ -89,11 +89,11 @@ export class Mask {
     this.#send();
   }
 
-  /** @param {(pen: CanvasRenderingContext2D, width: number, height: number) => void} draw @param {boolean} isFresh */
+  /** @param {(context: CanvasRenderingContext2D, width: number, height: number) => void} draw @param {boolean} isFresh */
   #preset(draw, isFresh = false) {
     this.#fit();
     const { width, height } = this.#canvas;
-    const brush = pen(this.#canvas);
+    const brush = context2d(this.#canvas);
     brush.save();
     if (isFresh) brush.clearRect(0, 0, width, height);
     brush.globalCompositeOperation = "source-over";
@@ -104,7 +104,7 @@ export class Mask {
   }
 
   #clear() {
-    pen(this.#canvas).clearRect(0, 0, this.#canvas.width, this.#canvas.height);
+    context2d(this.#canvas).clearRect(0, 0, this.#canvas.width, this.#canvas.height);
     setText(place("mask-words"), "");
     this.#desired.undo("mask", "Mask", () => setMask(null));
   }
@@ -145,11 +145,11 @@ function blackOnWhite(covered) {
   const drawing = document.createElement("canvas");
   black.width = drawing.width = covered.width;
   black.height = drawing.height = covered.height;
-  const ink = pen(black);
+  const ink = context2d(black);
   ink.drawImage(covered, 0, 0);
   ink.globalCompositeOperation = "source-in";
   ink.fillRect(0, 0, black.width, black.height);
-  const paper = pen(drawing);
+  const paper = context2d(drawing);
   paper.fillStyle = "#fff";
   paper.fillRect(0, 0, drawing.width, drawing.height);
   paper.drawImage(black, 0, 0);

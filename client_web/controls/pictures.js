@@ -1,5 +1,5 @@
 /** Pictures from outside made fit to send: decoded here, turned upright, no larger than the model can use. */
-import { pen } from "../page/dom.js";
+import { context2d } from "../page/dom.js";
 
 const LONGEST_PX = 1280;
 const QUALITY = 0.92;
@@ -43,7 +43,7 @@ function drawn(source, width, height) {
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, Math.round(width * shrink));
   canvas.height = Math.max(1, Math.round(height * shrink));
-  const context = pen(canvas);
+  const context = context2d(canvas);
   context.fillStyle = "#fff"; // what is transparent lies on white
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(source, 0, 0, canvas.width, canvas.height);

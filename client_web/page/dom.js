@@ -50,7 +50,7 @@ export const isPressed = (element) => element.getAttribute("aria-pressed") === "
  * The canvas's drawing context; every browser that has WebRTC has it.
  * @param {HTMLCanvasElement} element
  */
-export function pen(element) {
+export function context2d(element) {
   const context = element.getContext("2d");
   if (!context) throw new Error("this browser draws no pictures");
   return context;

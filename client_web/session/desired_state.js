@@ -1,7 +1,7 @@
 /**
- * Desired state: what the person has set, kept here whatever becomes of the connection: sent at once where there is a stream, again
- * to the same session when it comes back and has not acknowledged it, and again, in the order in which it was first
- * set, to every new one.
+ * Desired state: what the person has set, kept here whatever becomes of the connection. It is sent at once where there
+ * is a stream, again to the same session when that comes back and has not acknowledged it, and again, in the order in
+ * which it was first set, to every new one.
  *
  * @typedef {import("../protocol.js").Request} Request
  * @typedef {() => Request | Promise<Request>} Build a fresh message each time: ids are used once, uploads are per session
@@ -35,7 +35,12 @@ export class DesiredState {
     this.#notice = notice;
   }
 
-  /** @param {string} kind the newest of a kind counts @param {string} label as the person calls it @param {Build} build */
+  /**
+   * @param {string} kind the newest of a kind counts
+   * @param {string} label as the person calls it
+   * @param {Build} build
+   * @param {boolean} isUndo see undo()
+   */
   set(kind, label, build, isUndo = false) {
     const entry = { label, build, isUndo, isKnown: false };
     this.#kept.set(kind, entry);

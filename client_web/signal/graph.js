@@ -1,5 +1,5 @@
 /** Graph of one figure over the last two minutes. Colours are those of the canvas in the style sheet. */
-import { pen } from "../page/dom.js";
+import { context2d } from "../page/dom.js";
 
 const SPAN_S = 120;
 const LABEL_PX = 12;
@@ -38,7 +38,7 @@ export class Graph {
     const scale = window.devicePixelRatio || 1;
     this.#canvas.width = Math.round(clientWidth * scale);
     this.#canvas.height = Math.round(clientHeight * scale);
-    const context = pen(this.#canvas);
+    const context = context2d(this.#canvas);
     context.scale(scale, scale);
     const { color, accentColor, fontFamily } = getComputedStyle(this.#canvas);
     const ceiling = niceCeiling(this.range?.high ?? 1000);

@@ -1,6 +1,6 @@
 /**
- * Encoder of the camera for the WebSocket, as VP8 where the server wants it and the browser can, else as JPEGs. A picture that may
- * not be sent now is dropped and counted, before it is coded: a newer one comes.
+ * Encoder of the camera for the WebSocket, as VP8 where the server wants it and the browser can, else as JPEGs. A
+ * picture that may not be sent now is dropped and counted, before it is encoded: a newer one comes.
  */
 import { JPEG, VP8 } from "./media_frame.js";
 import { canEncodeVp8 } from "./codecs.js";

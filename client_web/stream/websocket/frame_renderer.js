@@ -1,6 +1,6 @@
 /**
- * Renderer of pictures from the WebSocket into a stream that any video element plays. Of JPEGs only the newest one waits to be
- * decoded; of VP8 each is, since the next one builds on it.
+ * Renderer of pictures from the WebSocket into a stream that any video element plays. Of JPEGs only the newest one
+ * waits to be decoded; of VP8 each is, since the next one builds on it.
  */
 import { Vp8Decoder } from "./vp8_decoder.js";
 
@@ -8,7 +8,7 @@ export class FrameRenderer {
   #onStream;
   #onDone;
   #canvas = document.createElement("canvas");
-  #pen = this.#canvas.getContext("2d", { alpha: false });
+  #context = this.#canvas.getContext("2d", { alpha: false });
   /** @type {Uint8Array<ArrayBuffer> | null} */
   #next = null;
   #isBusy = false;
@@ -87,7 +87,7 @@ export class FrameRenderer {
     if (this.#canvas.width !== width || this.#canvas.height !== height) Object.assign(this.#canvas, { width, height });
     const stream = this.#hasStream ? null : this.#canvas.captureStream(); // before the first stroke, which it shows
     this.#hasStream = true;
-    this.#pen?.drawImage(picture, 0, 0);
+    this.#context?.drawImage(picture, 0, 0);
     this.decodeMs += decodeMs;
     this.shown += 1;
     if (stream) this.#onStream(stream);
