@@ -22,7 +22,7 @@ types: .venv/.ready-dev
 	$(BIN)/pyright
 
 bench: .venv/.ready-dev
-	$(BIN)/python scripts/bench_latency.py $(ARGS)
+	$(BIN)/python -m scripts.bench.latency $(ARGS)
 
 # Not in CI: which one-line faults of a file does no test see?  make mutants ARGS=streaming/chunks.py
 mutants: .venv/.ready-dev

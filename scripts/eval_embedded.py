@@ -24,15 +24,13 @@ import typer
 
 # OpenMP reads it when torch is loaded; the server sets the same.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-if not __package__:  # run by its path: find the sibling modules as `python -m` would
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from scripts.embedded.judging import FULL, QUICK, Finding, Row, Subject
-from scripts.embedded.live_trials import LIVE_TRIALS
-from scripts.embedded.probes import PROBES, load_probes
-from scripts.embedded.trials import TRIALS
+from scripts.embedded.judging.findings import FULL, QUICK, Finding, Row, Subject
+from scripts.embedded.judging.live_trials import LIVE_TRIALS
+from scripts.embedded.judging.probes import PROBES, load_probes
+from scripts.embedded.judging.trials import TRIALS
 from streaming.config import PipelineConfig
 from streaming.depth import load_depth
 from streaming.engine import StreamEngine, choose_device

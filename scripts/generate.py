@@ -19,8 +19,6 @@ import typer
 
 # OpenMP reads it when torch is loaded. Threads that spin while they wait starve the video coder beside them.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-if not __package__:  # run by its path: find the sibling modules as `python -m` would
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.video_file import Picture, VideoFileError, VideoReader, VideoWriter
 from streaming.blocks.text_conditioning import parse_prompts

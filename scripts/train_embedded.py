@@ -24,16 +24,12 @@ teaches the autoencoder to draw what the generator makes, and always goes on. Th
 of GPUs under torchrun; a run of the same length and seed on as many devices sees the same clips.
 """
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
-
-if not __package__:  # run by its path: find the sibling modules as `python -m` would
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.embedded.training import World
 from streaming.presets import UNTRAINED, Preset, packaged
@@ -61,7 +57,7 @@ AUTO = "cuda" if torch.cuda.is_available() else "cpu"
 @app.command()
 def tokenizer(folder: Path = PACKAGED / "tokenizer", seed: Seed = 0) -> None:
     """Learn the word pieces from captions (CPU, seconds)."""
-    from scripts.embedded.tokenizer import train_tokenizer
+    from scripts.embedded.words.tokenizer import train_tokenizer
 
     train_tokenizer(folder, seed)
 
@@ -81,7 +77,7 @@ def autoencoder(
     small: Small = False,
 ) -> None:
     """Train the autoencoder on looks, depth and camera pictures."""
-    from scripts.embedded.autoencoder_stage import train_autoencoder
+    from scripts.embedded.stages.autoencoder import train_autoencoder
 
     preset = _preset(small)
     with _world(device, minutes, steps) as world:
@@ -114,7 +110,7 @@ def depth(
     device: Device = AUTO,
 ) -> None:
     """Train the depth net on camera-like pictures; writes its folder below --out."""
-    from scripts.embedded.depth_stage import train_depth
+    from scripts.embedded.stages.depth import train_depth
 
     with _world(device, minutes, steps) as world:
         train_depth(
@@ -135,7 +131,7 @@ def probes(
     out: Path = PROBES, minutes: float = 1.25, steps: Steps = None, seed: Seed = 77, device: Device = AUTO
 ) -> None:
     """Train the judges of the evaluation: one names looks, one reads depth off a picture."""
-    from scripts.embedded.probes import train_probes
+    from scripts.embedded.judging.probes import train_probes
 
     typer.echo(train_probes(out, device=torch.device(device), minutes=minutes, steps=steps, seed=seed))
 
@@ -158,7 +154,7 @@ def generator(
     small: Small = False,
 ) -> None:
     """Train transformer, VACE branch and text encoder; needs the autoencoder's checkpoint."""
-    from scripts.embedded.generator_stage import train_generator
+    from scripts.embedded.stages.generator import train_generator
 
     with _world(device, minutes, steps) as world:
         train_generator(
@@ -196,7 +192,7 @@ def decoder(
     small: Small = False,
 ) -> None:
     """Teach the autoencoder's decoder what the generator makes; goes on from both checkpoints."""
-    from scripts.embedded.decoder_stage import train_decoder
+    from scripts.embedded.stages.decoder import train_decoder
 
     with _world(device, minutes, steps) as world:
         train_decoder(
@@ -227,7 +223,7 @@ def text(
     small: Small = False,
 ) -> None:
     """Teach the text encoder alone to read slips and rare words; changes the generator's checkpoint."""
-    from scripts.embedded.text_stage import train_text
+    from scripts.embedded.stages.text import train_text
 
     with _world(device, minutes, steps) as world:
         train_text(
@@ -246,7 +242,7 @@ def text(
 def export(out: Out = DEFAULT_OUT, folder: Path = PACKAGED) -> None:
     """Write the averaged weights as the package ships them."""
     from scripts.embedded.export import export as write
-    from scripts.embedded.generator_stage import trained_models
+    from scripts.embedded.stages.generator import trained_models
 
     write(trained_models(out, PACKAGED / "tokenizer"), folder)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from scripts.embedded.clips import depth_clips
+from scripts.embedded.data.clips import depth_clips
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.pipeline import LongLivePipeline
 

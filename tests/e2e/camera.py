@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from scripts import frame_number
+from scripts.bench.clients import frame_number
 
 WIDTH, HEIGHT, FPS = 640, 480, 30  # what a webcam gives
 
@@ -22,7 +22,7 @@ def clip_path() -> Path:
 def write_camera_file(target: Path, *, numbered: bool) -> int:
     """Write the clip to `target`, forwards and backwards so that its loop has no jump; returns its frames.
 
-    `numbered`: frame n carries n in its top tenth (scripts/frame_number.py).
+    `numbered`: frame n carries n in its top tenth (scripts/bench/clients/frame_number.py).
     """
     pictures = [_planes(frame) for frame in _decode()]
     pictures += pictures[-2:0:-1]

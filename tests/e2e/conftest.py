@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from scripts.bench_browser import ARGUMENTS, BROWSERS
+from scripts.bench.clients.browser import ARGUMENTS, BROWSERS
 from tests.e2e.camera import write_camera_file
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from scripts import frame_number
-from scripts.latency_figures import CAMERA_PICTURE_BELOW, percentile
+from scripts.bench.clients import frame_number
+from scripts.bench.figures.latency import CAMERA_PICTURE_BELOW, percentile
 from server.settings import Settings
 from server.wire.protocol import CLIENT_MESSAGES, decode
 from server.wire.requests import GetStats

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from scripts.embedded.judging import NO_JUDGES, QUICK, Finding, Row, Subject
-from scripts.embedded.live_trials import LIVE_TRIALS
-from scripts.embedded.looks import LOOKS
-from scripts.embedded.trials import TRIALS
+from scripts.embedded.judging.findings import NO_JUDGES, QUICK, Finding, Row, Subject
+from scripts.embedded.judging.live_trials import LIVE_TRIALS
+from scripts.embedded.judging.trials import TRIALS
+from scripts.embedded.scenes.looks import LOOKS
 from scripts.eval_embedded import load_subject, table
 from streaming.presets import EMBEDDED
 

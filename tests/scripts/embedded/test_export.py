@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scripts.embedded.export import export, unpack
-from scripts.embedded.generator_stage import trained_models
+from scripts.embedded.stages.generator import trained_models
 from streaming.config import TaehvConfig
 from streaming.models import Models, load_models, random_models
 from streaming.presets import EMBEDDED, UNTRAINED, packaged

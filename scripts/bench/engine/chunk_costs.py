@@ -1,0 +1,181 @@
+"""All figures of one engine: chunks as a server runs them, stage by stage."""
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Mapping
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+from scripts.bench.engine import ceilings, machine, measured_engine, stages, table
+from scripts.bench.engine.flops import Work
+from scripts.bench.engine.probe import Probe, RingCopies, profiled
+from streaming.blocks.text_conditioning import parse_prompts
+from streaming.config import CHUNK_LATENTS
+from streaming.controls import Controls
+from streaming.depth_settings import DepthSettings
+from streaming.engine import CHUNK, LiveStream, StreamEngine
+
+SWITCHES = 5  # prompt switches, and new sessions, that are timed
+
+
+class Bench:
+    """All figures of one engine that has warmed up."""
+
+    def __init__(
+        self, engine: StreamEngine, guidance: str, preset: str, steps: int | None, chunks: int
+    ) -> None:
+        self._engine, self._pipeline = engine, engine.pipeline
+        self._device = engine.pipeline.device
+        self._guidance, self._preset, self._chunks = guidance, preset, chunks
+        self._steps = measured_engine.falling_steps(steps) if steps else None
+        self._run_steps = self._steps or engine.pipeline.preset.sampler.denoising_step_list
+        self._probe = Probe(engine.pipeline)
+        self._pictures = measured_engine.camera(engine.info.height, engine.info.width)
+        self._count = 0  # of prompts, so that none comes twice
+
+    def run(self) -> dict[str, Any]:
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+        firsts = [self._first_chunk()[0] for _ in range(SWITCHES)]
+        machine.free()
+        base = machine.allocated(self._device)
+        with self._probe.watching():
+            stream = self._full_stream()
+            held = machine.allocated(self._device)
+            walls, rows = self._timed(stream)
+            switched, switches = self._switches(stream)
+            is_cuda = self._device.type == "cuda"
+            runtime = profiled(lambda: self._step(stream), self._device) if is_cuda else {}
+        peak = machine.peak_bytes(self._device)  # before what follows, which no stream does
+        copies = self._ring_copies(stream)
+        passes = len(self._run_steps)
+        works = stages.works_of(
+            self._engine, stream._session, passes=passes, guided=self._guidance == "depth"
+        )
+        preset, dtype = self._pipeline.preset, self._pipeline.dtype
+        sizes = ceilings.sizes_for(preset, self._device)
+        rates = ceilings.ceilings(preset.transformer, sizes, self._device, dtype)
+        by_stage = self._stages(rows, works, rates)
+        switch = self._stages(switches, works, rates)
+        cache = stream._session.cache.num_bytes
+        base -= cache if base else 0  # the ring was lent to a session before
+        return {
+            "stages": by_stage,
+            "fps": CHUNK / statistics.median(walls) * 1e3,
+            "wall_ms": {"median": statistics.median(walls), "p95": p95(walls)},
+            "memory_mib": {
+                "weights": measured_engine.weight_bytes(self._engine) / 2**20,
+                "allocated before sessions": base / 2**20 or None,
+                "per session": (held - base) / 2**20 or None,
+                "of it keys and values": cache / 2**20,
+                "peak": peak / 2**20,
+            },
+            "prompt_switch": {
+                "recache": switch.get("recache"),
+                "extra_ms": statistics.median(switched) - statistics.median(walls),
+                "stages": switch,
+            },
+            "first_frame_ms": statistics.median(firsts),
+            "ring_copies": copies,
+            "runtime": {name: dataclasses.asdict(calls) for name, calls in runtime.items()},
+            "ceilings": ceilings.as_rows(rates),
+        }
+
+    def _controls(self, **changes: Any) -> Controls:
+        return Controls(depth=DepthSettings(enabled=self._guidance == "depth"), steps=self._steps, **changes)
+
+    def _first_chunk(self) -> tuple[float, LiveStream]:
+        """Milliseconds from asking for a session to its first pictures on the host."""
+        machine.wait(self._device)
+        begin = time.perf_counter()
+        stream = self._engine.open(prompt=self._new_prompt(), seed=self._count)
+        stream.step(self._pictures[: stream.frames_wanted], self._controls())
+        return (time.perf_counter() - begin) * 1e3, stream
+
+    def _new_prompt(self) -> str:
+        self._count += 1
+        return f"a statue of molten gold, number {self._count}"
+
+    def _full_stream(self) -> LiveStream:
+        _, stream = self._first_chunk()
+        for _ in range(measured_engine.window_chunks(self._pipeline.preset, CHUNK_LATENTS)):
+            self._step(stream)
+        return stream
+
+    def _step(self, stream: LiveStream, **changes: Any) -> tuple[float, dict[str, float]]:
+        """Host milliseconds of one chunk, and all its stages."""
+        self._probe.begin_chunk()
+        begin = time.perf_counter()
+        result = stream.step(self._pictures[: stream.frames_wanted], self._controls(**changes))
+        wall = (time.perf_counter() - begin) * 1e3
+        return wall, stages.stages_of(
+            result.timings_ms | self._probe.timings_ms(), guided=self._guidance == "depth"
+        )
+
+    def _timed(self, stream: LiveStream) -> tuple[list[float], list[dict[str, float]]]:
+        found = [self._step(stream) for _ in range(self._chunks)]
+        return [wall for wall, _ in found], [row for _, row in found]
+
+    def _switches(self, stream: LiveStream) -> tuple[list[float], list[dict[str, float]]]:
+        self._step(stream, prompts=parse_prompts(self._new_prompt()))  # its shapes are met here
+        found = [self._step(stream, prompts=parse_prompts(self._new_prompt())) for _ in range(SWITCHES)]
+        return [wall for wall, _ in found], [row for _, row in found]
+
+    def _ring_copies(self, stream: LiveStream) -> dict[str, int]:
+        """Bytes that an average pass of a chunk copies, run without recordings, which would hide them; `new`
+        is what it has to write. `turned`: the sink's keys, written again at their new place once a chunk,
+        before its passes."""
+        session, config, passes = stream._session, self._pipeline.preset.transformer, self._pipeline.passes
+        turned, begin = [0, 0], passes.begin
+
+        def begin_chunk(*given: Any, **named: Any) -> None:
+            before = copies.into, copies.out_of
+            begin(*given, **named)
+            turned[:] = copies.into - before[0], copies.out_of - before[1]
+
+        copies = RingCopies(session.cache)
+        unrecorded = patch.multiple(passes, record=None, begin=begin_chunk)
+        with unrecorded, torch.compiler.set_stance("force_eager"), copies:
+            stream.step(self._pictures[: stream.frames_wanted], self._controls())
+        forwards = len(self._run_steps) + 1
+        tokens = CHUNK_LATENTS * session.cache.tokens_per_latent
+        return {
+            "new": 2 * config.num_layers * tokens * config.dim * session.cache.k.element_size(),
+            "into": (copies.into - turned[0]) // forwards,
+            "out_of": (copies.out_of - turned[1]) // forwards,
+            "turned": turned[0],
+        }
+
+    def _stages(
+        self,
+        rows: list[dict[str, float]],
+        works: Mapping[str, Work],
+        rates: list[ceilings.Ceiling],
+    ) -> dict[str, dict[str, float | None]]:
+        kinds = {kind: ceilings.best(rates, kind) for kind in ceilings.KINDS}
+        info, costs = self._engine.info, {}
+        for name in sorted({name for row in rows for name in row}, key=stages.place):
+            spent = [row[name] for row in rows if name in row]
+            middle, work, floor = statistics.median(spent), works.get(name), None
+            if work is not None:
+                floor = work.floor_ms(kinds)
+            elif name == "copy out and rest" and (host := kinds["host"]):
+                floor = CHUNK * info.height * info.width * 3 / host * 1e3
+            is_goals = info.model == "longlive-1.3b" and (info.width, info.height) == (832, 480)
+            costs[name] = {
+                "median_ms": middle,
+                "p95_ms": p95(spent),
+                "tflop": work.total / 1e12 if work else None,
+                "floor_ms": floor,
+                "of_ceiling": floor / middle if floor is not None and middle > 0 else None,
+                "goal_ms": table.goal_ms(name, self._preset, self._guidance) if is_goals else None,
+            }
+        return costs
+
+
+def p95(values: list[float]) -> float:
+    return float(np.percentile(values, 95))

@@ -1,0 +1,191 @@
+"""What a chunk costs, stage by stage, beside what the device could do: one table and JSON.
+
+python -m scripts.bench.pipeline --model longlive-1.3b --random-weights --json out/exact.json
+python -m scripts.bench.pipeline --random-weights --preset fast --guidance none
+python -m scripts.bench.pipeline --random-weights --guidance both --check 10
+python -m scripts.bench.pipeline --model embedded --eager --chunks 8
+
+Chunks run as a server runs them, from camera pictures to `uint8`, with the levers that a server pulls, or
+none (`--eager`); scripts/bench/levers.py has each lever alone. Stages are timed between events on the device
+(perf_counter on a CPU), read when the chunk is over. "Without hints" and "copy out and rest" are differences
+of medians' parts, chunk by chunk.
+"""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import typer
+
+from scripts.bench.engine import equality, machine, measured_engine, table
+from scripts.bench.engine.chunk_costs import Bench
+from streaming.acceleration import Levers, accelerate, levers_for
+from streaming.engine import StreamEngine, choose_device
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main(
+    model: Annotated[str, typer.Option(help="A preset: longlive-1.3b or embedded.")] = "longlive-1.3b",
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Draw all weights: same speed, nothing to download.")
+    ] = False,
+    preset: Annotated[
+        Literal["exact", "fast"],
+        typer.Option(
+            help="exact: bf16 (float32 on a CPU), the model's own autoencoder encodes and decodes. fast: "
+            "TAEHV decodes, and on a GPU products are fp8."
+        ),
+    ] = "exact",
+    guidance: Annotated[
+        Literal["depth", "none", "both"],
+        typer.Option(help="What guides the passes; both: two tables, a list in JSON."),
+    ] = "depth",
+    height: Annotated[int | None, typer.Option(min=16, help="Pixels; the model's own by default.")] = None,
+    width: Annotated[int | None, typer.Option(min=16, help="Pixels; the model's own by default.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, max=50, help="Denoising passes a chunk.")] = None,
+    chunks: Annotated[int, typer.Option(min=2, help="Chunks timed, once the window is full.")] = 30,
+    pulls: Annotated[
+        bool, typer.Option("--compile/--eager", help="The levers of the preset (on a GPU), or none.")
+    ] = True,
+    check: Annotated[int, typer.Option(min=0, help="Chunks compared with the plain pipeline's.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "auto",
+    warm_start: Annotated[
+        bool,
+        typer.Option(
+            help="Also time a process that finds a compile cache, and with --check one that does not."
+        ),
+    ] = True,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here, too.")] = None,
+    start_only: Annotated[bool, typer.Option("--start-only", hidden=True)] = False,
+) -> None:
+    """Time a model's chunks against the measured ceilings of the device."""
+    try:
+        where = choose_device(device)
+        dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
+        levers = levers_for(preset, where, dtype) if pulls and where.type == "cuda" else Levers()
+        asked = Asked(
+            model=model,
+            device=where,
+            drawn=random_weights,
+            fast=preset == "fast",
+            height=height,
+            width=width,
+            levers=levers,
+            check=0 if start_only else check,
+            guided=guidance != "none",
+            steps=measured_engine.falling_steps(steps) if steps else None,
+        )
+        if start_only:
+            _, start, _ = _start(asked)
+            typer.echo(json.dumps(start))
+            return
+        kinds: list[Literal["depth", "none"]] = ["depth", "none"] if guidance == "both" else [guidance]
+        with machine.cold_cache():
+            # The plain pipeline pays for much of a start: with --check another process is timed.
+            apart = _start_apart() if check and warm_start else None
+            engine, start, differences = _start(asked)
+            starts = {"cold": apart or start}
+            figures = {kind: Bench(engine, kind, preset, steps, chunks).run() for kind in kinds}
+            info = engine.info
+            del engine  # the second process needs the room
+            starts |= {"warm": _start_apart()} if warm_start else {}
+    except (OSError, ValueError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    reports: list[dict[str, Any]] = []
+    for kind in kinds:
+        settings = {
+            "model": model,
+            "random_weights": random_weights,
+            "preset": preset,
+            "guidance": kind,
+            "height": info.height,
+            "width": info.width,
+            "steps": steps or info.steps,
+            "chunks": chunks,
+            "levers": dataclasses.asdict(levers),
+            "dtype": info.dtype,
+        }
+        report = {"settings": settings, "machine": machine.about(where), "starts": starts}
+        reports.append(report | figures[kind] | {"equality": differences})
+        for line in table.lines(reports[-1]):
+            typer.echo(line)
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(reports if len(reports) > 1 else reports[0], indent=1) + "\n")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a process starts with."""
+
+    model: str
+    device: torch.device
+    drawn: bool
+    fast: bool
+    height: int | None
+    width: int | None
+    levers: Levers
+    check: int
+    guided: bool
+    steps: tuple[int, ...] | None
+
+
+def _start(
+    asked: Asked,
+) -> tuple[StreamEngine, dict[str, float | None], list[dict[str, float | None]]]:
+    """The engine ready to serve, how long that took, and, if asked, how far it is from the plain one."""
+    plain = _painted(_built(asked), asked) if asked.check else []
+    machine.free()
+    begin = time.perf_counter()
+    engine = _built(asked)
+    accelerate(engine.pipeline, asked.levers)
+    machine.wait(asked.device)
+    loaded = time.perf_counter()
+    engine.warm_up()
+    machine.wait(asked.device)
+    warmed = time.perf_counter()
+    age = machine.process_age_s()
+    took = {
+        "load_s": loaded - begin,
+        "warm_up_s": warmed - loaded,
+        "ready_s": None if asked.check else age,
+    }
+    return engine, took, equality.differences(plain, _painted(engine, asked))
+
+
+def _built(asked: Asked) -> StreamEngine:
+    return measured_engine.build(
+        asked.model,
+        asked.device,
+        torch.bfloat16 if asked.device.type == "cuda" else torch.float32,
+        drawn=asked.drawn,
+        fast=asked.fast,
+        height=asked.height,
+        width=asked.width,
+    )
+
+
+def _painted(engine: StreamEngine, asked: Asked) -> list[equality.Painted]:
+    return equality.painted(engine.pipeline, asked.check, guided=asked.guided, steps=asked.steps)
+
+
+def _start_apart() -> dict[str, float | None] | None:
+    """A start of the same command in a process of its own; None, and what it said shown, if it failed."""
+    machine.free()
+    command = [sys.executable, "-m", "scripts.bench.pipeline", *sys.argv[1:], "--start-only"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        typer.echo(f"the start apart failed: {done.stderr.strip()[-500:]}", err=True)
+        return None
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,87 @@
+"""What the autoencoder learns from: videos of looks, of depth and of the camera, kept on the device."""
+
+import random
+
+import torch
+from torch import Tensor
+
+from scripts.embedded.data.clips import degraded, depth_clips
+from scripts.embedded.scenes.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint, paint
+from scripts.embedded.scenes.photo import photograph
+
+FRAMES = 17
+CROP = 96  # pixels each way of what a step sees: many small steps teach more than few large ones
+CHANGING = 0.15  # share of painted clips whose look changes
+
+
+def random_paint(rng: random.Random) -> Paint:
+    look = rng.choice(LOOKS)
+    colour = rng.choice([None, *COLOURS]) if look in COLOURED else None
+    return Paint(look, colour, rng.choice(BACKGROUNDS) if rng.random() < 0.3 else None)
+
+
+class VideoPool:
+    """Videos on the device in 8 bits, in three kinds: painted, of depth, of the camera."""
+
+    def __init__(
+        self, size: int, batch: int, height: int, width: int, seed: int, device: torch.device
+    ) -> None:
+        """`batch` videos are made at a time."""
+        self._generator = torch.Generator(device).manual_seed(seed)
+        self._rng = random.Random(seed)
+        self._batch, self._size = batch, (height, width)
+        self._kinds: list[Tensor] = []
+        self._made = 0
+        for share, part in zip(self.shares(batch), self._make(), strict=True):
+            held = max(share, size * share // batch // share * share)
+            self._kinds.append(torch.zeros(held, *part.shape[1:], dtype=torch.uint8, device=device))
+        while self._made * batch < size:
+            self.renew()
+
+    @staticmethod
+    def shares(batch: int) -> list[int]:
+        camera, depth = max(1, batch // 8), max(1, batch // 4)
+        return [batch - camera - depth, depth, camera]
+
+    def renew(self) -> None:
+        """A batch of new videos in place of the oldest."""
+        for kind, part in zip(self._kinds, self._make(), strict=True):
+            first = self._made * len(part) % len(kind)
+            kind[first : first + len(part)] = ((part * 0.5 + 0.5) * 255).round_().to(torch.uint8)
+        self._made += 1
+
+    def draw(self, batch: int) -> Tensor:
+        """Crops (B, T, 3, CROP, CROP) in [-1, 1] or smaller, in the order of `shares`; patterns keep their
+        place in a token."""
+        height, width = (min(CROP, side) for side in self._size)
+        crops: list[Tensor] = []
+        for kind, share, made in zip(self._kinds, self.shares(batch), self.shares(self._batch), strict=True):
+            filled = min(len(kind), self._made * made)
+            for _ in range(share):
+                y, x = (
+                    16 * self._rng.randrange((whole - part) // 16 + 1)
+                    for whole, part in zip(self._size, (height, width), strict=True)
+                )
+                crops.append(kind[self._rng.randrange(filled), :, :, y : y + height, x : x + width])
+        return torch.stack(crops).float() / 127.5 - 1
+
+    def _make(self) -> list[Tensor]:
+        painted, seen, camera = self.shares(self._batch)
+        height, width = self._size
+        depth, surface, scenes = depth_clips(seen, FRAMES, self._generator, height=height, width=width)
+        rows: list[Tensor] = []
+        while len(rows) * seen < painted:
+            rows.append(paint(depth, [random_paint(self._rng) for _ in range(seen)]))
+        maps = degraded(depth, self._generator)[:, :, None].expand(-1, -1, 3, -1, -1) * 2 - 1
+        photographed = photograph(surface[:camera], scenes[:camera], self._generator)
+        return [self._changing(torch.cat(rows)[:painted], seen), maps, photographed]
+
+    def _changing(self, video: Tensor, scenes: int) -> Tensor:
+        """Some of the clips (N, T, 3, H, W), in turns of so many scenes, take on another one's look where a
+        latent begins, as when a prompt changes: a decoder must not remember the old look then."""
+        other = video.roll(scenes, 0)  # mostly of the same scene
+        for n in range(len(video)):
+            if self._rng.random() < CHANGING:
+                first = 1 + 4 * self._rng.randrange(FRAMES // 4)
+                video[n, first:] = other[n, first:]
+        return video

@@ -1,0 +1,127 @@
+"""What the built-in model is judged on: scenes that training never saw, and streams that follow them.
+
+scene = held_out_scene(0, num_frames(2), size=(144, 256), device=device)
+chunks = play(pipeline, ["a golden statue"] * 2, scene.depth)        # 9 frames, then 12
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scripts.embedded.data.clips import FPS
+from scripts.embedded.judging.probes import HELD_OUT_SEED
+from scripts.embedded.scenes.procedural import inverse_depth, normalised_depth, render, sample_scenes
+from streaming.blocks.text_conditioning import parse_prompts
+from streaming.depth import DepthEstimator
+from streaming.engine import CHUNK, FIRST_CHUNK
+from streaming.pipeline import LongLivePipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    depth: Tensor  # (T, H, W) true, 0 far ... 1 near by the clip's percentiles
+    camera: Tensor | None  # (T, 3, H, W) in [-1, 1]: what a webcam would have seen
+
+
+def num_frames(chunks: int) -> int:
+    """Frames of a stream's first `chunks` chunks."""
+    return FIRST_CHUNK + CHUNK * (chunks - 1)
+
+
+def chunk_starts(chunks: int) -> list[int]:
+    """Index of each chunk's first frame."""
+    return [0, *range(FIRST_CHUNK, num_frames(chunks), CHUNK)]
+
+
+@torch.no_grad()
+def held_out_scene(
+    number: int,
+    frames: int,
+    *,
+    size: tuple[int, int],
+    device: torch.device,
+    still: float = 0.15,
+    with_camera: bool = False,
+) -> Scene:
+    """Scene `number` at the frame rate of training; the same on every device, but for its camera's noise."""
+    drawn = torch.Generator().manual_seed(HELD_OUT_SEED + number)
+    scenes = sample_scenes(1, drawn, still=still).to(device)
+    times = (torch.arange(frames) / FPS + 10 * torch.rand(1, generator=drawn)).to(device)
+    surface = render(scenes, times[None], height=size[0], width=size[1])
+    camera = None
+    if with_camera:
+        from scripts.embedded.scenes.photo import photograph
+
+        light = torch.Generator(device).manual_seed(HELD_OUT_SEED + number)
+        camera = photograph(surface, scenes, light)[0]
+    return Scene(normalised_depth(inverse_depth(surface))[0], camera)
+
+
+def play(
+    pipeline: LongLivePipeline,
+    prompts: Sequence[str],
+    depth: Tensor,
+    *,
+    seed: int = 0,
+    scale: float = 1.0,
+    cut_at: int | None = None,
+    references: Sequence[Tensor] = (),
+    mask: Tensor | None = None,
+    kept: Tensor | None = None,
+    steps: tuple[int, ...] | None = None,
+) -> Iterator[Tensor]:
+    """A new stream of one chunk a prompt, each (9 or 12, 3, H, W) float32 in [0, 1].
+
+    `depth` (T, H, W) in [0, 1] goes round and round if it is too short. Chunk `cut_at` begins with a hard
+    cut and shows its newest 9 frames. `references`: pictures (3, H, W) in [-1, 1], repeated with every chunk.
+    `mask` (H, W), 1 = paint, 0 = keep `kept` (T, 3, H, W) in [-1, 1]. `steps`: nominal denoising steps, None
+    as served.
+    """
+    session = pipeline.open_session(seed=seed)
+    at = 0
+    for index, prompt in enumerate(prompts):
+        count = FIRST_CHUNK if index == 0 else CHUNK
+        frames = torch.arange(at, at + count, device=depth.device) % len(depth)
+        at += count
+        control = (depth[frames] * 2 - 1)[None, None]
+        masks = None
+        if mask is not None and kept is not None:
+            masks = mask.expand(1, 1, count, *mask.shape)
+            control = torch.where(masks > 0.5, control, kept[frames].movedim(1, 0)[None])
+        video = pipeline.generate(
+            session,
+            parse_prompts(prompt),
+            guidance_mode="depth+r2v" if references else "depth",
+            vace_input=control.to(pipeline.device, pipeline.dtype),
+            vace_input_masks=None if masks is None else masks.to(pipeline.device, pipeline.dtype),
+            ref_images=list(references) or None,
+            references_every_chunk=bool(references),
+            vace_context_scale=scale,
+            transition="cut" if index == cut_at else "recache",
+            steps=steps,
+        )
+        yield video.movedim(-1, 1).float()
+
+
+@torch.inference_mode()
+def through_autoencoder(pipeline: LongLivePipeline, frames: Tensor) -> Tensor:
+    """Frames (T, 3, H, W) in [0, 1], T = 1 + 4 n, encoded and decoded: the best that the generator could
+    paint."""
+    video = (frames * 2 - 1)[None].to(pipeline.device, pipeline.dtype)
+    latents, _ = pipeline.models.autoencoder.encode(video, None)
+    decoded, _ = pipeline.decoder.decode(latents, None)
+    return (decoded[0].float() * 0.5 + 0.5).clamp(0, 1)
+
+
+@torch.inference_mode()
+def live_depth(estimator: DepthEstimator, frames: Tensor) -> Tensor:
+    """Camera frames (T, 3, H, W) in [-1, 1] -> depth (T, H, W) in [0, 1], chunk by chunk as a stream sees
+    it."""
+    known, parts = estimator.new_range(), []
+    for part in [frames[:FIRST_CHUNK], *frames[FIRST_CHUNK:].split(CHUNK)]:
+        if len(part):
+            depth, known = known.normalise(estimator.estimate(part))
+            parts.append(depth * 0.5 + 0.5)
+    return torch.cat(parts)

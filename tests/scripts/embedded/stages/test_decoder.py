@@ -1,0 +1,84 @@
+"""The decoder learns what the generator makes; whatever else was trained stays as it was."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from scripts.embedded.data.sequences import CHUNKS, MASKED, PLAIN, REFERRED, SequenceMaker
+from scripts.embedded.export import unpack
+from scripts.embedded.stages import decoder
+from scripts.embedded.stages.autoencoder import decibels, load_autoencoder
+from scripts.embedded.stages.decoder import Drawings, train_decoder
+from scripts.embedded.stages.generator import load_generator
+from scripts.embedded.stages.lessons import Lessons
+from scripts.embedded.training import World, load_checkpoint, save_checkpoint
+from streaming.config import CHUNK_LATENTS
+from streaming.presets import EMBEDDED
+
+CPU = torch.device("cpu")
+SMALL = replace(EMBEDDED, height=48, width=64)
+TOKENIZER = Path(EMBEDDED.files["tokenizer_path"])
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoints of the shipped weights."""
+    folder = tmp_path_factory.mktemp("shipped")
+    unpack(EMBEDDED, folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", [PLAIN, MASKED, REFERRED])
+def test_streamed_latents_show_what_was_asked(out: Path, kind: int) -> None:
+    torch.manual_seed(0)
+    autoencoder = load_autoencoder(out, CPU)
+    generator = load_generator(out, TOKENIZER, SMALL, CPU)
+    tokenizer, text_len = generator.text_encoder.tokenizer, SMALL.transformer.text_len
+    maker = SequenceMaker(autoencoder, tokenizer, text_len=text_len, height=48, width=64, seed=3)
+    clips, pictures = maker.pictured(1, 3, kind)
+    clips.tokens = clips.tokens[:, 0]
+    latents = Lessons(generator, CPU).streamed(clips, int(kind == REFERRED), SMALL)
+    assert latents.shape == (3, CHUNKS * CHUNK_LATENTS, 16, 6, 8) == clips.target.shape
+    drawn, _ = autoencoder.decode(latents, None)
+    assert decibels(drawn, pictures).mean() > decibels(drawn.roll(1, 0), pictures).mean() + 5
+
+
+def test_crops_of_latents_draw_the_same_crops_of_pictures(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "ENCODED", 1.0)
+    autoencoder = load_autoencoder(out, CPU)
+    wide = replace(SMALL, width=160)
+    generator = load_generator(out, TOKENIZER, wide, CPU)
+    drawings = Drawings(autoencoder, generator, wide, 1, 1, 1, seed=1)
+    latents, video = drawings.draw(5)
+    drawn, _ = autoencoder.decode(latents, None)
+    assert decibels(drawn, video).min() > 20
+
+
+def test_only_the_decoder_changes_and_goes_on_from_where_it_was(out: Path) -> None:
+    tensors, meta = load_checkpoint(out / "autoencoder") or ({}, {})
+    for name, value in tensors.items():  # a training's last weights are not their average
+        value += 0.1 * name.startswith("model.")
+    save_checkpoint(out / "autoencoder", tensors, meta)
+    before = load_autoencoder(out, CPU).state_dict()
+    train_decoder(
+        out,
+        TOKENIZER,
+        world=World(0, 1, CPU),
+        minutes=None,
+        steps=2,
+        batch=4,
+        pool=2,
+        scenes=1,
+        paints=2,
+        preset=SMALL,
+    )
+    after = load_autoencoder(out, CPU).state_dict()
+    changed = {name.split(".")[0] for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed == {"decoder"}
+
+
+def test_without_checkpoints_it_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="autoencoder: no checkpoint; run the autoenc"):
+        train_decoder(tmp_path, TOKENIZER, world=World(0, 1, CPU), minutes=None, steps=1)
