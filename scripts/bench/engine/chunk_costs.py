@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 import torch
 
 from scripts.bench.engine import ceilings, machine, measured_engine, stages, table
 from scripts.bench.engine.flops import Work
 from scripts.bench.engine.probe import Probe, RingCopies, profiled
+from scripts.bench.figures.latency import percentile
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.config import CHUNK_LATENTS
 from streaming.controls import Controls
@@ -66,7 +66,7 @@ class Bench:
         return {
             "stages": by_stage,
             "fps": CHUNK / statistics.median(walls) * 1e3,
-            "wall_ms": {"median": statistics.median(walls), "p95": p95(walls)},
+            "wall_ms": {"median": statistics.median(walls), "p95": percentile(walls, 0.95)},
             "memory_mib": {
                 "weights": measured_engine.weight_bytes(self._engine) / 2**20,
                 "allocated before sessions": base / 2**20 or None,
@@ -168,14 +168,10 @@ class Bench:
             is_goals = info.model == "longlive-1.3b" and (info.width, info.height) == (832, 480)
             costs[name] = {
                 "median_ms": middle,
-                "p95_ms": p95(spent),
+                "p95_ms": percentile(spent, 0.95),
                 "tflop": work.total / 1e12 if work else None,
                 "floor_ms": floor,
                 "of_ceiling": floor / middle if floor is not None and middle > 0 else None,
                 "goal_ms": table.goal_ms(name, self._preset, self._guidance) if is_goals else None,
             }
         return costs
-
-
-def p95(values: list[float]) -> float:
-    return float(np.percentile(values, 95))
