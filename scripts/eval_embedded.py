@@ -9,7 +9,6 @@ never uses. Without judges (tests/data/probes.safetensors) what they read is not
 after every trial, so that an interrupted run leaves what it found.
 """
 
-import json
 import os
 import platform
 import shlex
@@ -31,6 +30,7 @@ from scripts.embedded.judging.findings import FULL, QUICK, Finding, Row, Subject
 from scripts.embedded.judging.live_trials import LIVE_TRIALS
 from scripts.embedded.judging.probes import PROBES, load_probes
 from scripts.embedded.judging.trials import TRIALS
+from scripts.json_file import JsonFile, write_json
 from streaming.config import PipelineConfig
 from streaming.depth import load_depth
 from streaming.engine import StreamEngine, choose_device
@@ -58,7 +58,7 @@ def main(
     photos: Annotated[
         Path | None, typer.Option(help="Where packages of marked photos were unzipped, if not installed.")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything here.")] = None,
+    json_file: JsonFile = None,
     sheets: Annotated[Path | None, typer.Option(help="Write contact sheets (PNG) into this folder.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto (as served), float32 or bfloat16.")] = "auto",
@@ -124,9 +124,7 @@ def load_subject(
 
 
 def write(finding: Finding, report: dict[str, Any], json_file: Path | None, sheets: Path | None) -> None:
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(json_file, report)
     if sheets is not None:
         for name, sheet in finding.sheets.items():
             sheet.save(sheets / f"{name}.png")

@@ -4,12 +4,10 @@ python -m scripts.bench.autoencoder --json out/vae.json
 python -m scripts.bench.autoencoder --device cpu --height 32 --width 48 --dim 8 --repeats 2
 """
 
-import json
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -17,6 +15,7 @@ import typer
 
 from scripts.bench.engine import machine
 from scripts.bench.engine.flops import counted
+from scripts.json_file import JsonFile, write_json
 from streaming.compilation import compile_autoencoder
 from streaming.engine import choose_device
 from streaming.modules.wan_vae import WanVAE, WanVaeConfig, arrange
@@ -39,7 +38,7 @@ def main(
     layout: Annotated[list[str] | None, typer.Option(help="plain, last, taps, own; all by default.")] = None,
     tunes: Annotated[bool, typer.Option("--tune/--no-tune", help="Let cuDNN time its kernels.")] = False,
     only: Annotated[str, typer.Option(help="encode, decode or both.")] = "both",
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here, too.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Time a running stream's encode of 12 frames and decode of 3 latents."""
     where = choose_device(device)
@@ -74,9 +73,7 @@ def main(
             typer.echo(_line(row))
         del vae, calls
         machine.free()
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps({"machine": machine.about(where), "rows": rows}, indent=1) + "\n")
+    write_json(json_file, {"machine": machine.about(where), "rows": rows})
 
 
 def _call(vae: WanVAE, name: str, height: int, width: int) -> Callable[[], torch.Tensor]:

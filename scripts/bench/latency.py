@@ -13,14 +13,12 @@ is the transport's share.
 
 import asyncio
 import contextlib
-import json
 import os
 import re
 import shlex
 import sys
 from collections.abc import Callable
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,6 +31,7 @@ from scripts.bench.clients.webrtc import BenchClient
 from scripts.bench.clients.websocket import BenchSocketClient
 from scripts.bench.figures.latency_report import build_report, explain, table
 from scripts.bench.servers.launch import serving, started
+from scripts.json_file import JsonFile, write_json
 from server.wire.media_frame import Kind
 
 DEFAULT_PROMPTS = ("a winter forest at night", "a statue of molten gold", "coloured paper, folded")
@@ -91,7 +90,7 @@ def main(
     patience: Annotated[
         float, typer.Option(min=1, help="Seconds to wait for the first generated picture.")
     ] = 120.0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the full record here.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Measure latency, frame rate, freezes and prompt switches of a stream, beside the transport's floor."""
     width, height = parse_size(size)
@@ -133,10 +132,7 @@ def main(
         load_before=load_before,
     )
     typer.echo(table(report))
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(report, indent=2) + "\n")
-        typer.echo(f"written: {json_file}")
+    write_json(json_file, report)
 
 
 def way(browser: bool, transport: Transport, video: Video) -> str:

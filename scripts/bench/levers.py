@@ -8,10 +8,8 @@ drawn weights, a full window and the same inputs, so that rows can be compared w
 """
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -20,6 +18,7 @@ from torch import Tensor
 
 from scripts.bench.engine import machine, measured_engine
 from scripts.bench.engine.ceilings import median_ms
+from scripts.json_file import JsonFile, write_json
 from streaming.acceleration import Levers, accelerate
 from streaming.blocks.recache import recache
 from streaming.config import CHUNK_LATENTS
@@ -46,7 +45,7 @@ def main(
         list[str] | None, typer.Option(help=f"Rows, in order: {', '.join(LADDER)}; all by default.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Timed passes of each kind.")] = 15,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here, too.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Time passes over a full window, lever by lever."""
     where, rows, so_far = choose_device(device), list[dict[str, Any]](), dict[str, Any]()
@@ -72,11 +71,7 @@ def main(
                 f"{row['guided_ms'] - row['plain_ms']:>8.2f}{row['recache_ms']:>9.1f}"
                 f"{row['first_s']:>9.1f}{row['off_by']:>10.1e}"
             )
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(
-            json.dumps({"machine": machine.about(where), "model": model, "rows": rows}, indent=1) + "\n"
-        )
+    write_json(json_file, {"machine": machine.about(where), "model": model, "rows": rows})
 
 
 @torch.inference_mode()

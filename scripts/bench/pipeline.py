@@ -24,6 +24,7 @@ import typer
 
 from scripts.bench.engine import equality, machine, measured_engine, table
 from scripts.bench.engine.chunk_costs import Bench
+from scripts.json_file import JsonFile, write_json
 from streaming.acceleration import Levers, accelerate, levers_for
 from streaming.engine import StreamEngine, choose_device
 
@@ -61,7 +62,7 @@ def main(
             help="Also time a process that finds a compile cache, and with --check one that does not."
         ),
     ] = True,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here, too.")] = None,
+    json_file: JsonFile = None,
     start_only: Annotated[bool, typer.Option("--start-only", hidden=True)] = False,
 ) -> None:
     """Time a model's chunks against the measured ceilings of the device."""
@@ -116,9 +117,7 @@ def main(
         reports.append(report | figures[kind] | {"equality": differences})
         for line in table.lines(reports[-1]):
             typer.echo(line)
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(reports if len(reports) > 1 else reports[0], indent=1) + "\n")
+    write_json(json_file, reports if len(reports) > 1 else reports[0])
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import typer
 
 from scripts.bench.servers.launch import serving
+from scripts.json_file import JsonFile, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,7 +62,7 @@ def main(
     size: Annotated[str, typer.Option(help="Camera picture, WIDTHxHEIGHT.")] = "640x480",
     fps: Annotated[float, typer.Option(min=1, max=120, help="Camera frames per second.")] = 30.0,
     patience: Annotated[float, typer.Option(min=1, help="Seconds to wait for a first picture.")] = 60.0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the full record here.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Run sessions beside each other and compare what each one got."""
     camera = ["--size", size, "--fps", f"{fps:g}", "--patience", f"{patience:g}"]
@@ -92,9 +93,7 @@ def main(
         ],
     }
     typer.echo(table(outcomes))
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(json_file, report)
     if all(one.report is None for one in outcomes):
         raise typer.Exit(1)
 
