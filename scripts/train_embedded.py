@@ -31,7 +31,7 @@ from typing import Annotated
 import torch
 import typer
 
-from scripts.embedded.training import World
+from scripts.embedded.world import World
 from streaming.presets import UNTRAINED, Preset, packaged
 
 PACKAGED = Path(__file__).resolve().parents[1] / "streaming" / "embedded"

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from scripts.embedded.training import save_checkpoint
+from scripts.embedded.checkpoints import save_checkpoint
 from streaming.models import Models, load_models
 from streaming.modules.text_encoder import to_wan_keys
 from streaming.presets import PACKAGED_FILES, Preset

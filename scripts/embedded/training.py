@@ -1,45 +1,17 @@
-"""What every training stage needs: a time budget, several GPUs, a running average of the weights,
-checkpoints."""
+"""The course of a training: a time budget, a running average of the weights, a log."""
 
 import json
-import os
 import time
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
+
+from scripts.embedded.world import World
 
 AGREE_EVERY = 10  # steps between two questions for the time: each waits for the device
-PART_BYTES = 15_000_000  # a checkpoint is cut into files of about this size
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """The processes that train together; one without torchrun."""
-
-    rank: int
-    size: int
-    device: torch.device
-
-    @classmethod
-    def join(cls, device: str) -> "World":
-        """Under torchrun one GPU a process, otherwise `device` alone."""
-        size = int(os.environ.get("WORLD_SIZE", "1"))
-        if size == 1:
-            return cls(0, 1, torch.device(device))
-        where = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(where)
-        dist.init_process_group("nccl", device_id=where)
-        return cls(dist.get_rank(), size, where)
-
-    def leave(self) -> None:
-        if self.size > 1:
-            dist.destroy_process_group()
 
 
 @dataclass(slots=True)
@@ -53,7 +25,7 @@ class Budget:
     step: int = 0
     share: float = 0.0  # 0 ... 1 of the whole training that is over
 
-    def goes_on(self, world: "World") -> bool:
+    def goes_on(self, world: World) -> bool:
         """Whether there is another step. All processes agree, or one would wait for ever for the others."""
         of_steps = self.step / self.steps if self.steps else 0.0
         of_time = (time.monotonic() - self.began) / (60 * self.minutes) if self.minutes else 0.0
@@ -93,40 +65,6 @@ class Ema:
         with torch.no_grad():
             for name, p in modules.named_parameters():
                 p.copy_(self.average[name])
-
-
-def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    """Write `tensors` as numbered files of at most about PART_BYTES, and `meta` as JSON."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("part-*.safetensors"):
-        old.unlink()
-    for number, part in enumerate(_parts(tensors)):
-        save_file(part, folder / f"part-{number:02d}.safetensors")
-    (folder / "meta.json").write_text(json.dumps(dict(meta)))
-
-
-def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """What `save_checkpoint` wrote, on the CPU; None if there is nothing."""
-    if not (folder / "meta.json").is_file():
-        return None
-    tensors: dict[str, Tensor] = {}
-    for part in sorted(folder.glob("part-*.safetensors")):
-        tensors |= load_file(part)
-    return tensors, json.loads((folder / "meta.json").read_text())
-
-
-def _parts(tensors: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    part: dict[str, Tensor] = {}
-    size = 0
-    for name, tensor in tensors.items():
-        value = tensor.detach().cpu().contiguous()
-        if part and size + value.nbytes > PART_BYTES:
-            yield part
-            part, size = {}, 0
-        part[name] = value.clone()
-        size += value.nbytes
-    if part:
-        yield part
 
 
 class Log:

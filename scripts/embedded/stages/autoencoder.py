@@ -7,10 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from scripts.embedded.checkpoints import load_checkpoint, save_checkpoint
 from scripts.embedded.data.video_pool import VideoPool
-from scripts.embedded.graphed import Gradients, Graphed, Muon
+from scripts.embedded.graphed import Gradients, Graphed
+from scripts.embedded.optimizers import Muon
 from scripts.embedded.stages.picture_losses import contrast_loss, reconstruction_loss
-from scripts.embedded.training import Budget, Ema, Log, World, load_checkpoint, save_checkpoint
+from scripts.embedded.training import Budget, Ema, Log
+from scripts.embedded.world import World
 from streaming.modules.taehv import TAEHV, MemBlock, TGrow, TPool
 from streaming.presets import EMBEDDED
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from scripts.embedded.data.sequences import KIND_SHARES, REFERRED, SequenceMaker
 from scripts.embedded.data.video_pool import CROP
-from scripts.embedded.graphed import Gradients, Graphed, Muon
+from scripts.embedded.graphed import Gradients, Graphed
+from scripts.embedded.optimizers import Muon
 from scripts.embedded.stages.autoencoder import (
     ADAM_RATE,
     MUON_RATE,
@@ -26,7 +27,8 @@ from scripts.embedded.stages.autoencoder import (
 from scripts.embedded.stages.generator import load_generator
 from scripts.embedded.stages.lessons import Generator, Lessons
 from scripts.embedded.stages.picture_losses import contrast_loss, reconstruction_loss
-from scripts.embedded.training import Budget, Log, World
+from scripts.embedded.training import Budget, Log
+from scripts.embedded.world import World
 from streaming.modules.taehv import TAEHV
 from streaming.presets import EMBEDDED, Preset
 

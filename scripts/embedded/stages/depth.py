@@ -14,11 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from scripts.embedded.checkpoints import load_checkpoint, save_checkpoint
 from scripts.embedded.data.depth_pictures import HEIGHT, WIDTH, Supply, photographs, sample_surfaces
-from scripts.embedded.graphed import Gradients, Graphed, Muon
+from scripts.embedded.graphed import Gradients, Graphed
 from scripts.embedded.judging.probes import HELD_OUT_SEED
+from scripts.embedded.optimizers import Muon
 from scripts.embedded.stages.depth_loss import DEPTH_OF_FAR, correlation, depth_loss
-from scripts.embedded.training import Budget, Ema, Log, World, load_checkpoint, save_checkpoint
+from scripts.embedded.training import Budget, Ema, Log
+from scripts.embedded.world import World
 
 NAME = "depth-anything-tiny"
 PATCH = 8

@@ -9,12 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scripts.embedded.checkpoints import load_checkpoint, save_checkpoint
 from scripts.embedded.data.sequences import KIND_SHARES, PLAIN, REFERRED, SequenceMaker, Stock
-from scripts.embedded.graphed import Gradients, Graphed, Muon
+from scripts.embedded.graphed import Gradients, Graphed
+from scripts.embedded.optimizers import Muon
 from scripts.embedded.stages.autoencoder import load_autoencoder
 from scripts.embedded.stages.lessons import Generator, Lessons
 from scripts.embedded.stages.teacher import compile_blocks, predict_flow
-from scripts.embedded.training import Budget, Ema, Log, World, load_checkpoint, save_checkpoint
+from scripts.embedded.training import Budget, Ema, Log
+from scripts.embedded.world import World
 from streaming.models import Models
 from streaming.presets import EMBEDDED, Preset
 

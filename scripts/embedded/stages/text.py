@@ -18,15 +18,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from scripts.embedded.checkpoints import load_checkpoint, save_checkpoint
 from scripts.embedded.data.sequences import PLAIN, SequenceMaker, Stock
 from scripts.embedded.scenes.looks import LOOKS, Paint
 from scripts.embedded.stages.autoencoder import load_autoencoder
 from scripts.embedded.stages.generator import load_generator
 from scripts.embedded.stages.lessons import Lessons
 from scripts.embedded.stages.teacher import predict_flow
-from scripts.embedded.training import Budget, Ema, Log, World, load_checkpoint, save_checkpoint
+from scripts.embedded.training import Budget, Ema, Log
 from scripts.embedded.words.captions import DEFAULT, plain_caption, slips, training_caption, typed_and_meant
 from scripts.embedded.words.unseen_phrasings import HELD_OUT
+from scripts.embedded.world import World
 from streaming.modules.attention import attend
 from streaming.modules.causal_model import CrossAttention
 from streaming.modules.causal_vace_model import CausalVaceWanModel

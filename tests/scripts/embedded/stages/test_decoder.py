@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from scripts.embedded.checkpoints import load_checkpoint, save_checkpoint
 from scripts.embedded.data.sequences import CHUNKS, MASKED, PLAIN, REFERRED, SequenceMaker
 from scripts.embedded.export import unpack
 from scripts.embedded.stages import decoder
@@ -13,7 +14,7 @@ from scripts.embedded.stages.autoencoder import decibels, load_autoencoder
 from scripts.embedded.stages.decoder import Drawings, train_decoder
 from scripts.embedded.stages.generator import load_generator
 from scripts.embedded.stages.lessons import Lessons
-from scripts.embedded.training import World, load_checkpoint, save_checkpoint
+from scripts.embedded.world import World
 from streaming.config import CHUNK_LATENTS
 from streaming.presets import EMBEDDED
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from scripts.embedded.checkpoints import save_checkpoint
 from scripts.embedded.data.depth_pictures import HEIGHT, WIDTH, photographs, sample_surfaces
 from scripts.embedded.stages.depth import (
     build_depth_net,
@@ -14,7 +15,7 @@ from scripts.embedded.stages.depth import (
     train_depth,
 )
 from scripts.embedded.stages.depth_loss import correlation, depth_loss, disparity_target
-from scripts.embedded.training import World, save_checkpoint
+from scripts.embedded.world import World
 from streaming.depth import TransformersDepth
 
 ALONE = World(0, 1, torch.device("cpu"))
