@@ -24,6 +24,8 @@ teaches the autoencoder to draw what the generator makes, and always goes on. Th
 of GPUs under torchrun; a run of the same length and seed on as many devices sees the same clips.
 """
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -31,10 +33,12 @@ from typing import Annotated
 import torch
 import typer
 
+from scripts.embedded.training import Run
 from scripts.embedded.world import World
 from streaming.presets import UNTRAINED, Preset, packaged
 
 PACKAGED = Path(__file__).resolve().parents[1] / "streaming" / "embedded"
+TOKENIZER = PACKAGED / "tokenizer"
 PROBES = Path(__file__).resolve().parents[1] / "tests" / "data" / "probes.safetensors"
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
@@ -55,7 +59,7 @@ AUTO = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @app.command()
-def tokenizer(folder: Path = PACKAGED / "tokenizer", seed: Seed = 0) -> None:
+def tokenizer(folder: Path = TOKENIZER, seed: Seed = 0) -> None:
     """Learn the word pieces from captions (CPU, seconds)."""
     from scripts.embedded.words.tokenizer import train_tokenizer
 
@@ -80,20 +84,9 @@ def autoencoder(
     from scripts.embedded.stages.autoencoder import train_autoencoder
 
     preset = _preset(small)
-    with _world(device, minutes, steps) as world:
+    with _run(out, device, minutes, steps, span, seed, resume) as run:
         train_autoencoder(
-            out,
-            world=world,
-            minutes=minutes,
-            steps=steps,
-            span=span,
-            with_muon=muon,
-            batch=batch,
-            pool_size=pool,
-            seed=seed,
-            resume=resume,
-            height=preset.height,
-            width=preset.width,
+            run, batch=batch, pool_size=pool, with_muon=muon, height=preset.height, width=preset.width
         )
 
 
@@ -112,18 +105,8 @@ def depth(
     """Train the depth net on camera-like pictures; writes its folder below --out."""
     from scripts.embedded.stages.depth import train_depth
 
-    with _world(device, minutes, steps) as world:
-        train_depth(
-            out,
-            world,
-            minutes=minutes,
-            steps=steps or 10**6,
-            span=span,
-            batch=batch,
-            pool=pool,
-            seed=seed,
-            resume=resume,
-        )
+    with _run(out, device, minutes, steps, span, seed, resume) as run:
+        train_depth(run, batch=batch, pool=pool)
 
 
 @app.command()
@@ -154,26 +137,12 @@ def generator(
     small: Small = False,
 ) -> None:
     """Train transformer, VACE branch and text encoder; needs the autoencoder's checkpoint."""
+    from scripts.embedded.data.sequences import Pool
     from scripts.embedded.stages.generator import train_generator
 
-    with _world(device, minutes, steps) as world:
-        train_generator(
-            out,
-            PACKAGED / "tokenizer",
-            world=world,
-            minutes=minutes,
-            steps=steps,
-            span=span,
-            batch=batch,
-            pool=pool,
-            draws=draws,
-            scenes=scenes,
-            paints=paints,
-            seed=seed,
-            resume=resume,
-            compiled=compiled,
-            preset=_preset(small),
-        )
+    kept = Pool(batch=batch, size=pool, draws=draws, scenes=scenes, paints=paints)
+    with _run(out, device, minutes, steps, span, seed, resume) as run:
+        train_generator(run, kept, TOKENIZER, preset=_preset(small), compiled=compiled)
 
 
 @app.command()
@@ -192,24 +161,12 @@ def decoder(
     small: Small = False,
 ) -> None:
     """Teach the autoencoder's decoder what the generator makes; goes on from both checkpoints."""
+    from scripts.embedded.data.sequences import Pool
     from scripts.embedded.stages.decoder import train_decoder
 
-    with _world(device, minutes, steps) as world:
-        train_decoder(
-            out,
-            PACKAGED / "tokenizer",
-            world=world,
-            minutes=minutes,
-            steps=steps,
-            span=span,
-            batch=batch,
-            pool=pool,
-            draws=draws,
-            scenes=scenes,
-            paints=paints,
-            seed=seed,
-            preset=_preset(small),
-        )
+    kept = Pool(batch=batch, size=pool, draws=draws, scenes=scenes, paints=paints)
+    with _run(out, device, minutes, steps, span, seed) as run:
+        train_decoder(run, kept, TOKENIZER, preset=_preset(small))
 
 
 @app.command()
@@ -225,17 +182,8 @@ def text(
     """Teach the text encoder alone to read slips and rare words; changes the generator's checkpoint."""
     from scripts.embedded.stages.text import train_text
 
-    with _world(device, minutes, steps) as world:
-        train_text(
-            out,
-            PACKAGED / "tokenizer",
-            world=world,
-            minutes=minutes,
-            steps=steps,
-            batch=batch,
-            seed=seed,
-            preset=_preset(small),
-        )
+    with _run(out, device, minutes, steps, seed=seed) as run:
+        train_text(run, TOKENIZER, batch=batch, preset=_preset(small))
 
 
 @app.command()
@@ -244,7 +192,7 @@ def export(out: Out = DEFAULT_OUT, folder: Path = PACKAGED) -> None:
     from scripts.embedded.export import export as write
     from scripts.embedded.stages.generator import trained_models
 
-    write(trained_models(out, PACKAGED / "tokenizer"), folder)
+    write(trained_models(out, TOKENIZER), folder)
 
 
 @app.command()
@@ -271,22 +219,27 @@ def _preset(small: bool) -> Preset:
     return replace(UNTRAINED, height=48, width=64) if small else UNTRAINED
 
 
-class _world:
+@contextlib.contextmanager
+def _run(
+    out: Path,
+    device: str,
+    minutes: float | None,
+    steps: int | None,
+    span: tuple[float, float] = (0.0, 1.0),
+    seed: int = 0,
+    resume: bool = False,
+) -> Iterator[Run]:
     """Joins the processes and leaves them again; refuses a training without an end."""
-
-    def __init__(self, device: str, minutes: float | None, steps: int | None) -> None:
-        if minutes is None and steps is None:
-            raise typer.BadParameter("give --minutes or --steps")
-        self._world = World.join(device)
-        torch.backends.cuda.matmul.allow_tf32 = True
-        torch.backends.cudnn.allow_tf32 = True
-        torch.backends.cudnn.benchmark = True
-
-    def __enter__(self) -> World:
-        return self._world
-
-    def __exit__(self, *_: object) -> None:
-        self._world.leave()
+    if minutes is None and steps is None:
+        raise typer.BadParameter("give --minutes or --steps")
+    world = World.join(device)
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield Run(out=out, world=world, minutes=minutes, steps=steps, span=span, seed=seed, resume=resume)
+    finally:
+        world.leave()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,60 @@
-"""Muon, by shape: momentum made orthogonal, for whole groups of matrices at once."""
+"""The optimizers of every stage: Muon for the matrices between features, AdamW for all other parameters."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+
+
+class Optimizers:
+    """Muon for `matrices`, which are among `parameters`, and AdamW for the others."""
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        matrices: Iterable[nn.Parameter] = (),
+        *,
+        adam_rate: float,
+        adam_decay: float,
+        muon_rate: float = 0.0,
+        muon_decay: float = 0.0,
+    ) -> None:
+        self.parameters = list(parameters)
+        chosen = {id(matrix) for matrix in matrices}
+        others = [p for p in self.parameters if id(p) not in chosen]
+        self._rates = muon_rate, adam_rate
+        self._muon = Muon([p for p in self.parameters if id(p) in chosen], weight_decay=muon_decay)
+        self._adam = torch.optim.AdamW(
+            others, lr=adam_rate, betas=(0.9, 0.98), weight_decay=adam_decay, fused=others[0].is_cuda
+        )
+
+    def step(self, factor: float) -> None:
+        """Change all parameters by their gradients, at `factor` times the learning rates."""
+        muon_rate, adam_rate = self._rates
+        self._muon.step(muon_rate * factor)
+        for group in self._adam.param_groups:
+            group["lr"] = adam_rate * factor
+        self._adam.step()
+
+    def state(self) -> dict[str, Tensor]:
+        """Moments by name: muon.N and adam.N.KEY."""
+        state = {f"muon.{n}": momentum for n, momentum in enumerate(self._muon.momenta)}
+        for index, moments in self._adam.state_dict()["state"].items():
+            state |= {f"adam.{index}.{key}": value for key, value in moments.items()}
+        return state
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up the moments among `tensors`; of a checkpoint without any they stay zero."""
+        adam: dict[int, dict[str, Tensor]] = {}
+        for n, momentum in enumerate(self._muon.momenta):
+            if (saved := tensors.get(f"muon.{n}")) is not None:
+                momentum.copy_(saved)
+        for name, value in tensors.items():
+            if name.startswith("adam."):
+                _, index, key = name.split(".")
+                adam.setdefault(int(index), {})[key] = value.float()
+        if adam:
+            self._adam.load_state_dict(self._adam.state_dict() | {"state": adam})
 
 
 class Muon:

@@ -225,15 +225,44 @@ class SequenceMaker:
         return torch.rand(*shape, generator=self._generator, device=self._device)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """How many clips are kept on the device, and how they are used up."""
+
+    batch: int  # clips, or crops of clips, of a step
+    size: int  # clips that are kept
+    draws: float  # how often a clip is drawn on average before another takes its place
+    scenes: int  # made together ...
+    paints: int  # ... and each of them painted in so many ways
+
+    @property
+    def fresh(self) -> int:
+        """Clips that are made together."""
+        return self.scenes * self.paints
+
+
+class Renewal:
+    """When new clips are to be made, so that each is drawn as often as asked."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._owed = 0.0
+
+    def due(self, draws: float) -> int:
+        """How often to make `pool.fresh` clips before the next batch, for so many draws of each."""
+        self._owed += self._pool.batch / draws
+        due, self._owed = divmod(self._owed, self._pool.fresh)
+        return int(due)
+
+
 class Stock:
     """A pool of clips on the device, renewed in turn, from which batches are drawn."""
 
-    def __init__(self, maker: SequenceMaker, size: int, scenes: int, paints: int, rng: random.Random) -> None:
+    def __init__(self, maker: SequenceMaker, pool: Pool, rng: random.Random) -> None:
         self.rng, self.made = rng, 0
-        self._maker, self._scenes, self._paints = maker, scenes, paints
-        fresh = scenes * paints
-        self._size = max(size - size % fresh, 3 * fresh)
-        first = maker.make(scenes, paints, PLAIN)
+        self._maker, self._pool = maker, pool
+        self._size = max(pool.size - pool.size % pool.fresh, 3 * pool.fresh)
+        first = maker.make(pool.scenes, pool.paints, PLAIN)
         self._clips = Sequences(
             *(
                 torch.zeros(
@@ -255,7 +284,7 @@ class Stock:
         """Make clips of one kind, drawn by its share if none is named, in place of the oldest."""
         if kind is None:
             kind = self.rng.choices(list(KIND_SHARES), list(KIND_SHARES.values()))[0]
-        clips = self._maker.make(self._scenes, self._paints, kind)
+        clips = self._maker.make(self._pool.scenes, self._pool.paints, kind)
         first = self.made % self._size
         self._clips.put(slice(first, first + len(clips)), clips)
         self._kinds[first : first + len(clips)] = kind

@@ -1,6 +1,7 @@
 """The autoencoder: TAEHV's class at the built-in preset's size, trained on looks, depth and camera
 pictures."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,10 @@ from torch import Tensor, nn
 
 from scripts.embedded.checkpoints import load_checkpoint, save_checkpoint
 from scripts.embedded.data.video_pool import VideoPool
-from scripts.embedded.graphed import Gradients, Graphed
-from scripts.embedded.optimizers import Muon
+from scripts.embedded.graphed import Graphed
+from scripts.embedded.optimizers import Optimizers
 from scripts.embedded.stages.picture_losses import contrast_loss, reconstruction_loss
-from scripts.embedded.training import Budget, Ema, Log
-from scripts.embedded.world import World
+from scripts.embedded.training import Budget, Ema, Run, Stage, train
 from streaming.modules.taehv import TAEHV, MemBlock, TGrow, TPool
 from streaming.presets import EMBEDDED
 
@@ -94,50 +94,28 @@ def _start_as_identity(layers: nn.Sequential, patch: int) -> None:
 
 
 def train_autoencoder(
-    out: Path,
+    run: Run,
     *,
-    world: World,
-    minutes: float | None,
-    steps: int | None,
-    batch: int = 24,
-    seed: int = 0,
-    resume: bool = False,
-    span: tuple[float, float] = (0.0, 1.0),
+    batch: int,
+    pool_size: int,
     with_muon: bool = True,
-    pool_size: int = 1200,
     height: int = EMBEDDED.height,
     width: int = EMBEDDED.width,
 ) -> TAEHV:
-    """Train, save checkpoints below `out`, and return the averaged weights.
-
-    A step sees `batch` crops; `span` is the part of the whole training that this run is.
-    """
-    device = world.device
-    torch.manual_seed(seed)
-    budget, log = Budget(steps, minutes, span), Log(out / "autoencoder.jsonl", world)
+    """Train, save checkpoints below `run.out`, and return the averaged weights. A step sees `batch` crops."""
+    device, out = run.world.device, run.out
+    torch.manual_seed(run.seed)
     autoencoder, ema, before = _fresh(device)
-    if resume and (out / "autoencoder").is_dir():
+    if run.resume and (out / "autoencoder").is_dir():
         autoencoder, ema, before = resume_autoencoder(out, device)
-    own_seed = (seed + before) * 997 + world.rank
+    own_seed = (run.seed + before) * 997 + run.world.rank
     torch.manual_seed(own_seed)
     if device.type == "cuda":
         autoencoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    halves = (autoencoder.encoder, autoencoder.decoder) if with_muon else ()
-    inner = {id(p) for half in halves for p in inner_convolutions(half)}
-    muon = Muon([p for p in autoencoder.parameters() if id(p) in inner], weight_decay=0.0)
-    adam = torch.optim.AdamW(
-        [p for p in autoencoder.parameters() if id(p) not in inner],
-        lr=ADAM_RATE,
-        betas=(0.9, 0.98),
-        weight_decay=1e-3,
-        fused=device.type == "cuda",
-    )
     pool = VideoPool(pool_size, min(RENDERED, pool_size), height, width, own_seed, device)
-    gradients = Gradients(list(autoencoder.parameters()))
     video = pool.draw(batch)
 
     def learn() -> tuple[Tensor, ...]:
-        gradients.flat.zero_()
         on_cuda = device.type == "cuda"
         with torch.autocast(device.type, torch.bfloat16, enabled=on_cuda, cache_enabled=False):
             latents, _ = autoencoder.encode(video, None)
@@ -151,29 +129,38 @@ def train_autoencoder(
         painted, depth, camera = psnr.split(pool.shares(batch))
         return loss.detach(), spread.detach(), painted.mean(), depth.mean(), camera.mean()
 
-    learning = Graphed(learn, device)
-    while budget.goes_on(world):
-        if budget.step % REUSED == 0:
+    graphed = Graphed(learn, device)
+
+    def step(number: int) -> tuple[Tensor, ...]:
+        if number % REUSED == 0:
             pool.renew()
         video.copy_(pool.draw(batch))
-        figures = learning()
-        gradients.finish(world)
-        rate = budget.rate(decay_from=0.3)
-        muon.step(MUON_RATE * rate)
-        for group in adam.param_groups:
-            group["lr"] = ADAM_RATE * rate
-        adam.step()
-        ema.update(autoencoder, budget.step)
-        budget.step += 1
-        if budget.step % 250 == 0:
-            names = ("loss", "spread", "psnr", "depth_psnr", "camera_psnr")
-            log(step=before + budget.step, **dict(zip(names, torch.stack(figures).tolist(), strict=True)))
-        if budget.step % 10_000 == 0 and world.rank == 0:
-            save_autoencoder(out, autoencoder, ema, before + budget.step)
-    if world.rank == 0:
-        save_autoencoder(out, autoencoder, ema, before + budget.step)
+        return graphed()
+
+    halves = (autoencoder.encoder, autoencoder.decoder) if with_muon else ()
+    stage = Stage(
+        name="autoencoder",
+        model=autoencoder,
+        ema=ema,
+        before=before,
+        optimizers=convolution_optimizers(
+            autoencoder.parameters(), [p for half in halves for p in inner_convolutions(half)]
+        ),
+        step=step,
+        figures=("loss", "spread", "psnr", "depth_psnr", "camera_psnr"),
+        rate=Budget.rate,
+        save=lambda at: save_autoencoder(out, autoencoder, ema, at),
+        report_every=250,
+        save_every=10_000,
+    )
+    train(stage, run)
     ema.copy_to(autoencoder)
     return autoencoder.eval()
+
+
+def convolution_optimizers(parameters: Iterable[nn.Parameter], inner: Iterable[nn.Parameter]) -> Optimizers:
+    """Muon for the `inner` ones, as they are trained in every half of an autoencoder."""
+    return Optimizers(parameters, inner, muon_rate=MUON_RATE, adam_rate=ADAM_RATE, adam_decay=1e-3)
 
 
 def draw(autoencoder: TAEHV, latents: Tensor) -> Tensor:

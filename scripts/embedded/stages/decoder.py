@@ -11,13 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from scripts.embedded.data.sequences import KIND_SHARES, REFERRED, SequenceMaker
+from scripts.embedded.data.sequences import KIND_SHARES, REFERRED, Pool, Renewal, SequenceMaker
 from scripts.embedded.data.video_pool import CROP
-from scripts.embedded.graphed import Gradients, Graphed
-from scripts.embedded.optimizers import Muon
+from scripts.embedded.graphed import Graphed
 from scripts.embedded.stages.autoencoder import (
-    ADAM_RATE,
-    MUON_RATE,
+    convolution_optimizers,
     decibels,
     draw,
     inner_convolutions,
@@ -27,8 +25,7 @@ from scripts.embedded.stages.autoencoder import (
 from scripts.embedded.stages.generator import load_generator
 from scripts.embedded.stages.lessons import Generator, Lessons
 from scripts.embedded.stages.picture_losses import contrast_loss, reconstruction_loss
-from scripts.embedded.training import Budget, Log
-from scripts.embedded.world import World
+from scripts.embedded.training import Run, Stage, train
 from streaming.modules.taehv import TAEHV
 from streaming.presets import EMBEDDED, Preset
 
@@ -41,90 +38,59 @@ CONTRAST, MOTION = 4.5, 2.0  # of local contrast, and of change from frame to fr
 SWITCHED = 0.4  # share of clips whose prompt changes: what follows is the faintest that a stream makes
 
 
-def train_decoder(
-    out: Path,
-    tokenizer_folder: Path,
-    *,
-    world: World,
-    minutes: float | None,
-    steps: int | None,
-    batch: int = 12,
-    pool: int = 960,
-    draws: float = 12.0,
-    scenes: int = 4,
-    paints: int = 6,
-    seed: int = 0,
-    span: tuple[float, float] = (0.0, 1.0),
-    preset: Preset = EMBEDDED,
-) -> TAEHV:
-    """Go on from the checkpoints of autoencoder and generator below `out`, write the autoencoder's back, and
-    return its averaged weights.
+def train_decoder(run: Run, pool: Pool, tokenizer_folder: Path, *, preset: Preset = EMBEDDED) -> TAEHV:
+    """Go on from the checkpoints of autoencoder and generator below `run.out`, write the autoencoder's back,
+    and return its averaged weights.
 
-    A step sees `batch` crops of whole streams; a clip is drawn `draws` times on average.
+    A step sees `pool.batch` crops of whole streams. Raises FileNotFoundError without both checkpoints.
     """
-    device = world.device
+    device, out = run.world.device, run.out
     autoencoder, ema, before = resume_autoencoder(out, device)
-    own_seed = (seed + before) * 1013 + world.rank
+    own_seed = (run.seed + before) * 1013 + run.world.rank
     torch.manual_seed(own_seed)
     # Of the averages, or the encoder would go on drifting from the one whose latents the generator knows.
     ema.copy_to(autoencoder)
     generator = load_generator(out, tokenizer_folder, preset, device)
-    drawings = Drawings(autoencoder, generator, preset, pool, scenes, paints, own_seed)
+    drawings, renewal = Drawings(autoencoder, generator, preset, pool, own_seed), Renewal(pool)
     decoder = autoencoder.decoder
     autoencoder.encoder.requires_grad_(False)
     if device.type == "cuda":
         decoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    inner = {id(p) for p in inner_convolutions(decoder)}
-    muon = Muon([p for p in decoder.parameters() if id(p) in inner], weight_decay=0.0)
-    adam = torch.optim.AdamW(
-        [p for p in decoder.parameters() if id(p) not in inner],
-        lr=ADAM_RATE,
-        betas=(0.9, 0.98),
-        weight_decay=1e-3,
-        fused=device.type == "cuda",
-    )
-    gradients = Gradients(list(decoder.parameters()))
-    latents, video = drawings.draw(batch)
+    latents, video = drawings.draw(pool.batch)
 
     def learn() -> tuple[Tensor, ...]:
-        gradients.flat.zero_()
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda", cache_enabled=False):
             drawn = draw(autoencoder, latents)
         contrast = contrast_loss(drawn, video)
         loss = reconstruction_loss(drawn, video, motion=MOTION)
         (loss + CONTRAST * contrast).backward()
         psnr = decibels(drawn.detach(), video)
-        encoded = drawings.encoded(batch)
+        encoded = drawings.encoded(pool.batch)
         return loss.detach(), contrast.detach(), psnr[encoded:].mean(), psnr[:encoded].mean()
 
-    learning = Graphed(learn, device)
-    budget, log = Budget(steps, minutes, span), Log(out / "decoder.jsonl", world)
-    sums: list[list[Tensor]] = [[] for _ in range(4)]
-    owed = 0.0
-    while budget.goes_on(world):
-        owed += batch / draws
-        while owed >= scenes * paints:
+    graphed = Graphed(learn, device)
+
+    def step(_: int) -> tuple[Tensor, ...]:
+        for _ in range(renewal.due(pool.draws)):
             drawings.renew()
-            owed -= scenes * paints
-        for held, drawn in zip((latents, video), drawings.draw(batch), strict=True):
-            held.copy_(drawn)
-        for values, figure in zip(sums, learning(), strict=True):
-            values.append(figure.clone())
-        gradients.finish(world)
-        rate = GENTLE * budget.rate()
-        muon.step(MUON_RATE * rate)
-        for group in adam.param_groups:
-            group["lr"] = ADAM_RATE * rate
-        adam.step()
-        ema.update(autoencoder, before + budget.step)
-        budget.step += 1
-        if budget.step % REPORT == 0:
-            names = ("loss", "contrast", "psnr", "encoded_psnr")
-            means = (torch.stack(values).mean().item() for values in sums)
-            log(step=before + budget.step, clips=drawings.made, **dict(zip(names, means, strict=True)))
-            sums = [[] for _ in range(4)]
-    if world.rank == 0:
-        save_autoencoder(out, autoencoder, ema, before + budget.step)
+        for static, drawn in zip((latents, video), drawings.draw(pool.batch), strict=True):
+            static.copy_(drawn)
+        return graphed()
+
+    stage = Stage(
+        name="decoder",
+        model=autoencoder,
+        ema=ema,
+        before=before,
+        optimizers=convolution_optimizers(decoder.parameters(), inner_convolutions(decoder)),
+        step=step,
+        figures=("loss", "contrast", "psnr", "encoded_psnr"),
+        rate=lambda budget: GENTLE * budget.rate(),
+        save=lambda at: save_autoencoder(out, autoencoder, ema, at),
+        report_every=REPORT,
+        more=lambda: {"clips": drawings.made},
+    )
+    train(stage, run)
     ema.copy_to(autoencoder)
     return autoencoder.eval()
 
@@ -137,15 +103,13 @@ class Drawings:
         autoencoder: TAEHV,
         generator: Generator,
         preset: Preset,
-        size: int,
-        scenes: int,
-        paints: int,
+        pool: Pool,
         seed: int,
     ) -> None:
         device = next(autoencoder.parameters()).device
         self.made = 0
         self._preset, self._rng = preset, random.Random(seed)
-        self._scenes, self._paints, self._size = scenes, paints, max(1, size // (scenes * paints))
+        self._pool, self._size = pool, max(1, pool.size // pool.fresh)
         self._lessons = Lessons(generator, device)
         self._stride = autoencoder.config.space_stride
         self._maker = SequenceMaker(
@@ -171,7 +135,7 @@ class Drawings:
     def renew(self) -> None:
         """New clips of one kind in place of the oldest."""
         kind = self._rng.choices(list(KIND_SHARES), list(KIND_SHARES.values()))[0]
-        clips, pictures = self._maker.pictured(self._scenes, self._paints, kind)
+        clips, pictures = self._maker.pictured(self._pool.scenes, self._pool.paints, kind)
         clips.tokens = clips.tokens[:, 0]
         device = pictures.device
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):

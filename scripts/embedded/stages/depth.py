@@ -1,6 +1,6 @@
 """The built-in model's depth net: a small Depth-Anything, trained on pictures of procedural scenes.
 
-    train_depth(out, World.join("cuda"), minutes=5)     # writes out/depth-anything-tiny
+    train_depth(run, batch=192, pool=24_000)            # writes out/depth-anything-tiny
     evaluate_depth(out / "depth-anything-tiny")         # {"correlation": ..., ...}
 
 The scenes give true inverse depth; what is learned is its order and relative spacing, frame by frame.
@@ -16,12 +16,11 @@ from torch import Tensor, nn
 
 from scripts.embedded.checkpoints import load_checkpoint, save_checkpoint
 from scripts.embedded.data.depth_pictures import HEIGHT, WIDTH, Supply, photographs, sample_surfaces
-from scripts.embedded.graphed import Gradients, Graphed
+from scripts.embedded.graphed import Graphed
 from scripts.embedded.judging.probes import HELD_OUT_SEED
-from scripts.embedded.optimizers import Muon
+from scripts.embedded.optimizers import Optimizers
 from scripts.embedded.stages.depth_loss import DEPTH_OF_FAR, correlation, depth_loss
-from scripts.embedded.training import Budget, Ema, Log
-from scripts.embedded.world import World
+from scripts.embedded.training import Ema, Run, Stage, train
 
 NAME = "depth-anything-tiny"
 PATCH = 8
@@ -98,87 +97,73 @@ def _initialise(model: Any) -> None:
     nn.init.constant_(model.head.conv3.bias, DEPTH_OF_FAR + 0.5)
 
 
-def train_depth(
-    out: Path,
-    world: World,
-    *,
-    minutes: float | None = None,
-    steps: int = 20_000,
-    span: tuple[float, float] = (0.0, 1.0),
-    batch: int = 192,
-    pool: int = 24_000,
-    seed: int = 0,
-    resume: bool = False,
-) -> Path:
-    """Train until `steps` or `minutes`, whichever comes first, and write the averaged net to `out`/NAME. The
-    run is the part `span` of a whole training, whose learning rate it follows.
+def train_depth(run: Run, *, batch: int, pool: int) -> Path:
+    """Train the net and write the averaged one to `run.out`/NAME; returns that folder.
 
-    `batch` is one process's; `seed` 0 ... 999999. `resume` goes on from `out`/depth-checkpoint, if there is
-    one. Every process of the world calls this; the first one writes. Returns the net's folder.
+    `batch`: pictures of one process's step; `pool`: pictures kept. With `run.resume` it goes on from
+    `run.out`/depth-checkpoint, if there is one; raises ValueError if that is of another net. The first
+    process writes.
     """
-    device, checkpoint = world.device, out / "depth-checkpoint"
-    torch.manual_seed(seed)  # the same weights in every process
+    device = run.world.device
+    torch.manual_seed(run.seed)  # the same weights in every process
     torch.set_float32_matmul_precision("high")  # at this size TF32 is faster than bfloat16 and its casts
     torch.backends.cudnn.allow_tf32 = True
     model, processor = build_depth_net()
     model.to(device).train()
     # While it learns, the output may fall below zero, or a dead pixel would stay dead.
     model.head.activation2 = nn.Identity()
-    inner = {name: p for name, p in model.named_parameters() if ".encoder." in name and p.ndim == 2}
     # In 110 steps of 16 pictures this came to a loss of 0.76 where AdamW alone, at the better of two rates,
     # had 1.02.
-    muon = Muon(list(inner.values()))
-    adam = torch.optim.AdamW(
-        [p for name, p in model.named_parameters() if name not in inner],
-        lr=_ADAM_RATE,
-        betas=(0.9, 0.98),
-        weight_decay=0.01,
-        fused=device.type == "cuda",
+    optimizers = Optimizers(
+        model.parameters(),
+        [p for name, p in model.named_parameters() if ".encoder." in name and p.ndim == 2],
+        muon_rate=_MUON_RATE,
+        muon_decay=0.01,
+        adam_rate=_ADAM_RATE,
+        adam_decay=0.01,
     )
-    ema = Ema(model, 0.999)
-    budget, before = Budget(steps, minutes, span), 0
-    if resume and (found := load_checkpoint(checkpoint)) is not None:
-        before = _restore(found[0], found[1], model, ema, muon, adam)
-    generator = torch.Generator(device).manual_seed(seed + before + 7919 * world.rank)
+    ema, before = Ema(model, 0.999), 0
+    checkpoint = run.out / "depth-checkpoint"
+    if run.resume and (found := load_checkpoint(checkpoint)) is not None:
+        before = _restore(found[0], found[1], model, ema, optimizers)
+    generator = torch.Generator(device).manual_seed(run.seed + before + 7919 * run.world.rank)
     supply = Supply(pool, 96 if device.type == "cuda" else batch, generator)
     judge = _held_out(device)
-    log = Log(out / "depth.jsonl", world)
-    gradients = Gradients(list(model.parameters()))
     pictures, disparity = supply.draw(batch)
 
     def learn() -> tuple[Tensor, ...]:
-        gradients.flat.zero_()
         predicted = model(pixel_values=pictures).predicted_depth.float()
         loss, pull = depth_loss(predicted, disparity)
         (loss + 2 * pull).backward()
         return loss.detach(), pull.detach(), correlation(predicted.detach(), disparity).mean()
 
-    learning = Graphed(learn, device)
-    while budget.goes_on(world):
-        if budget.step % (_DRAWS if supply.is_full else 2) == 0:
+    graphed = Graphed(learn, device)
+
+    def step(number: int) -> tuple[Tensor, ...]:
+        if number % (_DRAWS if supply.is_full else 2) == 0:
             supply.renew()
         for static, drawn in zip((pictures, disparity), supply.draw(batch), strict=True):
             static.copy_(drawn)
-        figures = learning()
-        gradients.finish(world)
-        factor = min(1.0, (budget.step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * budget.share))
-        muon.step(_MUON_RATE * factor)
-        for group in adam.param_groups:
-            group["lr"] = _ADAM_RATE * factor
-        adam.step()
-        ema.update(model, budget.step)
-        budget.step += 1
-        if budget.step % 200 == 0:
-            loss, pull, train_corr = torch.stack(figures).tolist()
-            corr = judge(model, ema) if world.rank == 0 else 0.0
-            log(step=before + budget.step, loss=loss, pull=pull, train_corr=train_corr, corr=corr)
-        if budget.step % 5000 == 0 and world.rank == 0:
-            save_checkpoint(checkpoint, *_state(model, ema, muon, adam, before + budget.step))
-    if world.rank == 0:
-        save_checkpoint(checkpoint, *_state(model, ema, muon, adam, before + budget.step))
-        log(step=before + budget.step, corr=judge(model, ema), done="yes")
-        save_depth_net(out / NAME, model, processor, ema)
-    return out / NAME
+        return graphed()
+
+    stage = Stage(
+        name="depth",
+        model=model,
+        ema=ema,
+        before=before,
+        optimizers=optimizers,
+        step=step,
+        figures=("loss", "pull", "train_corr"),
+        rate=lambda budget: budget.cosine_rate(warm_up=200),
+        save=lambda at: save_checkpoint(checkpoint, _state(model, ema, optimizers), {"step": at}),
+        report_every=200,
+        save_every=5000,
+        more=lambda: {"corr": judge(model, ema)},
+    )
+    train(stage, run)
+    if run.world.rank == 0:
+        save_depth_net(run.out / NAME, model, processor, ema)
+    return run.out / NAME
 
 
 def save_depth_net(folder: Path, model: Any, processor: Any, ema: Ema | None = None) -> None:
@@ -238,27 +223,15 @@ def _held_out(device: torch.device) -> Callable[[Any, Ema], float]:
     return judge
 
 
-def _state(
-    model: nn.Module, ema: Ema, muon: Muon, adam: torch.optim.Optimizer, step: int
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _state(model: nn.Module, ema: Ema, optimizers: Optimizers) -> dict[str, Tensor]:
     tensors = {f"model.{name}": p.detach() for name, p in model.named_parameters()}
-    tensors |= {f"ema.{name}": value for name, value in ema.average.items()}
-    tensors |= {f"muon.{n}": value for n, value in enumerate(muon.momenta)}
-    for index, moments in adam.state_dict()["state"].items():
-        tensors |= {f"adam.{index}.{key}": value for key, value in moments.items()}
-    return tensors, {"step": step}
+    return tensors | {f"ema.{name}": value for name, value in ema.average.items()} | optimizers.state()
 
 
 def _restore(
-    tensors: dict[str, Tensor],
-    meta: dict[str, Any],
-    model: nn.Module,
-    ema: Ema,
-    muon: Muon,
-    adam: torch.optim.Optimizer,
+    tensors: dict[str, Tensor], meta: dict[str, Any], model: nn.Module, ema: Ema, optimizers: Optimizers
 ) -> int:
     """Take all up again, moments if there are any; returns the step to go on from."""
-    moments: dict[int, dict[str, Tensor]] = {}
     # `transformers` renames its modules from one release to another, and the sizes here have changed, too.
     if strange := [
         n for n, p in model.named_parameters() if getattr(tensors.get(f"model.{n}"), "shape", None) != p.shape
@@ -266,16 +239,6 @@ def _restore(
         raise ValueError(
             f"depth-checkpoint: expected {strange[0]} and {len(strange) - 1} more as this net has them"
         )
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            p.copy_(tensors[f"model.{name}"])
-            ema.average[name].copy_(tensors[f"ema.{name}"])
-        for n, momentum in enumerate(muon.momenta):
-            if (saved := tensors.get(f"muon.{n}")) is not None:
-                momentum.copy_(saved)
-    for name, value in tensors.items():
-        if name.startswith("adam."):
-            _, index, key = name.split(".")
-            moments.setdefault(int(index), {})[key] = value
-    adam.load_state_dict(adam.state_dict() | {"state": moments})
+    ema.restore(model, tensors)
+    optimizers.load(tensors)
     return int(meta["step"])

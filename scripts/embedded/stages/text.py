@@ -1,7 +1,7 @@
 """The text encoder alone, when the generator is done: however something is asked for, the generator shall
 read the same.
 
-    train_text(out, tokenizer_folder, world=World.join("cuda"), minutes=2, steps=None)
+    train_text(run, tokenizer_folder, batch=256)
 
 Beside pictures the encoder meets a few hundred thousand captions, and of most words few misspellings. Alone
 it meets millions. What it is to give follows from the generator, which stays as it is: its cross-attention,
@@ -10,7 +10,6 @@ one that was taken for another look, what it found in the plain one ("blue wool,
 """
 
 import copy
-import math
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,16 +18,16 @@ import torch
 from torch import Tensor, nn
 
 from scripts.embedded.checkpoints import load_checkpoint, save_checkpoint
-from scripts.embedded.data.sequences import PLAIN, SequenceMaker, Stock
+from scripts.embedded.data.sequences import PLAIN, Pool, SequenceMaker, Stock
+from scripts.embedded.optimizers import Optimizers
 from scripts.embedded.scenes.looks import LOOKS, Paint
 from scripts.embedded.stages.autoencoder import load_autoencoder
 from scripts.embedded.stages.generator import load_generator
 from scripts.embedded.stages.lessons import Lessons
 from scripts.embedded.stages.teacher import predict_flow
-from scripts.embedded.training import Budget, Ema, Log
+from scripts.embedded.training import Ema, Log, Run, Stage, train
 from scripts.embedded.words.captions import DEFAULT, plain_caption, slips, training_caption, typed_and_meant
 from scripts.embedded.words.unseen_phrasings import HELD_OUT
-from scripts.embedded.world import World
 from streaming.modules.attention import attend
 from streaming.modules.causal_model import CrossAttention
 from streaming.modules.causal_vace_model import CausalVaceWanModel
@@ -36,6 +35,7 @@ from streaming.modules.text_encoder import TextEncoder
 from streaming.presets import EMBEDDED, Preset
 
 RATE = 2e-4  # at 1e-3 it forgets more than it learns: in 100 steps the error rose by a fifth
+QUERIED = Pool(batch=4, size=24, draws=1.0, scenes=2, paints=4)  # clips whose queries are recorded
 _ASKED = 24  # queries a step, the same for all captions of it
 _KEPT = 512  # queries of each attention that are recorded
 JUDGED = slice(96)  # queries by which texts are told apart: by a dozen, shares change by a tenth
@@ -97,7 +97,6 @@ def record_queries(
     preset: Preset,
     *,
     batches: int = 8,
-    clips: int = 4,
 ) -> list[Tensor]:
     """What the generator asks its prompts while it denoises clips: (_KEPT, N, D) of each place."""
     found: list[list[Tensor]] = [[] for _ in attentions(transformer)]
@@ -112,76 +111,70 @@ def record_queries(
 
         hooks.append(attention.register_forward_pre_hook(note))
     for _ in range(batches):
-        lesson, *_ = lessons.lesson(stock.draw(clips, PLAIN), 0)
+        lesson, *_ = lessons.lesson(stock.draw(QUERIED.batch, PLAIN), 0)
         predict_flow(transformer, lesson, preset.window)
     for hook in hooks:
         hook.remove()
     return [torch.cat(parts) for parts in found]
 
 
-def train_text(
-    out: Path,
-    tokenizer_folder: Path,
-    *,
-    world: World,
-    minutes: float | None,
-    steps: int | None,
-    batch: int = 256,
-    seed: int = 0,
-    preset: Preset = EMBEDDED,
-) -> None:
-    """Train the text encoder in the checkpoint `out`/generator, in place. One process.
+def train_text(run: Run, tokenizer_folder: Path, *, batch: int, preset: Preset = EMBEDDED) -> None:
+    """Train the text encoder in the checkpoint `run.out`/generator, in place, on `batch` captions a step.
 
-    The log's `unseen` and `slips` are shares of HELD_OUT phrasings and of phrases with a typo that the
-    generator reads most like the plain name of their look.
+    One process; raises ValueError for more. The log's `unseen` and `slips` are shares of HELD_OUT phrasings
+    and of phrases with a typo that the generator reads most like the plain name of their look.
     """
-    if world.size > 1:
-        raise ValueError(f"the text stage runs in one process, not under torchrun with {world.size}")
-    device = world.device
-    torch.manual_seed(seed)
-    generator = load_generator(out, tokenizer_folder, preset, device)
+    if run.world.size > 1:
+        raise ValueError(f"the text stage runs in one process, not under torchrun with {run.world.size}")
+    device = run.world.device
+    torch.manual_seed(run.seed)
+    generator = load_generator(run.out, tokenizer_folder, preset, device)
     model = generator.transformer
     maker = SequenceMaker(
-        load_autoencoder(out, device),
+        load_autoencoder(run.out, device),
         generator.text_encoder.tokenizer,
         text_len=preset.transformer.text_len,
         height=preset.height,
         width=preset.width,
-        seed=seed,
+        seed=run.seed,
     )
-    stock = Stock(maker, 24, 2, 4, random.Random(seed))
+    stock = Stock(maker, QUERIED, random.Random(run.seed))
     reader = Reader(model, record_queries(model, stock, Lessons(generator, device), preset))
     teacher, encoder = copy.deepcopy(generator.text_encoder), generator.text_encoder.requires_grad_(True)
-    rng = random.Random(seed)
+    rng = random.Random(run.seed)
     with torch.no_grad():
         reader.measure(teacher, [training_caption(rng)[0] for _ in range(batch)])
-    adam = torch.optim.AdamW(encoder.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.0)
-    ema = Ema(encoder, 0.998)
-    budget, log = Budget(steps, minutes), Log(out / "text.jsonl", world)
-    judge = _Judge(reader, teacher)
-    log(step=0, **judge(encoder))
-    while budget.goes_on(world):
+    ema, judge = Ema(encoder, 0.998), _Judge(reader, teacher)
+
+    def step(_: int) -> tuple[Tensor, ...]:
         typed, meant, paints = zip(*(typed_and_meant(rng) for _ in range(batch)), strict=True)
         first = rng.randrange(_KEPT - _ASKED)
         asked = slice(first, first + _ASKED)
         with torch.no_grad():
             wanted = wanted_reading(reader, teacher, meant, paints, asked)
         loss = (reader.read(encoder, typed, asked) - wanted).square().mean()
-        adam.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
-        for group in adam.param_groups:
-            group["lr"] = (
-                RATE * min(1.0, (budget.step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * budget.share))
-            )
-        adam.step()
-        ema.update(encoder, budget.step)
-        budget.step += 1
-        if budget.step % 500 == 0:
-            log(step=budget.step, loss=loss.item(), **judge(encoder))
-    ema.copy_to(encoder)
-    log(step=budget.step, done="yes", **judge(encoder))
-    _save(out, encoder)
+        return (loss.detach(),)
+
+    def save(_: int) -> None:
+        ema.copy_to(encoder)
+        _save(run.out, encoder)
+
+    Log(run.out / "text.jsonl", run.world)(step=0, **judge(encoder))
+    stage = Stage(
+        name="text",
+        model=encoder,
+        ema=ema,
+        before=0,
+        optimizers=Optimizers(encoder.parameters(), adam_rate=RATE, adam_decay=0.0),
+        step=step,
+        figures=("loss",),
+        rate=lambda budget: budget.cosine_rate(warm_up=100),
+        save=save,
+        report_every=500,
+        more=lambda: judge(encoder),
+    )
+    train(stage, run)
 
 
 def wanted_reading(

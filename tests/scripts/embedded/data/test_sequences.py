@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from scripts.embedded.data import sequences
-from scripts.embedded.data.sequences import MASKED, SequenceMaker
+from scripts.embedded.data.sequences import MASKED, Pool, Renewal, SequenceMaker
 from scripts.embedded.scenes.looks import Paint, paint
 from streaming.config import TaehvConfig
 from streaming.modules.taehv import TAEHV
@@ -40,3 +40,11 @@ def test_pictures_follow_the_waves_that_control_shows(monkeypatch: pytest.Monkey
     maker.make(1, 2, MASKED)  # whose guidance has strength 1
     assert seen[0].min() >= 0.05
     torch.testing.assert_close(followed[0], seen[0].repeat_interleave(2, 0))
+
+
+@pytest.mark.parametrize("draws", [0.5, 2.0, 5.0])
+def test_clips_are_renewed_as_often_as_they_are_drawn(draws: float) -> None:
+    pool = Pool(batch=3, size=64, draws=draws, scenes=2, paints=4)
+    renewal = Renewal(pool)
+    made = pool.fresh * sum(renewal.due(draws) for _ in range(1000))
+    assert 0 <= 1000 * pool.batch / draws - made <= pool.fresh

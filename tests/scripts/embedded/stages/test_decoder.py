@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from scripts.embedded.checkpoints import load_checkpoint, save_checkpoint
-from scripts.embedded.data.sequences import CHUNKS, MASKED, PLAIN, REFERRED, SequenceMaker
+from scripts.embedded.data.sequences import CHUNKS, MASKED, PLAIN, REFERRED, Pool, SequenceMaker
 from scripts.embedded.export import unpack
 from scripts.embedded.stages import decoder
 from scripts.embedded.stages.autoencoder import decibels, load_autoencoder
 from scripts.embedded.stages.decoder import Drawings, train_decoder
 from scripts.embedded.stages.generator import load_generator
 from scripts.embedded.stages.lessons import Lessons
+from scripts.embedded.training import Run
 from scripts.embedded.world import World
 from streaming.config import CHUNK_LATENTS
 from streaming.presets import EMBEDDED
@@ -21,6 +22,14 @@ from streaming.presets import EMBEDDED
 CPU = torch.device("cpu")
 SMALL = replace(EMBEDDED, height=48, width=64)
 TOKENIZER = Path(EMBEDDED.files["tokenizer_path"])
+
+
+def run(out: Path, *, steps: int) -> Run:
+    return Run(out=out, world=World(0, 1, CPU), steps=steps)
+
+
+def pool(*, batch: int = 1, paints: int = 2) -> Pool:
+    return Pool(batch=batch, size=paints, draws=12.0, scenes=1, paints=paints)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +60,7 @@ def test_crops_of_latents_draw_the_same_crops_of_pictures(out: Path, monkeypatch
     autoencoder = load_autoencoder(out, CPU)
     wide = replace(SMALL, width=160)
     generator = load_generator(out, TOKENIZER, wide, CPU)
-    drawings = Drawings(autoencoder, generator, wide, 1, 1, 1, seed=1)
+    drawings = Drawings(autoencoder, generator, wide, pool(paints=1), seed=1)
     latents, video = drawings.draw(5)
     drawn, _ = autoencoder.decode(latents, None)
     assert decibels(drawn, video).min() > 20
@@ -63,18 +72,7 @@ def test_only_the_decoder_changes_and_goes_on_from_where_it_was(out: Path) -> No
         value += 0.1 * name.startswith("model.")
     save_checkpoint(out / "autoencoder", tensors, meta)
     before = load_autoencoder(out, CPU).state_dict()
-    train_decoder(
-        out,
-        TOKENIZER,
-        world=World(0, 1, CPU),
-        minutes=None,
-        steps=2,
-        batch=4,
-        pool=2,
-        scenes=1,
-        paints=2,
-        preset=SMALL,
-    )
+    train_decoder(run(out, steps=2), pool(batch=4), TOKENIZER, preset=SMALL)
     after = load_autoencoder(out, CPU).state_dict()
     changed = {name.split(".")[0] for name, value in after.items() if not torch.equal(value, before[name])}
     assert changed == {"decoder"}
@@ -82,4 +80,4 @@ def test_only_the_decoder_changes_and_goes_on_from_where_it_was(out: Path) -> No
 
 def test_without_checkpoints_it_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="autoencoder: no checkpoint; run the autoenc"):
-        train_decoder(tmp_path, TOKENIZER, world=World(0, 1, CPU), minutes=None, steps=1)
+        train_decoder(run(tmp_path, steps=1), pool(batch=1), TOKENIZER)

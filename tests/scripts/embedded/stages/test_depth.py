@@ -15,10 +15,12 @@ from scripts.embedded.stages.depth import (
     train_depth,
 )
 from scripts.embedded.stages.depth_loss import correlation, depth_loss, disparity_target
+from scripts.embedded.training import Run
 from scripts.embedded.world import World
 from streaming.depth import TransformersDepth
 
 ALONE = World(0, 1, torch.device("cpu"))
+SMALL = {"batch": 2, "pool": 12}
 
 
 def test_fresh_net_answers_above_zero_everywhere_and_differs_by_picture() -> None:
@@ -60,13 +62,13 @@ def test_correlation_is_pearsons() -> None:
 
 
 def test_training_writes_a_net_that_serves_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    folder = train_depth(tmp_path, ALONE, steps=2, batch=2, pool=12)
+    folder = train_depth(Run(out=tmp_path, world=ALONE, steps=2), **SMALL)
     lines = [json.loads(line) for line in (tmp_path / "depth.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == 2 and "corr" in lines[-1]
     estimator = TransformersDepth(str(folder), "cpu", torch.float32)
     found = estimator.estimate(torch.rand(3, 3, 144, 256) * 2 - 1)
     assert found.shape == (3, 144, 256) and found.isfinite().all()
-    train_depth(tmp_path, ALONE, steps=1, batch=2, pool=12, resume=True)
+    train_depth(Run(out=tmp_path, world=ALONE, steps=1, resume=True), **SMALL)
     last = json.loads((tmp_path / "depth.jsonl").read_text().splitlines()[-1])
     assert last["step"] == 3
     judged = evaluate_depth(folder, scenes=3)
@@ -76,7 +78,7 @@ def test_training_writes_a_net_that_serves_and_goes_on_where_it_stopped(tmp_path
 def test_a_checkpoint_of_another_net_is_refused(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "depth-checkpoint", {"model.x": torch.zeros(1)}, {"step": 1})
     with pytest.raises(ValueError, match=r"depth-checkpoint: expected backbone\."):
-        train_depth(tmp_path, ALONE, steps=1, batch=2, pool=12, resume=True)
+        train_depth(Run(out=tmp_path, world=ALONE, steps=1, resume=True), **SMALL)
 
 
 def test_saved_net_sees_what_the_trained_one_sees(tmp_path: Path) -> None:
