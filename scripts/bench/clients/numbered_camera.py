@@ -3,6 +3,7 @@
 import asyncio
 import fractions
 import time
+from collections.abc import Awaitable, Callable
 
 import numpy as np
 from aiortc import MediaStreamTrack
@@ -18,13 +19,25 @@ LOOP_FRAMES = 48
 
 
 class NumberedCamera(MediaStreamTrack):
-    """A moving scene with the frame's number in its top tenth. Late frames are skipped, as a camera would."""
+    """A moving scene with the frame's number in its top tenth. Late frames are skipped, as a camera would.
+
+    `clock` and `sleep`: seconds, and how to wait for some.
+    """
 
     kind = "video"
 
-    def __init__(self, width: int, height: int, fps: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        height: int,
+        fps: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         super().__init__()
         self._fps = fps
+        self._clock, self._sleep = clock, sleep
         self._height = height
         self._began: float | None = None
         self._number = -1
@@ -40,16 +53,16 @@ class NumberedCamera(MediaStreamTrack):
         """The next frame, at its time. `pts` is the frame's own number on a 90 kHz clock."""
         if self.readyState != "live":
             raise MediaStreamError
-        now = time.monotonic()
+        now = self._clock()
         self._began = self._began if self._began is not None else now
         self._number = max(self._number + 1, int((now - self._began) * self._fps))
-        await asyncio.sleep(self._began + self._number / self._fps - now)
+        await self._sleep(self._began + self._number / self._fps - now)
         planes = self._planes[self._number % LOOP_FRAMES].copy()
         frame_number.stamp(planes[: self._height], self._number)
         frame = VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.pts = round(self._number * CLOCK_RATE / self._fps)
         frame.time_base = fractions.Fraction(1, CLOCK_RATE)
-        self._sent[self._number % frame_number.MODULUS] = (time.monotonic(), self._number)
+        self._sent[self._number % frame_number.MODULUS] = (self._clock(), self._number)
         return frame
 
     def sent(self, luma: NDArray[np.uint8]) -> float | None:

@@ -23,6 +23,6 @@ class Handler(BaseHTTPRequestHandler):
 if __name__ == "__main__":
     if "--stubborn" in sys.argv:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    child = subprocess.Popen(["sleep", "60"])
+    child = subprocess.Popen(["sleep", "3600"])
     print(os.getpid(), child.pid, flush=True)
     HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler).serve_forever()

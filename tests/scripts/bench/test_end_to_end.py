@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,9 +22,10 @@ from scripts.bench.servers import launch
 FIGURES = dict.fromkeys(COLUMNS, 0.0) | {"fps": 23.4, "glass_to_glass_p50_ms": 700.0}
 REPORT = {"figures": FIGURES, "floor": None, "switches": None}
 REPORTS = f"import pathlib, sys; pathlib.Path(sys.argv[1]).write_text({json.dumps(REPORT)!r})"
-HANGS = "import time; print('half of it'); time.sleep(60)"
-STOPS = "import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)"
+HANGS = "import time; print('half of it'); time.sleep(3600)"
+STOPS = "import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(3600)"
 BREAKS = "raise SystemExit('no picture came')"
+LONG_S = 3600.0  # limits that no busy machine misses
 FAST, SLOW = ("--speed", "fast"), ("--speed", "exact")
 
 
@@ -45,14 +47,14 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
         server=(),
         camera=(),
         patience_s=0.0,
-        start_limit_s=20.0,
+        start_limit_s=LONG_S,
         cache=tmp_path / "cache",
-        deadline=time.monotonic() + 60,
+        deadline=time.monotonic() + LONG_S,
     )
 
 
 def part(code: str, flags: tuple[str, ...] = FAST, **more: Any) -> Part:
-    return Part(flags=flags, module="client", arguments=(code,), **more)
+    return Part(flags=flags, module="client", arguments=(code,), **{"planned_s": LONG_S / 10} | more)
 
 
 def on_disk(plan: Plan, name: str) -> dict[str, Any]:
@@ -67,7 +69,7 @@ def is_alive(pid: int) -> bool:
 
 
 def wait_until(holds: Callable[[], bool]) -> bool:
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while not holds() and time.monotonic() < end:
         time.sleep(0.02)
     return holds()
@@ -77,10 +79,8 @@ def wait_until(holds: Callable[[], bool]) -> bool:
 def test_a_hanging_part_is_ended_with_its_server_and_all_that_started_and_the_next_part_runs(
     plan: Plan,
 ) -> None:
-    parts = {Name.fast: part(HANGS, (*FAST, "--stubborn")), Name.exact: part(REPORTS, SLOW)}
-    began = time.monotonic()
-    hung, done = measure(parts, plan)
-    assert time.monotonic() - began < 20
+    hangs = part(HANGS, (*FAST, "--stubborn"), planned_s=0.0)
+    hung, done = measure({Name.fast: hangs, Name.exact: part(REPORTS, SLOW)}, plan)
     assert (hung["status"], done["status"]) == ("ended", "done")
     assert "still running after 1 s" in hung["why"]
     for log in ("server-fast.log", "server-exact.log"):
@@ -95,22 +95,36 @@ def test_the_server_of_a_part_that_went_wrong_serves_no_other(plan: Plan) -> Non
 
 
 def test_what_a_hanging_client_said_is_kept_line_by_line(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client is ended as soon as its line is here; one that it keeps to itself is waited for in vain."""
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    came = threading.Event()
+
+    def echo(text: str, **_: Any) -> None:
+        if text == "half of it":
+            came.set()
+
+    def timer(limit_s: float, end: Callable[[], None]) -> threading.Thread:
+        waiting = threading.Thread(target=lambda: (came.wait(20), end()), daemon=True)
+        waiting.cancel = lambda: None  # type: ignore[attr-defined]
+        return waiting
+
+    monkeypatch.setattr(end_to_end.typer, "echo", echo)
+    monkeypatch.setattr(end_to_end.threading, "Timer", timer)
     measure({Name.fast: part(HANGS)}, plan)
     assert on_disk(plan, "fast")["said"] == ["half of it"]
 
 
 def test_a_part_that_does_not_fit_is_skipped_and_named(plan: Plan) -> None:
-    skipped, done = measure({Name.two: part(REPORTS, planned_s=300), Name.fast: part(REPORTS)}, plan)
+    skipped, done = measure({Name.two: part(REPORTS, planned_s=10 * LONG_S), Name.fast: part(REPORTS)}, plan)
     assert (skipped["status"], done["status"]) == ("skipped", "done")
     assert on_disk(plan, "two")["status"] == "skipped"
     (line,) = [line for line in (plan.out / "table.txt").read_text().splitlines() if line.startswith("two")]
-    assert "skipped: needs 300 s" in line and "s are left" in line
+    assert "skipped: needs 36000 s" in line and "s are left" in line
 
 
 def test_a_start_counts_for_whether_a_part_fits(plan: Plan) -> None:
     servers = end_to_end.Servers(plan)
-    servers.start_s = 100.0
+    servers.start_s = LONG_S
     record = end_to_end._blank("fast", 0.0)
     assert end_to_end._fill(record, part(REPORTS), plan, servers, end_to_end.Stop()) is None
     assert record["status"] == "skipped"
@@ -136,9 +150,7 @@ def test_figures_are_on_disk_before_the_next_part_starts(plan: Plan, monkeypatch
 def test_a_signal_to_stop_leaves_what_is_there_and_names_the_rest(plan: Plan) -> None:
     usual = signal.getsignal(signal.SIGTERM)
     parts = {name: part(code) for name, code in zip(list(Name)[:3], (REPORTS, STOPS, REPORTS), strict=True)}
-    began = time.monotonic()
     records = measure(parts, plan)
-    assert time.monotonic() - began < 20
     assert [record["status"] for record in records] == ["done", "interrupted", "skipped"]
     kept = [(one["part"], one["status"]) for one in on_disk(plan, "end_to_end")["parts"]]
     assert kept == [(one["part"], one["status"]) for one in records]
@@ -167,7 +179,7 @@ def test_a_server_that_cannot_get_ready_is_given_up_at_once(plan: Plan) -> None:
     )
     assert (failed["status"], done["status"]) == ("failed", "done")
     assert "cannot load the model: no such file" in failed["why"]
-    assert failed["took_s"] < plan.start_limit_s / 2
+    assert failed["took_s"] < plan.start_limit_s / 10
     assert "cannot load the model" in failed["server"]["phases_s"]
 
 

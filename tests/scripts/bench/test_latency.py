@@ -91,7 +91,7 @@ def test_a_steady_run_switches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "BenchClient", Client)
     monkeypatch.setattr(latency, "serving", there)
     for arguments in (["--steady"], []):
-        CliRunner().invoke(app, ["--no-floor", *arguments], catch_exceptions=False)
+        CliRunner().invoke(app, ["--no-floor", "--size=64x64", *arguments], catch_exceptions=False)
     assert [prompts for _, prompts, *_ in ran] == [(), latency.DEFAULT_PROMPTS]
     with pytest.raises(typer.BadParameter, match="--steady"):
         main(steady=True, prompt=["ice"])
@@ -130,7 +130,7 @@ def test_the_floor_is_measured_over_the_same_transport(
     monkeypatch.setattr(latency, "started", lambda *_: there("echo"))
     CliRunner().invoke(
         app,
-        [f"--transport={transport}", "--video=jpeg", *(["--browser"] if browser else [])],
+        [f"--transport={transport}", "--video=jpeg", "--size=64x64", *(["--browser"] if browser else [])],
         catch_exceptions=False,
     )
     assert ran == [("server", transport.value, False), ("echo", transport.value, True)]

@@ -11,6 +11,7 @@ from scripts.bench.clients.websocket import BenchSocketClient
 from scripts.bench.figures.latency import summarise
 from scripts.bench.servers.echo import create_echo
 from server.wire.media_frame import Kind
+from tests.scripts.bench.clients.conftest import PATIENCE_S
 
 
 @pytest.fixture
@@ -24,9 +25,10 @@ async def echo() -> AsyncIterator[str]:
 
 async def test_the_camera_s_own_pictures_are_measured(echo: str) -> None:
     client = BenchClient(echo, NumberedCamera(320, 240, 15), echo=True)
-    recording = await client.run(2.0, [], patience=20)
+    recording = await client.run(1.0, [], patience=PATIENCE_S)
     figures = summarise(recording.arrivals, recording.offered)
-    assert figures.generated > 10
+    assert figures.generated >= 1
+    assert figures.passed_through == 0
     assert figures.glass_to_glass_p50_ms is not None
     assert figures.glass_to_glass_p50_ms > 0
     assert recording.switches == []
@@ -35,9 +37,10 @@ async def test_the_camera_s_own_pictures_are_measured(echo: str) -> None:
 @pytest.mark.parametrize("kind", [Kind.VP8, Kind.JPEG])
 async def test_so_are_those_that_a_web_socket_carries(echo: str, kind: Kind) -> None:
     client = BenchSocketClient(echo, NumberedCamera(320, 240, 15), echo=True, kind=kind)
-    recording = await client.run(1.5, [], patience=20)
+    recording = await client.run(0.7, [], patience=PATIENCE_S)
     figures = summarise(recording.arrivals, recording.offered)
-    assert figures.generated > 10
+    assert figures.generated >= 1
+    assert figures.passed_through == 0
     assert figures.unreadable == 0
     assert figures.glass_to_glass_p50_ms is not None
     assert figures.glass_to_glass_p50_ms > 0
