@@ -212,6 +212,9 @@ class LiveSession:
 
     def pause(self) -> None:
         self._painter.pause()
+        # No chunk will come to end a wait for the camera, such as a lost peer leaves behind.
+        if self._standing.state is State.WAITING and self.picture is not None:
+            self._standing.become(State.LIVE, "live")
 
     def resume(self) -> None:
         self._shown_at = self._now()

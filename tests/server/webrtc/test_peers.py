@@ -50,6 +50,29 @@ async def test_who_was_lost_goes_on_where_the_session_was(server, engine):
     await until(lambda: len(engine.streams) == 0, "the stream is freed")
 
 
+async def test_a_pause_before_the_first_new_picture_holds_the_one_that_was_on_show(server, engine):
+    """A page sends again what the lost connection swallowed: it may well be there before any picture is."""
+    id, _ = await lost(server)
+    engine.may_ask.clear()
+    async with server.viewer(former=id) as viewer:
+        await viewer.message("state", state="waiting")  # it has shown nothing since the loss
+        viewer.send({"type": "pause", "id": "2"})
+        await viewer.message("ack", id="2")
+        assert viewer.received("state")[-1]["state"] == "live", "it waits for nothing: a picture is held"
+        viewer.frames.clear()
+        await until(lambda: any(is_held(frame) for frame in viewer.frames), "the picture, without a note")
+        engine.may_ask.set()
+        await viewer.message("applied", id="2")
+        assert (await server.json(f"/sessions/{id}"))["state"] == "live"
+        viewer.send({"type": "resume", "id": "3"})
+        await viewer.message("applied", id="3")
+
+
+def is_held(frame: av.VideoFrame) -> bool:
+    """Flat, as the fake engine paints; the camera's carries words."""
+    return frame.to_ndarray(format="rgb24").astype(int).std(axis=(0, 1)).max() < 3
+
+
 async def test_references_and_their_pictures_are_kept(server):
     png = io.BytesIO()
     Image.new("RGB", (32, 32), "red").save(png, "PNG")
