@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -73,7 +73,7 @@ class MediaPeer:
         except LinkFull as error:
             return self.hang_up(str(error))
         self._wake()  # the first credit
-        for work in (self._read(), self._upload.run(), self._watch(), self._write()):
+        for work in (self._read, self._upload.run, self._watch, self._write):
             self._tasks.append(asyncio.create_task(self._run(work)))
         while not self._gone.is_set():
             with suppress(TimeoutError):
@@ -110,9 +110,9 @@ class MediaPeer:
         finally:
             self.is_closed.set()
 
-    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await work
+            await work()
         except (CreditError, FrameError) as error:
             self._code = WSCloseCode.POLICY_VIOLATION
             self.hang_up(f"breaks the protocol: {error}", may_return=False)
