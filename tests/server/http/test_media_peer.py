@@ -1,0 +1,179 @@
+"""What one WebSocket may leave behind or pile up: a MediaPeer on a socket of the test's own, without a network."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import WSMessage, WSMsgType
+
+from server.http.media_peer import ENDED, KEPT, UNREAD_MESSAGES, UNREAD_TELEMETRY, MediaPeer
+from server.live.link import MAX_CLIENTS
+from server.live.session import LiveSession
+from server.metrics import Metrics
+from server.wire.media_frame import Kind, MediaFrame
+from server.wire.replies import Telemetry
+from tests.server.running import PATIENCE_S, until
+
+TIMEOUT_S = 1000 * PATIENCE_S
+
+
+class Socket:
+    """Takes nothing until `may_send`. `come` is what the client sends."""
+
+    def __init__(self) -> None:
+        self.may_send = asyncio.Event()
+        self.texts: list[str] = []
+        self.frames: list[bytes] = []
+        self.closed_with: list[tuple[int, bytes]] = []
+        self.close_code: int | None = None
+        self._come: asyncio.Queue[WSMessage | None] = asyncio.Queue()
+
+    def come(self, type: WSMsgType, data: str | bytes) -> None:
+        self._come.put_nowait(WSMessage(type, data, None))
+
+    def leave(self, code: int) -> None:
+        self.close_code = code
+        self._come.put_nowait(None)
+
+    async def __aiter__(self) -> AsyncIterator[WSMessage]:
+        while (message := await self._come.get()) is not None:
+            yield message
+
+    async def send_str(self, text: str) -> None:
+        await self.may_send.wait()
+        self.texts.append(text)
+
+    async def send_bytes(self, data: bytes) -> None:
+        await self.may_send.wait()
+        self.frames.append(data)
+
+    async def close(self, *, code: int, message: bytes) -> None:
+        self.closed_with.append((code, message))
+
+
+@pytest.fixture
+async def session(settings, worker) -> AsyncIterator[LiveSession]:
+    session = LiveSession("abc", settings, worker, Metrics())
+    yield session
+    await session.close()
+
+
+@asynccontextmanager
+async def attended(
+    session: LiveSession, timeout: float = TIMEOUT_S, *, keeps_session: bool = True
+) -> AsyncIterator[tuple[MediaPeer, Socket, Callable[[], bool]]]:
+    """A peer, its socket, and whether attend() has returned; closed at the end."""
+    socket = Socket()
+    peer = MediaPeer(socket, session, Metrics(), timeout)  # pyright: ignore[reportArgumentType]
+    attending = asyncio.create_task(peer.attend())
+    await asyncio.sleep(0)
+    try:
+        yield peer, socket, attending.done
+    finally:
+        await peer.close(keeps_session=keeps_session)
+        await attending
+
+
+def telemetry(session: LiveSession) -> Telemetry:
+    return Telemetry(depth_preview=None, timeline_position=None, **dict(session.figures()))
+
+
+async def test_a_client_that_does_not_read_its_messages_is_given_up_for_good(session):
+    async with attended(session) as (peer, socket, is_over):
+        for _ in range(2 * UNREAD_MESSAGES):
+            socket.come(WSMsgType.TEXT, "each is answered, if with an error")
+        await until(is_over, "it is given up")
+        assert len(peer._texts) == UNREAD_MESSAGES, "messages are bounded"
+        assert peer.may_return is False
+    assert socket.closed_with == [(KEPT, b"it does not read its messages")]
+
+
+async def test_figures_that_are_not_read_are_dropped_and_end_nothing(session):
+    async with attended(session) as (peer, socket, is_over):
+        for _ in range(2 * UNREAD_MESSAGES):
+            session.link.send_telemetry(telemetry(session))
+        assert len(peer._texts) == UNREAD_TELEMETRY and not is_over()
+        socket.may_send.set()
+        await until(lambda: not peer._texts, "all is sent")
+        session.link.send_telemetry(telemetry(session))
+        await until(lambda: not peer._texts, "newer figures are sent again")
+        assert not is_over() and peer.may_return is True
+
+
+async def test_a_socket_that_is_gone_listens_no_more(session):
+    """Nothing leaks: a kept session is taken up again and again."""
+    for _ in range(MAX_CLIENTS + 1):
+        async with attended(session) as (_, socket, is_over):
+            assert not is_over()
+            socket.leave(1006)
+            await until(is_over, "the loss is seen")
+    assert not session.link.is_watched and session.link._clients == []
+
+
+async def test_who_listens_in_vain_is_told_so_and_leaves_nothing(session):
+    leaves = [session.join(lambda text: None) for _ in range(MAX_CLIENTS)]
+    async with attended(session) as (_, socket, is_over):
+        await until(is_over, "there is no room")
+    assert socket.closed_with[0][1] == b"8 clients listen to this session already"
+    for leave in leaves:
+        leave()
+    assert session.link._clients == []
+
+
+@pytest.mark.parametrize(("code", "may_return"), [(1000, False), (1001, False), (1006, True), (None, True)])
+async def test_who_leaves_with_a_word_does_not_return(session, code, may_return):
+    async with attended(session) as (peer, socket, is_over):
+        socket.leave(code)
+        await until(is_over, "it is over")
+        assert peer.may_return is may_return
+
+
+async def test_who_breaks_the_protocol_does_not_return(session):
+    async with attended(session, keeps_session=False) as (peer, socket, is_over):
+        socket.come(WSMsgType.BINARY, MediaFrame(Kind.JPEG, 77, payload=b"x").encode())
+        await until(is_over, "it is over")
+        assert peer.may_return is False
+    ((code, reason),) = socket.closed_with
+    assert code == 1008 and reason.startswith(b"breaks the protocol: ")
+
+
+async def test_a_heartbeat_that_stops_ends_the_peer_and_its_session_waits(settings, worker):
+    session = LiveSession("abc", settings.model_copy(update={"peer_timeout": 0.01}), worker, Metrics())
+    async with attended(session, 0.01) as (peer, socket, is_over):
+        socket.may_send.set()
+        socket.come(WSMsgType.TEXT, '{"type": "ping", "id": "1"}')
+        await until(is_over, "it is missed")
+        assert peer.may_return is True
+    assert socket.closed_with == [(KEPT, b"no heartbeat for 0.01 s")]
+    await session.close()
+
+
+async def test_a_fault_of_ours_ends_the_peer_alone_and_is_logged(session, monkeypatch, caplog):
+    def fail(*arguments: object, **options: object) -> None:
+        raise ZeroDivisionError
+
+    async with attended(session, keeps_session=False) as (peer, socket, is_over):
+        monkeypatch.setattr(session, "receive", fail)
+        socket.come(WSMsgType.TEXT, "anything")
+        await until(is_over, "it is over")
+        assert peer.may_return is False
+    assert socket.closed_with == [(1011, b"internal error")] and "ZeroDivisionError" in caplog.text
+
+
+async def test_what_takes_nothing_for_long_is_lost_and_may_return(session, monkeypatch):
+    monkeypatch.setattr("server.http.media_peer.SEND_TIMEOUT_S", 0.01)
+    async with attended(session) as (peer, socket, is_over):
+        await until(is_over, "the first message is not taken")
+        assert peer.may_return is True and socket.closed_with == []
+    assert socket.closed_with == [(KEPT, b"took nothing for 0.01 s")]
+
+
+async def test_the_end_of_the_session_is_told_by_the_close_code(session):
+    for keeps_session, code in ((True, KEPT), (False, ENDED)):
+        async with attended(session, keeps_session=keeps_session) as (peer, socket, _):
+            peer.hang_up("first")
+            peer.hang_up("second", may_return=False)
+            assert peer.may_return is True, "the first word counts"
+        assert socket.closed_with == [(code, b"first")]
+        assert peer.is_closed.is_set()
