@@ -62,6 +62,29 @@ def test_a_ceiling_holds_and_gives_way():
     assert ladder.climb(PLENTY, CEILINGS_BPS["high"], 20) == RUNGS_BPS[-1]
 
 
+@pytest.mark.parametrize("quality", CEILINGS_BPS)
+def test_who_is_at_the_ceiling_does_not_climb_beyond_it(quality):
+    """However good the link is, and for how long: else a new encoder each time, there and back."""
+    ceiling = CEILINGS_BPS[quality]
+    ladder = BitrateLadder(ceiling, 0.0)
+    for now in range(100):
+        assert ladder.climb(PLENTY, ceiling, now) == max(rung for rung in RUNGS_BPS if rung <= ceiling)
+
+
+def test_the_lowest_rung_is_the_least_that_is_sent():
+    ladder = BitrateLadder(1, 0.0)
+    assert ladder.bps == RUNGS_BPS[0]
+    assert ladder.climb(0, PLENTY, 100) == RUNGS_BPS[0]
+
+
+def test_the_ladder_falls_after_a_rest_and_climbs_after_a_longer_one():
+    ladder = BitrateLadder(1_000_000, 0.0)
+    assert ladder.climb(0, PLENTY, REST_S - 0.1) == 1_000_000
+    assert ladder.climb(0, PLENTY, REST_S) == RUNGS_BPS[0]
+    assert ladder.climb(PLENTY, PLENTY, REST_S + RISE_AFTER_S - 0.1) == RUNGS_BPS[0]
+    assert ladder.climb(PLENTY, PLENTY, REST_S + RISE_AFTER_S) == RUNGS_BPS[-1]
+
+
 @given(st.lists(st.tuples(st.integers(0, 5_000_000), st.floats(0, 3)), max_size=60))
 def test_between_two_changes_the_ladder_rests(estimates):
     ladder, now, bps, changed_at = BitrateLadder(1_000_000, 0.0), 0.0, 1_000_000, 0.0

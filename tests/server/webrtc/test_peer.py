@@ -1,13 +1,18 @@
 import asyncio
 
+import numpy as np
 import pytest
-from aiortc import RTCConfiguration, RTCPeerConnection
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection
+from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import SessionDescription
+from av import VideoFrame
 
+from server.live.link import MAX_CLIENTS
 from server.metrics import Metrics
 from server.settings import load_settings
 from server.webrtc.connection import InvalidOffer
-from server.webrtc.peer import Peer
+from server.webrtc.peer import MAX_UNREAD_CONTROL_BYTES, MAX_UNREAD_TELEMETRY_BYTES, Peer
+from server.wire.replies import Pong, Telemetry
 from tests.server.running import PATIENCE_S, Camera, running_server, until
 
 
@@ -93,6 +98,118 @@ async def test_an_offer_without_a_camera_is_refused_with_the_reason(peer, tracks
         await peer.accept(await offer_of(*tracks, channel=True))
 
 
+class Channel:
+    """A data channel whose client has left so many bytes unread."""
+
+    def __init__(self, label: str, bufferedAmount: int = 0) -> None:
+        self.label, self.bufferedAmount = label, bufferedAmount
+        self.readyState = "open"
+        self.sent: list[str] = []
+
+    def on(self, event: str, call: object) -> None:
+        pass
+
+    def send(self, text: str) -> None:
+        self.sent.append(text)
+
+    def close(self) -> None:
+        self.readyState = "closed"
+
+
+def told(peer: Peer, count: int) -> None:
+    """The session tells its clients something, so many times."""
+    for _ in range(count):
+        peer.session.link.send(Pong(id="x"))
+
+
+def figures(peer: Peer, count: int) -> None:
+    for _ in range(count):
+        telemetry = Telemetry(depth_preview=None, timeline_position=None, **dict(peer.session.figures()))
+        peer.session.link.send_telemetry(telemetry)
+
+
+async def test_who_does_not_read_its_control_channel_is_given_up_for_good(peer, caplog):
+    caplog.set_level("INFO")
+    channel = Channel("control", MAX_UNREAD_CONTROL_BYTES)
+    peer.may_return = True
+    peer._on_datachannel(channel)
+    told(peer, 3)
+    assert channel.sent and not peer._gone.is_set(), "so much may wait"
+    channel.sent.clear()
+    channel.bufferedAmount += 1
+    told(peer, 3)
+    assert channel.sent == [] and peer.may_return is False
+    await asyncio.wait_for(peer.attend(), PATIENCE_S)
+    assert "it does not read its control channel" in caplog.text
+
+
+async def test_figures_that_are_not_read_are_dropped_and_end_nothing(peer):
+    channel = Channel("telemetry", MAX_UNREAD_TELEMETRY_BYTES)
+    peer._on_datachannel(channel)
+    figures(peer, 1)
+    assert len(channel.sent) == 1
+    channel.bufferedAmount += 1
+    figures(peer, 3)
+    assert len(channel.sent) == 1 and not peer._gone.is_set()
+    channel.bufferedAmount = 0
+    figures(peer, 1)
+    assert len(channel.sent) == 2
+
+
+@pytest.mark.parametrize("label", ["control", "telemetry"])
+async def test_nothing_is_sent_on_a_channel_that_is_not_open(peer, label):
+    channel = Channel(label)
+    peer._on_datachannel(channel)
+    channel.sent.clear()
+    channel.readyState = "closing"
+    told(peer, 1)
+    figures(peer, 1)
+    assert channel.sent == []
+
+
+@pytest.mark.parametrize("label", ["control", "telemetry", "other"])
+async def test_a_second_channel_of_a_kind_and_others_are_closed(peer, label):
+    channels = [Channel(label), Channel(label)]
+    for channel in channels:
+        peer._on_datachannel(channel)
+    assert [channel.readyState for channel in channels] == [
+        "closed" if label == "other" else "open",
+        "closed",
+    ]
+
+
+async def test_a_channel_that_finds_no_room_is_closed(peer, caplog):
+    for _ in range(MAX_CLIENTS):
+        peer.session.join(lambda text: None)
+    channel = Channel("control")
+    peer._on_datachannel(channel)
+    assert channel.readyState == "closed" and "8 clients listen" in caplog.text
+
+
+class Film(MediaStreamTrack):
+    """Some frames of one grey, then the end."""
+
+    def __init__(self, kind: str, grey: int) -> None:
+        super().__init__()
+        self.kind, self._grey, self.left = kind, grey, 5
+
+    async def recv(self) -> VideoFrame:
+        if not self.left:
+            raise MediaStreamError
+        self.left -= 1
+        return VideoFrame.from_ndarray(np.full((48, 64, 3), self._grey, np.uint8))
+
+
+async def test_the_first_video_track_alone_is_the_camera_and_every_track_is_drained(peer, monkeypatch):
+    seen: list[float] = []
+    monkeypatch.setattr(peer.session, "camera_frame", lambda frame: seen.append(frame.to_ndarray().mean()))
+    tracks = [Film("audio", 1), Film("video", 2), Film("video", 3)]
+    for track in tracks:
+        peer._on_track(track)
+    await until(lambda: not any(track.left for track in tracks), "all are read")
+    assert seen == [2.0] * 5
+
+
 async def test_an_offer_of_unknown_codecs_only_is_refused(peer):
     offer = (await offer_of(("video", "sendrecv"))).replace("VP8", "VP9").replace("H264", "AV1")
     with pytest.raises(InvalidOffer, match="cannot be answered"):
@@ -113,26 +230,32 @@ async def test_broken_offers_raise_nothing_else(settings, worker):
         await peer.close()
 
 
-async def test_a_peer_that_never_connects_is_given_up(worker):
+async def test_a_peer_that_never_connects_is_given_up_for_good(worker, caplog):
+    caplog.set_level("INFO")
     peer = Peer("abc", load_settings({"peer_timeout": 0.2}), worker, Metrics())
     await peer.accept(await offer_of(("video", "sendrecv")))
     await asyncio.wait_for(peer.attend(), PATIENCE_S)
+    assert peer.may_return is False and "not connected within 0.2 s" in caplog.text
     await peer.close()
 
 
-async def test_heartbeat_that_stops_ends_the_peer(engine):
+async def test_heartbeat_that_stops_ends_the_peer(engine, caplog):
+    caplog.set_level("INFO")
     async with (
         running_server(load_settings({"peer_timeout": 3.0}), engine) as server,
         server.viewer() as viewer,
     ):
+        assert (await server.json("/api/info"))["sessions"] == 1
         viewer.send({"type": "ping", "id": "1"})
         await viewer.message("pong", id="1")
-        assert (await server.json("/api/info"))["sessions"] == 1
         await until(lambda: viewer.pc.connectionState == "closed", "the server hangs up")
-        assert (await server.json("/api/info"))["sessions"] == 0
+        await server.empty()
+    assert "no heartbeat for 3 s" in caplog.text
 
 
 async def test_closing_twice_and_before_accepting_is_fine(settings, worker):
     peer = Peer("abc", settings, worker, Metrics())
     await peer.close()
     await peer.close()
+    assert peer._pc.connectionState == "closed"
+    await asyncio.wait_for(peer.attend(), PATIENCE_S)

@@ -11,8 +11,8 @@ from server.live.session import LiveSession
 from server.media.recordings import Recordings
 from server.metrics import Metrics
 from server.settings import load_settings
-from server.webrtc.peers import Peers, ServerFull
-from tests.server.running import CAMERA_FPS, RunningServer, Viewer, running_server, until
+from server.webrtc.peers import Peers, ServerFull, SessionGone
+from tests.server.running import CAMERA_FPS, PATIENCE_S, RunningServer, Viewer, running_server, until
 
 
 @pytest.fixture
@@ -190,11 +190,11 @@ async def test_a_bad_offer_does_not_harm_the_session_it_wants(server):
         await again.live()
 
 
-async def test_a_lost_session_can_still_be_asked_and_is_closed_with_the_server(server, engine):
+async def test_a_lost_session_can_still_be_asked(server, engine):
     id, _ = await lost(server)
     async with server.http.get(f"{server.url}/sessions/{id}/snapshot") as response:
         assert response.status == 200
-    assert len(engine.streams) == 1  # the fixture's end would hang, or warn, were it left behind
+    assert len(engine.streams) == 1
 
 
 class SlowGuest:
@@ -220,6 +220,98 @@ class SlowGuest:
             await self.session.close()
 
 
+def at_once() -> asyncio.Event:
+    """May close."""
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
+async def left(peers: Peers, guest: SlowGuest, *, may_return: bool = True) -> None:
+    guest.hang_up("a loss", may_return=may_return)
+    await until(lambda: guest.id not in peers._peers, "it has left")
+
+
+def timers() -> int:
+    """Of sessions that are kept."""
+    return sum(task.get_coro().__qualname__ == "Peers._end_later" for task in asyncio.all_tasks())
+
+
+@pytest.fixture
+async def peers(settings, worker):
+    peers = Peers(
+        settings.model_copy(update={"resume_seconds": 1000.0}), worker, Metrics(), Recordings(settings)
+    )
+    yield peers
+    await peers.dismiss_all()
+
+
+async def test_each_loss_is_kept_for_the_whole_time(peers):
+    """The timer of the loss before goes when the session is taken up: it would end the next one early."""
+    guest = await peers.enter(lambda session: SlowGuest(session, at_once()))
+    for _ in range(3):
+        await left(peers, guest)
+        assert peers.find(guest.id) is guest.session and timers() == 1
+        guest = await peers.enter(lambda session: SlowGuest(session, at_once()), former=guest.id)
+        await asyncio.sleep(0)
+        assert timers() == 0 and len(peers) == 1
+
+
+async def test_a_session_that_failed_is_not_kept(peers, engine):
+    guest = await peers.enter(lambda session: SlowGuest(session, at_once()))
+    guest.session._fail("out of memory")
+    await left(peers, guest)
+    assert peers.find(guest.id) is None and timers() == 0
+    with pytest.raises(SessionGone, match="begin a new one"):
+        await peers.enter(lambda session: SlowGuest(session, at_once()), former=guest.id)
+
+
+async def test_who_may_not_return_takes_the_session_along(peers, engine):
+    guest = await peers.enter(lambda session: SlowGuest(session, at_once()))
+    await until(lambda: len(engine.streams) == 1, "it has a stream")
+    await left(peers, guest, may_return=False)
+    assert peers.find(guest.id) is None
+    await until(lambda: len(engine.streams) == 0, "the stream is freed")
+
+
+async def test_kept_sessions_are_closed_with_the_server(peers, engine):
+    guests = [await peers.enter(lambda session: SlowGuest(session, at_once())) for _ in range(2)]
+    await until(lambda: len(engine.streams) == 2, "each has a stream")
+    for guest in guests:
+        await left(peers, guest)
+    assert timers() == 2 and len(peers) == 0
+    await peers.dismiss_all()
+    await asyncio.sleep(0)
+    assert timers() == 0
+    assert [peers.find(guest.id) for guest in guests] == [None, None]
+    await until(lambda: len(engine.streams) == 0, "the streams are freed")
+
+
+async def test_the_oldest_kept_session_gives_its_place_and_only_when_it_is_needed(peers):
+    first, second = [await peers.enter(lambda session: SlowGuest(session, at_once())) for _ in range(2)]
+    await left(peers, first)
+    await left(peers, second)
+    third = await peers.enter(lambda session: SlowGuest(session, at_once()))  # of two places in all
+    assert peers.find(first.id) is None and peers.find(second.id) is second.session
+    assert timers() == 1
+    await peers.enter(lambda session: SlowGuest(session, at_once()), former=second.id)
+    with pytest.raises(ServerFull):
+        await peers.enter(lambda session: SlowGuest(session, at_once()))
+    assert peers.find(third.id) is third.session
+
+
+async def test_a_kept_session_is_ended_by_dismissal_unless_it_may_return(peers):
+    guest = await peers.enter(lambda session: SlowGuest(session, at_once()))
+    await left(peers, guest)
+    assert await peers.dismiss(guest.id, "asked to", may_return=True) is False
+    assert peers.find(guest.id) is guest.session
+    assert await peers.dismiss(guest.id, "asked to") is True
+    assert peers.find(guest.id) is None
+    await asyncio.sleep(0)
+    assert timers() == 0
+    assert await peers.dismiss(guest.id, "asked to") is False
+
+
 async def test_nobody_comes_back_while_the_server_shuts_down(server, settings, engine):
     peers = Peers(settings, server.worker, Metrics(), Recordings(settings))
     may_close = asyncio.Event()
@@ -227,11 +319,11 @@ async def test_nobody_comes_back_while_the_server_shuts_down(server, settings, e
     comes_back = asyncio.create_task(peers.enter(lambda s: SlowGuest(s, may_close), former=guest.id))
     await guest.is_closing.wait()
     leave = asyncio.create_task(peers.dismiss_all())
-    await asyncio.sleep(0)
+    await until(lambda: peers._is_closing, "the server shuts down")
     may_close.set()
     with pytest.raises(ServerFull, match="shutting down"):
         await comes_back
-    await asyncio.wait_for(leave, 10)
+    await asyncio.wait_for(leave, PATIENCE_S)
     assert len(peers) == 0 and peers.find(guest.id) is None
     await until(lambda: len(engine.streams) == 0, "the stream is freed")
 

@@ -1,6 +1,7 @@
 """Who may come in, what they get, and how they leave: the WHIP endpoint over real HTTP and WebRTC."""
 
 import asyncio
+import re
 
 import aiohttp
 import pytest
@@ -213,8 +214,21 @@ async def test_whip_resource_and_options(settings, engine):
 
 
 async def test_created_session_has_location_and_etag(server):
-    async with server.viewer() as viewer:
-        assert viewer.location.startswith("/whip/") and len(viewer.location) > 20
+    client = Viewer(server.url, server.http)
+    try:
+        response = await client.post(await client.offer())
+        assert (response.status, response.content_type) == (201, "application/sdp")
+        client.location, etag = response.headers["Location"], response.headers["ETag"]
+        assert client.location.startswith("/whip/") and len(client.location) > 20
+        assert re.fullmatch(r'"[\w-]{8,}"', etag)
+        headers = {"Content-Type": "application/trickle-ice-sdpfrag", "If-Match": etag}
+        async with server.http.patch(
+            server.url + client.location, data=b"a=end-of-candidates\r\n", headers=headers
+        ) as patched:
+            assert patched.status == 204, "the tag is the connection's"
+        assert await client.delete() == 200
+    finally:
+        await client.close()
 
 
 async def test_a_model_that_does_not_load_refuses_viewers_with_the_reason(settings, engine):

@@ -143,3 +143,20 @@ async def test_what_cannot_be_taken_is_refused_with_a_reason(server):
         assert (await trickler.patch(good))[0] == 404
     finally:
         await trickler.client.close()
+
+
+async def test_candidates_of_one_ice_session_are_bounded_over_all_patches(server):
+    trickler = await Trickler(server, Viewer(server.url, server.http)).begin()
+
+    def some(count: int) -> str:
+        lines = [CANDIDATE.format(port=5000 + number) for number in range(count)]
+        return trickler.head + "\r\n".join([*lines, ""])
+
+    try:
+        assert await trickler.patch(some(MAX_CANDIDATES // 2)) == (204, "")
+        assert await trickler.patch(some(MAX_CANDIDATES // 2)) == (204, "")
+        status, words = await trickler.patch(some(1))
+        assert status == 400 and f"got more than {MAX_CANDIDATES} candidates" in words
+        assert await trickler.client.delete() == 200
+    finally:
+        await trickler.client.close()

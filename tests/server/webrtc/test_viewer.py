@@ -156,17 +156,23 @@ async def test_broken_offers_raise_nothing_else(session, settings):
         await viewer.close()
 
 
-async def test_a_viewer_that_never_connects_is_given_up(session, settings):
+async def test_a_viewer_that_never_connects_is_given_up(session, settings, caplog):
+    caplog.set_level("INFO")
     viewer = Viewer("v", session, settings.model_copy(update={"peer_timeout": 0.1}))
     await viewer.accept(await offer_of(("video", "recvonly")))
     await asyncio.wait_for(viewer.attend(), PATIENCE_S)
+    assert "viewer v ends: not connected within 0.1 s" in caplog.text
     await viewer.close()
 
 
-async def test_a_viewer_leaves_with_the_session(session, settings):
+async def test_a_viewer_leaves_with_the_session(session, settings, caplog):
+    caplog.set_level("INFO")
     viewer = Viewer("v", session, settings.model_copy(update={"peer_timeout": 1000 * PATIENCE_S}))
     await viewer.accept(await offer_of(("video", "recvonly")))
     attending = asyncio.create_task(viewer.attend())
     await session.close()
     await asyncio.wait_for(attending, PATIENCE_S)
+    assert "viewer v ends: the session has ended" in caplog.text
     await viewer.close()
+    await viewer.close()
+    assert viewer._pc.connectionState == "closed" and viewer._track.readyState == "ended"
