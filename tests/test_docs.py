@@ -12,20 +12,34 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
+LINK = re.compile(r"\]\(([^)#]+)\)")
+COMMAND = re.compile(r"'({\"type\".*?})'")
+SETTING = re.compile(r"DEPTHLIVE_(\w+)=|`(\w+) = \[")
+
+
+def found(pattern: re.Pattern[str], page: Path) -> list[str]:
+    matches = pattern.finditer(page.read_text(encoding="utf-8"))
+    return [next(filter(None, match.groups())) for match in matches]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+    for target in found(LINK, page):
         assert target.startswith("http") or (page.parent / target).exists(), target
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_are_commands(page):
-    for message in re.findall(r"'({\"type\".*?})'", page.read_text(encoding="utf-8")):
+    for message in found(COMMAND, page):
         decode(message)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_settings_are_settings(page):
-    text = page.read_text(encoding="utf-8")
-    named = re.findall(r"DEPTHLIVE_(\w+)=", text) + re.findall(r"`(\w+) = \[", text)
-    assert {name.lower() for name in named} <= set(Settings.model_fields)
+    assert {name.lower() for name in found(SETTING, page)} <= set(Settings.model_fields)
+
+
+@pytest.mark.parametrize(("pattern", "least"), [(LINK, 2), (COMMAND, 2), (SETTING, 5)])
+def test_there_are_some_to_be_checked(pattern, least):
+    """A page whose quoting changes would else pass with nothing looked at."""
+    assert sum(len(found(pattern, page)) for page in PAGES) >= least

@@ -16,7 +16,8 @@ from server.gpu_worker import GpuWorker
 from server.settings import load_settings
 from server.wire.limits import limits
 from tests.server.fakes import HEIGHT, WIDTH, Look
-from tests.server.running import CAMERA_FPS, PATIENCE_S, running_server, until
+from tests.server.running import CAMERA_FPS, PATIENCE_S, Viewer, running_server, until
+from tests.server.webrtc.watching import Watcher
 
 
 @pytest.fixture
@@ -172,6 +173,36 @@ async def test_serve_logs_its_address_and_ends_on_a_signal(engine, monkeypatch, 
     signal.raise_signal(signal.SIGTERM)
     await asyncio.wait_for(serving, PATIENCE_S)
     assert "Shutting down" in caplog.text
+
+
+async def closing_word(socket: aiohttp.ClientWebSocketResponse) -> tuple[int | None, str | None]:
+    """How the server closes it."""
+    while (message := await socket.receive()).type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+        pass
+    return socket.close_code, message.extra
+
+
+async def test_shutdown_dismisses_peers_viewers_and_sockets(settings, engine, caplog):
+    """Each is told, and none is there any more when the model stops."""
+    caplog.set_level("INFO")
+    words = "the server is shutting down"
+    async with aiohttp.ClientSession() as http:
+        async with running_server(settings, engine) as server:
+            publisher, media = Viewer(server.url, http), await http.ws_connect(server.url + "/ws")
+            await (await publisher.connect()).live()
+            id = publisher.location.rpartition("/")[2]
+            watching = await Watcher(server, id).connect()
+            await until(lambda: len(watching.frames) > 0, "pictures")
+            control = await http.ws_connect(f"{server.url}/sessions/{id}/ws")
+            ends = [asyncio.create_task(closing_word(socket)) for socket in (media, control)]
+            assert (await server.json("/api/info"))["sessions"] == 2
+        assert await asyncio.gather(*ends) == [(1000, words), (1000, "the session has ended")]
+        assert len(engine.streams) == 0
+    for pc in (publisher.pc, watching.pc):
+        await until(lambda pc=pc: pc.connectionState == "closed", "the server closes it")
+    assert caplog.text.count(f"ends: {words}") == 3, "two peers and the viewer"
+    await publisher.close()
+    await watching.close()
 
 
 def _fake_worker(settings, engine):

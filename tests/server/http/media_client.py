@@ -48,6 +48,7 @@ class MediaClient:
         self.gives_credit = True
         self.camera_runs = True
         self._window = Window(DOWNLOAD_WINDOW)
+        self._granted = 0
         self._tasks = [asyncio.create_task(work) for work in (self._read(), self._film())]
 
     async def _read(self) -> None:
@@ -77,7 +78,13 @@ class MediaClient:
                 await self._give_credit()
 
     async def _give_credit(self) -> None:
-        await self.socket.send_bytes(MediaFrame(Kind.CREDIT, self._window.total).encode())
+        self._granted = self._window.total
+        await self.socket.send_bytes(MediaFrame(Kind.CREDIT, self._granted).encode())
+
+    async def spend_credit(self) -> None:
+        """Give none from now on; returns when all that was given is used."""
+        self.gives_credit = False
+        await until(lambda: self.pictures[-1].sequence + 1 == self._granted, "the last picture comes")
 
     async def _film(self) -> None:
         loop = asyncio.get_running_loop()

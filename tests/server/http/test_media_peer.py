@@ -1,4 +1,4 @@
-"""What one WebSocket may leave behind or pile up: a MediaPeer on a socket of the test's own, without a network."""
+"""What one WebSocket may leave behind or pile up: a MediaPeer on a socket of the test's own."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -61,11 +61,11 @@ async def session(settings, worker) -> AsyncIterator[LiveSession]:
 
 @asynccontextmanager
 async def attended(
-    session: LiveSession, timeout: float = TIMEOUT_S, *, keeps_session: bool = True
+    session: LiveSession, patience: float = TIMEOUT_S, *, keeps_session: bool = True
 ) -> AsyncIterator[tuple[MediaPeer, Socket, Callable[[], bool]]]:
     """A peer, its socket, and whether attend() has returned; closed at the end."""
     socket = Socket()
-    peer = MediaPeer(socket, session, Metrics(), timeout)  # pyright: ignore[reportArgumentType]
+    peer = MediaPeer(socket, session, Metrics(), patience)  # pyright: ignore[reportArgumentType]
     attending = asyncio.create_task(peer.attend())
     await asyncio.sleep(0)
     try:

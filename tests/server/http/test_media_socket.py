@@ -1,6 +1,5 @@
 """A session whose pictures go through a WebSocket, over real HTTP with the fake engine."""
 
-import asyncio
 
 import aiohttp
 import pytest
@@ -22,12 +21,17 @@ def settings():
 
 
 def metric(text: str, name: str) -> float:
-    return float(next(line.split()[-1] for line in text.splitlines() if line.startswith(f"{name} ")))
+    return float(next((line.split()[-1] for line in text.splitlines() if line.startswith(f"{name} ")), 0))
 
 
 async def metrics(server) -> str:
     async with server.http.get(server.url + "/metrics") as response:
         return await response.text()
+
+
+async def dropped(server) -> float:
+    """Pictures for a client that has no credit left."""
+    return metric(await metrics(server), 'depthlive_dropped_frames_total{place="download"}')
 
 
 async def test_jpegs_go_in_and_generated_pictures_come_back(server):
@@ -135,18 +139,16 @@ async def test_without_credit_no_picture_comes_and_the_newest_waits(server):
     """The law of the newest: who reads slowly sees fewer pictures, never older ones."""
     async with media_client(server) as client:
         await client.live()
-        client.gives_credit = False
-        await asyncio.sleep(0.3)
-        count = len(client.pictures)
-        await asyncio.sleep(0.5)
-        assert len(client.pictures) == count
+        await client.spend_credit()
+        count, began = len(client.pictures), await dropped(server)
+        while await dropped(server) < began + 30:  # half a second of pictures at the camera's rate
+            assert len(client.pictures) == count
         client.gives_credit = True
         await client._give_credit()
         await until(lambda: len(client.pictures) > count + 10, "pictures again")
         assert client.pictures[count].skipped > 5, "the drops are counted"
         gap = client.pictures[count].timestamp_us - client.pictures[count - 1].timestamp_us
         assert gap > 400_000, "what was missed is not shown late"
-        assert 'depthlive_dropped_frames_total{place="download"}' in await metrics(server)
 
 
 async def test_a_broken_jpeg_is_told_and_the_stream_goes_on(server):
@@ -176,25 +178,23 @@ async def test_a_broken_jpeg_is_told_and_the_stream_goes_on(server):
 async def test_who_breaks_the_rules_is_closed_and_frees_the_place(server, message):
     async with media_client(server) as client:
         client.camera_runs = False
-        await client.message("hello")
+        id = (await client.message("hello"))["session"]
         await client.socket.send_bytes(message)
-        assert await client.closed() in (1008, 1009)
+        code = await client.closed()
+        assert code in (1008, 1009)
     await server.empty()
+    if code == 1008:  # not for what a proxy may have done
+        async with media_client(server, former=id) as client:
+            assert await client.closed() == GONE
 
 
 async def test_a_silent_peer_is_given_up(engine):
     settings = load_settings({"prompt": "clay", "peer_timeout": 0.5, "resume_seconds": 0})
     async with running_server(settings, engine) as server, media_client(server) as client:
+        client.camera_runs = False
         await client.ask("ping", "1")
-        await client.message("pong")
         assert await client.closed() == 1000
         await server.empty()
-
-
-async def test_shutdown_closes_the_socket(settings, engine):
-    async with running_server(settings, engine) as server:
-        socket = await server.http.ws_connect(server.url + "/ws")
-        assert (await socket.receive()).type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY)
 
 
 async def test_vp8_goes_both_ways_where_both_sides_want_it(server):
@@ -231,9 +231,10 @@ async def test_drops_for_want_of_credit_break_no_chain(server):
     """Dropped before they are coded: what comes afterwards decodes, without a key frame."""
     async with media_client(server, takes_vp8=True) as client:
         await client.live()
-        client.gives_credit = False
-        await asyncio.sleep(0.5)
-        count = len(client.shown)
+        await client.spend_credit()
+        count, began = len(client.shown), await dropped(server)
+        while await dropped(server) < began + 10:
+            pass
         client.gives_credit = True
         await client._give_credit()
         await until(lambda: len(client.shown) > count + 10, "pictures again")

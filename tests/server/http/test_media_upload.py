@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import numpy as np
+import pytest
 from av import VideoFrame
 
-from server.http.media_upload import UPLOAD_WINDOW, Upload
+from server.http.media_upload import FASTEST_S, UPLOAD_WINDOW, Upload
 from server.media.frames import to_video_frame
 from server.media.vp8 import Vp8Encoder
+from server.wire.credits import CreditError
 from server.wire.media_frame import Kind, MediaFrame
 from tests.server.http.media_client import jpeg
 from tests.server.running import until
@@ -91,3 +93,38 @@ async def test_a_picture_whose_ground_was_passed_over_asks_for_a_key_frame_once(
         assert upload.wants is None and len(upload.kept) == 2 and upload.words == []
         upload.come(Kind.VP8, first)
         await until(lambda: len(upload.kept) == 3, "the key frame is shown")
+
+
+async def test_pictures_are_decoded_no_faster_than_a_camera_films():
+    """Whoever sends as fast as credit comes has the rest of this process' time left to others."""
+    upload, loop = Taken(), asyncio.get_running_loop()
+    began, count = loop.time(), 10
+    async with decoding(upload):
+        while len(upload.kept) < count:
+            if upload.credit > upload._sequence:
+                upload.come(Kind.JPEG, jpeg(9))
+            await asyncio.sleep(0)
+    assert loop.time() - began >= (count - 1) * FASTEST_S
+
+
+async def test_complaints_have_a_rate():
+    upload = Taken()
+    async with decoding(upload):
+        for credit in range(UPLOAD_WINDOW, UPLOAD_WINDOW + 5):
+            upload.come(Kind.JPEG, b"no picture")
+            await until(lambda credit=credit: upload.credit > credit, "it was looked at")
+    assert len(upload.words) == 1 and upload.words[0].startswith("camera frame 0: ")
+
+
+async def test_what_breaks_the_credit_is_refused_before_it_is_kept():
+    upload = Taken()
+    for _ in range(UPLOAD_WINDOW):
+        upload.come(Kind.VP8, vp8(True)[0])
+    assert len(upload._waiting) == 1
+    upload = Taken()
+    delta = vp8(True, False)[1]
+    for _ in range(UPLOAD_WINDOW):
+        upload.come(Kind.VP8, delta)
+    with pytest.raises(CreditError):
+        upload.come(Kind.VP8, delta)
+    assert len(upload._waiting) == UPLOAD_WINDOW

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import aiohttp
@@ -17,6 +18,7 @@ import server.http.session_api
 from server.http.control_socket import UNREAD_MESSAGES
 from server.http.origins import Origins
 from server.http.session_api import SessionApi
+from server.live.control import RateLimit
 from server.live.link import LinkFull
 from server.media.images import MAX_IMAGE_BYTES, ImageStore
 from server.media.recordings import Recordings
@@ -37,7 +39,7 @@ from server.wire.replies import (
     SessionSettings,
 )
 from server.wire.requests import WeightedPrompt
-from tests.server.running import until
+from tests.server.running import PATIENCE_S, until
 
 VIEW = SessionView(
     id="abc",
@@ -155,6 +157,24 @@ async def client(sessions, recordings) -> AsyncIterator[Client]:
         yield client
 
 
+@dataclass
+class Clock:
+    seconds: float = 0.0
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    """The limits' time: however slow the machine is, it stands still between two requests."""
+    clock = Clock()
+
+    class Limit(RateLimit):
+        def allows(self, now: float) -> bool:
+            return super().allows(clock.seconds)
+
+    monkeypatch.setattr(server.http.session_api, "RateLimit", Limit)
+    return clock
+
+
 @asynccontextmanager
 async def serving(api: SessionApi) -> AsyncIterator[Client]:
     app = web.Application(client_max_size=64 * 1024)
@@ -210,12 +230,16 @@ async def test_a_body_has_a_limit_whether_its_length_is_told_or_not(client, sess
 
 
 async def test_a_body_that_does_not_come_is_given_up(client, monkeypatch):
+    is_refused = asyncio.Event()
+
     async def slow() -> AsyncIterator[bytes]:
         yield b"{"
-        await asyncio.sleep(2)
+        await is_refused.wait()
 
     monkeypatch.setattr(server.http.session_api, "BODY_TIMEOUT_S", 0.1)
-    assert (await client.post("/commands", slow()))[0] == 408
+    status, words = await asyncio.wait_for(client.post("/commands", slow()), PATIENCE_S)
+    assert (status, words) == (408, "the body did not come within 0.1 s")
+    is_refused.set()
 
 
 async def test_a_session_tells_how_it_stands(client):
@@ -254,15 +278,27 @@ async def test_a_picture_of_too_many_bytes_is_refused(client):
     assert (await client.upload(io.BytesIO(bytes(MAX_IMAGE_BYTES + 1))))[0] == 413
 
 
-async def test_uploads_have_a_rate(client):
-    statuses = [(await client.upload(png()))[0] for _ in range(6)]
-    assert statuses[0] == 201 and 429 in statuses
+async def test_uploads_have_a_rate(client, clock):
+    upload_statuses = [(await client.upload(png()))[0] for _ in range(3)]
+    assert upload_statuses == [201, 201, 429]
+    clock.seconds += 0.5
+    assert [(await client.upload(png()))[0] for _ in range(2)] == [201, 429]
+    assert (await client.get("/snapshot"))[0] == 409, "what limits one thing does not limit another"
+
+
+async def test_one_sessions_uploads_and_snapshots_do_not_starve_anothers(client, sessions, clock):
+    sessions["other"] = Session()
+    other = Client(client.http, client.url.replace("abc", "other"))
+    for asked in (lambda of: of.upload(png()), lambda of: of.get("/snapshot")):
+        while (await asked(client))[0] != 429:
+            pass
+        assert (await asked(other))[0] in (201, 409)
 
 
 # Snapshots and recordings.
 
 
-async def test_a_snapshot_is_a_png_with_its_parameters(client, session):
+async def test_a_snapshot_is_a_png_with_its_parameters(client, session, clock):
     assert (await client.get("/snapshot"))[0] == 409
     rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     parameters = SnapshotParameters(
@@ -281,7 +317,10 @@ async def test_a_snapshot_is_a_png_with_its_parameters(client, session):
     assert response.headers["Content-Disposition"].startswith('attachment; filename="depthlive-')
     image = Image.open(io.BytesIO(body))
     assert np.array_equal(np.asarray(image), rgb) and read_parameters(image.text) == parameters
-    assert 429 in [(await client.get("/snapshot"))[0] for _ in range(8)]
+    clock.seconds += 1
+    assert [(await client.get("/snapshot"))[0] for _ in range(5)] == [200] * 4 + [429]
+    clock.seconds += 0.25
+    assert [(await client.get("/snapshot"))[0] for _ in range(2)] == [200, 429]
 
 
 async def test_a_recording_can_be_fetched_whole_and_in_part_after_its_session(client, recordings, sessions):
