@@ -9,13 +9,16 @@ from collections import Counter
 import pytest
 from aiortc import RTCPeerConnection
 
+from server.http.media_peer import MediaPeer
 from server.live.session import LiveSession
 from server.settings import load_settings
-from tests.server.running import CAMERA_FPS, RunningServer, until
+from tests.server.http.media_client import media_client
+from tests.server.running import CAMERA_FPS, PATIENCE_S, RunningServer, until
 from tests.server.webrtc.test_peers import id_of
 from tests.server.webrtc.watching import until_viewers, watcher
 
 CYCLES = 20
+CYCLES_BY_SOCKET = 6
 WATCHERS = 4
 
 
@@ -35,6 +38,7 @@ def left() -> dict[str, object]:
         "files": len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0,
         "connections": types[RTCPeerConnection],
         "sessions": types[LiveSession],
+        "sockets": types[MediaPeer],
     }
 
 
@@ -89,3 +93,38 @@ async def test_those_who_watch_leave_nothing_behind(server, engine):
     await until(lambda: len(engine.streams) == 0, "the stream is freed")
     assert left() == before
     assert before["connections"] == before["sessions"] == 0
+
+
+def handlers() -> int:
+    """Of HTTP requests that are not answered yet, as a WebSocket that is open."""
+    return [task.get_coro().__qualname__ for task in asyncio.all_tasks()].count(
+        "RequestHandler._handle_request"
+    )
+
+
+async def come_and_go_by_socket(server: RunningServer, number: int) -> None:
+    """Every third client ends its session, the others are lost and come back once."""
+    async with media_client(server) as client:
+        id = (await client.message("hello"))["session"]
+        await client.live()
+        if number % 3:
+            client.socket._response.connection.transport.abort()
+    await server.empty()
+    if number % 3:
+        async with media_client(server, former=id) as client:
+            assert (await client.message("hello"))["session"] == id
+            async with server.http.ws_connect(f"{server.url}/sessions/{id}/ws") as control:
+                await control.receive_json(timeout=PATIENCE_S)
+    await server.empty()
+
+
+async def test_those_who_come_by_websocket_leave_nothing_behind(server, engine):
+    await come_and_go_by_socket(server, 1)
+    await until(lambda: len(engine.freed_in) == 1, "the first stream is freed")
+    await until(lambda: not handlers(), "its handlers are done")
+    before = left()
+    assert before["sessions"] == before["sockets"] == 0
+    for number in range(CYCLES_BY_SOCKET):
+        await come_and_go_by_socket(server, number)
+    await until(lambda: len(engine.freed_in) == CYCLES_BY_SOCKET + 1, "all streams are freed")
+    await until(lambda: left() == before, f"nothing but {before}")
