@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 READY_LIMIT_S = 600.0
 END_LIMIT_S = 60.0
 ANSWER_LIMIT_S = 60.0
+PEER_TIMEOUT_S = 45.0  # of the server: by it a place is freed that nobody gave back
 PAGE_LIMIT_MS = 60_000  # for anything that the page or Playwright is asked for without a limit of its own
 INSTALL_BROWSER = "no Chromium on the PATH; install it with: sudo apt-get install chromium"
 
@@ -60,7 +61,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("server") / "log"
-    flags = ["--port", str(port), "--stamp-source", "--min-fps", "0"]  # however slow this machine is
+    # However slow this machine is.
+    flags = ["--port", str(port), "--stamp-source", "--min-fps", "0", "--peer-timeout", f"{PEER_TIMEOUT_S:g}"]
     command = [sys.executable, "-m", "tests.e2e.loopback_server", *flags]
     with (
         log.open("wb") as output,
@@ -113,6 +115,21 @@ def browser(camera_file: Path) -> Iterator[Browser]:
         browser.close()
 
 
+# What a test that looks too seldom, on a busy machine, would miss: each phase, and each word about a command.
+NOTES = """
+window.noted = { phases: [], commands: [] };
+document.addEventListener("DOMContentLoaded", () => {
+  const { phases, commands } = window.noted;
+  new MutationObserver(() => phases.push(document.body.dataset.phase))
+    .observe(document.body, { attributes: true, attributeFilter: ["data-phase"] });
+  const line = document.getElementById("command");
+  if (!line) return;
+  new MutationObserver(() => commands.push({ words: line.textContent, figures: { ...line.dataset } }))
+    .observe(line, { attributes: true, childList: true, characterData: true, subtree: true });
+});
+"""
+
+
 @dataclass(frozen=True)
 class Visit:
     """One page in a context of its own, and everything that went wrong on its console."""
@@ -146,6 +163,7 @@ def open_page(browser: Browser, server: Server) -> Iterator[OpenPage]:
             "console", lambda message: visit.errors.append(message.text) if message.type == "error" else None
         )
         page.on("pageerror", lambda error: visit.errors.append(str(error)))
+        page.add_init_script(NOTES)
         if prepare is not None:
             prepare(page)
         page.goto(path)

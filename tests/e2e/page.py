@@ -14,7 +14,7 @@ from tests.e2e.conftest import ANSWER_LIMIT_S, Server
 OFFER = re.compile(r"/whip(\?|$)")  # where offers go; not whip.js
 LIVE_LIMIT_MS = 150_000
 APPLIED_LIMIT_MS = 100_000
-FREED_LIMIT_S = 5.0  # less than the peer timeout, by which the server frees a place that nobody gave back
+FREED_LIMIT_S = 30.0  # for a place that was given back: well below PEER_TIMEOUT_S
 
 # The mean colour of a part of a video, 0 ... 255, once a few more pictures have been shown.
 MEAN_COLOUR = """async ([id, left, right]) => {
@@ -36,6 +36,26 @@ OVERFLOWING = """(width) => [...document.querySelectorAll("body *")].filter((ele
   return sticksOut || (spills && display !== "inline" && overflow === "visible");
 }).map((element) => `${element.tagName}#${element.id}`)"""
 
+# The first word of its kind that was noted, taken out with those before: see conftest.NOTES.
+TAKE_APPLIED = """(label) => {
+  const { commands } = window.noted;
+  const isOf = ({ figures }) => figures.label === label;
+  const applied = / applied( at chunk \\d+, frame \\d+,)? after \\d+ ms\\.$/;
+  const isApplied = ({ words }) => applied.test(words);
+  const found = commands.findIndex((told) => isOf(told) && isApplied(told));
+  if (found < 0) return null;
+  const { figures } = commands[found];
+  commands.splice(0, commands.length, ...commands.filter((told, n) => n > found || !isOf(told)));
+  return figures;
+}"""
+TAKE_PHASE = """(phase) => {
+  const { phases } = window.noted;
+  const found = phases.indexOf(phase);
+  if (found >= 0) phases.splice(0, found + 1);
+  return found >= 0;
+}"""
+POLL_MS = 100
+
 Colour = tuple[float, float, float]
 
 
@@ -56,10 +76,17 @@ def wait_live(page: Page) -> None:
 
 
 def wait_applied(page: Page, label: str) -> dict[str, str]:
-    """Returns the figures of the command: chunk, frame, latencyMs."""
-    words = re.compile(rf"^{label} applied( at chunk \d+, frame \d+,)? after \d+ ms\.$")
-    expect(page.locator("#command")).to_have_text(words, timeout=APPLIED_LIMIT_MS)
-    return page.evaluate("() => ({ ...document.getElementById('command').dataset })")
+    """Until the page has said so, once for each call, whatever it has said since of other commands.
+
+    Returns the figures of the command: chunk, frame, latencyMs.
+    """
+    figures = page.wait_for_function(TAKE_APPLIED, arg=label, timeout=APPLIED_LIMIT_MS, polling=POLL_MS)
+    return figures.json_value()
+
+
+def wait_passed(page: Page, phase: str) -> None:
+    """Until the page has been in this phase, however shortly, since the last phase that was waited for so."""
+    page.wait_for_function(TAKE_PHASE, arg=phase, timeout=LIVE_LIMIT_MS, polling=POLL_MS)
 
 
 def wait_until(condition: Callable[[], bool], limit_s: float) -> bool:

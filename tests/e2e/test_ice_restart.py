@@ -11,7 +11,7 @@ from tests.e2e.page import is_free, wait_until
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 MOVING_LIMIT_S = 60.0
-RESTART_LIMIT_S = 20.0
+RESTART_LIMIT_S = 60.0
 
 PUBLISH = """async () => {
   const media = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 360 } });
@@ -79,7 +79,7 @@ def test_a_browser_restarts_its_ice_and_the_session_goes_on(open_page: OpenPage,
     page = open_page().page
     page.goto(server.url + "/healthz")
     session = page.evaluate(PUBLISH).rpartition("/")[2]
-    assert wait_until(lambda: state_of(server, session)["state"] == "live", MOVING_LIMIT_S)
+    assert wait_until(lambda: state_of(server, session)["figures"]["chunk"] is not None, MOVING_LIMIT_S)
     assert wait_until(lambda: page.evaluate(PATH)["framesDecoded"] > 20, MOVING_LIMIT_S)
     before, chunk = page.evaluate(PATH), state_of(server, session)["figures"]["chunk"]
     status, fragment, etag = page.evaluate(RESTART)

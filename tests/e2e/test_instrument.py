@@ -36,6 +36,14 @@ PASTE = """async (size) => {
 }"""
 
 
+# How opaque the veil is in these parts of its width, 0 ... 255.
+VEILED = """(parts) => {
+  const veil = document.getElementById("mask-canvas");
+  const brush = veil.getContext("2d");
+  return parts.map((part) => brush.getImageData(veil.width * part, veil.height / 2, 1, 1).data[3]);
+}"""
+
+
 @pytest.fixture(scope="module")
 def sessions() -> list[str]:
     """The addresses of the sessions that the page of `visit` was given, in order."""
@@ -157,6 +165,32 @@ def test_a_mask_keeps_the_camera_where_it_is_veiled(page: Page) -> None:
     assert wait_until(right_is_nearer_to_the_camera, SHOWN_LIMIT_S)
     page.click("#mask-clear")
     wait_applied(page, "Mask")
+
+
+def test_a_stroke_is_drawn_where_it_is_seen(page: Page) -> None:
+    """A mirrored picture is mirrored on show alone: what is drawn on its right is the camera's left."""
+    page.click("#tab-guide")
+    page.click("#mask-draw")
+    box = page.locator("#mask-canvas").bounding_box()
+    assert box is not None
+    for mirror, is_mirrored in (("off", False), ("on", True)):
+        page.evaluate(
+            "(is) => { const key = document.getElementById('mirror'); if (key.checked !== is) key.click(); }",
+            is_mirrored,
+        )
+        assert page.get_attribute("body", "data-mirror") == mirror
+        page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + box["height"] * 0.4)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + box["height"] * 0.6, steps=3)
+        page.mouse.up()
+        left, right = page.evaluate(VEILED, [0.25, 0.75])
+        assert (left > 0, right > 0) == (is_mirrored, not is_mirrored)
+        wait_applied(page, "Mask")
+        page.click("#mask-clear")
+        wait_applied(page, "Mask")
+        assert page.evaluate(VEILED, [0.25, 0.75]) == [0, 0]
+    page.evaluate("() => document.getElementById('mirror').click()")
+    page.click("#mask-draw")
 
 
 def test_pause_holds_the_picture_at_once_and_resume_goes_on(page: Page) -> None:

@@ -9,7 +9,16 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import OpenPage, Server
-from tests.e2e.page import OFFER, OVERFLOWING, session_view, start, start_session, wait_applied, wait_live
+from tests.e2e.page import (
+    OFFER,
+    OVERFLOWING,
+    session_view,
+    start,
+    start_session,
+    wait_applied,
+    wait_live,
+    wait_passed,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -161,7 +170,7 @@ def test_a_full_server_is_asked_again_by_itself(open_page: OpenPage) -> None:
 
     page = open_page(prepare=fill).page
     page.click("#start")
-    expect(page.locator("body")).to_have_attribute("data-phase", "queued")
+    wait_passed(page, "queued")
     expect(page.locator("#problem")).to_have_text("The server is full: all 2 places are taken")
     expect(page.locator("#status")).to_contain_text("Waiting for a place at the server. Next try in")
     page.unroute(OFFER)
@@ -362,6 +371,17 @@ def test_tries_again_ever_more_patiently(open_page: OpenPage) -> None:
     page = open_page().page
     delays = page.evaluate(
         "async () => { const { retryDelay } = await import('/stream/lifecycle/backoff.js');"
-        " return [1, 2, 3, 9].map((n) => retryDelay(n, 0, 0)).concat(retryDelay(1, 5, 0)); }"
+        " return [1, 2, 3, 4, 5, 9].map((n) => retryDelay(n, 0, 0)).concat(retryDelay(1, 5, 0)); }"
     )
-    assert delays == [1, 2, 4, 15, 5]
+    assert delays == [1, 2, 4, 8, 15, 15, 5]
+
+
+def test_pages_that_lost_one_server_do_not_all_come_back_at_once(open_page: OpenPage) -> None:
+    page = open_page().page
+    spread, drawn = page.evaluate(
+        "async () => { const { retryDelay } = await import('/stream/lifecycle/backoff.js');"
+        " return [[0, 0.5, 1].map((chance) => retryDelay(9, 0, chance)),"
+        "   Array.from({ length: 50 }, () => retryDelay(1, 10))]; }"
+    )
+    assert spread == pytest.approx([15, 16.5, 18])
+    assert len(set(drawn)) > 10 and min(drawn) >= 10 and max(drawn) <= 12, "never sooner than it was asked to"

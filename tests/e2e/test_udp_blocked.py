@@ -22,6 +22,7 @@ from tests.e2e.page import (
     start,
     wait_applied,
     wait_live,
+    wait_passed,
     wait_same_stream,
     wait_until,
 )
@@ -29,8 +30,8 @@ from tests.e2e.page import (
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 WORDS = "Video comes through a WebSocket: this network blocks UDP."
-LEAST_FPS = 2.0
-SAMPLE_S = 6.0
+LEAST_SHOWN = 25  # two chunks, and something of a third one
+SHOWN_LIMIT_S = 120.0
 NAMESPACE_LIMIT_S = 600.0
 # A network without UDP: rules are asked in order, and the one for UDP comes before that for loopback.
 WITHOUT_UDP = (
@@ -109,13 +110,14 @@ def test_generated_pictures_come_through_a_websocket(
     page.click("#send")
     figures = wait_applied(page, "Prompt")
     frames, began = frames_shown(page), time.monotonic()
-    time.sleep(SAMPLE_S)
-    fps = (frames_shown(page) - frames) / (time.monotonic() - began)
+    assert wait_until(lambda: frames_shown(page) > frames + LEAST_SHOWN, SHOWN_LIMIT_S), (
+        "pictures keep coming"
+    )
+    fps = LEAST_SHOWN / (time.monotonic() - began)
     glass = page.locator("#glass").inner_text()
     print(
         f"websocket: {fps:.1f} fps, glass to glass {glass}, prompt {figures['latencyMs']} ms, from {before}"
     )
-    assert fps >= LEAST_FPS
     assert glass.endswith(" ms")
     expect(page.locator("#figure-connection")).to_contain_text("through a WebSocket")
     page.click("#stop")
@@ -164,7 +166,7 @@ def test_a_lost_websocket_takes_its_session_up_again(open_page: OpenPage, server
     begin_from_seed(server, sessions[0], 4242)
     before = session_view(server, sessions[0])
     page.evaluate("() => window.lastSocket.dispatchEvent(new CloseEvent('close', { code: 1006 }))")
-    expect(page.locator("body")).to_have_attribute("data-phase", "reconnecting")
+    wait_passed(page, "reconnecting")
     wait_live(page)
     wait_same_stream(server, before)
     assert sessions == [sessions[0]] * 2

@@ -1,6 +1,5 @@
 """A session whose pictures go through a WebSocket, over real HTTP with the fake engine."""
 
-
 import aiohttp
 import pytest
 from av import VideoFrame
