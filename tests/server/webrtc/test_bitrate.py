@@ -149,6 +149,18 @@ def test_an_encoder_is_not_opened_anew_more_often_than_every_two_seconds(encoder
     assert min(after - before for before, after in pairwise(opened)) >= REST_S
 
 
+def test_the_receivers_estimate_is_kept_while_it_says_nothing_new():
+    """What the control has set itself is no estimate: from it the ladder could never climb."""
+    encoder = H264Encoder()
+    control = BitrateControl(Sender(encoder))
+    encoder.target_bitrate = 2_700_000
+    for now, quality, bps in ((0, "high", 2_600_001), (10, "low", 500_001), (20, "low", 500_001)):
+        control.hold(quality, now)
+        assert encoder.target_bitrate == bps
+    control.hold("high", 30)
+    assert encoder.target_bitrate == 2_100_001, "with headroom below the estimate of the beginning"
+
+
 def test_nothing_happens_before_the_first_frame():
     BitrateControl(Sender(None)).hold("low", 0)
 
