@@ -15,6 +15,7 @@ from server.wire.credits import CreditError
 from server.wire.media_frame import Kind, MediaFrame
 from tests.server.http.media_client import jpeg
 from tests.server.running import until
+from tests.server.virtual_time import virtual_time  # noqa: F401 -- a fixture
 
 
 class Taken(Upload):
@@ -95,16 +96,18 @@ async def test_a_picture_whose_ground_was_passed_over_asks_for_a_key_frame_once(
         await until(lambda: len(upload.kept) == 3, "the key frame is shown")
 
 
+@pytest.mark.usefixtures("virtual_time")
 async def test_pictures_are_decoded_no_faster_than_a_camera_films():
     """Whoever sends as fast as credit comes has the rest of this process' time left to others."""
-    upload, loop = Taken(), asyncio.get_running_loop()
+    upload, loop, told = Taken(), asyncio.get_running_loop(), asyncio.Event()
+    upload._changed = told.set
     began, count = loop.time(), 10
     async with decoding(upload):
-        while len(upload.kept) < count:
-            if upload.credit > upload._sequence:
-                upload.come(Kind.JPEG, jpeg(9))
-            await asyncio.sleep(0)
-    assert loop.time() - began >= (count - 1) * FASTEST_S
+        for _ in range(count):
+            upload.come(Kind.JPEG, jpeg(9))
+            await told.wait()
+            told.clear()
+    assert len(upload.kept) == count and loop.time() - began >= (count - 1) * FASTEST_S
 
 
 async def test_complaints_have_a_rate():
