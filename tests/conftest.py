@@ -23,6 +23,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("any machine")
 
+
 def pytest_asyncio_loop_factories(config, item):
     """Tests marked so have a clock of their own."""
     is_virtual = item.get_closest_marker("virtual_time") is not None

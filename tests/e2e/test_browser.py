@@ -18,7 +18,6 @@ from playwright.sync_api import Page, expect
 
 from scripts.bench.clients import frame_number
 from scripts.bench.figures.latency import CAMERA_PICTURE_BELOW, percentile
-from server.settings import Settings
 from server.wire.protocol import CLIENT_MESSAGES, decode
 from server.wire.requests import GetStats
 from tests.e2e.conftest import PEER_TIMEOUT_S, OpenPage, Server, Visit
