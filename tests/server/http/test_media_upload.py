@@ -15,7 +15,6 @@ from server.wire.credits import CreditError
 from server.wire.media_frame import Kind, MediaFrame
 from tests.server.http.media_client import jpeg
 from tests.server.running import until
-from tests.server.virtual_time import virtual_time  # noqa: F401 -- a fixture
 
 
 class Taken(Upload):
@@ -96,7 +95,7 @@ async def test_a_picture_whose_ground_was_passed_over_asks_for_a_key_frame_once(
         await until(lambda: len(upload.kept) == 3, "the key frame is shown")
 
 
-@pytest.mark.usefixtures("virtual_time")
+@pytest.mark.virtual_time
 async def test_pictures_are_decoded_no_faster_than_a_camera_films():
     """Whoever sends as fast as credit comes has the rest of this process' time left to others."""
     upload, loop, told = Taken(), asyncio.get_running_loop(), asyncio.Event()

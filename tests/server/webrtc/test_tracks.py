@@ -10,9 +10,8 @@ from server.live.on_air import OnAir
 from server.live.pacing import MediaClock, Pacer
 from server.media.frames import Picture
 from server.webrtc.tracks import POLL_S, OutputTrack, drain
-from tests.server.virtual_time import virtual_time  # noqa: F401 -- a fixture
 
-pytestmark = pytest.mark.usefixtures("virtual_time")  # when a picture goes out is what is tested here
+pytestmark = pytest.mark.virtual_time  # when a picture goes out is what is tested here
 
 
 class Scene:
