@@ -16,11 +16,11 @@ from server.gpu_worker import (
     WorkerUnavailable,
     model_info,
 )
+from server.live.broadcast import Broadcast
 from server.live.camera import CameraFeed
 from server.live.depth_preview import DepthPreview
 from server.live.desk import Desk
 from server.live.link import ControlLink, Detach, Send
-from server.live.on_air import OnAir
 from server.live.pacing import MediaClock, Pacer
 from server.live.painter import MAX_FAILURES, Painter
 from server.live.session_state import Standing, State
@@ -105,7 +105,7 @@ class LiveSession:
             failed=self.link.send,
         )
         self.changed = asyncio.Event()
-        self.on_air = OnAir()
+        self.broadcast = Broadcast()
         self.picture: Picture | None = None  # on show
         self._shown_at = self._began
 
@@ -125,7 +125,7 @@ class LiveSession:
     async def close(self) -> None:
         """End the stream and free what it owns. Safe to call twice."""
         self._unsubscribe()
-        self.on_air.end()
+        self.broadcast.end()
         self.desk.close()
         tasks = [task for task in (*self._tasks, self._encoding) if task is not None]
         for task in tasks:

@@ -8,7 +8,7 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
-from server.live.on_air import OnAir
+from server.live.broadcast import Broadcast
 from server.live.pacing import MediaClock, Pacer
 from server.media.frames import Picture, Rgb, Size, to_video_frame, with_note
 
@@ -38,7 +38,7 @@ class Scene(Protocol):
     media_clock: MediaClock
     pacer: Pacer[Picture]
     changed: asyncio.Event  # set whenever one of these has changed
-    on_air: OnAir  # gets every picture that goes out
+    broadcast: Broadcast  # gets every picture that goes out
 
     @property
     def picture(self) -> Picture | None:
@@ -111,7 +111,7 @@ class OutputTrack(MediaStreamTrack):
             return None
         picture, pts = pacer.pop(self._now())
         self._scene.shown(picture, pts, self._now())
-        return self._aired(picture.rgb, pts)
+        return self._publish(picture.rgb, pts)
 
     def _held(self) -> VideoFrame | None:
         """The picture on show once more, if it is time."""
@@ -119,7 +119,7 @@ class OutputTrack(MediaStreamTrack):
         due = clock.due(HOLD_SPACING_S)
         if picture is None or due is None or due > now:
             return None
-        return self._aired(picture.rgb, clock.tick(HOLD_SPACING_S, now))
+        return self._publish(picture.rgb, clock.tick(HOLD_SPACING_S, now))
 
     async def _passthrough(self, note: str) -> VideoFrame:
         scene = self._scene
@@ -130,12 +130,12 @@ class OutputTrack(MediaStreamTrack):
         if self._passed_rgb is None or shown != self._passed:
             self._passed_rgb = await asyncio.to_thread(with_note, *shown)
             self._passed = shown
-        return self._aired(self._passed_rgb, scene.media_clock.tick(PASSTHROUGH_SPACING_S, self._now()))
+        return self._publish(self._passed_rgb, scene.media_clock.tick(PASSTHROUGH_SPACING_S, self._now()))
 
-    def _aired(self, rgb: Rgb, pts: int) -> VideoFrame:
+    def _publish(self, rgb: Rgb, pts: int) -> VideoFrame:
         """A frame of this picture, which others who watch the scene see too."""
         self._is_fresh = False
-        self._scene.on_air.put(rgb, pts)
+        self._scene.broadcast.put(rgb, pts)
         return to_video_frame(rgb, pts)
 
     async def _wait_for_change(self, at_most: float) -> None:

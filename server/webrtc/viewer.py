@@ -12,7 +12,7 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
-from server.live.on_air import Aired, OffAir, OnAir
+from server.live.broadcast import Broadcast, BroadcastEnded, BroadcastFrame
 from server.live.pacing import CLOCK_RATE_HZ
 from server.live.session import LiveSession
 from server.logs import session_logger
@@ -37,12 +37,12 @@ class ViewerTrack(MediaStreamTrack):
 
     kind = "video"
 
-    def __init__(self, on_air: OnAir, before_encoding: Callable[[], None] | None = None) -> None:
+    def __init__(self, broadcast: Broadcast, before_encoding: Callable[[], None] | None = None) -> None:
         """`before_encoding` is called for each frame just before it is given out."""
         super().__init__()
-        self._on_air = on_air
+        self._broadcast = broadcast
         self._before_encoding = before_encoding
-        self._aired: Aired | None = None
+        self._last: BroadcastFrame | None = None
         self._pts = -1
 
     async def recv(self) -> VideoFrame:
@@ -50,25 +50,25 @@ class ViewerTrack(MediaStreamTrack):
 
         Raises MediaStreamError once the session has ended.
         """
-        aired = await self._next()
-        if self._aired is not None and aired.number == self._aired.number:
+        frame = await self._next()
+        if self._last is not None and frame.number == self._last.number:
             self._pts += round(HOLD_SPACING_S * CLOCK_RATE_HZ)
         else:
-            self._pts = max(self._pts + 1, aired.pts)
-        self._aired = aired
+            self._pts = max(self._pts + 1, frame.pts)
+        self._last = frame
         if self._before_encoding is not None:
             self._before_encoding()
-        return to_video_frame(aired.rgb, self._pts)
+        return to_video_frame(frame.rgb, self._pts)
 
-    async def _next(self) -> Aired:
+    async def _next(self) -> BroadcastFrame:
         try:
-            if self._aired is None:
-                return await self._on_air.after(0)
+            if self._last is None:
+                return await self._broadcast.after(0)
             with suppress(TimeoutError):
                 async with asyncio.timeout(HOLD_SPACING_S):
-                    return await self._on_air.after(self._aired.number)
-            return self._aired
-        except OffAir as end:
+                    return await self._broadcast.after(self._last.number)
+            return self._last
+        except BroadcastEnded as end:
             self.stop()
             raise MediaStreamError(str(end)) from end
 
@@ -86,7 +86,7 @@ class Viewer:
 
     def __init__(self, id: str, session: LiveSession, settings: Settings) -> None:
         self.id = id
-        self._on_air = session.on_air
+        self._broadcast = session.broadcast
         self._log = session_logger(__name__, session.id)
         self._timeout = settings.peer_timeout
         self._codecs = settings.codecs
@@ -94,7 +94,7 @@ class Viewer:
         self._pc = RTCPeerConnection(rtc_configuration(settings))
         self._settings = settings
         self._trickle = Trickle(self._pc, settings)
-        self._track = ViewerTrack(session.on_air, self._hold_bitrate)
+        self._track = ViewerTrack(session.broadcast, self._hold_bitrate)
         self._bitrate: BitrateControl | None = None
         self._pumps: list[asyncio.Task[None]] = []
         self._gone = asyncio.Event()
@@ -126,7 +126,7 @@ class Viewer:
             with suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_PERIOD_S):
                     await self._gone.wait()
-            if self._on_air.is_over:
+            if self._broadcast.is_over:
                 self.hang_up("the session has ended")
             elif self._pc.connectionState in ("new", "connecting") and self._now() > deadline:
                 self.hang_up(f"not connected within {self._timeout:g} s")

@@ -6,7 +6,7 @@ from aiortc import MediaStreamTrack, VideoStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
-from server.live.on_air import OnAir
+from server.live.broadcast import Broadcast
 from server.live.pacing import MediaClock, Pacer
 from server.media.frames import Picture
 from server.webrtc.tracks import POLL_S, OutputTrack, drain
@@ -21,7 +21,7 @@ class Scene:
         self.media_clock = MediaClock()
         self.pacer: Pacer[Picture] = Pacer(self.media_clock)
         self.changed = asyncio.Event()
-        self.on_air = OnAir()
+        self.broadcast = Broadcast()
         self.picture: Picture | None = None
         self.note: str | None = None
         self.camera: VideoFrame | None = None
@@ -124,8 +124,8 @@ async def test_what_goes_out_is_on_air_with_its_pts(scene, track):
     scene.note = "warming"
     for _ in range(2):
         frame = await track.recv()
-        aired = await scene.on_air.after(0)
-        assert aired.pts == frame.pts and aired.rgb[0, 0, 0] == value(frame)
+        sent = await scene.broadcast.after(0)
+        assert sent.pts == frame.pts and sent.rgb[0, 0, 0] == value(frame)
         scene.note = None
         scene.push(range(8, 9), span=0.1)
 

@@ -8,7 +8,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection
 from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import SessionDescription
 
-from server.live.on_air import OnAir
+from server.live.broadcast import Broadcast
 from server.live.session import LiveSession
 from server.metrics import Metrics
 from server.webrtc.connection import InvalidOffer
@@ -47,54 +47,54 @@ async def viewer(session, settings):
 
 
 async def test_pictures_come_with_the_sessions_timestamps():
-    on_air, seen = OnAir(), []
-    track = ViewerTrack(on_air)
+    broadcast, seen = Broadcast(), []
+    track = ViewerTrack(broadcast)
     for pts in (100, 3100, 6100):
-        on_air.put(picture(pts % 256), pts)
+        broadcast.put(picture(pts % 256), pts)
         frame = await track.recv()
         seen.append((frame.pts, value(frame)))
     assert seen == [(100, 100), (3100, 3100 % 256), (6100, 6100 % 256)]
 
 
 async def test_what_a_slow_encoder_is_late_for_is_left_out():
-    on_air = OnAir()
-    track = ViewerTrack(on_air)
+    broadcast = Broadcast()
+    track = ViewerTrack(broadcast)
     for pts in (0, 3000, 6000):
-        on_air.put(picture(0), pts)
+        broadcast.put(picture(0), pts)
     assert (await track.recv()).pts == 6000
     receiving = asyncio.create_task(track.recv())
     await asyncio.sleep(0)
     assert not receiving.done()
-    on_air.put(picture(0), 9000)
+    broadcast.put(picture(0), 9000)
     assert (await receiving).pts == 9000
 
 
 async def test_the_picture_comes_again_while_there_is_none_for_a_while(monkeypatch):
     monkeypatch.setattr("server.webrtc.viewer.HOLD_SPACING_S", 0.05)
-    on_air = OnAir()
-    track = ViewerTrack(on_air)
-    on_air.put(picture(9), 0)
+    broadcast = Broadcast()
+    track = ViewerTrack(broadcast)
+    broadcast.put(picture(9), 0)
     pts = [(await track.recv()).pts for _ in range(3)]
     assert pts == [0, 4500, 9000]
-    on_air.put(picture(10), 9000)  # the media clock runs beside the viewer's
+    broadcast.put(picture(10), 9000)  # the media clock runs beside the viewer's
     frame = await track.recv()
     assert (value(frame), frame.pts) == (10, 9001)
 
 
 async def test_each_frame_is_announced_before_it_is_given_out():
-    on_air, announced = OnAir(), []
-    track = ViewerTrack(on_air, lambda: announced.append(1))
-    on_air.put(picture(0), 0)
+    broadcast, announced = Broadcast(), []
+    track = ViewerTrack(broadcast, lambda: announced.append(1))
+    broadcast.put(picture(0), 0)
     await track.recv()
     assert announced == [1]
 
 
 async def test_the_track_ends_with_the_session():
-    on_air = OnAir()
-    track = ViewerTrack(on_air)
+    broadcast = Broadcast()
+    track = ViewerTrack(broadcast)
     receiving = asyncio.create_task(track.recv())
     await asyncio.sleep(0)
-    on_air.end()
+    broadcast.end()
     with pytest.raises(MediaStreamError):
         await receiving
     assert track.readyState == "ended"
@@ -103,7 +103,7 @@ async def test_the_track_ends_with_the_session():
 async def test_a_viewer_that_takes_nothing_delays_neither_the_peer_nor_others():
     scene = Scene()
     now = asyncio.get_running_loop().time
-    peer, quick, stuck = OutputTrack(scene, now), ViewerTrack(scene.on_air), ViewerTrack(scene.on_air)
+    peer, quick, stuck = OutputTrack(scene, now), ViewerTrack(scene.broadcast), ViewerTrack(scene.broadcast)
     scene.push(range(20, 32), span=0.4)
     await peer.recv()
     assert (await stuck.recv()) is not None  # and never again

@@ -1,4 +1,4 @@
-"""The picture on show, for whoever watches beside the peer that paces it."""
+"""The newest picture of one session, for all who watch it beside the peer that paces it."""
 
 import asyncio
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from server.media.frames import Rgb
 
 
-class OffAir(Exception):
+class BroadcastEnded(Exception):
     """The session has ended: there will be no more pictures."""
 
 
 @dataclass(frozen=True, slots=True)
-class Aired:
+class BroadcastFrame:
     """One picture as it went out; nobody may write to it."""
 
     rgb: Rgb
@@ -19,18 +19,18 @@ class Aired:
     number: int  # counts from 1
 
 
-class OnAir:
+class Broadcast:
     """Holds the newest picture alone. Who is slow misses some and delays nobody, neither peer nor viewers."""
 
     def __init__(self) -> None:
-        self._newest: Aired | None = None
+        self._newest: BroadcastFrame | None = None
         self._changed = asyncio.Event()  # another one after each change
         self.is_over = False
 
     def put(self, rgb: Rgb, pts: int) -> None:
         """This picture goes out now; `rgb` is not copied."""
         number = self._newest.number + 1 if self._newest else 1
-        self._newest = Aired(rgb, pts, number)
+        self._newest = BroadcastFrame(rgb, pts, number)
         self._wake()
 
     def end(self) -> None:
@@ -38,13 +38,13 @@ class OnAir:
         self.is_over = True
         self._wake()
 
-    async def after(self, number: int) -> Aired:
-        """The newest picture that came after this one; 0: any. Raises OffAir."""
+    async def after(self, number: int) -> BroadcastFrame:
+        """The newest picture that came after this one; 0: any. Raises BroadcastEnded."""
         while not self.is_over:
             if self._newest is not None and self._newest.number > number:
                 return self._newest
             await self._changed.wait()
-        raise OffAir("the session has ended")
+        raise BroadcastEnded("the session has ended")
 
     def _wake(self) -> None:
         self._changed.set()
