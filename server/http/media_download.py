@@ -6,6 +6,8 @@ import logging
 from av import VideoFrame
 from av.error import FFmpegError
 
+from server.live.broadcast import BroadcastFrame
+from server.media.frames import to_video_frame
 from server.media.jpeg import encode_jpeg, microseconds
 from server.media.vp8 import NOMINAL_FPS, Vp8Encoder
 from server.webrtc.bitrate import CEILINGS_BPS
@@ -25,7 +27,7 @@ class Download:
     """A picture is dropped before it is coded or not at all: with VP8 the next one builds on it."""
 
     def __init__(self) -> None:
-        self._picture: Newest[VideoFrame] = Newest()
+        self._picture: Newest[BroadcastFrame] = Newest()
         self._allowance = Allowance()
         self._encoder: Vp8Encoder | None = None  # None: JPEGs
         self._is_key_due = True
@@ -35,7 +37,7 @@ class Download:
         """Whether there is something for `next`."""
         return bool(self._picture) and self._allowance.may_send
 
-    def put(self, picture: VideoFrame) -> bool:
+    def put(self, picture: BroadcastFrame) -> bool:
         """The newest one; True: another was dropped for it."""
         return self._picture.put(picture)
 
@@ -53,7 +55,8 @@ class Download:
 
     async def next(self, quality: Quality) -> MediaFrame | None:
         """The waiting picture, coded; None: it cannot be sent. Call it if `may_send`."""
-        picture, skipped = self._picture.take()
+        newest, skipped = self._picture.take()
+        picture = to_video_frame(newest.rgb, newest.pts)
         kind, data = await self._coded(picture, quality)
         if not 0 < len(data) <= MAX_PAYLOAD_BYTES:
             logger.warning("drops a picture of %d bytes", len(data))

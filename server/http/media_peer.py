@@ -7,15 +7,14 @@ from contextlib import suppress
 from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
-from aiortc.mediastreams import MediaStreamError
 
 from server.http.media_download import Download
 from server.http.media_upload import Upload
+from server.live.broadcast import BroadcastEnded
 from server.live.link import Detach, LinkFull
 from server.live.session import LiveSession
 from server.logs import session_logger
 from server.metrics import Metrics
-from server.webrtc.tracks import OutputTrack
 from server.wire.credits import CreditError
 from server.wire.media_frame import FrameError, Kind, MediaFrame, decode_frame
 from server.wire.replies import ErrorReply
@@ -48,7 +47,7 @@ class MediaPeer:
         self._timeout = timeout
         self._log = session_logger(__name__, session.id)
         self._now = asyncio.get_running_loop().time
-        self._output = OutputTrack(session, self._now)
+        self._pictures = session.playout.broadcast.subscribe()
         self._gone = asyncio.Event()
         self._reason = ""
         self._code: int | None = None  # to close with; None: as the session's fate is
@@ -97,7 +96,7 @@ class MediaPeer:
             detach()
         if not keeps_session:
             await self.session.close()
-        self._output.stop()
+        self._pictures.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -155,9 +154,9 @@ class MediaPeer:
     # To the client.
 
     async def _watch(self) -> None:
-        with suppress(MediaStreamError):
+        with suppress(BroadcastEnded):
             while True:
-                if self._download.put(await self._output.recv()):
+                if self._download.put(await self._pictures.next()):
                     self._metrics.dropped.labels("download").inc()
                 self._wake()
 

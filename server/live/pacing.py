@@ -6,7 +6,7 @@ is first the time that the chunk was filmed in; who makes the next one then tell
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -63,8 +63,10 @@ class Pacer(Generic[T]):
         picture, pts = pacer.pop(now)
     """
 
-    def __init__(self, clock: MediaClock) -> None:
+    def __init__(self, clock: MediaClock, on_change: Callable[[], None] | None = None) -> None:
+        """`on_change` is called whenever `due` may have changed other than by `pop`."""
         self._clock = clock
+        self._on_change = on_change
         self._chunks: deque[deque[T]] = deque()
         self._arrived: float | None = None
         self._expected: float | None = None
@@ -93,6 +95,7 @@ class Pacer(Generic[T]):
         self._arrived, self._expected = now, None
         self._nominal = span / count
         self._last_until(now + span, len(self) - len(pictures) + count, now)
+        self._has_changed()
 
     def extend(self, pictures: Sequence[T]) -> None:
         """Queue more pictures of the chunk that was pushed last."""
@@ -100,6 +103,7 @@ class Pacer(Generic[T]):
             self._chunks[-1].extend(pictures)
         else:
             self._chunks.append(deque(pictures))
+        self._has_changed()
 
     def expect(self, until: float, now: float) -> None:
         """The next chunk is expected at `until`: what waits is to last so long, and not much longer. A motion
@@ -109,6 +113,7 @@ class Pacer(Generic[T]):
         self._expected = until
         if self._chunks:
             self._last_until(until, len(self), now)
+        self._has_changed()
 
     def _last_until(self, until: float, count: int, now: float) -> None:
         """Space so many pictures that the one after them is due at `until`, and a margin for chunks that are
@@ -122,6 +127,7 @@ class Pacer(Generic[T]):
         """Drop what waits, as it belongs to a generation that is over; returns how many pictures it was."""
         count = len(self)
         self._chunks.clear()
+        self._has_changed()
         return count
 
     def restart(self) -> None:
@@ -141,3 +147,7 @@ class Pacer(Generic[T]):
         if not self._chunks[0]:
             self._chunks.popleft()
         return picture, self._clock.tick(self.spacing, now)
+
+    def _has_changed(self) -> None:
+        if self._on_change is not None:
+            self._on_change()

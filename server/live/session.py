@@ -1,6 +1,6 @@
 """One stream, from camera frames to paced pictures. Everything here runs on the event loop.
 
-camera_frame() -> CameraFeed -> Painter -> Pacer -> OutputTrack.recv() -> shown()
+camera_frame() -> CameraFeed -> Painter -> Playout -> shown(), and every subscriber of its broadcast
 """
 
 import asyncio
@@ -16,13 +16,12 @@ from server.gpu_worker import (
     WorkerUnavailable,
     model_info,
 )
-from server.live.broadcast import Broadcast
 from server.live.camera import CameraFeed
 from server.live.depth_preview import DepthPreview
 from server.live.desk import Desk
 from server.live.link import ControlLink, Detach, Send
-from server.live.pacing import MediaClock, Pacer
 from server.live.painter import MAX_FAILURES, Painter
+from server.live.playout import Playout
 from server.live.session_state import Standing, State
 from server.logs import session_logger
 from server.media.frames import Picture, Rgb, Size
@@ -52,7 +51,7 @@ SILENCE_S = 2.0  # without a camera frame, or a picture, before the output says 
 
 
 class LiveSession:
-    """Everything one viewer's stream owns. A Scene for OutputTrack, a Stage for Desk.
+    """Everything one viewer's stream owns. A FrameSource for Playout, a Stage for Desk.
 
         session = LiveSession(id, settings, worker, metrics, recordings)
         session.start()
@@ -92,8 +91,8 @@ class LiveSession:
         self.desk = Desk(
             self, self.link, recordings, session_id=id, prompt=settings.prompt, seed=settings.seed
         )
-        self.media_clock = MediaClock()
-        self.pacer: Pacer[Picture] = Pacer(self.media_clock)
+        self.playout = Playout(self, self._now, metrics.dropped.labels("output").inc)
+        self.pacer = self.playout.pacer
         self._painter = Painter(
             worker,
             self._feed,
@@ -104,16 +103,15 @@ class LiveSession:
             painted=self._chunk_painted,
             failed=self.link.send,
         )
-        self.changed = asyncio.Event()
-        self.broadcast = Broadcast()
-        self.picture: Picture | None = None  # on show
         self._shown_at = self._began
 
     def start(self) -> None:
-        """Begin to generate and to report. Call it once."""
-        self._tasks = [asyncio.create_task(self._generate()), asyncio.create_task(self._report())]
+        """Begin to generate, to play and to report. Call it once."""
+        playing = asyncio.create_task(self.playout.run())
+        self._tasks = [asyncio.create_task(self._generate()), playing, asyncio.create_task(self._report())]
         for task in self._tasks:
             task.add_done_callback(self._task_ended)
+        playing.add_done_callback(self._playout_ended)
 
     def peer_changed(self) -> None:
         """The peer came back by another connection: nothing of what it was to see before is shown now."""
@@ -125,7 +123,7 @@ class LiveSession:
     async def close(self) -> None:
         """End the stream and free what it owns. Safe to call twice."""
         self._unsubscribe()
-        self.broadcast.end()
+        self.playout.broadcast.end()
         self.desk.close()
         tasks = [task for task in (*self._tasks, self._encoding) if task is not None]
         for task in tasks:
@@ -134,14 +132,20 @@ class LiveSession:
         self._tasks.clear()
         # A session that was there when the model got ready may itself stay: see gpu_worker.long_lived.
         self._feed.clear()
-        self.pacer.clear()
-        self.picture = self._painter.result = None
+        self.playout.clear()
+        self._painter.result = None
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log.error("A task of this session failed", exc_info=error)
 
-    # What the output track shows.
+    def _playout_ended(self, task: asyncio.Task[None]) -> None:
+        """A bug of ours ended it: nothing can be shown any more, so the stream and all who watch it end."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(f"internal error: {type(error).__name__}: {error}")
+            self.playout.broadcast.end()
+
+    # What is played.
 
     @property
     def note(self) -> str | None:
@@ -158,12 +162,17 @@ class LiveSession:
         return (self._info.width, self._info.height) if self._info else PROVISIONAL_SIZE
 
     @property
+    def picture(self) -> Picture | None:
+        """The generated picture on show."""
+        return self.playout.picture
+
+    @property
     def is_paused(self) -> bool:
         return self.desk.is_paused
 
     def shown(self, picture: Picture, pts: int, now: float) -> None:
-        """A picture went to the encoder: whatever it shaped has now been applied."""
-        self.picture, self._shown_at = picture, now
+        """A picture has gone out: whatever it shaped has now been applied."""
+        self._shown_at = now
         self._meter.shown(now, captured=picture.captured, made=picture.made)
         self.desk.shown(picture, pts, now)
 
@@ -194,7 +203,6 @@ class LiveSession:
 
     def _chunk_painted(self) -> None:
         self._standing.become(State.LIVE, "live")
-        self.changed.set()
 
     async def _encode(self, texts: Sequence[str]) -> None:
         with suppress(WorkerUnavailable, InputRejected):  # the chunk that has them will tell
@@ -287,7 +295,7 @@ class LiveSession:
 
     def _standing_changed(self, message: StateChanged) -> None:
         self.link.send(message)
-        self.changed.set()
+        self.playout.wake()
 
     def _fail(self, reason: str) -> None:
         self.link.send(ErrorReply(code="internal", message=reason))

@@ -77,7 +77,7 @@ class Peer:
         self._pc = RTCPeerConnection(rtc_configuration(settings))
         self._settings = settings
         self._trickle = Trickle(self._pc, settings)
-        self._output = OutputTrack(self.session, self._now, self._hold_bitrate)
+        self._output = OutputTrack(self.session.playout.broadcast, self._hold_bitrate)
         self._bitrate: BitrateControl | None = None
         self._pumps: list[asyncio.Task[None]] = []
         self._detach: dict[str, Detach] = {}  # by channel
@@ -96,9 +96,6 @@ class Peer:
         # Ignored without a word once the offer is set.
         transceiver.setCodecPreferences(codec_preferences(self._codecs))
         answer = await negotiate(self._pc, offer, self._settings, self._trickle)
-        if transceiver.currentDirection == "recvonly":
-            # Nobody watches, but pictures are paced and counted all the same, and commands applied.
-            self._pump(drain(self._output))
         if self._is_resumed:
             self.session.peer_changed()
         else:

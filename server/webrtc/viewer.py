@@ -1,7 +1,6 @@
 """Somebody who watches a session: one connection that takes the pictures on show, and gives none."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 
 from aiortc import (
@@ -9,14 +8,9 @@ from aiortc import (
     RTCDataChannel,
     RTCPeerConnection,
 )
-from aiortc.mediastreams import MediaStreamError
-from av import VideoFrame
 
-from server.live.broadcast import Broadcast, BroadcastEnded, BroadcastFrame
-from server.live.pacing import CLOCK_RATE_HZ
 from server.live.session import LiveSession
 from server.logs import session_logger
-from server.media.frames import to_video_frame
 from server.settings import Settings
 from server.webrtc.bitrate import BitrateControl
 from server.webrtc.codecs import codec_preferences
@@ -28,49 +22,8 @@ from server.webrtc.connection import (
     video_directions,
 )
 from server.webrtc.ice_servers import rtc_configuration
-from server.webrtc.tracks import HOLD_SPACING_S, drain
+from server.webrtc.tracks import OutputTrack, drain
 from server.webrtc.trickle import Fragment, Trickle
-
-
-class ViewerTrack(MediaStreamTrack):
-    """The newest picture on show with the session's timestamps. What its encoder is late for is left out."""
-
-    kind = "video"
-
-    def __init__(self, broadcast: Broadcast, before_encoding: Callable[[], None] | None = None) -> None:
-        """`before_encoding` is called for each frame just before it is given out."""
-        super().__init__()
-        self._broadcast = broadcast
-        self._before_encoding = before_encoding
-        self._last: BroadcastFrame | None = None
-        self._pts = -1
-
-    async def recv(self) -> VideoFrame:
-        """The next picture as soon as it goes out; the last one again while there is none for a while.
-
-        Raises MediaStreamError once the session has ended.
-        """
-        frame = await self._next()
-        if self._last is not None and frame.number == self._last.number:
-            self._pts += round(HOLD_SPACING_S * CLOCK_RATE_HZ)
-        else:
-            self._pts = max(self._pts + 1, frame.pts)
-        self._last = frame
-        if self._before_encoding is not None:
-            self._before_encoding()
-        return to_video_frame(frame.rgb, self._pts)
-
-    async def _next(self) -> BroadcastFrame:
-        try:
-            if self._last is None:
-                return await self._broadcast.after(0)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(HOLD_SPACING_S):
-                    return await self._broadcast.after(self._last.number)
-            return self._last
-        except BroadcastEnded as end:
-            self.stop()
-            raise MediaStreamError(str(end)) from end
 
 
 class Viewer:
@@ -86,7 +39,7 @@ class Viewer:
 
     def __init__(self, id: str, session: LiveSession, settings: Settings) -> None:
         self.id = id
-        self._broadcast = session.broadcast
+        self._broadcast = session.playout.broadcast
         self._log = session_logger(__name__, session.id)
         self._timeout = settings.peer_timeout
         self._codecs = settings.codecs
@@ -94,7 +47,7 @@ class Viewer:
         self._pc = RTCPeerConnection(rtc_configuration(settings))
         self._settings = settings
         self._trickle = Trickle(self._pc, settings)
-        self._track = ViewerTrack(session.broadcast, self._hold_bitrate)
+        self._track = OutputTrack(self._broadcast, self._hold_bitrate)
         self._bitrate: BitrateControl | None = None
         self._pumps: list[asyncio.Task[None]] = []
         self._gone = asyncio.Event()

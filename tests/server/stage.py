@@ -16,7 +16,7 @@ CAMERA_FPS = 120
 
 
 class Stage:
-    """A session whose camera runs while it is asked to, and whose output is watched."""
+    """A session whose camera runs while it is asked to; `is_watched`: what it broadcasts is in `shown`."""
 
     def __init__(self, session: LiveSession, is_watched: bool = True) -> None:
         self.session = session
@@ -26,7 +26,7 @@ class Stage:
         self.camera_runs = True
         session.join(lambda text: self.messages.append(json.loads(text)))
         session.link.attach_telemetry(lambda text: self.telemetry.append(json.loads(text)))
-        self._track = OutputTrack(session, asyncio.get_running_loop().time)
+        self._track = OutputTrack(session.playout.broadcast)
         self._tasks = [asyncio.create_task(self._film())]
         if is_watched:
             self._tasks.append(asyncio.create_task(self._watch()))

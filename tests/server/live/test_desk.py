@@ -313,6 +313,19 @@ async def test_a_recording_is_made_told_and_found(stage, recordings):
     assert "nothing is being recorded" in (await stage.until("error", id="4"))["message"]
 
 
+async def test_law_a_recording_runs_with_no_track_pulled_at_all(settings, worker, recordings):
+    stage = Stage(LiveSession("def", settings, worker, Metrics(), recordings), is_watched=False)
+    stage.session.start()
+    await stage.live()
+    await stage.applied("record.start", "1")
+    first = stage.session.picture.frame
+    await until(lambda: stage.session.picture.frame > first + 24, "pictures")
+    await stage.applied("record.stop", "2")
+    stopped = await stage.until("recording", state="stopped")
+    assert stopped["seconds"] > 0.05 and await recordings.find("def", stopped["name"]) is not None
+    await stage.close()
+
+
 async def test_a_recording_ends_with_its_session_and_can_still_be_fetched(
     settings, worker, recordings, monkeypatch
 ):

@@ -303,3 +303,14 @@ class TestMediaClock:
     def test_pts_rise_even_for_frames_closer_than_a_tick(self):
         clock = MediaClock()
         assert [clock.tick(1e-7, n * 1e-7) for n in range(4)] == [0, 1, 2, 3]
+
+
+def test_who_waits_for_a_picture_is_told_of_all_that_may_move_it():
+    told = []
+    pacer = Pacer(MediaClock(), lambda: told.append(len(pacer)))
+    pacer.push([1, 2], 1.0, now=0.0, of=4)
+    pacer.extend([3, 4])
+    pacer.pop(0.0)
+    pacer.expect(2.0, now=0.0)
+    pacer.clear()
+    assert told == [2, 4, 3, 0]

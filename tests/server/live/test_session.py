@@ -175,16 +175,73 @@ async def test_law_pictures_last_until_a_chunk_under_a_new_prompt_is_there(stage
 
 
 @pytest.mark.parametrize("transition", ["cut", "recache"])
-async def test_a_switch_sweeps_what_waits_to_be_shown(settings, worker, transition):
+async def test_a_switch_sweeps_what_waits_to_be_shown(settings, worker, monkeypatch, transition):
     session = LiveSession("abc", settings, worker, Metrics())
+    monkeypatch.setattr(session.pacer, "due", lambda: None)  # nothing is shown
     stage = Stage(session, is_watched=False)
     session.start()
-    await until(lambda: len(session.pacer) > 12, "pictures that nobody takes")
+    await until(lambda: len(session.pacer) > 12, "pictures that wait")
     stage.ask("prompt.set", "1", text="gold", transition=transition)
     await until(lambda: len(session.pacer) <= 12, "the first pictures after the switch")
     picture, _ = session.pacer.pop(0.0)
     assert picture.rgb[0, 0, 1] == len("gold") and (picture.chunk == 0) == (transition == "cut")
     await stage.close()
+
+
+async def test_law_commands_are_applied_with_no_track_pulled_at_all(settings, worker):
+    session = LiveSession("abc", settings, worker, Metrics())
+    stage = Stage(session, is_watched=False)
+    session.start()
+    await stage.live()
+    applied = await stage.applied("prompt.set", "1", text="gold")
+    assert applied["frame"] > 0 and not session.playout.broadcast.is_watched
+    await until(lambda: session.picture.rgb[0, 0, 1] == len("gold"), "the prompt in the picture on show")
+    assert session.snapshot() is not None and session.figures().fps > 0
+    await stage.close()
+
+
+async def test_law_a_command_is_applied_once_and_each_picture_counted_once_with_many_subscribers(stage):
+    session, played = stage.session, []
+    shown = session.shown
+    session.shown = lambda picture, pts, now: (played.append(picture.frame), shown(picture, pts, now))
+    others = [Stage(session) for _ in range(3)]  # clients and subscribers alike
+    await stage.live()
+    await stage.applied("prompt.set", "1", text="gold")
+    count = len(played)
+    await until(lambda: len(played) > count + 24, "more pictures")
+    assert played == list(range(played[0], played[0] + len(played)))
+    for one in (stage, *others):
+        assert len(one.of("applied", id="1")) == 1
+    for other in others:
+        other.camera_runs = False
+    for other in others:
+        await other.close()
+
+
+async def test_what_a_slow_subscriber_does_not_take_is_counted(settings, worker):
+    metrics = Metrics()
+    session = LiveSession("abc", settings, worker, metrics)
+    stage = Stage(session, is_watched=False)
+    session.playout.broadcast.subscribe()
+    session.start()
+    await stage.live()
+    counted = b'depthlive_dropped_frames_total{place="output"} '
+    await until(lambda: counted in metrics.render(), "its count")
+    await until(lambda: float(metrics.render().partition(counted)[2].split()[0]) > 12, "pictures not taken")
+    await stage.close()
+
+
+async def test_a_playout_that_breaks_ends_the_stream_and_those_who_watch(stage, caplog, monkeypatch):
+    await stage.until("state", state="live")
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("no more pictures")
+
+    monkeypatch.setattr(stage.session, "shown", broken)
+    failed = await stage.until("state", state="failed")
+    assert "no more pictures" in failed["detail"]
+    assert stage.session.playout.broadcast.is_over
+    assert "A task of this session failed" in caplog.text
 
 
 async def test_a_rejected_prompt_is_answered_and_the_stream_goes_on(stage):

@@ -1,0 +1,124 @@
+"""Playout of one session: when each picture goes out, and what is seen while there is none."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+from av import VideoFrame
+
+from server.live.broadcast import Broadcast
+from server.live.pacing import MediaClock, Pacer
+from server.media.frames import Picture, Rgb, Size, with_note
+
+PASSTHROUGH_SPACING_S = 1 / 15
+HOLD_SPACING_S = 0.5  # of a picture that stays: who begins to watch, or has lost it, sees it soon
+NOTHING_YET = "waiting for the first picture"
+
+
+class FrameSource(Protocol):
+    """What a Playout plays. LiveSession is one."""
+
+    @property
+    def note(self) -> str | None:
+        """Words to show over the camera while there is nothing generated; None: play the pacer."""
+        ...
+
+    @property
+    def camera(self) -> VideoFrame | None:
+        """The newest camera frame."""
+        ...
+
+    @property
+    def size(self) -> Size:
+        """Width and height of the output."""
+        ...
+
+    def shown(self, picture: Picture, pts: int, now: float) -> None:
+        """A generated picture goes out; `pts` in 1/90000 s."""
+        ...
+
+
+class Playout:
+    """Publishes generated pictures, paced; without any, for those who watch, the camera with a note or the
+    last picture again: never frozen or black without a word.
+
+    playout = Playout(source, now)
+    playout.pacer.push(pictures, span, now)      # wakes it by itself
+    playout.wake()                               # whenever the source's note has changed
+    await playout.run()                          # until cancelled
+
+    A generated picture goes out, and is told to the source, exactly once, with subscribers or without.
+    """
+
+    def __init__(
+        self, source: FrameSource, now: Callable[[], float], missed: Callable[[], None] | None = None
+    ) -> None:
+        """`missed` is called for each picture that a slow subscriber did not take."""
+        self.clock = MediaClock()
+        self.pacer: Pacer[Picture] = Pacer(self.clock, self.wake)
+        self.broadcast = Broadcast(self.wake, missed)
+        self.picture: Picture | None = None  # the generated picture on show
+        self._source = source
+        self._now = now
+        self._changed = asyncio.Event()
+        self._passed: tuple[VideoFrame | None, Size, str] | None = None
+        self._passed_rgb: Rgb | None = None  # drawn of that
+
+    def wake(self) -> None:
+        """Look again at what is due: something has changed."""
+        self._changed.set()
+
+    def clear(self) -> None:
+        """Let go of all pictures; none will come."""
+        self.pacer.clear()
+        self.broadcast.end()
+        self.picture = self._passed = self._passed_rgb = None
+
+    async def run(self) -> None:
+        """Publish what is due, when it is due, until cancelled."""
+        while True:
+            self._changed.clear()
+            due = self.due()
+            wait = None if due is None else due - self._now()
+            if wait is not None and wait <= 0:
+                await self.publish()
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
+
+    def due(self) -> float | None:
+        """When something is to be published (in the past: now); None: not before something changes."""
+        if self._source.note is None and (due := self.pacer.due()) is not None:
+            return due
+        if not self.broadcast.is_watched:
+            return None
+        due = self.clock.due(PASSTHROUGH_SPACING_S if self._note else HOLD_SPACING_S)
+        return float("-inf") if due is None else due
+
+    async def publish(self) -> None:
+        """Send out the next picture. Call it at or after `due()`."""
+        if self._source.note is None and len(self.pacer):
+            now = self._now()
+            self.picture, pts = self.pacer.pop(now)
+            self.broadcast.publish(self.picture.rgb, pts)
+            self._source.shown(self.picture, pts, now)
+        elif (note := self._note) is not None:
+            rgb = await self._passthrough(note)
+            self.broadcast.publish(rgb, self.clock.tick(PASSTHROUGH_SPACING_S, self._now()))
+        elif self.picture is not None:
+            self.broadcast.publish(self.picture.rgb, self.clock.tick(HOLD_SPACING_S, self._now()))
+
+    @property
+    def _note(self) -> str | None:
+        """Words over the camera; None: the picture on show stays instead."""
+        return self._source.note or (NOTHING_YET if self.picture is None else None)
+
+    async def _passthrough(self, note: str) -> Rgb:
+        """The camera, (H, W, 3) uint8, with a note; drawn in a thread, and only if there is another one."""
+        passed = (self._source.camera, self._source.size, note)
+        if self._passed_rgb is None or passed != self._passed:
+            self._passed_rgb = await asyncio.to_thread(with_note, *passed)
+            self._passed = passed
+        return self._passed_rgb
