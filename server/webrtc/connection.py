@@ -1,16 +1,25 @@
-"""What every WebRTC connection here does: read an offer, answer it, close."""
+"""One WebRTC connection that sends a session's pictures: from its offer to its end."""
 
 import asyncio
-import logging
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
 
-from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
 from aiortc.sdp import SessionDescription
+from av import VideoFrame
 
+from server.live.session import LiveSession
+from server.logs import session_logger
 from server.settings import Settings
-from server.webrtc.trickle import Trickle
+from server.webrtc.bitrate import BitrateControl
+from server.webrtc.codecs import codec_preferences
+from server.webrtc.ice_servers import rtc_configuration
+from server.webrtc.tracks import OutputTrack, drain
+from server.webrtc.trickle import Fragment, Trickle
 from server.webrtc.udp_ports import announced
+from server.webrtc.whole_frames import give_whole_frames
+from server.wire.requests import Quality
 
 WATCH_PERIOD_S = 0.5  # how often it is looked whether a connection has come about, and is still wanted
 CLOSE_TIMEOUT_S = 5.0
@@ -38,27 +47,118 @@ def video_directions(offer: str) -> list[str]:
     return [str(media.direction) for media in description.media if media.kind == "video"]
 
 
-async def negotiate(pc: RTCPeerConnection, offer: str, settings: Settings, trickle: Trickle) -> str:
-    """The SDP answer to an offer, once `pc` has its tracks. Raises InvalidOffer or NoUdpPort."""
-    try:
-        await pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
-        trickle.begin()
-        await pc.setLocalDescription(await pc.createAnswer())
-    except OFFER_ERRORS as error:
-        raise InvalidOffer(f"the offer cannot be answered: {error or type(error).__name__}") from error
-    return announced(pc.localDescription.sdp, settings)
+class WebRtcConnection:
+    """Owns one RTCPeerConnection, the track that it sends and the tasks that empty those it receives.
 
+    A Peer is one, and a Viewer. What the other side sends is read and dropped, unless they make more of it.
 
-async def close_connection(
-    pc: RTCPeerConnection, pumps: list[asyncio.Task[None]], log: "logging.LoggerAdapter[Any]"
-) -> None:
-    """End the tasks that read its tracks, then the connection. Safe to call twice."""
-    for pump in pumps:
-        pump.cancel()
-    await asyncio.gather(*pumps, return_exceptions=True)
-    pumps.clear()
     try:
-        async with asyncio.timeout(CLOSE_TIMEOUT_S):
-            await pc.close()
-    except TimeoutError:  # aiortc waits for its own tasks, and for ever if somebody has cancelled them
-        log.warning("The connection did not close within %g s; leaving it behind", CLOSE_TIMEOUT_S)
+        answer = await connection.accept(offer)
+        await connection.attend()
+    finally:
+        await connection.close()
+    """
+
+    def __init__(self, session: LiveSession, settings: Settings, name: str) -> None:
+        """`name` is what the log of the session calls it."""
+        self._name = name
+        self._log = session_logger(__name__, session.id)
+        self._settings = settings
+        self._broadcast = session.playout.broadcast
+        self._now = asyncio.get_running_loop().time
+        self._pc = RTCPeerConnection(rtc_configuration(settings))
+        self._trickle = Trickle(self._pc, settings)
+        self._track = OutputTrack(self._broadcast, self._hold_bitrate)
+        self._bitrate: BitrateControl | None = None
+        self._pumps: list[asyncio.Task[None]] = []
+        self._gone = asyncio.Event()
+
+    async def _answer(self, offer: str, *, receives: bool) -> str:
+        """The SDP answer to an SDP offer; `receives`: takes video too. Raises InvalidOffer or NoUdpPort."""
+        self._pc.on("track", self._on_track)
+        self._pc.on("datachannel", self._on_datachannel)
+        self._pc.on("connectionstatechange", self._on_connection_state)
+        transceiver = self._pc.addTransceiver(self._track, direction="sendrecv" if receives else "sendonly")
+        if receives:
+            give_whole_frames(transceiver.receiver)
+        self._bitrate = BitrateControl(transceiver.sender)
+        # Ignored without a word once the offer is set.
+        transceiver.setCodecPreferences(codec_preferences(self._settings.codecs))
+        try:
+            await self._pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
+            self._trickle.begin()
+            await self._pc.setLocalDescription(await self._pc.createAnswer())
+        except OFFER_ERRORS as error:
+            raise InvalidOffer(f"the offer cannot be answered: {error or type(error).__name__}") from error
+        return announced(self._pc.localDescription.sdp, self._settings)
+
+    @property
+    def quality(self) -> Quality:
+        """Of the pictures sent, at most."""
+        return "high"
+
+    @property
+    def etag(self) -> str:
+        """Of its newest ICE session."""
+        return self._trickle.etag
+
+    async def add_candidates(self, fragment: Fragment) -> str | None:
+        """Candidates that come after the offer, once it was accepted, or an ICE restart. As Trickle.add."""
+        return await self._trickle.add(fragment)
+
+    async def attend(self) -> None:
+        """Returns when the other side is gone, never connected or of no use any more, or after hang_up()."""
+        timeout = self._settings.peer_timeout
+        deadline = self._now() + timeout
+        while not self._gone.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_PERIOD_S):
+                    await self._gone.wait()
+            now = self._now()
+            if (reason := self._reason_to_end(now)) is not None:
+                self.hang_up(reason)
+            elif self._pc.connectionState in ("new", "connecting") and now > deadline:
+                self.hang_up(f"not connected within {timeout:g} s")
+
+    def hang_up(self, reason: str) -> None:
+        """Let attend() return."""
+        if not self._gone.is_set():
+            self._log.info("%s ends: %s", self._name, reason)
+            self._gone.set()
+
+    async def close(self) -> None:
+        """End the track, the tasks that read what comes, then the connection. Safe to call twice."""
+        self._gone.set()
+        self._track.stop()
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        self._pumps.clear()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._pc.close()
+        except TimeoutError:  # aiortc waits for its own tasks, and for ever if somebody has cancelled them
+            self._log.warning("The connection did not close within %g s; leaving it behind", CLOSE_TIMEOUT_S)
+
+    def _reason_to_end(self, now: float) -> str | None:
+        """Why it is of no use any more; None: it is."""
+        return "the session has ended" if self._broadcast.is_over else None
+
+    def _on_connection_state(self) -> None:
+        self._log.debug("%s: connection %s", self._name, self._pc.connectionState)
+        if self._pc.connectionState in ("failed", "closed"):
+            self.hang_up(f"connection {self._pc.connectionState}")
+
+    def _on_track(self, track: MediaStreamTrack) -> None:
+        self._pump(track)
+
+    def _on_datachannel(self, channel: RTCDataChannel) -> None:
+        channel.close()
+
+    def _pump(self, track: MediaStreamTrack, keep: Callable[[VideoFrame], None] | None = None) -> None:
+        """Read every accepted track to its end: aiortc queues what nobody reads without limit."""
+        self._pumps.append(asyncio.create_task(drain(track, keep)))
+
+    def _hold_bitrate(self) -> None:
+        if self._bitrate is not None:
+            self._bitrate.hold(self.quality, self._now())
