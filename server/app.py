@@ -21,8 +21,8 @@ from server.live.parameters import Parameters
 from server.media.recordings import Recordings
 from server.metrics import Metrics
 from server.settings import Settings
+from server.transport.peers import Peers
 from server.webrtc.ice_servers import MintedServer, minted
-from server.webrtc.peers import Peers
 from server.webrtc.signaling import Whip
 from server.webrtc.udp_ports import udp_ports_from
 from server.webrtc.viewers import Viewers

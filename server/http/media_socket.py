@@ -10,8 +10,8 @@ from server.http.origins import Origins
 from server.live.session import LiveSession
 from server.metrics import Metrics
 from server.settings import Settings
-from server.webrtc.peers import Peers, ServerFull, SessionGone
-from server.webrtc.waiting_line import is_ticket
+from server.transport.admission import is_ticket
+from server.transport.peers import Peers, ServerFull, SessionGone
 from server.wire.media_frame import MAX_MESSAGE_BYTES
 
 logger = logging.getLogger(__name__)

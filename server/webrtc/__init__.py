@@ -1,1 +1,1 @@
-"""WebRTC: who may connect, one connection, its tracks."""
+"""WebRTC: one connection, its offers and its tracks."""

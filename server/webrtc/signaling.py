@@ -7,11 +7,11 @@ from aiohttp import hdrs, web
 from server.gpu_worker import GpuWorker, Phase
 from server.metrics import Metrics
 from server.settings import Settings
+from server.transport.admission import is_ticket
+from server.transport.peers import Peers, ServerFull, SessionGone
 from server.webrtc.connection import InvalidOffer
 from server.webrtc.endpoint import METHODS_OF_CONNECTION, SDP, SdpEndpoint, others_refused
-from server.webrtc.peers import Peers, ServerFull, SessionGone
 from server.webrtc.udp_ports import NoUdpPort
-from server.webrtc.waiting_line import is_ticket
 
 RETRY_AFTER_S = 2
 QUEUE_POSITION = "Queue-Position"

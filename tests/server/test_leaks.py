@@ -14,7 +14,7 @@ from server.live.session import LiveSession
 from server.settings import load_settings
 from tests.server.http.media_client import media_client
 from tests.server.running import CAMERA_FPS, PATIENCE_S, RunningServer, until
-from tests.server.webrtc.test_peers import id_of
+from tests.server.transport.test_peers import id_of
 from tests.server.webrtc.watching import until_viewers, watcher
 
 CYCLES = 20

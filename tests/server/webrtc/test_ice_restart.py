@@ -18,7 +18,7 @@ from server.webrtc import ice_restart
 from server.webrtc.ice_restart import RestartableIce, RestartRefused, RestartTooSoon, restartable
 from server.webrtc.trickle import parse_fragment
 from tests.server.running import CAMERA_FPS, PATIENCE_S, RunningServer, Viewer, running_server, until
-from tests.server.webrtc.test_peers import id_of
+from tests.server.transport.test_peers import id_of
 from tests.server.webrtc.test_trickle import CANDIDATE, FRAGMENT
 from tests.server.webrtc.test_udp_ports import free_port
 from tests.server.webrtc.watching import Watcher

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.webrtc.waiting_line import FORGOTTEN_S, MAX_WAITING, PRESENT_S, WaitingLine, is_ticket
+from server.transport.admission import FORGOTTEN_S, MAX_WAITING, PRESENT_S, WaitingLine, is_ticket
 
 
 def test_who_came_first_enters_first():

@@ -11,8 +11,8 @@ from server.logs import session_logger
 from server.media.recordings import Recordings
 from server.metrics import Metrics
 from server.settings import Settings
+from server.transport.admission import PRESENT_S, Standing, WaitingLine
 from server.webrtc.peer import Peer, check_offer
-from server.webrtc.waiting_line import PRESENT_S, Standing, WaitingLine
 
 ADMITTING_S = 0.05  # how soon a peer that is being admitted is looked at again
 

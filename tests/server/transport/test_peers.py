@@ -11,7 +11,7 @@ from server.live.session import LiveSession
 from server.media.recordings import Recordings
 from server.metrics import Metrics
 from server.settings import load_settings
-from server.webrtc.peers import Peers, ServerFull, SessionGone
+from server.transport.peers import Peers, ServerFull, SessionGone
 from tests.server.running import CAMERA_FPS, PATIENCE_S, RunningServer, Viewer, running_server, until
 
 
