@@ -145,3 +145,10 @@ def test_the_core_is_sans_io(name):
 def test_the_way_from_the_edge_to_the_core_is_one_way():
     for depth, name in enumerate(EDGE_TO_CORE):
         assert not set(imports_of(SERVER[name])) & set(EDGE_TO_CORE[:depth])
+
+
+def test_the_register_knows_no_kind_of_connection():
+    for name, path in SERVER.items():
+        if name.startswith("server.transport"):
+            assert not [one for one in imports_of(path) if one.startswith(("server.webrtc", "server.http"))]
+            assert not top_level_imports(path) & NETWORK - {"asyncio"}

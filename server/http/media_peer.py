@@ -38,7 +38,6 @@ class MediaPeer:
     def __init__(
         self, socket: web.WebSocketResponse, session: LiveSession, metrics: Metrics, timeout: float
     ) -> None:
-        self.id = session.id
         self.session = session
         self.may_return = True
         self.is_closed = asyncio.Event()
@@ -63,6 +62,9 @@ class MediaPeer:
         self._download = Download()
         self._texts: deque[str] = deque()
         self._to_send = asyncio.Event()
+
+    async def begin(self) -> None:
+        """The socket is open already."""
 
     async def attend(self) -> None:
         """Serve the socket; returns when the client is gone, breaks the rules or stops its heartbeat."""

@@ -63,7 +63,7 @@ class MediaSocket:
         if self._worker.readiness.phase in (Phase.FAILED, Phase.STOPPED):
             return await self._refuse(socket, NO_MODEL, self._worker.readiness.reason)
         try:
-            peer = await self._peers.enter(make, request.query.get("session"), ticket)
+            peer = await self._peers.add(make, request.query.get("session"), ticket)
         except SessionGone as error:
             return await self._refuse(socket, GONE, str(error))
         except ServerFull as error:

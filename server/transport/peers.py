@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from server.gpu_worker import GpuWorker
@@ -12,9 +12,7 @@ from server.media.recordings import Recordings
 from server.metrics import Metrics
 from server.settings import Settings
 from server.transport.admission import PRESENT_S, Standing, WaitingLine
-from server.webrtc.peer import Peer, check_offer
-
-ADMITTING_S = 0.05  # how soon a peer that is being admitted is looked at again
+from server.transport.registry import Registry
 
 
 class ServerFull(Exception):
@@ -31,11 +29,19 @@ class SessionGone(Exception):
 
 
 class Guest(Protocol):
-    """Who holds a place with a session: a Peer, or one that came another way than by WebRTC."""
+    """Who holds a place with a session, whichever way it came."""
 
-    id: str
-    session: LiveSession
-    may_return: bool
+    @property
+    def session(self) -> LiveSession: ...
+
+    @property
+    def may_return(self) -> bool:
+        """Whether its session is to be kept for it."""
+        ...
+
+    async def begin(self) -> None:
+        """Connect; the session runs after that."""
+        ...
 
     async def attend(self) -> None: ...
 
@@ -44,12 +50,11 @@ class Guest(Protocol):
     async def close(self, *, keeps_session: bool = False) -> None: ...
 
 
-T = TypeVar("T")
 AnyGuest = TypeVar("AnyGuest", bound=Guest)
 
 
 class Peers:
-    """Every peer of this process. Each has one task that attends it and closes it, whatever happens.
+    """Every peer of this process, with its session.
 
     The session of a peer that was lost, not dismissed, is kept for `resume_seconds`: with its prompt, its
     pictures and its recording. It gives its place to whoever comes while all are taken.
@@ -62,13 +67,11 @@ class Peers:
         self._worker = worker
         self._metrics = metrics
         self._recordings = recordings
-        self._peers: dict[str, Guest] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._peers: Registry[str, Guest] = Registry(self._close, metrics.sessions)
         self._kept: dict[str, LiveSession] = {}  # without a peer; oldest first
         self._ends: dict[str, asyncio.Task[None]] = {}  # of those, each at its time
         self._line = WaitingLine()
         self._now = asyncio.get_running_loop().time
-        self._is_closing = False
 
     @property
     def places(self) -> int:
@@ -89,64 +92,42 @@ class Peers:
         peer = self._peers.get(id)
         return peer.session if peer else self._kept.get(id)
 
-    def connection(self, id: str) -> Peer | None:
-        """The WebRTC connection of this session, once its offer was answered; None while it has none."""
-        peer = self._peers.get(id)
-        return peer if isinstance(peer, Peer) and id in self._tasks else None
+    def peer(self, id: str) -> Guest | None:
+        """Who holds this session, once it has begun; None while nobody does."""
+        return self._peers.admitted(id)
 
-    async def admit(self, offer: str, ticket: str | None = None) -> tuple[str, str]:
-        """A new peer's id and the answer to its offer. Raises ServerFull or InvalidOffer.
-
-        With a ticket, whoever finds the server full waits in line: asking again with it keeps the place.
-        """
-        self._check_open()
-        check_offer(offer)
-        self._check_room(ticket)
-        id = secrets.token_urlsafe(16)  # whoever knows it may control and end the session
-        peer = Peer(id, self._settings, self._worker, self._metrics, self._recordings)
-        self._peers[id] = peer
-        return id, await self._accept(peer, offer)
-
-    async def resume(self, id: str, offer: str) -> str:
-        """Let a lost peer's session go on with a new connection; the answer to its offer.
-
-        The old connection, if it is not known to be lost yet, is closed. Raises SessionGone, InvalidOffer or
-        ServerFull; the session is not harmed.
-        """
-        self._check_open()
-        check_offer(offer)
-        session = await self._take_up(id)
-        peer = Peer(id, self._settings, self._worker, self._metrics, self._recordings, session)
-        self._peers[id] = peer
-        return await self._accept(peer, offer)
-
-    async def enter(
+    async def add(
         self,
         make: Callable[[LiveSession], AnyGuest],
         former: str | None = None,
         ticket: str | None = None,
     ) -> AnyGuest:
-        """Let in, with a new session or a lost peer's, who needs no offer. Raises ServerFull or SessionGone.
+        """Let in whoever `make` makes of a session: a new one, or that of a lost peer, whose id is `former`.
+        Both have begun when this returns.
 
-        `make` is given the session, which runs when this returns. `ticket` as in `admit`.
+        With a ticket, whoever finds the server full waits in line: asking again with it keeps the place. The
+        old connection of `former`, if it is not known to be lost yet, is closed. Raises ServerFull,
+        SessionGone and what the guest's `begin` does; the session of `former` is not harmed.
         """
         self._check_open()
         if former is None:
             self._check_room(ticket)
-            id = secrets.token_urlsafe(16)
+            id = secrets.token_urlsafe(16)  # whoever knows it may control and end the session
             session = LiveSession(id, self._settings, self._worker, self._metrics, self._recordings)
         else:
             session = await self._take_up(former)
         guest = make(session)
-        self._peers[guest.id] = guest
 
         async def begin() -> None:
+            if self._kept and len(self._peers) + len(self._kept) > self.places:
+                await self._end_kept(next(iter(self._kept)))
+            await guest.begin()
             if former is None:
                 session.start()
             else:
                 session.peer_changed()
 
-        await self._let_in(guest, begin)
+        await self._peers.add(session.id, guest, begin)
         return guest
 
     def leave_line(self, ticket: str) -> bool:
@@ -158,31 +139,24 @@ class Peers:
 
         Returns when all of it is closed.
         """
-        if (task := self._tasks.get(id)) is not None:
-            self._peers[id].hang_up(reason, may_return=may_return)
-            await asyncio.wait([task])
+        is_found = await self._peers.dismiss(id, lambda peer: peer.hang_up(reason, may_return=may_return))
         # A peer that was being lost may have left its session behind meanwhile.
         if id in self._kept and not may_return:
             await self._end_kept(id)
             return True
-        return task is not None
+        return is_found
 
     async def dismiss_all(self) -> None:
         """End every peer, those still being admitted too, and admit no more; returns when all are closed."""
-        self._is_closing = True
-        for peer in self._peers.values():
-            peer.hang_up("the server is shutting down", may_return=False)
-        while self._peers:  # one whose offer is just being answered has no task yet
-            if self._tasks:
-                await asyncio.wait(list(self._tasks.values()))
-            else:
-                await asyncio.sleep(ADMITTING_S)
+        await self._peers.dismiss_all(
+            lambda peer: peer.hang_up("the server is shutting down", may_return=False)
+        )
         for id in list(self._kept):
             await self._end_kept(id)
         await asyncio.gather(*self._ends.values())  # whose time was up just now
 
     def _check_open(self) -> None:
-        if self._is_closing:
+        if self._peers.is_closing:
             raise ServerFull("the server is shutting down")
 
     def _check_room(self, ticket: str | None) -> None:
@@ -197,9 +171,9 @@ class Peers:
 
     async def _take_up(self, id: str) -> LiveSession:
         """The session of a lost peer, no longer kept here. Raises SessionGone or ServerFull."""
-        if (task := self._tasks.get(id)) is not None:
-            self._peers[id].hang_up("its peer comes back another way", may_return=True)
-            await asyncio.wait([task])
+        if await self._peers.dismiss(
+            id, lambda peer: peer.hang_up("its peer comes back another way", may_return=True)
+        ):
             self._check_open()  # else a new peer would come in behind those that are hung up
         session = self._kept.pop(id, None)
         if session is None:
@@ -207,40 +181,18 @@ class Peers:
         self._ends.pop(id).cancel()
         return session
 
-    async def _accept(self, peer: Peer, offer: str) -> str:
-        return await self._let_in(peer, lambda: peer.accept(offer))
-
-    async def _let_in(self, peer: Guest, begin: Callable[[], Awaitable[T]]) -> T:
-        self._metrics.sessions.set(len(self))
-        try:
-            if self._kept and len(self._peers) + len(self._kept) > self.places:
-                await self._end_kept(next(iter(self._kept)))
-            answer = await begin()
-        except BaseException:
-            await self._leave(peer)
-            raise
-        self._tasks[peer.id] = asyncio.create_task(self._attend(peer))
-        return answer
-
-    async def _attend(self, peer: Guest) -> None:
-        try:
-            await peer.attend()
-        finally:
-            await self._leave(peer)
-
-    async def _leave(self, peer: Guest) -> None:
-        seconds = self._settings.resume_seconds
-        is_kept = peer.may_return and seconds > 0 and not self._is_closing and peer.session.failure is None
+    async def _close(self, peer: Guest) -> None:
+        """Close a peer that leaves; its session goes with it or is kept."""
+        id, seconds = peer.session.id, self._settings.resume_seconds
+        is_closing = self._peers.is_closing
+        is_kept = peer.may_return and seconds > 0 and not is_closing and peer.session.failure is None
         try:
             await peer.close(keeps_session=is_kept)
         finally:
-            del self._peers[peer.id]
-            self._tasks.pop(peer.id, None)
-            self._metrics.sessions.set(len(self))
             if is_kept:
-                session_logger(__name__, peer.id).info("is kept for %g s, for its peer to return", seconds)
-                self._kept[peer.id] = peer.session
-                self._ends[peer.id] = asyncio.create_task(self._end_later(peer.id, seconds))
+                session_logger(__name__, id).info("is kept for %g s, for its peer to return", seconds)
+                self._kept[id] = peer.session
+                self._ends[id] = asyncio.create_task(self._end_later(id, seconds))
 
     async def _end_later(self, id: str, seconds: float) -> None:
         await asyncio.sleep(seconds)

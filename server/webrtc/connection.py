@@ -53,7 +53,7 @@ class WebRtcConnection:
     A Peer is one, and a Viewer. What the other side sends is read and dropped, unless they make more of it.
 
     try:
-        answer = await connection.accept(offer)
+        ...                        # answer its offer
         await connection.attend()
     finally:
         await connection.close()

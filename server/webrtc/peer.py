@@ -6,11 +6,8 @@ from functools import partial
 from aiortc import MediaStreamTrack, RTCDataChannel
 from aiortc.sdp import MediaDescription, SessionDescription
 
-from server.gpu_worker import GpuWorker
 from server.live.link import Detach, LinkFull, Send
 from server.live.session import LiveSession
-from server.media.recordings import Recordings
-from server.metrics import Metrics
 from server.settings import Settings
 from server.webrtc.connection import InvalidOffer, WebRtcConnection, video_directions
 from server.webrtc.trickle import Fragment
@@ -32,32 +29,25 @@ class Peer(WebRtcConnection):
     `may_return` and it is to be kept."""
 
     def __init__(
-        self,
-        id: str,
-        settings: Settings,
-        worker: GpuWorker,
-        metrics: Metrics,
-        recordings: Recordings | None = None,
-        session: LiveSession | None = None,
+        self, session: LiveSession, settings: Settings, offer: str, *, is_back: bool = False
     ) -> None:
-        """`session` is one that a former peer has left; without it, there is a new one."""
-        self.id = id
-        self.session = session or LiveSession(id, settings, worker, metrics, recordings)
-        self.may_return = session is not None  # the person may want to go on with the session
-        super().__init__(self.session, settings, "peer")
-        self._is_resumed = session is not None
+        """`offer`: its SDP. `is_back`: it takes up a session that a former peer has left."""
+        super().__init__(session, settings, "peer")
+        self.session = session
+        self.may_return = is_back  # the person may want to go on with the session
+        self.answer = ""  # to the offer, once it has begun
+        self._offer = offer
         self._detach: dict[str, Detach] = {}  # by channel
         self._has_camera = False
 
+    async def begin(self) -> None:
+        """Accept the offer that it was made with."""
+        self.answer = await self.accept(self._offer)
+
     async def accept(self, offer: str) -> str:
-        """The SDP answer to an SDP offer; the session runs then. Raises InvalidOffer or NoUdpPort."""
+        """The SDP answer to an SDP offer. Raises InvalidOffer or NoUdpPort."""
         check_offer(offer)
-        answer = await self._answer(offer, receives=True)
-        if self._is_resumed:
-            self.session.peer_changed()
-        else:
-            self.session.start()
-        return _with_upload_bitrate(answer)
+        return _with_upload_bitrate(await self._answer(offer, receives=True))
 
     async def add_candidates(self, fragment: Fragment) -> str | None:
         """As WebRtcConnection.add_candidates."""

@@ -11,6 +11,7 @@ from server.transport.admission import is_ticket
 from server.transport.peers import Peers, ServerFull, SessionGone
 from server.webrtc.connection import InvalidOffer
 from server.webrtc.endpoint import METHODS_OF_CONNECTION, SDP, SdpEndpoint, others_refused
+from server.webrtc.peer import Peer, check_offer
 from server.webrtc.udp_ports import NoUdpPort
 
 RETRY_AFTER_S = 2
@@ -23,6 +24,7 @@ class Whip:
     """The routes of the WHIP endpoint. Refusals are plain text that says what to do."""
 
     def __init__(self, settings: Settings, worker: GpuWorker, metrics: Metrics, peers: Peers) -> None:
+        self._settings = settings
         self._worker = worker
         self._peers = peers
         self._endpoint = SdpEndpoint(settings, metrics, "WHIP")
@@ -54,10 +56,12 @@ class Whip:
             return self._endpoint.refuse(400, BAD_TICKET)
         try:
             offer = await request.text()
-            if former is None:
-                id, answer = await self._peers.admit(offer, ticket)
-            else:
-                id, answer = former, await self._peers.resume(former, offer)
+            check_offer(offer)  # before a former peer is hung up for it, or a place is taken
+            peer = await self._peers.add(
+                lambda session: Peer(session, self._settings, offer, is_back=former is not None),
+                former,
+                ticket,
+            )
         except UnicodeDecodeError:
             return self._endpoint.refuse(400, "the offer is not UTF-8 text")
         except InvalidOffer as error:
@@ -71,7 +75,8 @@ class Whip:
             if error.position is not None:
                 headers[QUEUE_POSITION] = str(error.position)
             return self._endpoint.refuse(503, str(error), headers)
-        response = self._endpoint.accepted(answer, f"/whip/{id}", self._peers.connection(id))
+        id = peer.session.id
+        response = self._endpoint.accepted(peer.answer, f"/whip/{id}", peer)
         await self._answer(request, response, id)
         return response
 
@@ -112,8 +117,11 @@ class Whip:
         return web.Response(text="left the line")
 
     async def patch(self, request: web.Request) -> web.Response:
-        peer = self._peers.connection(request.match_info["id"])
-        return await self._endpoint.patched(request, peer, "no such session, or it has no WebRTC connection")
+        peer = self._peers.peer(request.match_info["id"])
+        connection = peer if isinstance(peer, Peer) else None
+        return await self._endpoint.patched(
+            request, connection, "no such session, or it has no WebRTC connection"
+        )
 
     async def options(self, request: web.Request) -> web.Response:
         return self._endpoint.options(METHODS)

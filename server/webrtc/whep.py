@@ -38,7 +38,7 @@ class Whep:
         if request.content_type != SDP:
             return self._endpoint.refuse(415, f"expected Content-Type {SDP}, got {request.content_type}")
         try:
-            viewer, answer = await self._viewers.admit(session_id, await request.text())
+            viewer, answer = await self._viewers.add(session_id, await request.text())
         except UnicodeDecodeError:
             return self._endpoint.refuse(400, "the offer is not UTF-8 text")
         except InvalidOffer as error:

@@ -187,9 +187,12 @@ class SlowGuest:
     """Holds a place until it is hung up, and takes until `may_close` to leave."""
 
     def __init__(self, session: LiveSession, may_close: asyncio.Event) -> None:
-        self.id, self.session, self.may_return = session.id, session, True
+        self.session, self.may_return = session, True
         self.is_closing, self.may_close = asyncio.Event(), may_close
         self._hung_up = asyncio.Event()
+
+    async def begin(self) -> None:
+        pass
 
     async def attend(self) -> None:
         await self._hung_up.wait()
@@ -215,7 +218,7 @@ def at_once() -> asyncio.Event:
 
 async def left(peers: Peers, guest: SlowGuest, *, may_return: bool = True) -> None:
     guest.hang_up("a loss", may_return=may_return)
-    await until(lambda: guest.id not in peers._peers, "it has left")
+    await until(lambda: guest.session.id not in peers._peers.keys(), "it has left")
 
 
 def timers() -> int:
@@ -234,44 +237,44 @@ async def peers(settings, worker):
 
 async def test_each_loss_is_kept_for_the_whole_time(peers):
     """The timer of the loss before goes when the session is taken up: it would end the next one early."""
-    guest = await peers.enter(lambda session: SlowGuest(session, at_once()))
+    guest = await peers.add(lambda session: SlowGuest(session, at_once()))
     for _ in range(3):
         await left(peers, guest)
-        assert peers.find(guest.id) is guest.session and timers() == 1
-        guest = await peers.enter(lambda session: SlowGuest(session, at_once()), former=guest.id)
+        assert peers.find(guest.session.id) is guest.session and timers() == 1
+        guest = await peers.add(lambda session: SlowGuest(session, at_once()), former=guest.session.id)
         await asyncio.sleep(0)
         assert timers() == 0 and len(peers) == 1
 
 
 async def test_a_heartbeat_of_the_former_peer_is_not_expected_of_the_next(peers):
-    guest = await peers.enter(lambda session: SlowGuest(session, at_once()))
+    guest = await peers.add(lambda session: SlowGuest(session, at_once()))
     link, long_after = guest.session.link, asyncio.get_running_loop().time() + 1e6
     guest.session.receive('{"type": "ping", "id": "1"}', lambda text: None, is_peer=True)
     assert link.is_lost(long_after)
     await left(peers, guest)
-    await peers.enter(lambda session: SlowGuest(session, at_once()), former=guest.id)
+    await peers.add(lambda session: SlowGuest(session, at_once()), former=guest.session.id)
     assert not link.is_lost(long_after)
 
 
 async def test_a_session_that_failed_is_not_kept(peers, engine):
-    guest = await peers.enter(lambda session: SlowGuest(session, at_once()))
+    guest = await peers.add(lambda session: SlowGuest(session, at_once()))
     guest.session._fail("out of memory")
     await left(peers, guest)
-    assert peers.find(guest.id) is None and timers() == 0
+    assert peers.find(guest.session.id) is None and timers() == 0
     with pytest.raises(SessionGone, match="begin a new one"):
-        await peers.enter(lambda session: SlowGuest(session, at_once()), former=guest.id)
+        await peers.add(lambda session: SlowGuest(session, at_once()), former=guest.session.id)
 
 
 async def test_who_may_not_return_takes_the_session_along(peers, engine):
-    guest = await peers.enter(lambda session: SlowGuest(session, at_once()))
+    guest = await peers.add(lambda session: SlowGuest(session, at_once()))
     await until(lambda: len(engine.streams) == 1, "it has a stream")
     await left(peers, guest, may_return=False)
-    assert peers.find(guest.id) is None
+    assert peers.find(guest.session.id) is None
     await until(lambda: len(engine.streams) == 0, "the stream is freed")
 
 
 async def test_kept_sessions_are_closed_with_the_server(peers, engine):
-    guests = [await peers.enter(lambda session: SlowGuest(session, at_once())) for _ in range(2)]
+    guests = [await peers.add(lambda session: SlowGuest(session, at_once())) for _ in range(2)]
     await until(lambda: len(engine.streams) == 2, "each has a stream")
     for guest in guests:
         await left(peers, guest)
@@ -279,50 +282,50 @@ async def test_kept_sessions_are_closed_with_the_server(peers, engine):
     await peers.dismiss_all()
     await asyncio.sleep(0)
     assert timers() == 0
-    assert [peers.find(guest.id) for guest in guests] == [None, None]
+    assert [peers.find(guest.session.id) for guest in guests] == [None, None]
     await until(lambda: len(engine.streams) == 0, "the streams are freed")
 
 
 async def test_the_oldest_kept_session_gives_its_place_and_only_when_it_is_needed(peers):
-    first = await peers.enter(lambda session: SlowGuest(session, at_once()))
+    first = await peers.add(lambda session: SlowGuest(session, at_once()))
     await left(peers, first)
-    second = await peers.enter(lambda session: SlowGuest(session, at_once()))
-    assert peers.find(first.id) is first.session, "there is room for both"
+    second = await peers.add(lambda session: SlowGuest(session, at_once()))
+    assert peers.find(first.session.id) is first.session, "there is room for both"
     await left(peers, second)
-    third = await peers.enter(lambda session: SlowGuest(session, at_once()))  # of two places in all
-    assert peers.find(first.id) is None and peers.find(second.id) is second.session
+    third = await peers.add(lambda session: SlowGuest(session, at_once()))  # of two places in all
+    assert peers.find(first.session.id) is None and peers.find(second.session.id) is second.session
     assert timers() == 1
-    await peers.enter(lambda session: SlowGuest(session, at_once()), former=second.id)
+    await peers.add(lambda session: SlowGuest(session, at_once()), former=second.session.id)
     with pytest.raises(ServerFull):
-        await peers.enter(lambda session: SlowGuest(session, at_once()))
-    assert peers.find(third.id) is third.session
+        await peers.add(lambda session: SlowGuest(session, at_once()))
+    assert peers.find(third.session.id) is third.session
 
 
 async def test_a_kept_session_is_ended_by_dismissal_unless_it_may_return(peers):
-    guest = await peers.enter(lambda session: SlowGuest(session, at_once()))
+    guest = await peers.add(lambda session: SlowGuest(session, at_once()))
     await left(peers, guest)
-    assert await peers.dismiss(guest.id, "asked to", may_return=True) is False
-    assert peers.find(guest.id) is guest.session
-    assert await peers.dismiss(guest.id, "asked to") is True
-    assert peers.find(guest.id) is None
+    assert await peers.dismiss(guest.session.id, "asked to", may_return=True) is False
+    assert peers.find(guest.session.id) is guest.session
+    assert await peers.dismiss(guest.session.id, "asked to") is True
+    assert peers.find(guest.session.id) is None
     await asyncio.sleep(0)
     assert timers() == 0
-    assert await peers.dismiss(guest.id, "asked to") is False
+    assert await peers.dismiss(guest.session.id, "asked to") is False
 
 
 async def test_nobody_comes_back_while_the_server_shuts_down(server, settings, engine):
     peers = Peers(settings, server.worker, Metrics(), Recordings(settings))
     may_close = asyncio.Event()
-    guest = await peers.enter(lambda session: SlowGuest(session, may_close))
-    comes_back = asyncio.create_task(peers.enter(lambda s: SlowGuest(s, may_close), former=guest.id))
+    guest = await peers.add(lambda session: SlowGuest(session, may_close))
+    comes_back = asyncio.create_task(peers.add(lambda s: SlowGuest(s, may_close), former=guest.session.id))
     await guest.is_closing.wait()
     leave = asyncio.create_task(peers.dismiss_all())
-    await until(lambda: peers._is_closing, "the server shuts down")
+    await until(lambda: peers._peers.is_closing, "the server shuts down")
     may_close.set()
     with pytest.raises(ServerFull, match="shutting down"):
         await comes_back
     await asyncio.wait_for(leave, PATIENCE_S)
-    assert len(peers) == 0 and peers.find(guest.id) is None
+    assert len(peers) == 0 and peers.find(guest.session.id) is None
     await until(lambda: len(engine.streams) == 0, "the stream is freed")
 
 

@@ -1,12 +1,10 @@
 import pytest
 from aiortc.sdp import SessionDescription
 
-from server.metrics import Metrics
 from server.settings import load_settings
 from server.webrtc.codecs import codec_preferences
 from server.webrtc.connection import InvalidOffer
-from server.webrtc.peer import Peer
-from tests.server.webrtc.test_peer import offer_of
+from tests.server.webrtc.test_peer import offer_of, peer_of
 
 
 @pytest.mark.parametrize("codecs", [("h264", "vp8"), ("vp8", "h264"), ("vp8",), ("h264",)])
@@ -17,7 +15,7 @@ def test_preferences_follow_the_setting(codecs):
 
 @pytest.mark.parametrize("codecs", [("h264", "vp8"), ("vp8", "h264"), ("vp8",), ("h264",)])
 async def test_the_answer_has_the_codecs_of_the_setting_in_their_order(worker, codecs):
-    peer = Peer("abc", load_settings({"codecs": codecs}), worker, Metrics())
+    peer = peer_of(worker, load_settings({"codecs": codecs}))
     try:
         answer = SessionDescription.parse(await peer.accept(await offer_of(("video", "sendrecv"))))
         names = [codec.name.lower() for codec in answer.media[0].rtp.codecs if codec.name != "rtx"]
@@ -27,7 +25,7 @@ async def test_the_answer_has_the_codecs_of_the_setting_in_their_order(worker, c
 
 
 async def test_an_offer_of_other_codecs_alone_is_refused(worker):
-    peer = Peer("abc", load_settings({"codecs": ["vp8"]}), worker, Metrics())
+    peer = peer_of(worker, load_settings({"codecs": ["vp8"]}))
     try:
         offer = (await offer_of(("video", "sendrecv"))).replace("VP8", "VP9")
         with pytest.raises(InvalidOffer, match="cannot be answered"):

@@ -7,10 +7,11 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import SessionDescription
 from av import VideoFrame
 
+from server.gpu_worker import GpuWorker
 from server.live.link import MAX_CLIENTS
 from server.live.session import LiveSession
 from server.metrics import Metrics
-from server.settings import load_settings
+from server.settings import Settings, load_settings
 from server.webrtc.connection import InvalidOffer
 from server.webrtc.peer import MAX_UNREAD_CONTROL_BYTES, MAX_UNREAD_TELEMETRY_BYTES, Peer
 from server.wire.replies import Pong, Telemetry
@@ -29,9 +30,13 @@ async def offer_of(*tracks: tuple[str, str], channel: bool = False) -> str:
     return sdp
 
 
+def peer_of(worker: GpuWorker, settings: Settings, offer: str = "") -> Peer:
+    return Peer(LiveSession("abc", settings, worker, Metrics()), settings, offer)
+
+
 @pytest.fixture
 async def peer(settings, worker):
-    peer = Peer("abc", settings, worker, Metrics())
+    peer = peer_of(worker, settings)
     yield peer
     await peer.close()
 
@@ -60,8 +65,8 @@ async def test_audio_is_accepted_and_not_sent(peer):
 async def test_only_ice_servers_of_the_settings_are_used(worker):
     settings = load_settings({"ice_servers": ["stun:127.0.0.1:9"]})
     for peer, count in (
-        (Peer("a", settings, worker, Metrics()), 1),
-        (Peer("b", load_settings({}), worker, Metrics()), 0),
+        (peer_of(worker, settings), 1),
+        (peer_of(worker, load_settings({})), 0),
     ):
         configuration = peer._pc._RTCPeerConnection__configuration  # aiortc has no getter
         assert len(configuration.iceServers) == count
@@ -223,7 +228,7 @@ async def test_broken_offers_raise_nothing_else(settings, worker):
     broken = [lines[:n] + lines[n + 1 :] for n in range(len(lines))]
     broken += [[*lines[:n], lines[n][: len(lines[n]) // 2], *lines[n + 1 :]] for n in range(len(lines))]
     for text in broken:
-        peer = Peer("abc", settings, worker, Metrics())
+        peer = peer_of(worker, settings)
         try:
             await peer.accept("\r\n".join(text) + "\r\n")
         except InvalidOffer:
@@ -233,7 +238,7 @@ async def test_broken_offers_raise_nothing_else(settings, worker):
 
 async def test_a_peer_that_never_connects_is_given_up_for_good(worker, caplog):
     caplog.set_level("INFO")
-    peer = Peer("abc", load_settings({"peer_timeout": 0.2}), worker, Metrics())
+    peer = peer_of(worker, load_settings({"peer_timeout": 0.2}))
     await peer.accept(await offer_of(("video", "sendrecv")))
     await asyncio.wait_for(peer.attend(), PATIENCE_S)
     assert peer.may_return is False and "not connected within 0.2 s" in caplog.text
@@ -268,7 +273,7 @@ async def test_a_peer_that_takes_a_session_up_has_promised_no_heartbeat_yet(sett
 
 
 async def test_closing_twice_and_before_accepting_is_fine(settings, worker):
-    peer = Peer("abc", settings, worker, Metrics())
+    peer = peer_of(worker, settings)
     await peer.close()
     await peer.close()
     assert peer._pc.connectionState == "closed"
