@@ -22,9 +22,9 @@ from server.media.recordings import Recordings
 from server.metrics import Metrics
 from server.settings import Settings
 from server.transport.peers import Peers
+from server.webrtc.aiortc_patches.udp_ports import udp_ports_from
 from server.webrtc.ice_servers import MintedServer, minted
 from server.webrtc.signaling import Whip
-from server.webrtc.udp_ports import udp_ports_from
 from server.webrtc.viewers import Viewers
 from server.webrtc.whep import Whep
 from server.wire.http_models import IceServerInfo, LookInfo, NotReady, Ready, ServerInfo

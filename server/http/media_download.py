@@ -10,7 +10,7 @@ from server.live.broadcast import BroadcastFrame
 from server.media.frames import to_video_frame
 from server.media.jpeg import encode_jpeg, microseconds
 from server.media.vp8 import NOMINAL_FPS, Vp8Encoder
-from server.webrtc.bitrate import CEILINGS_BPS
+from server.webrtc.aiortc_patches.bitrate import CEILINGS_BPS
 from server.wire.credits import Allowance, Newest
 from server.wire.media_frame import MAX_PAYLOAD_BYTES, MOST_SKIPPED, Kind, MediaFrame
 from server.wire.requests import Quality

@@ -12,13 +12,13 @@ from av import VideoFrame
 from server.live.session import LiveSession
 from server.logs import session_logger
 from server.settings import Settings
-from server.webrtc.bitrate import BitrateControl
+from server.webrtc.aiortc_patches.bitrate import BitrateControl
+from server.webrtc.aiortc_patches.jitter_buffer import give_whole_frames
+from server.webrtc.aiortc_patches.udp_ports import announced
 from server.webrtc.codecs import codec_preferences
 from server.webrtc.ice_servers import rtc_configuration
 from server.webrtc.tracks import OutputTrack, drain
 from server.webrtc.trickle import Fragment, Trickle
-from server.webrtc.udp_ports import announced
-from server.webrtc.whole_frames import give_whole_frames
 from server.wire.requests import Quality
 
 WATCH_PERIOD_S = 0.5  # how often it is looked whether a connection has come about, and is still wanted

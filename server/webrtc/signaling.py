@@ -9,10 +9,10 @@ from server.metrics import Metrics
 from server.settings import Settings
 from server.transport.admission import is_ticket
 from server.transport.peers import Peers, ServerFull, SessionGone
+from server.webrtc.aiortc_patches.udp_ports import NoUdpPort
 from server.webrtc.connection import InvalidOffer
 from server.webrtc.endpoint import METHODS_OF_CONNECTION, SDP, SdpEndpoint, others_refused
 from server.webrtc.peer import Peer, check_offer
-from server.webrtc.udp_ports import NoUdpPort
 
 RETRY_AFTER_S = 2
 QUEUE_POSITION = "Queue-Position"

@@ -11,9 +11,9 @@ from aiortc import RTCIceCandidate, RTCIceGatherer, RTCIceParameters, RTCPeerCon
 from aiortc.sdp import SessionDescription, candidate_from_sdp, candidate_to_sdp
 
 from server.settings import Settings
-from server.webrtc.ice_restart import RestartableIce, RestartRefused, restartable
+from server.webrtc.aiortc_patches.ice_restart import RestartableIce, RestartRefused, restartable
+from server.webrtc.aiortc_patches.udp_ports import announced
 from server.webrtc.ice_servers import rtc_configuration
-from server.webrtc.udp_ports import announced
 
 MAX_LINES = 256
 MAX_CANDIDATES = 64  # of one ICE session, however many requests they come in; a browser sends about ten

@@ -5,9 +5,9 @@ from typing import Protocol
 
 from aiohttp import hdrs, web
 
-from server.webrtc.ice_restart import RestartRefused, RestartTooSoon
+from server.webrtc.aiortc_patches.ice_restart import RestartRefused, RestartTooSoon
+from server.webrtc.aiortc_patches.udp_ports import NoUdpPort
 from server.webrtc.trickle import Fragment, InvalidFragment, parse_fragment
-from server.webrtc.udp_ports import NoUdpPort
 
 FRAGMENT = "application/trickle-ice-sdpfrag"
 ACCEPT_PATCH = "Accept-Patch"

@@ -4,9 +4,9 @@ from aiohttp import hdrs, web
 
 from server.metrics import Metrics
 from server.settings import Settings
+from server.webrtc.aiortc_patches.udp_ports import NoUdpPort
 from server.webrtc.connection import InvalidOffer
 from server.webrtc.endpoint import METHODS_OF_CONNECTION, SDP, SdpEndpoint, others_refused
-from server.webrtc.udp_ports import NoUdpPort
 from server.webrtc.viewers import NothingToWatch, Viewers, ViewersFull
 
 RETRY_AFTER_S = "5"

@@ -14,7 +14,7 @@ from aiohttp import WSMsgType, web
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 
-from server.webrtc.whole_frames import give_whole_frames
+from server.webrtc.aiortc_patches.jitter_buffer import give_whole_frames
 from server.wire.credits import Allowance, Window
 from server.wire.media_frame import MAX_MESSAGE_BYTES, Kind, MediaFrame, decode_frame
 

@@ -8,7 +8,7 @@ from server.http.media_download import vp8_bitrate
 from server.http.media_socket import FULL, GONE, NO_MODEL
 from server.media.vp8 import is_key
 from server.settings import load_settings
-from server.webrtc.bitrate import CEILINGS_BPS
+from server.webrtc.aiortc_patches.bitrate import CEILINGS_BPS
 from server.wire.media_frame import MAX_MESSAGE_BYTES, Kind, MediaFrame
 from tests.server.http.media_client import CAMERA_FPS, jpeg, media_client
 from tests.server.running import running_server, until

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from server.settings import load_settings
-from server.webrtc.udp_ports import udp_ports_from
+from server.webrtc.aiortc_patches.udp_ports import udp_ports_from
 from tests.server.running import CAMERA_FPS, Viewer, running_server
 
 

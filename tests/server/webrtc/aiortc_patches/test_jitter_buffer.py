@@ -7,7 +7,7 @@ from aiortc.rtp import RtpPacket
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.webrtc.whole_frames import WholeFrames, give_whole_frames
+from server.webrtc.aiortc_patches.jitter_buffer import WholeFrames, give_whole_frames
 
 
 def packets_of(sizes: list[int], first: int = 65530, *, marked: bool = True) -> list[RtpPacket]:

@@ -12,7 +12,7 @@ from av import CodecContext, VideoFrame
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.webrtc.bitrate import (
+from server.webrtc.aiortc_patches.bitrate import (
     CEILINGS_BPS,
     HEADROOM,
     REST_S,

@@ -14,13 +14,18 @@ from aiortc import RTCIceParameters, RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import candidate_to_sdp
 
 from server.settings import load_settings
-from server.webrtc import ice_restart
-from server.webrtc.ice_restart import RestartableIce, RestartRefused, RestartTooSoon, restartable
+from server.webrtc.aiortc_patches import ice_restart
+from server.webrtc.aiortc_patches.ice_restart import (
+    RestartableIce,
+    RestartRefused,
+    RestartTooSoon,
+    restartable,
+)
 from server.webrtc.trickle import parse_fragment
 from tests.server.running import CAMERA_FPS, PATIENCE_S, RunningServer, Viewer, running_server, until
 from tests.server.transport.test_peers import id_of
+from tests.server.webrtc.aiortc_patches.test_udp_ports import free_port
 from tests.server.webrtc.test_trickle import CANDIDATE, FRAGMENT
-from tests.server.webrtc.test_udp_ports import free_port
 from tests.server.webrtc.watching import Watcher
 
 RESTART_PATIENCE_S = 4.0
