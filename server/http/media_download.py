@@ -7,18 +7,13 @@ from av import VideoFrame
 from av.error import FFmpegError
 
 from server.live.broadcast import BroadcastFrame
+from server.media.bitrate import vp8_bitrate
 from server.media.frames import to_video_frame
 from server.media.jpeg import encode_jpeg, microseconds
-from server.media.vp8 import NOMINAL_FPS, Vp8Encoder
-from server.webrtc.aiortc_patches.bitrate import CEILINGS_BPS
+from server.media.vp8 import Vp8Encoder
 from server.wire.credits import Allowance, Newest
 from server.wire.media_frame import MAX_PAYLOAD_BYTES, MOST_SKIPPED, Kind, MediaFrame
 from server.wire.requests import Quality
-
-# Of small pictures; of large ones the ceilings of WebRTC hold. A real clip (carphone) at 256x144 has
-# 33, 37 and 40 dB with these, in 85, 260 and 690 kbit/s; as JPEGs 35, 37 and 40 dB, in 900, 1190 and
-# 1710 kbit/s.
-BITS_PER_PIXEL: dict[Quality, float] = {"low": 0.1, "medium": 0.3, "high": 0.8}
 
 logger = logging.getLogger(__name__)
 
@@ -71,15 +66,9 @@ class Download:
         if encoder is not None:
             self._is_key_due = False  # here: the client may want another one meanwhile
             try:
-                bitrate = vp8_bitrate(picture, quality)
+                bitrate = vp8_bitrate(picture.width, picture.height, quality)
                 return Kind.VP8, await asyncio.to_thread(encoder.encode, picture, bitrate, key=key)
             except FFmpegError:
                 logger.exception("VP8 could not be encoded; goes on with JPEGs")
                 self._encoder = None
         return Kind.JPEG, await asyncio.to_thread(encode_jpeg, picture, quality)
-
-
-def vp8_bitrate(picture: VideoFrame, quality: Quality) -> int:
-    """Bits per second, of as many pictures as the encoder reckons with."""
-    share = BITS_PER_PIXEL[quality] * picture.width * picture.height * NOMINAL_FPS
-    return min(CEILINGS_BPS[quality], round(share))

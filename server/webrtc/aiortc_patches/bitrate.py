@@ -5,9 +5,8 @@ from typing import Protocol
 
 from aiortc import RTCRtpSender
 
+from server.media.bitrate import CEILINGS_BPS
 from server.wire.requests import Quality
-
-CEILINGS_BPS: dict[Quality, int] = {"low": 500_000, "medium": 1_000_000, "high": 3_000_000}
 
 # Far enough apart to be worth a new encoder, near enough for Chromium, which never estimates more than 1.5
 # times what it gets.

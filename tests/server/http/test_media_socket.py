@@ -2,13 +2,10 @@
 
 import aiohttp
 import pytest
-from av import VideoFrame
 
-from server.http.media_download import vp8_bitrate
 from server.http.media_socket import FULL, GONE, NO_MODEL
 from server.media.vp8 import is_key
 from server.settings import load_settings
-from server.webrtc.aiortc_patches.bitrate import CEILINGS_BPS
 from server.wire.media_frame import MAX_MESSAGE_BYTES, Kind, MediaFrame
 from tests.server.http.media_client import CAMERA_FPS, jpeg, media_client
 from tests.server.running import running_server, until
@@ -254,12 +251,6 @@ async def test_vp8_that_cannot_be_decoded_asks_for_a_key_frame_once(server):
         client.camera_runs, count = True, len(client.shown)
         await until(lambda: len(client.shown) > count + 20, "pictures")
         assert client.wants == [Kind.VP8, Kind.VP8]
-
-
-def test_large_pictures_have_the_bitrate_of_webrtc_and_small_ones_less():
-    small, large = VideoFrame(256, 144), VideoFrame(1280, 720)
-    assert [vp8_bitrate(large, quality) for quality in CEILINGS_BPS] == list(CEILINGS_BPS.values())
-    assert vp8_bitrate(small, "low") < vp8_bitrate(small, "medium") < vp8_bitrate(small, "high") < 1_000_000
 
 
 def vp8(client) -> list[MediaFrame]:

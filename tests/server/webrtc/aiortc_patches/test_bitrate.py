@@ -12,8 +12,8 @@ from av import CodecContext, VideoFrame
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.media.bitrate import CEILINGS_BPS
 from server.webrtc.aiortc_patches.bitrate import (
-    CEILINGS_BPS,
     HEADROOM,
     REST_S,
     RISE_AFTER_S,
