@@ -256,6 +256,16 @@ async def test_a_heartbeat_of_the_former_peer_is_not_expected_of_the_next(peers)
     assert not link.is_lost(long_after)
 
 
+async def test_who_takes_a_session_up_has_promised_no_heartbeat_yet(peers):
+    guest = await peers.add(lambda session: SlowGuest(session, at_once()))
+    long_after = asyncio.get_running_loop().time() + 1e6
+    guest.session.receive('{"type": "ping", "id": "1"}', lambda text: None, is_peer=True)
+    assert guest.session.link.is_lost(long_after)
+    await left(peers, guest)
+    await peers.add(lambda session: SlowGuest(session, at_once()), former=guest.session.id)
+    assert not guest.session.link.is_lost(long_after)
+
+
 async def test_a_session_that_failed_is_not_kept(peers, engine):
     guest = await peers.add(lambda session: SlowGuest(session, at_once()))
     guest.session._fail("out of memory")

@@ -259,19 +259,6 @@ async def test_heartbeat_that_stops_ends_the_peer(engine, caplog):
     assert "no heartbeat for 3 s" in caplog.text
 
 
-async def test_a_peer_that_takes_a_session_up_has_promised_no_heartbeat_yet(settings, worker):
-    session = LiveSession("abc", settings, worker, Metrics())
-    session.start()
-    long_after = asyncio.get_running_loop().time() + 1e6
-    session.receive('{"type": "ping", "id": "1"}', lambda text: None, is_peer=True)
-    assert session.link.is_lost(long_after)
-    peer = Peer("abc", settings, worker, Metrics(), session=session)
-    assert peer.may_return, "whatever becomes of the new connection"
-    await peer.accept(await offer_of(("video", "sendrecv")))
-    assert not session.link.is_lost(long_after)
-    await peer.close()
-
-
 async def test_closing_twice_and_before_accepting_is_fine(settings, worker):
     peer = peer_of(worker, settings)
     await peer.close()
