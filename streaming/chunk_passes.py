@@ -8,10 +8,15 @@ with guidance and without (the clean pass is a pass without).
 
 Only a full window is recorded: before, every chunk has a window of another length, and it fills within
 seconds. Without a recorder the same code runs every time.
+
+The buffers remember no stream: what a chunk's passes read is a value, `ChunkInputs`, that its stream owns,
+and it is loaded again where another stream's chunk went between two of its passes.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache, partial
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor
@@ -26,12 +31,30 @@ from streaming.side_stream import SideStream
 TIMESTEPS_KEPT = 64  # 64 KB each at LongLive's size
 
 
-class ChunkPasses:
-    """Shared by all streams of a model, one chunk at a time.
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
+class ChunkInputs:
+    """What all passes over one chunk read, beside the latents and their timestep."""
 
-    passes.begin(cache, start, context, control, scale)    # once a chunk
-    flow = passes.denoise(xt, timestep)                    # used up before the next pass
-    passes.remember(latents)
+    span: CacheSpan  # where the chunk's keys and values go
+    context: TextContext
+    control: Tensor | None = None  # (1, L, E) as `embed_control` gives it; None: unguided
+    scale: float = 1.0  # strength of the control
+
+
+@dataclass(frozen=True, slots=True)
+class PendingCleanPass:
+    """The clean pass of a finished chunk, put off: its keys and values in the ring are still noisy."""
+
+    chunk: ChunkInputs
+    latents: Tensor  # (1, F, C, h, w) clean
+
+
+class ChunkPasses:
+    """Shared by all streams of a model, one pass at a time.
+
+    chunk = passes.begin(cache, start, context, control, scale)    # once a chunk
+    flow = passes.denoise(chunk, xt, timestep)                     # used up before the next pass
+    passes.remember(PendingCleanPass(chunk, latents))              # now, or before the stream's next chunk
     """
 
     @torch.inference_mode()  # like all else that compiled parts are given: another kind would compile anew
@@ -60,30 +83,21 @@ class ChunkPasses:
         self._slots = buffer(tokens, dtype=torch.int64)
         self._text: TextContext | None = None
         self._text_of: TextContext | None = None  # what `_text` is a copy of
-        self._span: CacheSpan | None = None
-        self._is_guided = False
+        self._loaded: Callable[[], ChunkInputs | None] = lambda: None  # whose copy the other buffers are
         self._embedded_time = lru_cache(TIMESTEPS_KEPT)(self._embed_time)
         self._recordings: WeakKeyDictionary[RingKVCache, dict[bool, Recording]] = WeakKeyDictionary()
 
+    @staticmethod
     def begin(
-        self,
         cache: RingKVCache,
         start: int,
         context: TextContext,
         control: Tensor | None = None,
         scale: float = 1.0,
-    ) -> None:
-        """Make ready for the chunk that begins with latent `start`; `control` (1, L, E) as `embed_control`
-        gives it. Raises ValueError for a chunk that the ring cannot hold."""
-        span = cache.begin(start, CHUNK_LATENTS)
-        self._turn.copy_(span.rotation)
-        self._slots.copy_(span.slots)
-        self._span = CacheSpan(cache, self._turn, self._slots, span.length)
-        self._is_guided = control is not None
-        if control is not None:
-            self._control.copy_(control)
-            self._scale.fill_(scale)
-        self._load_text(context)
+    ) -> ChunkInputs:
+        """Make room for the chunk that begins with latent `start`. Raises ValueError for one that the ring
+        cannot hold."""
+        return ChunkInputs(cache.begin(start, CHUNK_LATENTS), context, control, scale)
 
     @torch.inference_mode()
     def prepare(self, cache: RingKVCache) -> None:
@@ -92,30 +106,32 @@ class ChunkPasses:
         if self.record is None or self._text_of is None:
             return
         cache.reset()
+        chunk = self.begin(cache, 0, self._text_of)
         while cache.filled < cache.window.local_attn_size:
-            self.begin(cache, cache.end, self._text_of)
+            chunk = self.begin(cache, cache.end, self._text_of)
         for is_guided in (True, False):
-            self._pass(self._x, 0.0, is_guided)
+            self._pass(chunk, self._x, 0.0, is_guided)
         cache.reset()
 
-    def denoise(self, xt: Tensor, timestep: float) -> Tensor:
+    def denoise(self, chunk: ChunkInputs, xt: Tensor, timestep: float) -> Tensor:
         """Flow of the noisy chunk xt (1, F, C, h, w), guided if the chunk is."""
-        return self._pass(xt, timestep, self._is_guided)
+        return self._pass(chunk, xt, timestep, chunk.control is not None)
 
-    def remember(self, latents: Tensor) -> None:
-        """The clean pass: keys and values of the finished chunk (1, F, C, h, w) replace the noisy ones."""
-        self._pass(latents, 0.0, False)
+    def remember(self, pending: PendingCleanPass) -> None:
+        """The clean pass: keys and values of the finished chunk replace the noisy ones."""
+        self._pass(pending.chunk, pending.latents, 0.0, False)
 
-    def _pass(self, x: Tensor, timestep: float, is_guided: bool) -> Tensor:
-        span = self._span
-        assert span is not None, "begin comes first"
+    def _pass(self, chunk: ChunkInputs, x: Tensor, timestep: float, is_guided: bool) -> Tensor:
+        self._load(chunk)
         time, modulation = self._embedded_time(timestep)
         self._x.copy_(x)
         self._time.copy_(time)
         self._modulation.copy_(modulation)
-        if self.record is None or span.cache.filled < span.cache.window.local_attn_size:
+        cache = chunk.span.cache
+        span = CacheSpan(cache, self._turn, self._slots, chunk.span.length)
+        if self.record is None or cache.filled < cache.window.local_attn_size:
             return self._run(span, is_guided)
-        recordings = self._recordings.setdefault(span.cache, {})
+        recordings = self._recordings.setdefault(cache, {})
         if is_guided not in recordings:
             recordings[is_guided] = self.record(lambda: self._run(span, is_guided))
         recordings[is_guided].replay()
@@ -135,11 +151,21 @@ class ChunkPasses:
     def _embed_time(self, timestep: float) -> tuple[Tensor, Tensor]:
         return self._model.embed_time(torch.full(self._x.shape[:2], timestep, device=self._x.device))
 
-    def _load_text(self, context: TextContext) -> None:
-        if context is self._text_of:
+    def _load(self, chunk: ChunkInputs) -> None:
+        """Copy what the passes over `chunk` read into the buffers, unless it is there."""
+        if self._loaded() is chunk:
             return
-        if self._text is None:
-            self._text = context.empty_like()
-        for mine, given in zip(self._text.tensors(), context.tensors(), strict=True):
-            mine.copy_(given)
-        self._text_of = context
+        self._loaded = lambda: None  # should a copy fail half-way
+        self._turn.copy_(chunk.span.rotation)
+        self._slots.copy_(chunk.span.slots)
+        if chunk.control is not None:
+            self._control.copy_(chunk.control)
+            self._scale.fill_(chunk.scale)
+        if chunk.context is not self._text_of:
+            if self._text is None:
+                self._text = chunk.context.empty_like()
+            self._text_of = None
+            for mine, given in zip(self._text.tensors(), chunk.context.tensors(), strict=True):
+                mine.copy_(given)
+            self._text_of = chunk.context
+        self._loaded = ref(chunk)

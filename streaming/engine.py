@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -90,6 +91,7 @@ class StreamEngine:
     ) -> None:
         """Raises LooksError when the preset's looks cannot be read."""
         self._sessions = sessions
+        self._streams = WeakSet[LiveStream]()
         self.pipeline = pipeline
         self.estimator = estimator
         preset = pipeline.preset
@@ -171,7 +173,9 @@ class StreamEngine:
         accelerate(self.pipeline, levers)
 
     def open(self, *, prompt: Prompts, seed: int) -> LiveStream:
-        return LiveStream(self, prompt=prompt, seed=seed)
+        stream = LiveStream(self, prompt=prompt, seed=seed)
+        self._streams.add(stream)
+        return stream
 
     def encode(self, texts: Sequence[str]) -> None:
         """Encode prompts that a stream will soon be asked for: its chunk then finds that done."""
@@ -183,9 +187,11 @@ class StreamEngine:
         return self.pipeline.prepare_session(self._sessions)
 
     def settle(self) -> None:
-        """Finish what the last chunk of any stream left undone, on the device, too. Its pictures need not
-        wait for this; the next `step` would begin with it, and what it is given would be as much older."""
-        self.pipeline.settle()
+        """Finish what the last chunk of every stream left undone, on the device, too. Its pictures need not
+        wait for this; the stream's next `step` would begin with it, and what that is given would be as much
+        older."""
+        for stream in tuple(self._streams):
+            stream.flush()
         self.check_device()
 
     def check_device(self) -> None:

@@ -160,6 +160,10 @@ class LiveStream:
             timings_ms=clock.timings_ms(),
         )
 
+    def flush(self) -> None:
+        """Run the clean pass that the last chunk has put off. If it fails, the stream is reset."""
+        self._pipeline.flush(self._session)
+
     def _remember(self, asked: Asked, liveliness: AdaptiveScale, depth: Depth | None) -> None:
         """The chunk is there, its first pictures at least: what it was made with is in effect."""
         if depth is not None:

@@ -22,7 +22,7 @@ from streaming.blocks.recache import recache
 from streaming.blocks.reference_images import ReferenceImage
 from streaming.blocks.text_conditioning import Prompts, TextConditioning, WeightedPrompts, parse_prompts
 from streaming.blocks.vace_encoding import Control, GuidanceMode, VaceEncodingBlock
-from streaming.chunk_passes import ChunkPasses
+from streaming.chunk_passes import ChunkInputs, ChunkPasses, PendingCleanPass
 from streaming.config import CHUNK_LATENTS, PipelineConfig, TaehvConfig
 from streaming.models import Models, VideoDecoder, load_models, random_models
 from streaming.modules.causal_model import TextContext
@@ -90,7 +90,6 @@ class LongLivePipeline:
         self.decodes_by_latent = device.type == "cpu"
         transformer, latent_size = self.models.transformer, self.preset.latent_size
         self.passes = ChunkPasses(transformer, latent_size)
-        self._unsettled: tuple[StreamSession, Tensor] | None = None  # clean latents, not yet remembered
         self._rings = RingPool(lambda: transformer.new_cache(self.preset.window, *latent_size))
         self.denoise = Denoiser(self.preset.sampler)
         self._denoiser = lru_cache(STEP_LISTS_KEPT)(self._new_denoiser)
@@ -214,7 +213,8 @@ class LongLivePipeline:
         mark = clock.stage if clock else lambda _name: nullcontext()
         starts_over = transition == "cut" and (session.chunk > 0 or seed is not None)
         known = None if starts_over else session.references
-        self.settle()
+        if not starts_over:  # what it remembers would be forgotten at once
+            self.flush(session)
         with mark("encode"):
             if starts_over or session.recent is None:
                 text = _Text(self.text(prompts), blend=None, recaches=False)
@@ -240,9 +240,10 @@ class LongLivePipeline:
                 if text.recaches and session.recent is not None:
                     recache(self.models.transformer, session.recent, text.context, session.cache)
                 session.prompts, session.blend = prompts, text.blend
-                latents = self._denoise(session, denoise, text.context, guidance)
+                chunk = self._begin(session, text.context, guidance)
+                latents = self._denoise(session, denoise, chunk, guidance)
             frames, session.decoder = self._decode(session, latents, mark, decoded)
-        self._unsettled = session, latents
+        session.pending = PendingCleanPass(chunk, latents)
         session.control, session.references = control_state, references
         session.advance(latents, len(frames))
         return frames
@@ -270,18 +271,18 @@ class LongLivePipeline:
         return torch.cat(videos) if len(videos) > 1 else videos[0], memory
 
     @torch.inference_mode()
-    def settle(self) -> None:
-        """Run the clean pass of the last chunk, of whatever session, if that has not happened.
+    def flush(self, session: StreamSession) -> None:
+        """Run the clean pass of the session's last chunk, if that has not happened.
 
-        `generate` leaves it undone, so that frames need not wait for it. Worth a call once they are on their
-        way: the device is idle then. Otherwise the next `generate` begins with it. If it fails, the stream
-        that would remember what is not clean is reset.
+        `generate` puts it off, so that frames need not wait for it. Worth a call once they are on their way:
+        the device is idle then. Otherwise the session's next chunk begins with it. If it fails, the session,
+        which would remember what is not clean, is reset.
         """
-        if self._unsettled is None:
+        if (pending := session.pending) is None:
             return
-        (session, latents), self._unsettled = self._unsettled, None
+        session.pending = None
         with session.or_reset():
-            self.passes.remember(latents)
+            self.passes.remember(pending)
 
     def _text(
         self,
@@ -316,35 +317,37 @@ class LongLivePipeline:
         kept = control.references[:, :, : self.preset.transformer.in_dim]
         return Guidance(embed(together, together.shape[1]), kept, scale)
 
+    def _begin(self, session: StreamSession, context: TextContext, guidance: Guidance | None) -> ChunkInputs:
+        """Make room for the next chunk. References guide it beside the lasting buffers, see `_denoise`."""
+        if guidance is None or guidance.references is not None:
+            return self.passes.begin(session.cache, session.latent, context)
+        return self.passes.begin(session.cache, session.latent, context, guidance.tokens, guidance.scale)
+
     def _denoise(
-        self, session: StreamSession, denoise: Denoiser, context: TextContext, guidance: Guidance | None
+        self, session: StreamSession, denoise: Denoiser, chunk: ChunkInputs, guidance: Guidance | None
     ) -> Tensor:
         """Clean latents (1, F, C, h, w) of the next chunk."""
         shape = (1, CHUNK_LATENTS, self.preset.transformer.in_dim, *self.preset.latent_size)
-        model, cache, start = self.models.transformer, session.cache, session.latent
+        model, start = self.models.transformer, session.latent
 
         def noise_like(shape: Sequence[int]) -> Tensor:
             return torch.randn(shape, generator=session.noise, device=self.device, dtype=self.dtype)
 
         def predict_flow(xt: Tensor, timestep: float, sigma: float) -> Tensor:
             if guidance is None or guidance.references is None:
-                return self.passes.denoise(xt, timestep)
+                return self.passes.denoise(chunk, xt, timestep)
             noised = add_noise(guidance.references, noise_like(guidance.references.shape), sigma)
             return model(
                 xt,
                 torch.full(shape[:2], timestep, device=self.device),
-                context,
-                cache,
+                chunk.context,
+                session.cache,
                 start,
                 control=guidance.tokens,
                 control_scale=guidance.scale,
                 references=noised,
             )
 
-        if guidance is None or guidance.references is not None:
-            self.passes.begin(cache, start, context)
-        else:
-            self.passes.begin(cache, start, context, guidance.tokens, guidance.scale)
         *_, last = denoise(predict_flow, noise_like(shape), lambda: noise_like(shape))
         return last.x0
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from streaming.blocks.prompt_blend import PromptBlend
 from streaming.blocks.text_conditioning import WeightedPrompts
 from streaming.blocks.vace_encoding import ControlState
+from streaming.chunk_passes import PendingCleanPass
 from streaming.config import CHUNK_LATENTS
 from streaming.modules.kv_cache import RingKVCache
 
@@ -34,6 +35,7 @@ class StreamSession:
     decoder: Any = None  # the decoder's memory; its kind is the decoder's affair
     references: Tensor | None = None  # control of the reference pictures last met
     recent: Tensor | None = None  # newest clean latents (B, up to the window, C, h, w)
+    pending: PendingCleanPass | None = None  # of the last chunk; to be run before the next
     noise: torch.Generator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,7 +54,7 @@ class StreamSession:
         self.cache.reset()
         self.chunk = 0
         self.generation += 1
-        self.control = self.decoder = self.references = self.recent = self.blend = None
+        self.control = self.decoder = self.references = self.recent = self.blend = self.pending = None
 
     @contextmanager
     def or_reset(self) -> Iterator[None]:

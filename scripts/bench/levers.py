@@ -21,6 +21,7 @@ from scripts.bench.engine.ceilings import median_ms
 from scripts.json_file import JsonFile, write_json
 from streaming.acceleration import Levers, accelerate
 from streaming.blocks.recache import recache
+from streaming.chunk_passes import PendingCleanPass
 from streaming.config import CHUNK_LATENTS
 from streaming.engine import choose_device
 from streaming.pipeline import LongLivePipeline
@@ -125,12 +126,12 @@ class _Passes:
         context = transformer.encode_text(text.to(pipeline.dtype))
         cache, window = pipeline.open_session(seed=0).cache, preset.window.local_attn_size
         for start in range(0, 2 * window, CHUNK_LATENTS):
-            passes.begin(cache, start, context, control)
-            passes.remember(normal(CHUNK_LATENTS, channels))
-        passes.begin(cache, 2 * window, context, control)
+            chunk = passes.begin(cache, start, context, control)
+            passes.remember(PendingCleanPass(chunk, normal(CHUNK_LATENTS, channels)))
+        chunk = passes.begin(cache, 2 * window, context, control)
         noisy, recent = normal(CHUNK_LATENTS, channels), normal(window, channels)
-        self.guided = lambda: passes.denoise(noisy, 750.0)
-        self.plain = lambda: passes.remember(noisy)
+        self.guided = lambda: passes.denoise(chunk, noisy, 750.0)
+        self.plain = lambda: passes.remember(PendingCleanPass(chunk, noisy))
         self.recache = lambda: recache(transformer, recent, context, cache)
 
 

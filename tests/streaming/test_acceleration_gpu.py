@@ -43,7 +43,7 @@ def painted(pipeline: LongLivePipeline) -> list[torch.Tensor]:
                     vace_context_scale=0.5 + 0.1 * index,
                 ).float()
             )
-            pipeline.settle()
+            pipeline.flush(session)
     return frames
 
 
@@ -78,7 +78,6 @@ def test_streams_on_prepared_rings_record_nothing() -> None:
     wanted = painted(new_pipeline(levers, torch.float32))
     pipeline = new_pipeline(levers, torch.float32)
     pipeline.generate(pipeline.open_session(seed=9), parse_prompts("there is a text to record with"))
-    pipeline.settle()
     while pipeline.prepare_session(limit=3):
         pass
     recorded = {id(made) for both in pipeline.passes._recordings.values() for made in both.values()}

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from streaming.chunk_passes import ChunkPasses
+from streaming.chunk_passes import ChunkPasses, PendingCleanPass
 from streaming.config import WanConfig, WindowConfig
 from streaming.cuda_graphs import Recording
 from streaming.modules.causal_model import TextContext
@@ -109,9 +109,10 @@ class Script:
 
 def by_passes(passes: ChunkPasses, cache: RingKVCache, script: Script, index: int) -> list[Tensor]:
     control, scale = script.control[index], script.scale[index]
-    passes.begin(cache, 3 * index, script.text[index], control, scale)
-    flows = [passes.denoise(x, t).clone() for x, t in zip(script.noisy[index], (1000.0, 625.0), strict=True)]
-    passes.remember(script.clean[index])
+    chunk = passes.begin(cache, 3 * index, script.text[index], control, scale)
+    steps = zip(script.noisy[index], (1000.0, 625.0), strict=True)
+    flows = [passes.denoise(chunk, x, t).clone() for x, t in steps]
+    passes.remember(PendingCleanPass(chunk, script.clean[index]))
     return flows
 
 
@@ -142,6 +143,59 @@ def test_passes_equal_the_models_own_forward(model: CausalVaceWanModel, records:
                 torch.testing.assert_close(flow, want, atol=1e-6, rtol=1e-5)
             for mine, theirs in zip(cache.logical(2), other.logical(2), strict=True):
                 torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("records", [False, True])
+@torch.inference_mode()
+def test_a_clean_pass_put_off_beyond_another_streams_chunk_is_the_same(
+    model: CausalVaceWanModel, records: bool
+) -> None:
+    """Bit for bit: what the buffers hold meanwhile is another place, prompt, control and strength."""
+
+    def run(apart: bool) -> list[list[Tensor]]:
+        passes = ChunkPasses(model, SIZE, Tape() if records else None)
+        scripts, caches = [Script(model, salt) for salt in (1, 2)], [new_cache(model) for _ in range(2)]
+        pending: list[PendingCleanPass | None] = [None, None]
+        flows: list[list[Tensor]] = [[], []]
+
+        def chunk_of(n: int, index: int) -> None:
+            if (last := pending[n]) is not None:
+                passes.remember(last)
+            script = scripts[n]
+            where = (caches[n], 3 * index, script.text[index])
+            chunk = passes.begin(*where, script.control[index], script.scale[index])
+            for x, t in zip(script.noisy[index], (1000.0, 625.0), strict=True):
+                flows[n].append(passes.denoise(chunk, x, t).clone())
+            pending[n] = PendingCleanPass(chunk, script.clean[index])
+
+        turns = [(n, index) for index in range(8) for n in range(2)]
+        for n, index in sorted(turns) if apart else turns:
+            chunk_of(n, index)
+        return flows
+
+    for alone, beside in zip(run(True), run(False), strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(alone, beside, strict=True))
+
+
+class Copies(TorchDispatchMode):
+    """Counts tensors that are copied into others."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten.copy_.default
+        return func(*args, **(kwargs or {}))
+
+
+@torch.inference_mode()
+def test_what_all_passes_over_a_chunk_read_is_loaded_once(model: CausalVaceWanModel) -> None:
+    passes, cache, script = ChunkPasses(model, SIZE), new_cache(model), Script(model, 1)
+    chunk = passes.begin(cache, 0, script.text[0], script.control[0])
+    passes.denoise(chunk, script.noisy[0][0], 1000.0)
+    with Copies() as copies:
+        passes.denoise(chunk, script.noisy[0][1], 1000.0)
+        passes.remember(PendingCleanPass(chunk, script.clean[0]))
+    assert copies.count == 2 * 3, "latents, time and modulation"
 
 
 @torch.inference_mode()

@@ -1,6 +1,7 @@
 """The feature document's call."""
 
 import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -236,7 +237,7 @@ def test_when_a_chunk_is_remembered_changes_nothing(pipeline: LongLivePipeline) 
     prompt switch and a cut."""
     script = [("gold", None), ("gold", None), ("clay", None), ("clay", "cut"), ("clay", None)]
 
-    def outputs(settles: bool) -> list[torch.Tensor]:
+    def outputs(flushes: bool) -> list[torch.Tensor]:
         frames: list[torch.Tensor] = []
         sessions = [pipeline.open_session(seed=seed) for seed in (1, 2)]
         for index, (prompt, transition) in enumerate(script):
@@ -250,12 +251,63 @@ def test_when_a_chunk_is_remembered_changes_nothing(pipeline: LongLivePipeline) 
                         transition=transition,
                     )
                 )
-                if settles:
-                    pipeline.settle()
+                if flushes:
+                    pipeline.flush(session)
         return frames
 
     at_once, late = outputs(True), outputs(False)
     assert all(torch.equal(one, other) for one, other in zip(at_once, late, strict=True))
+
+
+def test_streams_in_turns_equal_the_same_apart_with_clean_passes_put_off(pipeline: LongLivePipeline) -> None:
+    """Bit for bit: under other prompts, with other guidance, one of them with references."""
+    asked: list[dict[str, Any]] = [
+        {"prompts": parse_prompts("gold"), "guidance_mode": "depth"},
+        {
+            "prompts": parse_prompts("clay"),
+            "guidance_mode": "depth+r2v",
+            "ref_images": [picture(0)],
+            "references_every_chunk": True,
+            "vace_context_scale": 0.5,
+        },
+    ]
+
+    def outputs(order: list[int]) -> list[list[torch.Tensor]]:
+        sessions, frames = [pipeline.open_session(seed=seed) for seed in (1, 2)], [[], []]
+        for number in order:
+            session = sessions[number]
+            given = depth(10 * number + session.chunk)
+            frames[number].append(pipeline.generate(session, vace_input=given, **asked[number]))
+        return frames
+
+    apart, in_turns = outputs([0] * 4 + [1] * 4), outputs([0, 1, 1, 0, 0, 1, 0, 1])
+    for alone, beside in zip(apart, in_turns, strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(alone, beside, strict=True))
+
+
+def test_a_clean_pass_put_off_goes_with_its_stream(
+    pipeline: LongLivePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropped, or begun anew: nobody runs it any more. Another stream's chunk leaves it alone."""
+    remembered: list[object] = []
+    remember = pipeline.passes.remember
+    monkeypatch.setattr(pipeline.passes, "remember", lambda p: remembered.append(p) or remember(p))
+    prompts = parse_prompts("gold")
+    dropped, cut, other = (pipeline.open_session(seed=seed) for seed in range(3))
+    for session in (dropped, cut, other):
+        pipeline.generate(session, prompts)
+    pending = weakref.ref(dropped.pending.chunk) if dropped.pending else None
+    assert pending is not None and not remembered
+    del dropped, session
+    gc.collect()
+    assert pending() is None
+    pipeline.generate(cut, prompts, transition="cut")
+    cut.reset()
+    pipeline.flush(cut)
+    assert not remembered
+    pipeline.flush(other)
+    pipeline.flush(other)
+    assert len(remembered) == 1
 
 
 def test_frames_are_handed_out_as_they_are_decoded(pipeline: LongLivePipeline) -> None:
@@ -300,7 +352,7 @@ def test_memory_of_streams_to_come_is_made_ready_while_none_is_open() -> None:
     pipeline.passes.record = record
     session = pipeline.open_session(seed=1)
     pipeline.generate(session, parse_prompts("there is a text to record with"))
-    pipeline.settle()
+    pipeline.flush(session)
     assert not pipeline.prepare_session(limit=3), "a stream is open"
     del session
     gc.collect()
@@ -345,7 +397,7 @@ def test_a_chunk_that_dies_half_way_leaves_its_stream_fresh_and_others_alone(
     with monkeypatch.context() as broken, pytest.raises(RuntimeError, match="out of memory"):
         if stage == "clean pass":
             broken.setattr(pipeline.passes, "remember", break_off)
-            pipeline.settle()
+            pipeline.flush(session)
         elif stage == "decode":
             broken.setattr(pipeline.decoder, "decode", break_off)
             chunk(session, "gold")

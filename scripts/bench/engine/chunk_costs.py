@@ -14,6 +14,7 @@ from scripts.bench.engine.flops import Work
 from scripts.bench.engine.probe import Probe, RingCopies, profiled
 from scripts.bench.figures.latency import percentile
 from streaming.blocks.text_conditioning import parse_prompts
+from streaming.chunk_passes import ChunkInputs
 from streaming.config import CHUNK_LATENTS
 from streaming.controls import Controls
 from streaming.depth_settings import DepthSettings
@@ -132,10 +133,11 @@ class Bench:
         session, config, passes = stream._session, self._pipeline.preset.transformer, self._pipeline.passes
         turned, begin = [0, 0], passes.begin
 
-        def begin_chunk(*given: Any, **named: Any) -> None:
+        def begin_chunk(*given: Any, **named: Any) -> ChunkInputs:
             before = copies.into, copies.out_of
-            begin(*given, **named)
+            chunk = begin(*given, **named)
             turned[:] = copies.into - before[0], copies.out_of - before[1]
+            return chunk
 
         copies = RingCopies(session.cache)
         unrecorded = patch.multiple(passes, record=None, begin=begin_chunk)
