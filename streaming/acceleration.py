@@ -12,8 +12,8 @@ import torch
 from streaming.compilation import compile_autoencoder
 from streaming.cuda_graphs import CudaGraphs
 from streaming.fp8 import use_fp8
-from streaming.modules.attention import HOPPER, Kernel, can_prefer_fa3, prefer
-from streaming.modules.causal_model import WanBlock
+from streaming.modules.attention import HOPPER, Kernel, attention_kernel, can_use_fa3
+from streaming.modules.causal_model import BlockParts, WanBlock
 from streaming.modules.hopper_convolution import can_convolve
 from streaming.modules.wan_vae import WanVAE, arrange
 from streaming.pipeline import LongLivePipeline
@@ -56,11 +56,13 @@ def accelerate(pipeline: LongLivePipeline, levers: Levers) -> None:
                 module.self_attn.pack()
     if levers.fp8:
         use_fp8(transformer)
+    kernel = attention_kernel(levers.attention)
     if levers.fuses:
-        from streaming.fusion import fuse  # here and not at the top: Triton comes with a GPU
+        from streaming.fusion import fused_parts  # here and not at the top: Triton comes with a GPU
 
-        fuse(transformer, fp8_attention=levers.fp8_attention)
-    prefer(levers.attention)
+        transformer.parts = fused_parts(transformer.config, kernel, fp8_attention=levers.fp8_attention)
+    else:
+        transformer.parts = BlockParts(kernel)
     for autoencoder in {id(a): a for a in (models.autoencoder, models.decoder)}.values():
         if isinstance(autoencoder, WanVAE):
             arrange(
@@ -85,7 +87,7 @@ def levers_for(speed: Speed, device: torch.device, dtype: torch.dtype) -> Levers
     """What a GPU runs with. `exact` keeps the numbers of the plain pipeline up to rounding; `fast` multiplies
     and attends in fp8, where the card does."""
     has_triton = find_spec("triton") is not None  # not in PyTorch's builds for Windows
-    capability, has_fa3 = torch.cuda.get_device_capability(device), can_prefer_fa3(device)
+    capability, has_fa3 = torch.cuda.get_device_capability(device), can_use_fa3(device)
     is_fast = speed == "fast" and dtype == torch.bfloat16 and capability >= FP8_SINCE
     if speed == "fast" and not is_fast:
         logger.warning("No fp8 with %s on %s: fast differs from exact by TAEHV alone", dtype, device)

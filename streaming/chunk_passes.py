@@ -142,7 +142,7 @@ class ChunkPasses:
         model, text = self._model, self._text
         assert text is not None
         tokens = model.embed_patches(self._x)
-        shared = ForwardPass(tokens, self._time, self._modulation, self._grid, self._turn, span)
+        shared = ForwardPass(tokens, self._time, self._modulation, self._grid, self._turn, span, model.parts)
         if not is_guided:
             return model.run(shared, text, {})
         hints = partial(model.hints_of_chunk, shared, shared, self._control, text, self._scale)

@@ -1,8 +1,8 @@
-"""The one place that calls an attention kernel."""
+"""Attention kernels: the one place that calls them. Which one a network calls is handed to its blocks."""
 
 import importlib
-from contextlib import ExitStack
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Literal
 
 import torch
@@ -11,50 +11,56 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Kernel = Literal["auto", "cudnn", "flash", "fa3"]
+AttentionKernel = Callable[[Tensor, Tensor, Tensor], Tensor]  # as `attend`
 
 HOPPER = (9, 0)  # compute capability
 FP8_SCALE = 4.0  # fp8 operands hold this times their value: up to 112, and full precision down to 1/256
 _FP8 = torch.float8_e4m3fn
 _FIRST = {"cudnn": SDPBackend.CUDNN_ATTENTION, "flash": SDPBackend.FLASH_ATTENTION}
-_chosen = ExitStack()
-_uses_fa3 = False
 _TILE = 128  # queries that a multiprocessor takes at a time in FlashAttention-3
 _LONG = 2048  # keys from which on splitting them pays
 _WAVES = 2  # rounds of the multiprocessors over the queries that are left after whole rounds
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Unmasked softmax(q k^T / sqrt(D)) v. q (B, L, N, D), k and v (B, M, N, D); returns (B, L, N, D).
+def attention_kernel(name: Kernel) -> AttentionKernel:
+    """The kernel to be handed to a network's blocks. "auto" is `attend`, in PyTorch's own order of kernels;
+    "cudnn" and "flash" try that one first on a GPU; "fa3" is FlashAttention-3 (Hopper, bfloat16 and fp8).
 
-    All of one type. In fp8 (e4m3, each FP8_SCALE times its value; for "fa3" alone) the result is bfloat16.
+    Raises ImportError where the package for "fa3" is missing or does not go with this PyTorch.
     """
-    if _uses_fa3 and q.is_cuda and q.dtype in (torch.bfloat16, _FP8):
-        return _fa3(q, k, v)
+    if name == "fa3":
+        importlib.import_module("fa3_fwd._C")  # registers torch.ops.fa3_fwd
+        return attend_fa3
+    if name == "auto":
+        return attend
+    # All stay allowed: not every shape suits the preferred one.
+    order = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    return partial(_attend_in_order, [_FIRST[name], *(kernel for kernel in order if kernel != _FIRST[name])])
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Unmasked softmax(q k^T / sqrt(D)) v. q (B, L, N, D), k and v (B, M, N, D), all of one floating-point
+    type; returns (B, L, N, D)."""
     out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
     return out.transpose(1, 2)
 
 
-def prefer(kernel: Kernel) -> None:
-    """From now on attention on a GPU tries `kernel` first, in the whole process; "auto": PyTorch's own order.
-
-    "fa3" is FlashAttention-3 (Hopper, bfloat16 and fp8). Raises ImportError where its package is missing or
-    does not go with this PyTorch. What was compiled before keeps its kernel.
-    """
-    global _uses_fa3
-    _chosen.close()
-    _uses_fa3 = kernel == "fa3"
-    if _uses_fa3:
-        importlib.import_module("fa3_fwd._C")  # registers torch.ops.fa3_fwd
-    if kernel not in _FIRST:
-        return
-    # All stay allowed: not every shape suits the preferred one.
-    order = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-    order = [_FIRST[kernel], *(backend for backend in order if backend != _FIRST[kernel])]
-    _chosen.enter_context(sdpa_kernel(order, set_priority=True))
+def attend_fa3(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """As `attend`, by FlashAttention-3 where that knows device and type. In fp8 (e4m3, each FP8_SCALE times
+    its value) the result is bfloat16."""
+    if q.is_cuda and q.dtype in (torch.bfloat16, _FP8):
+        return _in_whole_rounds(q, k, v)
+    return attend(q, k, v)
 
 
-def can_prefer_fa3(device: torch.device) -> bool:
-    """Whether "fa3" can be preferred: a Hopper card, and its package installed."""
+def _attend_in_order(order: list[SDPBackend], q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """PyTorch's order is the process's: it is another one during this call, and for nobody else."""
+    with sdpa_kernel(order, set_priority=True):
+        return attend(q, k, v)
+
+
+def can_use_fa3(device: torch.device) -> bool:
+    """Whether "fa3" runs there: a Hopper card, and its package installed."""
     if device.type != "cuda" or not torch.cuda.is_available():
         return False
     if torch.cuda.get_device_capability(device) != HOPPER:
@@ -66,7 +72,7 @@ def can_prefer_fa3(device: torch.device) -> bool:
     return True
 
 
-def _fa3(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def _in_whole_rounds(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Whole rounds of all multiprocessors first; the queries left over would keep a few of them busy while
     the others wait, so these have their keys split between several.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from streaming.config import WanConfig, WindowConfig
-from streaming.modules.attention import attend
+from streaming.modules.attention import AttentionKernel, attend
 from streaming.modules.kv_cache import CacheSpan, RingKVCache, write_slots
 from streaming.modules.rope import rotate, rotation
 
@@ -49,6 +49,7 @@ class ForwardPass:
     grid: tuple[int, int, int]  # latents, token rows, token columns
     rotation: Tensor  # (L, D/2, 2) float32: cosine and sine
     span: CacheSpan | None  # None: no memory, attention within these tokens only
+    parts: "BlockParts"  # how each block is computed
 
 
 def sinusoidal_embedding(timesteps: Tensor, dim: int) -> Tensor:
@@ -166,44 +167,71 @@ class WanBlock(nn.Module):
         hint: Tensor | None = None,
     ) -> Tensor:
         """x (B, L, E) -> (B, L, E). With a span, this layer's keys and values join the stream's memory, and
-        attention is to all of it. `hint` (B, L, E) is VACE's residual, added to what the block gives.
-
-        Attention is the seam between parts without memory or choice, which can be compiled: its kernel is
-        chosen apart, and how far the ring is filled is nothing that they have to know.
-        """
+        attention is to all of it. `hint` (B, L, E) is VACE's residual, added to what the block gives."""
+        parts, modulation = shared.parts, shared.modulation
         if span is None:
-            q, k, v = self.enter(x, shared.modulation, shared.rotation)
+            q, k, v = parts.self_attn_qkv(self, x, modulation, shared.rotation)
         else:
-            q = self.enter_ring(x, shared.modulation, shared.rotation, *span.buffers(layer), span.slots)
+            q = parts.self_attn_q(self, x, modulation, shared.rotation, *span.buffers(layer), span.slots)
             k, v = span.read(layer)
-        x, q = self.turn_to_text(x, attend(q, k, v), shared.modulation)
-        x = self.leave(x, attend(q, *context), shared.modulation)
+        x, q = parts.cross_attn_q(self, x, parts.attend(q, k, v), modulation)
+        x = parts.cross_attn_out_ffn(self, x, parts.attend(q, *context), modulation)
         return x if hint is None else x + hint
 
-    def enter(self, x: Tensor, modulation: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of x (B, L, E), each (B, L, N, D); modulation (B, F, 6, E)."""
-        shift, scale = (self.modulation[:, None] + modulation).chunk(6, dim=2)[:2]
-        return self.self_attn.project(modulate(self.norm1(x), shift, scale), turn)
 
-    def enter_ring(
-        self, x: Tensor, modulation: Tensor, turn: Tensor, ring_k: Tensor, ring_v: Tensor, slots: Tensor
+@dataclass(frozen=True, slots=True)
+class BlockParts:
+    """How blocks are computed: the kernel of attention, and what lies between one attention and the next.
+
+    Functions of a block, whose weights they use; they have none and remember nothing. How far the ring is
+    filled is the kernel's affair alone. These are the plain ones; `streaming.fusion` has others.
+    """
+
+    attend: AttentionKernel = attend
+    kv_dtype: torch.dtype | None = None  # of keys and values that a stream remembers; None: the weights'
+
+    def self_attn_qkv(
+        self, block: WanBlock, x: Tensor, modulation: Tensor, turn: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of x (B, L, E), each (B, L, N, D); modulation (B, F, 6, E)."""
+        shift, scale = (block.modulation[:, None] + modulation).chunk(6, dim=2)[:2]
+        return block.self_attn.project(modulate(block.norm1(x), shift, scale), turn)
+
+    def self_attn_q(
+        self,
+        block: WanBlock,
+        x: Tensor,
+        modulation: Tensor,
+        turn: Tensor,
+        ring_k: Tensor,
+        ring_v: Tensor,
+        slots: Tensor,
     ) -> Tensor:
-        """As `enter`, with keys and values written into the layer's ring; returns the queries."""
-        q, k, v = self.enter(x, modulation, turn)
+        """As `self_attn_qkv`, with keys and values written into the layer's ring; returns the queries."""
+        q, k, v = self.self_attn_qkv(block, x, modulation, turn)
         write_slots(ring_k, ring_v, slots, k, v)
         return q
 
-    def turn_to_text(self, x: Tensor, attended: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
+    def cross_attn_q(
+        self, block: WanBlock, x: Tensor, attended: Tensor, modulation: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """x (B, L, E) with what self-attention gave, (B, L, N, D), and its queries to the text, likewise."""
-        gate = (self.modulation[:, None] + modulation).chunk(6, dim=2)[2]
-        x = x + gated(self.self_attn.o(attended.flatten(2)), gate)
-        return x, self.cross_attn.queries(self.norm3(x))
+        gate = (block.modulation[:, None] + modulation).chunk(6, dim=2)[2]
+        x = x + gated(block.self_attn.o(attended.flatten(2)), gate)
+        return x, block.cross_attn.queries(block.norm3(x))
 
-    def leave(self, x: Tensor, attended: Tensor, modulation: Tensor) -> Tensor:
+    def cross_attn_out_ffn(self, block: WanBlock, x: Tensor, attended: Tensor, modulation: Tensor) -> Tensor:
         """What follows attention to the text: x (B, L, E), attended (B, L, N, D) -> (B, L, E)."""
-        shift, scale, gate = (self.modulation[:, None] + modulation).chunk(6, dim=2)[3:]
-        x = x + self.cross_attn.o(attended.flatten(2))
-        return x + gated(self.ffn(modulate(self.norm2(x), shift, scale)), gate)
+        shift, scale, gate = (block.modulation[:, None] + modulation).chunk(6, dim=2)[3:]
+        x = x + block.cross_attn.o(attended.flatten(2))
+        return x + gated(block.ffn(modulate(block.norm2(x), shift, scale)), gate)
+
+    def scaled(self, hint: Tensor, scale: float | Tensor) -> Tensor:
+        """A hint (B, L, E) by its strength, a number or a float32 scalar on the device, rounded once."""
+        return (hint.to(torch.promote_types(hint.dtype, torch.float32)) * scale).to(hint.dtype)
+
+
+PLAIN = BlockParts()
 
 
 class Head(nn.Module):
@@ -220,14 +248,17 @@ class Head(nn.Module):
 
 
 class CausalWanModel(nn.Module):
-    """Predicts the flow (noise - x0) of a chunk of latents, given the text and the stream's past."""
+    """Predicts the flow (noise - x0) of a chunk of latents, given the text and the stream's past.
+
+    `parts` may be exchanged once the weights are there; a cache made before keeps its type.
+    """
 
     blocks: Sequence[WanBlock]
 
-    def __init__(self, config: WanConfig) -> None:
+    def __init__(self, config: WanConfig, parts: BlockParts = PLAIN) -> None:
         super().__init__()
         self.config = config
-        self.memory_dtype: torch.dtype | None = None  # of keys and values; None: that of the weights
+        self.parts = parts
         dim = config.dim
         self.patch_embedding = nn.Conv3d(config.in_dim, dim, config.patch_size, stride=config.patch_size)
         self.text_embedding = nn.Sequential(
@@ -252,7 +283,7 @@ class CausalWanModel(nn.Module):
             head_dim=self.config.head_dim,
             grid=(height // patch_h, width // patch_w),
             device=weight.device,
-            dtype=self.memory_dtype or weight.dtype,
+            dtype=self.parts.kv_dtype or weight.dtype,
             batch=batch,
         )
 
@@ -299,7 +330,7 @@ class CausalWanModel(nn.Module):
         else:
             span = cache.begin(start, grid[0], rewrite_sink=rewrite_sink)
             turn = span.rotation
-        return ForwardPass(self.embed_patches(x), time, modulation, grid, turn, span)
+        return ForwardPass(self.embed_patches(x), time, modulation, grid, turn, span, self.parts)
 
     def run(self, shared: ForwardPass, context: TextContext, hints: Mapping[int, Tensor]) -> Tensor:
         """All blocks and the head; `hints` maps a block's index to the residual added after it."""

@@ -12,7 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from streaming.config import ConfigError, WanConfig
-from streaming.modules.causal_model import CausalWanModel, ForwardPass, TextContext, WanBlock
+from streaming.modules.causal_model import (
+    PLAIN,
+    BlockParts,
+    CausalWanModel,
+    ForwardPass,
+    TextContext,
+    WanBlock,
+)
 from streaming.modules.kv_cache import RingKVCache
 
 
@@ -32,8 +39,8 @@ class CausalVaceWanModel(CausalWanModel):
 
     vace_blocks: Sequence[VaceBlock]
 
-    def __init__(self, config: WanConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: WanConfig, parts: BlockParts = PLAIN) -> None:
+        super().__init__(config, parts)
         if not config.vace_layers:
             raise ConfigError("vace_layers must name at least one layer, got ()")
         patch = config.patch_size
@@ -89,14 +96,9 @@ class CausalVaceWanModel(CausalWanModel):
         own, found = shared.tokens.shape[1], dict[int, Tensor]()
         hints = self.hints(branch, control, context)
         for layer, hint in zip(self.config.vace_layers, hints, strict=True):
-            found[layer] = self.scaled(hint[:, -own:], scale)
+            found[layer] = shared.parts.scaled(hint[:, -own:], scale)
             note(layer)
         return found
-
-    @staticmethod
-    def scaled(hint: Tensor, scale: float | Tensor) -> Tensor:
-        """A hint (B, L, E) by its strength, a number or a float32 scalar on the device, rounded once."""
-        return (hint.to(torch.promote_types(hint.dtype, torch.float32)) * scale).to(hint.dtype)
 
     def forward(
         self,

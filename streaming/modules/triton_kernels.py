@@ -236,7 +236,7 @@ def normed_rotated(
 
 
 def scaled(hint: Tensor, scale: float | Tensor) -> Tensor:
-    """As `CausalVaceWanModel.scaled`."""
+    """As `BlockParts.scaled`."""
     out, by = torch.empty_like(hint), torch.as_tensor(scale, device=hint.device, dtype=torch.float32)
     _scaled_kernel[(triton.cdiv(hint.numel(), 4096),)](hint.contiguous(), by, out, hint.numel(), 4096)
     return out

@@ -1,12 +1,18 @@
 """Laws of the levers: what they cannot do is refused, and what they do leaves the pictures alone."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
 import streaming.acceleration
+from streaming import compilation
 from streaming.acceleration import Levers, Speed, accelerate, levers_for
 from streaming.blocks.text_conditioning import parse_prompts
+from streaming.modules import attention
 from streaming.pipeline import LongLivePipeline
+from streaming.session import StreamSession
 
 CPU = torch.device("cpu")
 
@@ -32,6 +38,36 @@ def test_an_arranged_pipeline_paints_the_same() -> None:
     torch.testing.assert_close(run(other), run(plain), atol=1e-5, rtol=0)
 
 
+def test_two_pipelines_with_other_optimizations_do_not_touch_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In one process, chunk by chunk in turns: neither attention's kernel nor what is compiled is used by the
+    plain one, whose pictures stay what they were, bit for bit."""
+    used: list[str] = []
+
+    def noted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *given: (used.append(name), function(*given))[1]
+
+    def chunk(pipeline: LongLivePipeline, session: StreamSession) -> torch.Tensor:
+        depth = torch.full((1, 1, 12, 32, 48), 0.1 * session.chunk)
+        return pipeline.generate(session, parse_prompts("gold"), guidance_mode="depth", vace_input=depth)
+
+    plain, other = new_pipeline(), new_pipeline()
+    before = plain.open_session(seed=0)
+    wanted = [chunk(plain, before) for _ in range(3)]
+    monkeypatch.setattr(attention, "_attend_in_order", noted("kernel", attention._attend_in_order))
+    monkeypatch.setattr(compilation, "_compiled", lambda function, _: noted("compiled", function))
+    order = torch._C._get_sdp_priority_order()
+    accelerate(other, Levers(packs=True, channels_last=True, compiles=True, attention="flash"))
+    mine, theirs = plain.open_session(seed=0), other.open_session(seed=0)
+    for index, want in enumerate(wanted):
+        assert torch.equal(chunk(plain, mine), want)
+        assert not used and torch._C._get_sdp_priority_order() == order
+        torch.testing.assert_close(chunk(other, theirs), want, atol=1e-4, rtol=0)
+        assert set(used) == ({"kernel", "compiled"} if index else {"kernel"})
+        used.clear()
+
+
 @pytest.mark.parametrize(
     ("speed", "dtype", "capability", "has", "fp8", "fp8_attention"),
     [
@@ -53,7 +89,7 @@ def test_fp8_is_for_fast_and_for_cards_that_have_it(
     fp8_attention: bool,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    monkeypatch.setattr(streaming.acceleration, "can_prefer_fa3", lambda device: "fa3" in has)
+    monkeypatch.setattr(streaming.acceleration, "can_use_fa3", lambda device: "fa3" in has)
     monkeypatch.setattr(streaming.acceleration, "find_spec", lambda name: name if name in has else None)
     levers = levers_for(speed, torch.device("cuda"), dtype)
     assert (levers.fp8, levers.fp8_attention) == (fp8, fp8_attention)

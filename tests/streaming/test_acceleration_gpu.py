@@ -1,13 +1,11 @@
 """The levers on a GPU: the same pictures, passes that are recorded once, products in fp8."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
 from streaming.acceleration import Levers, accelerate
 from streaming.blocks.text_conditioning import parse_prompts
-from streaming.modules.attention import can_prefer_fa3, prefer
+from streaming.modules.attention import can_use_fa3
 from streaming.pipeline import LongLivePipeline
 
 pytestmark = [
@@ -15,12 +13,6 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
     pytest.mark.filterwarnings("ignore"),  # compilers' own
 ]
-
-
-@pytest.fixture(autouse=True)
-def no_preference_is_left() -> Iterator[None]:
-    yield
-    prefer("auto")
 
 
 CHUNKS = 8  # the window is full from the third on, and a prompt switch lies behind it
@@ -96,7 +88,7 @@ def test_streams_on_prepared_rings_record_nothing() -> None:
     ],
 )
 def test_fp8_is_close_to_bfloat16(levers: Levers) -> None:
-    if levers.attention == "fa3" and not can_prefer_fa3(torch.device("cuda")):
+    if levers.attention == "fa3" and not can_use_fa3(torch.device("cuda")):
         pytest.skip("needs fa3-fwd")
     wanted = painted(new_pipeline(Levers(), torch.bfloat16))
     got = painted(new_pipeline(levers, torch.bfloat16))

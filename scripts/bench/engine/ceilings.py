@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from scripts.bench.engine.flops import attention, gemm
 from streaming.config import CHUNK_LATENTS, WanConfig
 from streaming.fp8 import FP8, quantised
-from streaming.modules.attention import attend, can_prefer_fa3
+from streaming.modules.attention import attention_kernel, can_use_fa3
 from streaming.presets import Preset
 
 KINDS = ("gemm", "fp8_gemm", "attention", "fp8_attention", "bytes", "host")
@@ -175,15 +175,16 @@ def _attention(
 
 
 def _models_attention(sizes: Sizes, config: WanConfig, device: torch.device, dtype: torch.dtype) -> Ceiling:
-    """As the model attends in this process, whatever it prefers."""
+    """By the kernel that a server hands to the model on this device."""
 
     def new() -> Callable[[], Tensor]:
-        if dtype == FP8 and not can_prefer_fa3(device):
+        if dtype == FP8 and not can_use_fa3(device):
             raise RuntimeError("needs a Hopper card and fa3-fwd")
         q, k, v = (
             torch.randn(1, n, config.num_heads, config.head_dim, device=device).to(dtype)
             for n in (sizes.tokens, sizes.keys, sizes.keys)
         )
+        attend = attention_kernel("fa3" if can_use_fa3(device) else "auto")
         return lambda: attend(q, k, v)
 
     shape = f"q {sizes.tokens}, k {sizes.keys}, {config.num_heads} x {config.head_dim}"

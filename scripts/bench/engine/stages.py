@@ -49,7 +49,7 @@ def works_of(engine: StreamEngine, session: StreamSession, *, passes: int, guide
     transformer = pipeline.models.transformer
     fp8 = InFp8(
         products=isinstance(transformer.blocks[0].ffn[0], Fp8Linear),
-        attention=transformer.memory_dtype is not None,
+        attention=transformer.parts.kv_dtype is not None,
     )
     sizes = {"tokens_per_latent": tokens, "window": window}
     plain = flops.pass_work(config, latents=CHUNK_LATENTS, fp8=fp8, **sizes)

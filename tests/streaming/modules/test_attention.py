@@ -1,32 +1,42 @@
-"""Laws of the choice of a kernel: it is a matter of speed alone, and can be taken back."""
-
-from collections.abc import Iterator
+"""Laws of the choice of a kernel: it is a matter of speed alone, and of who asked for it."""
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend
 
-from streaming.modules.attention import attend, prefer
+from streaming.modules import attention
+from streaming.modules.attention import Kernel, attention_kernel
 
 
-@pytest.fixture(autouse=True)
-def no_preference_is_left() -> Iterator[None]:
-    yield
-    prefer("auto")
+def operands() -> list[torch.Tensor]:
+    return [torch.randn(1, n, 2, 8, generator=torch.Generator().manual_seed(n)) for n in (3, 5, 5)]
 
 
 @pytest.mark.parametrize("kernel", ["auto", "cudnn", "flash"])
-def test_the_kernel_changes_no_result(kernel) -> None:
-    q, k, v = (torch.randn(1, n, 2, 8, generator=torch.Generator().manual_seed(n)) for n in (3, 5, 5))
+def test_the_kernel_changes_no_result(kernel: Kernel) -> None:
+    q, k, v = operands()
     logits = torch.einsum("blnd,bmnd->bnlm", q, k) / 8**0.5
-    prefer(kernel)
-    torch.testing.assert_close(attend(q, k, v), torch.einsum("bnlm,bmnd->blnd", logits.softmax(-1), v))
+    wanted = torch.einsum("bnlm,bmnd->blnd", logits.softmax(-1), v)
+    torch.testing.assert_close(attention_kernel(kernel)(q, k, v), wanted)
 
 
-def test_a_preference_replaces_the_one_before_and_can_be_taken_back() -> None:
-    before = torch._C._get_sdp_priority_order()
-    prefer("cudnn")
-    assert torch._C._get_sdp_priority_order()[0] == torch.nn.attention.SDPBackend.CUDNN_ATTENTION.value
-    prefer("flash")
-    assert torch._C._get_sdp_priority_order()[0] == torch.nn.attention.SDPBackend.FLASH_ATTENTION.value
-    prefer("auto")
+@pytest.mark.parametrize(
+    ("kernel", "first"), [("cudnn", SDPBackend.CUDNN_ATTENTION), ("flash", SDPBackend.FLASH_ATTENTION)]
+)
+def test_a_kernel_is_tried_first_in_its_own_calls_alone(
+    monkeypatch: pytest.MonkeyPatch, kernel: Kernel, first: SDPBackend
+) -> None:
+    """PyTorch's order is the process's: other networks in it keep theirs."""
+    before, during = torch._C._get_sdp_priority_order(), list[int]()
+    plain = attention.attend
+
+    def attend(*operands: torch.Tensor) -> torch.Tensor:
+        during.append(torch._C._get_sdp_priority_order()[0])
+        return plain(*operands)
+
+    monkeypatch.setattr(attention, "attend", attend)
+    chosen = attention_kernel(kernel)
+    assert torch._C._get_sdp_priority_order() == before
+    chosen(*operands())
+    assert during == [first.value]
     assert torch._C._get_sdp_priority_order() == before

@@ -1,24 +1,20 @@
 """FlashAttention-3 on a GPU: what is cut into whole rounds and a rest is put together again."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor
 
-from streaming.modules.attention import FP8_SCALE, attend, can_prefer_fa3, prefer
+from streaming.modules.attention import FP8_SCALE, AttentionKernel, attention_kernel, can_use_fa3
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not can_prefer_fa3(torch.device("cuda")), reason="needs a Hopper card and fa3-fwd"),
+    pytest.mark.skipif(not can_use_fa3(torch.device("cuda")), reason="needs a Hopper card and fa3-fwd"),
 ]
 
 
-@pytest.fixture(autouse=True)
-def preferred() -> Iterator[None]:
-    prefer("fa3")
-    yield
-    prefer("auto")
+@pytest.fixture(scope="module")
+def attend() -> AttentionKernel:
+    return attention_kernel("fa3")
 
 
 def operands(length: int, keys: int, heads: int, size: int) -> list[Tensor]:
@@ -36,7 +32,7 @@ SHAPES = [(4680, 2500, 12, 128), (4224, 2100, 12, 128), (200, 3000, 4, 64), (468
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_it_is_attention(shape: tuple[int, int, int, int]) -> None:
+def test_it_is_attention(attend: AttentionKernel, shape: tuple[int, int, int, int]) -> None:
     q, k, v = (x.bfloat16() for x in operands(*shape))
     got, want = attend(q, k, v), exact(q, k, v)
     assert got.dtype == torch.bfloat16
@@ -44,7 +40,9 @@ def test_it_is_attention(shape: tuple[int, int, int, int]) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_in_fp8_it_is_that_of_the_rounded_operands(shape: tuple[int, int, int, int]) -> None:
+def test_in_fp8_it_is_that_of_the_rounded_operands(
+    attend: AttentionKernel, shape: tuple[int, int, int, int]
+) -> None:
     q, k, v = ((x * FP8_SCALE).to(torch.float8_e4m3fn) for x in operands(*shape))
     got, want = attend(q, k, v), exact(*(x.float() / FP8_SCALE for x in (q, k, v)))
     assert got.dtype == torch.bfloat16
