@@ -5,7 +5,6 @@ searching for better ones takes minutes at every start. The transformer has kern
 `streaming.fusion`.
 """
 
-import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +33,7 @@ def compile_autoencoder(autoencoder: WanVAE | TAEHV, backend: str = "inductor") 
     comes once."""
     if isinstance(autoencoder, WanVAE):
         for part in (autoencoder.encoder, autoencoder.decoder):
-            part.go_on = functools.partial(_compiled(type(part).go_on, backend), part)
+            part.stream_step = _compiled(type(part).forward_stream, backend)
         return
     layers = autoencoder.decoder
     last = layers[-1]
@@ -42,8 +41,8 @@ def compile_autoencoder(autoencoder: WanVAE | TAEHV, backend: str = "inductor") 
         layers[-1] = TapConv2d(last)
     if isinstance(wide := layers[-3], nn.Conv2d) and wide.weight.is_cuda:
         layers[-3], layers[-2] = RectifiedConv2d(wide), nn.Identity()
-    autoencoder.encode_frames = _going_on(autoencoder, TAEHV.encode_frames, backend)
-    autoencoder.draw = _going_on(autoencoder, TAEHV.draw, backend)
+    autoencoder.encode_step = _compiled(TAEHV.run_encoder, backend)
+    autoencoder.decode_step = _compiled(TAEHV.run_decoder, backend)
 
 
 class RectifiedConv2d(nn.Module):
@@ -60,15 +59,6 @@ class RectifiedConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         how = (self.stride, self.padding, self.dilation, self.groups)
         return torch.cudnn_convolution_relu(x, self.weight, self.bias, *how)
-
-
-def _going_on(taehv: TAEHV, function: Callable[..., Any], backend: str) -> Callable[..., Any]:
-    """`function` of a network, compiled where there is a memory to go on from."""
-    eager, compiled = (
-        functools.partial(function, taehv),
-        functools.partial(_compiled(function, backend), taehv),
-    )
-    return lambda x, memory=None: eager(x) if memory is None else compiled(x, memory)
 
 
 def _compiled(function: Callable[..., Any], backend: str) -> Callable[..., Any]:

@@ -10,6 +10,8 @@ conventions of the rest of the engine (pixels in [-1, 1], Wan's grouping of fram
         latents, memory = taehv.encode(frames, memory)
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -136,6 +138,9 @@ class TAEHV(nn.Module):
     def __init__(self, config: TaehvConfig) -> None:
         super().__init__()
         self.config = config
+        # The calls of a stream in progress, always of the same shapes: these, or the same compiled.
+        self.encode_step: Callable[..., tuple[Tensor, Memory]] = TAEHV.run_encoder
+        self.decode_step: Callable[..., tuple[Tensor, Memory]] = TAEHV.run_decoder
         self.encoder = _encoder(config)
         self.decoder = _decoder(config)
 
@@ -146,13 +151,11 @@ class TAEHV(nn.Module):
 
     def encode_frames(self, video: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
         """(B, T, 3, H, W) in [0, 1], T a multiple of `time_stride` -> latents (B, F, C, h, w)."""
-        stride, size = self.config.time_stride, self.config.patch_size
-        if video.shape[1] % stride:
-            raise ValueError(f"encode_frames takes a multiple of {stride} frames, got {video.shape[1]}")
-        patches = video.unflatten(3, (-1, size)).unflatten(5, (-1, size))  # B T 3 h p w p
-        x = patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(4)  # as pixel_unshuffle counts channels, these last
-        latents, memory = run_layers(self.encoder, x, memory)
-        return latents.movedim(-1, 2), memory
+        if video.shape[1] % self.config.time_stride:
+            raise ValueError(
+                f"encode_frames takes a multiple of {self.config.time_stride} frames, got {video.shape[1]}"
+            )
+        return (TAEHV.run_encoder if memory is None else self.encode_step)(self, video, memory)
 
     def decode_latents(self, latents: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
         """(B, F, C, h, w) -> (B, time_stride * F, 3, H, W) in [0, 1]; a stream's start is not trimmed."""
@@ -161,6 +164,16 @@ class TAEHV(nn.Module):
 
     def draw(self, latents: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
         """`decode_latents` before values are clamped, for those that learn from what is beyond."""
+        return (TAEHV.run_decoder if memory is None else self.decode_step)(self, latents, memory)
+
+    def run_encoder(self, video: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
+        size = self.config.patch_size
+        patches = video.unflatten(3, (-1, size)).unflatten(5, (-1, size))  # B T 3 h p w p
+        x = patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(4)  # as pixel_unshuffle counts channels, these last
+        latents, memory = run_layers(self.encoder, x, memory)
+        return latents.movedim(-1, 2), memory
+
+    def run_decoder(self, latents: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
         size = self.config.patch_size
         x, memory = run_layers(self.decoder, latents.movedim(2, -1), memory)
         patches = x.unflatten(-1, (3, size, size)).permute(0, 1, 2, 5, 3, 6, 4)  # B T h p w p 3

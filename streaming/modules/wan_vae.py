@@ -289,6 +289,7 @@ class Encoder(nn.Module):
                     layers.append(AttentionBlock(after))
             if level < len(config.temperal_downsample):
                 layers.append(Downsample(after, in_time=config.temperal_downsample[level]))
+        self.stream_step: Callable[..., Any] = Encoder.forward_stream  # or the same, compiled
         self.conv1 = CausalConv3d(3, widths[0], 3)
         self.downsamples = nn.Sequential(*layers)
         self.middle = _middle(widths[-1], config.dropout)
@@ -297,13 +298,13 @@ class Encoder(nn.Module):
     def forward(self, video: Tensor, cache: EncoderCache | None) -> tuple[Tensor, EncoderCache]:
         """(B, 3, T, H, W) -> features (B, 2 * z_dim, F, h, w) and the cache for what follows."""
         video = video.contiguous(memory_format=self.layout)
-        x, kept = self.begin(video) if cache is None else self.go_on(video, cache.past)
+        x, kept = self.begin(video) if cache is None else self.stream_step(self, video, cache.past)
         return x, EncoderCache(kept)
 
     def begin(self, video: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         return self._walk(video, _Past(None, self.layout))
 
-    def go_on(self, video: Tensor, kept: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def forward_stream(self, video: Tensor, kept: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The call of a stream in progress: always of the same shapes, so that it can be compiled."""
         return self._walk(video, _Past(kept, self.layout))
 
@@ -330,6 +331,7 @@ class Decoder(nn.Module):
                     layers.append(AttentionBlock(after))
             if level < len(in_time):
                 layers.append(Upsample(after, in_time=in_time[level]))
+        self.stream_step: Callable[..., Any] = Decoder.forward_stream  # or the same, compiled
         self.conv1 = CausalConv3d(config.z_dim, widths[0], 3)
         self.middle = _middle(widths[0], config.dropout)
         self.upsamples = nn.Sequential(*layers)
@@ -338,13 +340,13 @@ class Decoder(nn.Module):
     def forward(self, latents: Tensor, cache: DecoderCache | None) -> tuple[Tensor, DecoderCache]:
         """(B, z_dim, F, h, w) -> (B, 3, T, H, W) and the cache for what follows."""
         latents = latents.contiguous(memory_format=self.layout)
-        x, kept = self.begin(latents) if cache is None else self.go_on(latents, cache.past)
+        x, kept = self.begin(latents) if cache is None else self.stream_step(self, latents, cache.past)
         return x, DecoderCache(kept)
 
     def begin(self, latents: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         return self._walk(latents, _Past(None, self.layout))
 
-    def go_on(self, latents: Tensor, kept: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def forward_stream(self, latents: Tensor, kept: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The call of a stream in progress: always of the same shapes, so that it can be compiled."""
         return self._walk(latents, _Past(kept, self.layout))
 
