@@ -112,9 +112,6 @@ WAN_1_3B = WanConfig(
     text_len=512,
     vace_layers=tuple(range(0, 30, 2)),
 )
-WAN_14B = replace(
-    WAN_1_3B, dim=5120, ffn_dim=13824, num_heads=40, num_layers=40, vace_layers=tuple(range(0, 40, 5))
-)
 
 # NVlabs/LongLive 1.0 on Wan 2.1 1.3B, guided by VACE.
 LONGLIVE = Preset(

@@ -12,16 +12,12 @@ def remember(
     context: TextContext,
     cache: RingKVCache,
     start: int,
-    *,
-    rewrite_sink: bool = False,
-) -> Tensor:
-    """Overwrite the noisy keys and values of `latents` (B, F, C, H, W) with clean ones; returns the flow, of
-    no use.
+) -> None:
+    """Overwrite the noisy keys and values of `latents` (B, F, C, H, W) with clean ones.
 
     Source: LongLive's cache update after the last denoising step (context noise 0).
     """
-    timestep = latents.new_zeros(latents.shape[:2])
-    return model(latents, timestep, context, cache, start, rewrite_sink=rewrite_sink)
+    model(latents, latents.new_zeros(latents.shape[:2]), context, cache, start)
 
 
 def recache(
@@ -29,18 +25,15 @@ def recache(
     recent: Tensor,
     context: TextContext,
     cache: RingKVCache,
-    *,
-    global_sink: bool = True,
 ) -> None:
     """Recompute the window under a new prompt: continuity without the old prompt's pull.
 
     `recent` (B, n, C, H, W) are the newest clean latents of the stream, n as many as the window holds (or
-    the stream has). One forward without a mask: every latent sees all others. With `global_sink` the sink of
-    a stream that has left it behind keeps the old prompt's keys and the oldest latents take part as queries
-    only. Source: LongLive
-    1.0.
+    the stream has). One forward without a mask: every latent sees all others. The sink of a stream that has
+    left it behind keeps the old prompt's keys, and the oldest latents take part as queries only. Source:
+    LongLive 1.0 with its `global_sink`.
     """
     if recent.shape[1] != cache.filled:
         raise ValueError(f"recache needs the {cache.filled} latents of the window, got {recent.shape[1]}")
     if cache.end:
-        remember(model, recent, context, cache, cache.end - cache.filled, rewrite_sink=not global_sink)
+        remember(model, recent, context, cache, cache.end - cache.filled)

@@ -110,7 +110,7 @@ class RingKVCache:
         """Make room for latents [start, start + num_latents), new or seen before.
 
         A repeated range overwrites its own slots, except that the sink of a stream which has begun is
-        protected unless `rewrite_sink` (a recache without LongLive's `global_sink`). Raises ValueError for a
+        protected unless `rewrite_sink` (upstream's recache without `global_sink`). Raises ValueError for a
         range that the window cannot hold.
         """
         end = start + num_latents
@@ -140,11 +140,6 @@ class RingKVCache:
                 length=self.filled * self.tokens_per_latent,
             )
         return self._span
-
-    def logical(self, layer: int) -> tuple[Tensor, Tensor]:
-        """Copies of the keys and values of `layer` in stream order: sink, then oldest to newest."""
-        slots = self._token_slots(self.end - self.filled, self.end)
-        return self.k[layer][:, slots], self.v[layer][:, slots]
 
     def _move_sink(self, base: int) -> None:
         if self.sink_k is None or base == self._sink_base:

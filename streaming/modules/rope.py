@@ -31,13 +31,6 @@ def _frequencies(pairs: int) -> Tensor:
     return THETA ** -(torch.arange(pairs, dtype=torch.float64) / pairs)
 
 
-def rope_table(positions: Sequence[int], head_dim: int) -> Tensor:
-    """Unit complex numbers of every pair with all three axes at the same position: (P, head_dim/2)
-    complex128."""
-    angles = torch.cat([_axis_angles(positions, pairs) for pairs in axis_pairs(head_dim)], dim=1)
-    return torch.polar(torch.ones_like(angles), angles)
-
-
 @lru_cache(maxsize=16)
 def _spatial_rotation(height: int, width: int, head_dim: int, device: torch.device) -> Tensor:
     time_pairs, height_pairs, width_pairs = axis_pairs(head_dim)

@@ -16,11 +16,6 @@ def x0_from_flow(flow: Tensor, xt: Tensor, sigma: Tensor | float) -> Tensor:
     return (xt.double() - sigma * flow.double()).to(xt.dtype)
 
 
-def flow_from_x0(x0: Tensor, xt: Tensor, sigma: Tensor | float) -> Tensor:
-    """Inverse of `x0_from_flow`, (xt - x0) / sigma in float64."""
-    return ((xt.double() - x0.double()) / sigma).to(xt.dtype)
-
-
 def add_noise(x0: Tensor, noise: Tensor, sigma: Tensor | float) -> Tensor:
     """(1 - sigma) x0 + sigma noise, rounded once to the dtype of the noise."""
     wide = torch.promote_types(noise.dtype, torch.float32)
@@ -30,16 +25,9 @@ def add_noise(x0: Tensor, noise: Tensor, sigma: Tensor | float) -> Tensor:
 class FlowMatchSchedule:
     """The training table of sigmas, shifted towards noise: sigma = shift u / (1 + (shift - 1) u)."""
 
-    def __init__(
-        self,
-        *,
-        shift: float,
-        num_train_timesteps: int = 1000,
-        sigma_min: float = 0.0,
-        extra_one_step: bool = True,
-    ) -> None:
+    def __init__(self, *, shift: float, num_train_timesteps: int = 1000) -> None:
         self.num_train_timesteps = num_train_timesteps
-        u = torch.linspace(1.0, sigma_min, num_train_timesteps + extra_one_step)[:num_train_timesteps]
+        u = torch.linspace(1.0, 0.0, num_train_timesteps + 1)[:num_train_timesteps]
         self.sigmas = shift * u / (1 + (shift - 1) * u)  # (num_train_timesteps,) float32, falling
 
     @cached_property

@@ -15,7 +15,7 @@ through each convolution together.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -34,8 +34,6 @@ WAN_STD = (
     *(2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743),
     *(3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160),
 )
-
-Remainder = Literal["refuse", "drop", "carry"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +80,6 @@ class WanVaeConfig:
     def from_published(cls, config: Mapping[str, Any]) -> Self:
         """From a published configuration (or a parity case)."""
         return cls(**published_fields(cls, config))
-
-
-LIGHT_VAE = WanVaeConfig(dim=24)  # `lightvaew2_1.pth`: the same network, a quarter as wide
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,23 +373,21 @@ class WanVAE(nn.Module):
             values = torch.tensor(getattr(config, name), device="cpu").reshape(-1, 1, 1, 1)
             self.register_buffer(name, values, persistent=False)
 
-    def encode(
-        self, video: Tensor, cache: EncoderCache | None = None, *, remainder: Remainder = "refuse"
-    ) -> tuple[Tensor, EncoderCache]:
+    def encode(self, video: Tensor, cache: EncoderCache | None = None) -> tuple[Tensor, EncoderCache]:
         """(B, T, 3, H, W) in [-1, 1] -> normalised latents (B, F, C, h, w) and the cache for the frames that
         follow.
 
         At a stream's start (cache None) T is 4k + 1 and gives k + 1 latents; later T is 4k and gives k.
-        `remainder` says what becomes of frames that fill no group: "refuse" (ValueError), "drop" (ignored, as
-        upstream's offline encode does), or "carry" (at a start only: they give no latent, but the
-        convolutions remember them, so every later group is shifted by them; upstream's streaming encode does
-        that when fed 12). Raises ValueError naming the size or count that does not fit.
+        Raises ValueError naming the size or count that does not fit.
         """
         self._check_video(video, cache)
-        video = video[:, : self._frames_used(video.shape[1], cache is None, remainder)]
         features, after = self.encoder(video.transpose(1, 2), cache)
+        return self.latents_of(features), after
+
+    def latents_of(self, features: Tensor) -> Tensor:
+        """What the encoder gives (B, 2 * z_dim, F, h, w) -> normalised latents (B, F, C, h, w)."""
         mu = self.conv1(features)[:, : self.config.z_dim]
-        return ((mu - self.mean.to(mu)) / self.std.to(mu)).transpose(1, 2), after
+        return ((mu - self.mean.to(mu)) / self.std.to(mu)).transpose(1, 2)
 
     def decode(self, latents: Tensor, cache: DecoderCache | None = None) -> tuple[Tensor, DecoderCache]:
         """Normalised latents (B, F, C, h, w) -> video (B, T, 3, H, W), about [-1, 1] but not clamped, and the
@@ -424,19 +417,12 @@ class WanVAE(nn.Module):
             )
         if cache is not None:
             _check_same_stream("video", video, cache.past[0])
-
-    def _frames_used(self, frames: int, is_start: bool, remainder: Remainder) -> int:
-        stride = self.config.time_stride
-        alone = 1 if is_start else 0
-        whole = alone + (frames - alone) // stride * stride
-        if frames == whole > 0 or (remainder == "drop" and whole > 0):
-            return whole
-        if remainder == "carry" and is_start and whole > 1:
-            return frames
-        expected = (
-            f"{stride}k + 1 frames at a stream's start" if is_start else f"a multiple of {stride} frames"
-        )
-        raise ValueError(f"encode takes {expected}, got {frames} (remainder={remainder!r})")
+        frames, group, is_start = video.shape[1], self.config.time_stride, cache is None
+        if frames % group != is_start % group or not frames:
+            expected = (
+                f"{group}k + 1 frames at a stream's start" if is_start else f"a multiple of {group} frames"
+            )
+            raise ValueError(f"encode takes {expected}, got {frames}")
 
 
 def arrange(vae: WanVAE, *, channels_last: bool = False, by_taps: bool = False, own: bool = False) -> None:

@@ -9,7 +9,7 @@ rotated.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -17,17 +17,18 @@ from torch import Tensor, nn
 from transformers import ByT5Tokenizer
 
 from streaming.blocks.denoise import Denoiser
-from streaming.blocks.recache import recache, remember
+from streaming.blocks.recache import recache
 from streaming.blocks.vace_encoding import Control, VaceEncodingBlock, mask_latents, split_by_mask
 from streaming.config import SamplerConfig, TaehvConfig, TextConfig, WanConfig, WindowConfig
 from streaming.modules import rope as rope_module
-from streaming.modules.causal_model import CausalWanModel, RingKVCache, sinusoidal_embedding
+from streaming.modules.causal_model import CausalWanModel, RingKVCache, TextContext, sinusoidal_embedding
 from streaming.modules.causal_vace_model import CausalVaceWanModel
-from streaming.modules.scheduler import FlowMatchSchedule, add_noise, flow_from_x0, x0_from_flow
+from streaming.modules.scheduler import FlowMatchSchedule, add_noise, x0_from_flow
 from streaming.modules.taehv import TAEHV
 from streaming.modules.text_encoder import TextEncoder
-from streaming.modules.wan_vae import WanVAE, WanVaeConfig
+from streaming.modules.wan_vae import EncoderCache, WanVAE, WanVaeConfig
 from streaming.weights import load_into, parse_lora
+from tests.streaming.stream_order import stream_order
 
 
 def wan_model(case) -> CausalWanModel:
@@ -89,8 +90,8 @@ def causal_dit(case, *, relative: bool = False) -> dict[str, Tensor]:
             if name == "ta":
                 out |= {f"block{n}_chunk{index}_ta": value for n, value in seen.items()}
         if index == 0:
-            out["kcache_layer0_after_chunk0"] = cache.logical(0)[0]
-    out["kcache_layer0_final"], out["vcache_layer0_final"] = cache.logical(0)
+            out["kcache_layer0_after_chunk0"] = stream_order(cache, 0)[0]
+    out["kcache_layer0_final"], out["vcache_layer0_final"] = stream_order(cache, 0)
     out["crossattn_k_layer0"], out["crossattn_v_layer0"] = context.blocks[0]
     return asked(case, out, without=("kcache",) if relative else ())
 
@@ -131,15 +132,24 @@ def rope(case) -> dict[str, Tensor]:
             indices = [int(index) for index in name.removeprefix("relative_").split("_")]
         turn = rope_module.rotation(indices, sizes[1], sizes[2], x.shape[-1], x.device)
         out[key] = rope_module.rotate(x, turn)
-    first, rows = rope_module.rope_table(range(64), case.meta["head_dim"]), (0, 1, 2, 63, 511, 1023)
-    table = rope_module.rope_table(rows, 128)
-    out |= {"freqs_cos_first64": first.real, "freqs_sin_first64": first.imag}
-    return out | {"freqs128_cos_rows": table.real, "freqs128_sin_rows": table.imag}
+    first, rows = rope_table(range(64), case.meta["head_dim"]), (0, 1, 2, 63, 511, 1023)
+    table = rope_table(rows, 128)
+    out |= {"freqs_cos_first64": first[..., 0], "freqs_sin_first64": first[..., 1]}
+    return out | {"freqs128_cos_rows": table[..., 0], "freqs128_sin_rows": table[..., 1]}
+
+
+def rope_table(places: Sequence[int], head_dim: int) -> Tensor:
+    """Upstream's table, all three axes at the same place: (P, D/2, 2), cosine and sine."""
+    sizes, cpu, length = rope_module.axis_pairs(head_dim), torch.device("cpu"), max(places) + 1
+    grids = (length, 1, 1), (1, length, 1), (1, 1, length)
+    axes = [rope_module.rotation(range(t), h, w, head_dim, cpu)[list(places)] for t, h, w in grids]
+    return torch.cat([axis.split(sizes, dim=1)[n] for n, axis in enumerate(axes)], dim=1)
 
 
 def scheduler(case) -> dict[str, Tensor]:
     meta, x = case.meta, case.inputs
-    sizes = {key: meta[key] for key in ("num_train_timesteps", "sigma_min", "extra_one_step")}
+    assert meta["sigma_min"] == 0 and meta["extra_one_step"]
+    sizes = {"num_train_timesteps": meta["num_train_timesteps"]}
     schedule = FlowMatchSchedule(shift=meta["shift"], **sizes)
     sigma = schedule.sigma(x["timestep"]).reshape(-1, 1, 1, 1)
     clamped = schedule.sigma(x["timestep"].clamp_min(5)).reshape(-1, 1, 1, 1)  # as the case's "call" says
@@ -151,7 +161,8 @@ def scheduler(case) -> dict[str, Tensor]:
         "timestep_ids": schedule.timestep_ids(x["timestep"]),
         "add_noise": add_noise(x["x0"], x["noise"], sigma),
         "x0_from_flow": x0_from_flow(x["flow"], x["noise"], sigma),
-        "flow_from_x0": flow_from_x0(x["x0"], x["noise"], clamped),
+        # Upstream's inverse of x0_from_flow, which nothing here needs.
+        "flow_from_x0": ((x["noise"].double() - x["x0"].double()) / clamped).to(x["noise"].dtype),
     }
 
 
@@ -169,8 +180,11 @@ def pipeline(case, *, relative: bool = False) -> dict[str, Tensor]:
         if part.start in switches:
             context = model.encode_text(x[switches[part.start]])
             recent = torch.cat(latents, dim=1)[:, -cache.filled :]
-            recache(model, recent, context, cache, global_sink=meta["global_sink"])
-            out[f"kcache_layer1_after_recache_at{part.start}"] = cache.logical(1)[0]
+            if meta["global_sink"]:
+                recache(model, recent, context, cache)
+            else:
+                clean_pass(model, recent, context, cache, cache.end - cache.filled, rewrite_sink=True)
+            out[f"kcache_layer1_after_recache_at{part.start}"] = stream_order(cache, 1)[0]
         fresh = iter(renoise[index])
 
         def predict(
@@ -184,9 +198,22 @@ def pipeline(case, *, relative: bool = False) -> dict[str, Tensor]:
             out[f"flow_chunk{index}_step{number}"] = step.flow
             out[f"x0_chunk{index}_step{number}"] = step.x0
         latents.append(step.x0)
-        out[f"flow_chunk{index}_cleanpass"] = remember(model, step.x0, context, cache, part.start)
+        out[f"flow_chunk{index}_cleanpass"] = clean_pass(model, step.x0, context, cache, part.start)
     out["latents"] = torch.cat(latents, dim=1)
     return asked(case, out, without=("kcache",) if relative else ())
+
+
+def clean_pass(
+    model: CausalWanModel,
+    latents: Tensor,
+    context: TextContext,
+    cache: RingKVCache,
+    start: int,
+    *,
+    rewrite_sink: bool = False,
+) -> Tensor:
+    """The flow, too, which the cases have numbers for; `rewrite_sink`: upstream without `global_sink`."""
+    return model(latents, per_latent(0, latents), context, cache, start, rewrite_sink=rewrite_sink)
 
 
 def vace_causal(case) -> dict[str, Tensor]:
@@ -201,7 +228,7 @@ def vace_causal(case) -> dict[str, Tensor]:
                 chunk, timestep, context, cache, part.start, control=control, control_scale=scale
             )
             out[f"exact_hints_chunk{index}_{name}"] = torch.cat([hints[n] for n in sorted(hints)])
-        clean = remember(model, x["clean"][:, part], context, cache, part.start)
+        clean = clean_pass(model, x["clean"][:, part], context, cache, part.start)
         out[f"exact_flow_chunk{index}_clean_novace"] = clean
     size = case.meta["frames_per_chunk"]
     first, timestep = x["noisy_a"][:, :size], per_latent(x["t_a"], x["noisy_a"][:, :size])
@@ -321,14 +348,31 @@ def time_first(x: Tensor) -> Tensor:
     return x.transpose(1, 2)
 
 
-def stream(direction: Callable, x: Tensor, sizes: Iterable[int], **options: object) -> list[Tensor]:
+def stream(direction: Callable, x: Tensor, sizes: Iterable[int]) -> list[Tensor]:
     """One lasting cache over calls of `sizes` time steps of x (B, T, C, H, W); an output of each call."""
     cache, start, parts = None, 0, []
     for size in sizes:
-        part, cache = direction(x[:, start : start + size], cache, **(options if cache is None else {}))
+        part, cache = direction(x[:, start : start + size], cache)
         parts.append(part)
         start += size
     return parts
+
+
+def encode_whole_groups(vae: WanVAE, video: Tensor) -> Tensor:
+    """As upstream's offline encode: frames that fill no group are left away."""
+    stride = vae.config.time_stride
+    return vae.encode(video[:, : (video.shape[1] - 1) // stride * stride + 1])[0]
+
+
+def carrying(vae: WanVAE) -> Callable:
+    """As upstream's streaming encode when it is fed 12: at a start, frames that fill no group give no latent,
+    but the convolutions remember them, so that every later group is shifted by them."""
+
+    def encode(video: Tensor, cache: EncoderCache | None) -> tuple[Tensor, EncoderCache]:
+        features, after = vae.encoder(video.transpose(1, 2), cache)
+        return vae.latents_of(features), after
+
+    return encode
 
 
 def called(key: str, words: str) -> tuple[list[int], int] | None:
@@ -345,7 +389,7 @@ def wan_vae_encode(case) -> dict[str, Tensor]:
         if plan := called(key, "stream"):
             out[key] = time_first(stream(vae.encode, video, plan[0])[plan[1]])
         elif found := re.fullmatch(r"encode_(\d+)frames", key):
-            out[key] = time_first(vae.encode(video[:, : int(found[1])], remainder="drop")[0])
+            out[key] = time_first(encode_whole_groups(vae, video[:, : int(found[1])]))
     return {key: out[key] for key in case.outputs if key in out}
 
 
@@ -366,7 +410,7 @@ def wan_vae_stream_scope(case) -> dict[str, Tensor]:
     out = {}
     for key in case.outputs:
         if plan := called(key, "enc"):
-            out[key] = time_first(stream(vae.encode, video, plan[0], remainder="carry")[plan[1]])
+            out[key] = time_first(stream(carrying(vae), video, plan[0])[plan[1]])
         elif found := re.fullmatch(r"dec_chunk(\d+)", key):
             out[key] = time_first(stream(vae.decode, z, [3] * (int(found[1]) + 1))[-1]).clamp(-1, 1)
     return out
@@ -419,7 +463,7 @@ class _Clip:
         """Fresh caches; frames past the last whole group are left away."""
         frames = self.frames[:, start : start + length]
         mask = torch.ones_like(frames[:, :, :1]) if mask is None else mask
-        latents = [self.vae.encode(part, remainder="drop")[0] for part in split_by_mask(frames, mask)]
+        latents = [encode_whole_groups(self.vae, part) for part in split_by_mask(frames, mask)]
         sizes = self.vae.config
         strides = {"time_stride": sizes.time_stride, "space_stride": sizes.space_stride}
         return torch.cat([*latents, mask_latents(mask, **strides)], dim=2)
@@ -441,9 +485,7 @@ class _Clip:
         frames = self.frames[:, : (index + 1) * self.length]
         videos = split_by_mask(frames, torch.ones_like(frames[:, :, :1]))
         sizes = [self.length] * (index + 1)
-        return torch.cat(
-            [stream(self.vae.encode, video, sizes, remainder="carry")[-1] for video in videos], dim=2
-        )
+        return torch.cat([stream(carrying(self.vae), video, sizes)[-1] for video in videos], dim=2)
 
     def with_references(self, count: int, *, depth: bool) -> Tensor:
         """Through the block, references in front of the chunk; only whole groups of frames."""

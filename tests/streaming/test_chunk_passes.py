@@ -21,6 +21,7 @@ from streaming.cuda_graphs import Recording
 from streaming.modules.causal_model import TextContext
 from streaming.modules.causal_vace_model import CausalVaceWanModel
 from streaming.modules.kv_cache import RingKVCache
+from tests.streaming.stream_order import stream_order
 
 CONFIG = WanConfig(
     dim=24, ffn_dim=40, num_heads=2, num_layers=3, freq_dim=16, text_dim=10, text_len=5, vace_layers=(0, 2)
@@ -141,7 +142,7 @@ def test_passes_equal_the_models_own_forward(model: CausalVaceWanModel, records:
             got = by_passes(passes, cache, script, index)
             for flow, want in zip(got, wanted, strict=True):
                 torch.testing.assert_close(flow, want, atol=1e-6, rtol=1e-5)
-            for mine, theirs in zip(cache.logical(2), other.logical(2), strict=True):
+            for mine, theirs in zip(stream_order(cache, 2), stream_order(other, 2), strict=True):
                 torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
 
 

@@ -5,13 +5,18 @@ import torch
 
 from streaming.config import ConfigError, TaehvConfig
 from streaming.modules.causal_vace_model import CausalVaceWanModel
-from streaming.presets import EMBEDDED, LONGLIVE, WAN_14B, find_preset
+from streaming.presets import EMBEDDED, LONGLIVE, WAN_1_3B, find_preset
 
 
 def test_presets_are_found_by_name_and_others_are_named() -> None:
     assert find_preset("longlive-1.3b") is LONGLIVE
     with pytest.raises(ConfigError, match="one of embedded, longlive-1.3b, got 'sora'"):
         find_preset("sora")
+
+
+WAN_14B = replace(
+    WAN_1_3B, dim=5120, ffn_dim=13824, num_heads=40, num_layers=40, vace_layers=tuple(range(0, 40, 5))
+)
 
 
 def test_the_published_sizes() -> None:

@@ -6,6 +6,7 @@ import torch
 from streaming.blocks.recache import recache, remember
 from streaming.config import WanConfig, WindowConfig
 from streaming.modules.causal_model import CausalWanModel
+from tests.streaming.stream_order import stream_order
 
 WINDOW = WindowConfig(local_attn_size=9)
 
@@ -32,9 +33,9 @@ def test_the_window_is_as_if_it_had_one_prompt_and_the_sink_keeps_the_old_one(mo
     cache, latents = model.new_cache(WINDOW, 4, 6), torch.randn(1, 15, 4, 4, 6)
     for start in range(0, 15, 3):
         remember(model, latents[:, start : start + 3], old, cache, start)
-    before, tokens = cache.logical(1)[1].clone(), cache.tokens_per_latent
+    before, tokens = stream_order(cache, 1)[1].clone(), cache.tokens_per_latent
     recache(model, latents[:, -9:], new, cache)
-    after = cache.logical(1)[1]
+    after = stream_order(cache, 1)[1]
     assert torch.equal(after[:, : 3 * tokens], before[:, : 3 * tokens])
     assert not torch.isclose(after[:, 3 * tokens :], before[:, 3 * tokens :]).all(-1).all(-1).any()
     assert cache.end == 15

@@ -9,6 +9,7 @@ from streaming.config import ConfigError, WindowConfig
 from streaming.modules.attention import attend
 from streaming.modules.kv_cache import RingKVCache
 from streaming.modules.rope import rotate, rotation
+from tests.streaming.stream_order import stream_order
 
 GRID, HEADS, HEAD_DIM = (2, 3), 2, 12
 S = GRID[0] * GRID[1]
@@ -59,7 +60,7 @@ def test_attention_sees_the_sink_and_the_newest_latents(chunk_and_window, num_ch
     visible = [*range(min(end, window.sink_size)), *recent]
     want = torch.cat([keys_of(latent, 1) for latent in visible], dim=1)
     assert span.length == v.shape[1] == len(visible) * S
-    assert torch.equal(cache.logical(0)[1], want)
+    assert torch.equal(stream_order(cache, 0)[1], want)
     assert torch.equal(v.sort(dim=1).values, want.sort(dim=1).values)  # same keys, in whatever order
 
 
@@ -69,7 +70,7 @@ def test_a_repeated_forward_overwrites_its_own_slots() -> None:
         store(cache, 3 * index, 3, salt=1)
         store(cache, 3 * index, 3, salt=2)
     want = torch.cat([keys_of(0, 3, salt=2), keys_of(9, 6, salt=2)], dim=1)
-    assert cache.end == 15 and torch.equal(cache.logical(0)[1], want)
+    assert cache.end == 15 and torch.equal(stream_order(cache, 0)[1], want)
 
 
 @pytest.mark.parametrize("rewrite_sink", [False, True])
@@ -80,7 +81,7 @@ def test_a_recache_spares_the_sink_unless_told(rewrite_sink: bool) -> None:
     store(cache, 6, 9, salt=7, rewrite_sink=rewrite_sink)
     sink = keys_of(6, 3, salt=7) if rewrite_sink else keys_of(0, 3)
     want = torch.cat([sink, keys_of(9, 6, salt=7)], dim=1)
-    assert torch.equal(cache.logical(0)[1], want)
+    assert torch.equal(stream_order(cache, 0)[1], want)
 
 
 def test_moving_only_the_sink_equals_re_indexing_the_whole_window() -> None:
@@ -189,7 +190,7 @@ def test_the_ring_holds_what_upstreams_rolling_cache_holds(
         store(ring, start, count, salt, **options)
         seen = rolling.forward(start, [(latent, salt) for latent in range(start, start + count)], **options)
         want = torch.cat([keys_of(latent, 1, salt) for latent, salt in seen], dim=1)
-        assert torch.equal(ring.logical(0)[1], want)
+        assert torch.equal(stream_order(ring, 0)[1], want)
 
     for index in range(num_chunks):
         for salt in range(3):

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.modules.scheduler import FlowMatchSchedule, add_noise, flow_from_x0, x0_from_flow
+from streaming.modules.scheduler import FlowMatchSchedule, add_noise, x0_from_flow
 
 
 def test_the_distilled_steps() -> None:
@@ -16,7 +16,6 @@ def test_noise_and_flow_invert_each_other(sigma: float) -> None:
     x0, noise = torch.randn(2, 3, 4).unbind()
     xt = add_noise(x0, noise, sigma)
     torch.testing.assert_close(x0_from_flow(noise - x0, xt, sigma), x0, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(flow_from_x0(x0, xt, sigma), noise - x0, atol=1e-3, rtol=1e-3)
 
 
 def test_noise_is_added_with_one_rounding() -> None:
