@@ -71,7 +71,7 @@ class ChunkPasses:
             return torch.zeros(shape, device=weight.device, dtype=dtype)
 
         self.record = record
-        self.beside: SideStream | None = None  # where hints are computed; None: before the blocks
+        self.side_stream: SideStream | None = None  # where hints are computed; None: before the blocks
         self._model = model
         self._grid = (CHUNK_LATENTS, rows, columns)
         self._x = buffer(1, CHUNK_LATENTS, config.in_dim, *latent_size)
@@ -146,7 +146,9 @@ class ChunkPasses:
         if not is_guided:
             return model.run(shared, text, {})
         hints = partial(model.hints_of_chunk, shared, shared, self._control, text, self._scale)
-        return model.run(shared, text, hints() if self.beside is None else self.beside.results(hints))
+        return model.run(
+            shared, text, hints() if self.side_stream is None else self.side_stream.results(hints)
+        )
 
     def _embed_time(self, timestep: float) -> tuple[Tensor, Tensor]:
         return self._model.embed_time(torch.full(self._x.shape[:2], timestep, device=self._x.device))

@@ -20,7 +20,7 @@ from weakref import WeakSet
 import numpy as np
 import torch
 
-from streaming.acceleration import Speed, accelerate, levers_for
+from streaming.acceleration import Speed, accelerate, optimizations_for
 from streaming.blocks.text_conditioning import Prompts, parse_prompts
 from streaming.compilation import keep_compiled
 from streaming.compile_cache import compile_cache
@@ -164,13 +164,13 @@ class StreamEngine:
         return engine
 
     def _make_fast(self, speed: Speed, cache_dir: Path | None) -> None:
-        """On a GPU; elsewhere the levers give nothing."""
+        """On a GPU; elsewhere optimizations give nothing."""
         if self.pipeline.device.type != "cuda":
             return
         if (kept := compile_cache(cache_dir)) is not None:
             keep_compiled(kept)
-        levers = levers_for(speed, self.pipeline.device, self.pipeline.dtype)
-        accelerate(self.pipeline, levers)
+        optimizations = optimizations_for(speed, self.pipeline.device, self.pipeline.dtype)
+        accelerate(self.pipeline, optimizations)
 
     def open(self, *, prompt: Prompts, seed: int) -> LiveStream:
         stream = LiveStream(self, prompt=prompt, seed=seed)

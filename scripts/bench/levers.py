@@ -19,7 +19,7 @@ from torch import Tensor
 from scripts.bench.engine import machine, measured_engine
 from scripts.bench.engine.ceilings import median_ms
 from scripts.json_file import JsonFile, write_json
-from streaming.acceleration import Levers, accelerate
+from streaming.acceleration import Optimizations, accelerate
 from streaming.blocks.recache import recache
 from streaming.chunk_passes import PendingCleanPass
 from streaming.config import CHUNK_LATENTS
@@ -33,7 +33,7 @@ LADDER: dict[str, dict[str, Any]] = {
     "fuse": {"fuses": True},
     "fa3": {"attention": "fa3"},
     "graphs": {"graphs": True},
-    "beside": {"beside": True},
+    "beside": {"side_stream": True},
     "fp8": {"fp8": True},
     "fp8 attention": {"fp8_attention": True},
 }
@@ -59,7 +59,7 @@ def main(
     with machine.cold_cache():
         for name in levers or LADDER:
             so_far |= LADDER[name]
-            row, flow = _measured(model, where, Levers(**so_far), repeats)
+            row, flow = _measured(model, where, Optimizations(**so_far), repeats)
             reference = flow if reference is None else reference
             row: dict[str, Any] = {
                 "added": name,
@@ -77,7 +77,7 @@ def main(
 
 @torch.inference_mode()
 def _measured(
-    model: str, device: torch.device, levers: Levers, repeats: int
+    model: str, device: torch.device, levers: Optimizations, repeats: int
 ) -> tuple[dict[str, Any], Tensor]:
     """The row, and the flow of a guided pass."""
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32

@@ -25,7 +25,7 @@ import typer
 from scripts.bench.engine import equality, machine, measured_engine, table
 from scripts.bench.engine.chunk_costs import Bench
 from scripts.json_file import JsonFile, write_json
-from streaming.acceleration import Levers, accelerate, levers_for
+from streaming.acceleration import Optimizations, accelerate, optimizations_for
 from streaming.engine import StreamEngine, choose_device
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,7 +69,9 @@ def main(
     try:
         where = choose_device(device)
         dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
-        levers = levers_for(preset, where, dtype) if pulls and where.type == "cuda" else Levers()
+        levers = (
+            optimizations_for(preset, where, dtype) if pulls and where.type == "cuda" else Optimizations()
+        )
         asked = Asked(
             model=model,
             device=where,
@@ -130,7 +132,7 @@ class Asked:
     fast: bool
     height: int | None
     width: int | None
-    levers: Levers
+    levers: Optimizations
     check: int
     guided: bool
     steps: tuple[int, ...] | None

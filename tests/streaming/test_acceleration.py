@@ -1,4 +1,4 @@
-"""Laws of the levers: what they cannot do is refused, and what they do leaves the pictures alone."""
+"""Laws of the optimizations: what they cannot do is refused, and what they do leaves the pictures alone."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 
 import streaming.acceleration
 from streaming import compilation
-from streaming.acceleration import Levers, Speed, accelerate, levers_for
+from streaming.acceleration import Optimizations, Speed, accelerate, optimizations_for
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.modules import attention
 from streaming.pipeline import LongLivePipeline
@@ -26,15 +26,15 @@ def run(pipeline: LongLivePipeline) -> torch.Tensor:
     return pipeline.generate(session, parse_prompts("gold"), guidance_mode="depth", vace_input=depth)
 
 
-@pytest.mark.parametrize("lever", ["fuses", "fp8", "fp8_attention", "beside", "graphs"])
-def test_what_needs_a_gpu_says_so(lever: str) -> None:
-    with pytest.raises(ValueError, match=f"{lever} needs a GPU, got device cpu"):
-        accelerate(new_pipeline(), Levers(**{lever: True}))
+@pytest.mark.parametrize("name", ["fuses", "fp8", "fp8_attention", "side_stream", "graphs"])
+def test_what_needs_a_gpu_says_so(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} needs a GPU, got device cpu"):
+        accelerate(new_pipeline(), Optimizations(**{name: True}))
 
 
 def test_an_arranged_pipeline_paints_the_same() -> None:
     plain, other = new_pipeline(), new_pipeline()
-    accelerate(other, Levers(packs=True, channels_last=True))
+    accelerate(other, Optimizations(packs=True, channels_last=True))
     torch.testing.assert_close(run(other), run(plain), atol=1e-5, rtol=0)
 
 
@@ -58,7 +58,7 @@ def test_two_pipelines_with_other_optimizations_do_not_touch_each_other(
     monkeypatch.setattr(attention, "_attend_in_order", noted("kernel", attention._attend_in_order))
     monkeypatch.setattr(compilation, "_compiled", lambda function, _: noted("compiled", function))
     order = torch._C._get_sdp_priority_order()
-    accelerate(other, Levers(packs=True, channels_last=True, compiles=True, attention="flash"))
+    accelerate(other, Optimizations(packs=True, channels_last=True, compiles=True, attention="flash"))
     mine, theirs = plain.open_session(seed=0), other.open_session(seed=0)
     for index, want in enumerate(wanted):
         assert torch.equal(chunk(plain, mine), want)
@@ -91,14 +91,14 @@ def test_fp8_is_for_fast_and_for_cards_that_have_it(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     monkeypatch.setattr(streaming.acceleration, "can_use_fa3", lambda device: "fa3" in has)
     monkeypatch.setattr(streaming.acceleration, "find_spec", lambda name: name if name in has else None)
-    levers = levers_for(speed, torch.device("cuda"), dtype)
-    assert (levers.fp8, levers.fp8_attention) == (fp8, fp8_attention)
-    assert levers.graphs and levers.fuses == levers.compiles == ("triton" in has)
-    assert levers.attention == ("fa3" if "fa3" in has else "auto")
+    optimizations = optimizations_for(speed, torch.device("cuda"), dtype)
+    assert (optimizations.fp8, optimizations.fp8_attention) == (fp8, fp8_attention)
+    assert optimizations.graphs and optimizations.fuses == optimizations.compiles == ("triton" in has)
+    assert optimizations.attention == ("fa3" if "fa3" in has else "auto")
 
 
-def test_levers_that_do_not_go_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_optimizations_that_do_not_go_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = new_pipeline()
     monkeypatch.setattr(pipeline, "device", torch.device("cuda"))
     with pytest.raises(ValueError, match="fp8_attention needs fused blocks and attention fa3, got cudnn"):
-        accelerate(pipeline, Levers(fuses=True, fp8_attention=True, attention="cudnn"))
+        accelerate(pipeline, Optimizations(fuses=True, fp8_attention=True, attention="cudnn"))

@@ -1,9 +1,9 @@
-"""The levers on a GPU: the same pictures, passes that are recorded once, products in fp8."""
+"""The optimizations on a GPU: the same pictures, passes that are recorded once, products in fp8."""
 
 import pytest
 import torch
 
-from streaming.acceleration import Levers, accelerate
+from streaming.acceleration import Optimizations, accelerate
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.modules.attention import can_use_fa3
 from streaming.pipeline import LongLivePipeline
@@ -39,36 +39,36 @@ def painted(pipeline: LongLivePipeline) -> list[torch.Tensor]:
     return frames
 
 
-def new_pipeline(levers: Levers, dtype: torch.dtype) -> LongLivePipeline:
+def new_pipeline(optimizations: Optimizations, dtype: torch.dtype) -> LongLivePipeline:
     pipeline = LongLivePipeline({}, torch.device("cuda"), dtype)
-    accelerate(pipeline, levers)
+    accelerate(pipeline, optimizations)
     return pipeline
 
 
 @pytest.mark.parametrize(
-    "levers",
+    "optimizations",
     [
-        Levers(graphs=True),
-        Levers(compiles=True),
-        Levers(fuses=True, beside=True),
-        Levers(graphs=True, compiles=True, fuses=True, beside=True, attention="cudnn"),
+        Optimizations(graphs=True),
+        Optimizations(compiles=True),
+        Optimizations(fuses=True, side_stream=True),
+        Optimizations(graphs=True, compiles=True, fuses=True, side_stream=True, attention="cudnn"),
     ],
 )
-def test_the_levers_leave_the_pictures_alone(levers: Levers) -> None:
-    wanted = painted(new_pipeline(Levers(), torch.float32))
-    pipeline = new_pipeline(levers, torch.float32)
+def test_optimizations_leave_the_pictures_alone(optimizations: Optimizations) -> None:
+    wanted = painted(new_pipeline(Optimizations(), torch.float32))
+    pipeline = new_pipeline(optimizations, torch.float32)
     for got, want in zip(painted(pipeline), wanted, strict=True):
         torch.testing.assert_close(got, want, atol=5e-3, rtol=0)
-    if levers.graphs:
+    if optimizations.graphs:
         kept = pipeline.passes._recordings
         painted(pipeline)  # later streams: on the rings of the first
         assert len(kept) == 2 and all(len(recordings) == 2 for recordings in kept.values())
 
 
 def test_streams_on_prepared_rings_record_nothing() -> None:
-    levers = Levers(graphs=True, fuses=True, beside=True)
-    wanted = painted(new_pipeline(levers, torch.float32))
-    pipeline = new_pipeline(levers, torch.float32)
+    optimizations = Optimizations(graphs=True, fuses=True, side_stream=True)
+    wanted = painted(new_pipeline(optimizations, torch.float32))
+    pipeline = new_pipeline(optimizations, torch.float32)
     pipeline.generate(pipeline.open_session(seed=9), parse_prompts("there is a text to record with"))
     while pipeline.prepare_session(limit=3):
         pass
@@ -80,17 +80,19 @@ def test_streams_on_prepared_rings_record_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "levers",
+    "optimizations",
     [
-        Levers(fp8=True, packs=True),
-        Levers(fp8=True, fuses=True, graphs=True),
-        Levers(fp8=True, fp8_attention=True, fuses=True, beside=True, graphs=True, attention="fa3"),
+        Optimizations(fp8=True, packs=True),
+        Optimizations(fp8=True, fuses=True, graphs=True),
+        Optimizations(
+            fp8=True, fp8_attention=True, fuses=True, side_stream=True, graphs=True, attention="fa3"
+        ),
     ],
 )
-def test_fp8_is_close_to_bfloat16(levers: Levers) -> None:
-    if levers.attention == "fa3" and not can_use_fa3(torch.device("cuda")):
+def test_fp8_is_close_to_bfloat16(optimizations: Optimizations) -> None:
+    if optimizations.attention == "fa3" and not can_use_fa3(torch.device("cuda")):
         pytest.skip("needs fa3-fwd")
-    wanted = painted(new_pipeline(Levers(), torch.bfloat16))
-    got = painted(new_pipeline(levers, torch.bfloat16))
+    wanted = painted(new_pipeline(Optimizations(), torch.bfloat16))
+    got = painted(new_pipeline(optimizations, torch.bfloat16))
     assert all(torch.isfinite(frame).all() for frame in got)
     assert (got[0] - wanted[0]).square().mean() < 1e-2

@@ -218,13 +218,13 @@ class OnGpu:
     device, dtype = torch.device("cuda"), torch.bfloat16
 
 
-def test_on_a_gpu_levers_are_pulled_once_compiled_parts_have_a_place(
+def test_on_a_gpu_optimizations_apply_once_compiled_parts_have_a_place(
     monkeypatch: pytest.MonkeyPatch, engine: StreamEngine
 ) -> None:
     done: list[object] = []
     monkeypatch.setattr(streaming.engine, "compile_cache", lambda given: given)
     monkeypatch.setattr(streaming.engine, "keep_compiled", done.append)
-    monkeypatch.setattr(streaming.engine, "levers_for", lambda *asked: asked)
+    monkeypatch.setattr(streaming.engine, "optimizations_for", lambda *asked: asked)
     monkeypatch.setattr(streaming.engine, "accelerate", lambda *given: done.append(given))
     monkeypatch.setattr(engine, "pipeline", pipeline := OnGpu())
     engine._make_fast("fast", Path("/kept"))
