@@ -76,7 +76,7 @@ def accelerate(pipeline: LongLivePipeline, optimizations: Optimizations) -> None
     if optimizations.side_stream:
         pipeline.passes.side_stream = SideStream(pipeline.device)
     if optimizations.graphs:
-        pipeline.passes.record = CudaGraphs()
+        pipeline.passes.capture = CudaGraphs()
 
 
 Speed = Literal["exact", "fast"]

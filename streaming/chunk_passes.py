@@ -1,13 +1,13 @@
 """All passes over a chunk, on inputs that are allocated once: nothing that a pass reads ever moves.
 
-So a pass can be recorded and repeated: by any chunk, under any prompt, at any strength. What differs between
+So a pass can be captured and replayed: by any chunk, under any prompt, at any strength. What differs between
 streams is the ring of keys and values alone, gigabytes that nobody wants to copy back and forth (3.5 GB in
-and out are 3 ms at 4.3 TB/s); therefore a recording belongs to a ring, and rings are lent to one stream after
-the other (`RingPool`). Where in the ring a chunk is written is an input too, so a ring needs two recordings:
+and out are 3 ms at 4.3 TB/s); therefore a graph belongs to a ring, and rings are lent to one stream after
+the other (`RingPool`). Where in the ring a chunk is written is an input too, so a ring needs two graphs:
 with guidance and without (the clean pass is a pass without).
 
-Only a full window is recorded: before, every chunk has a window of another length, and it fills within
-seconds. Without a recorder the same code runs every time.
+Only a full window is captured: before, every chunk has a window of another length, and it fills within
+seconds. Without capture the same code runs every time.
 
 The buffers remember no stream: what a chunk's passes read is a value, `ChunkInputs`, that its stream owns,
 and it is loaded again where another stream's chunk went between two of its passes.
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from streaming.config import CHUNK_LATENTS
-from streaming.cuda_graphs import Recorder, Recording
+from streaming.cuda_graphs import CapturedGraph, GraphCapture
 from streaming.modules.causal_model import ForwardPass, TextContext
 from streaming.modules.causal_vace_model import CausalVaceWanModel
 from streaming.modules.kv_cache import CacheSpan, RingKVCache
@@ -59,9 +59,9 @@ class ChunkPasses:
 
     @torch.inference_mode()  # like all else that compiled parts are given: another kind would compile anew
     def __init__(
-        self, model: CausalVaceWanModel, latent_size: tuple[int, int], record: Recorder | None = None
+        self, model: CausalVaceWanModel, latent_size: tuple[int, int], capture: GraphCapture | None = None
     ) -> None:
-        """`latent_size`: height and width of a latent. `record`: how a pass is recorded; None: not at all."""
+        """`latent_size`: height and width of a latent. `capture`: how passes become graphs; None: not at all."""
         config, weight = model.config, model.patch_embedding.weight
         _, patch_h, patch_w = config.patch_size
         rows, columns = latent_size[0] // patch_h, latent_size[1] // patch_w
@@ -70,7 +70,7 @@ class ChunkPasses:
         def buffer(*shape: int, dtype: torch.dtype = weight.dtype) -> Tensor:
             return torch.zeros(shape, device=weight.device, dtype=dtype)
 
-        self.record = record
+        self.capture = capture
         self.side_stream: SideStream | None = None  # where hints are computed; None: before the blocks
         self._model = model
         self._grid = (CHUNK_LATENTS, rows, columns)
@@ -85,7 +85,7 @@ class ChunkPasses:
         self._text_of: TextContext | None = None  # what `_text` is a copy of
         self._loaded: Callable[[], ChunkInputs | None] = lambda: None  # whose copy the other buffers are
         self._embedded_time = lru_cache(TIMESTEPS_KEPT)(self._embed_time)
-        self._recordings: WeakKeyDictionary[RingKVCache, dict[bool, Recording]] = WeakKeyDictionary()
+        self._graphs: WeakKeyDictionary[RingKVCache, dict[bool, CapturedGraph]] = WeakKeyDictionary()
 
     @staticmethod
     def begin(
@@ -101,9 +101,9 @@ class ChunkPasses:
 
     @torch.inference_mode()
     def prepare(self, cache: RingKVCache) -> None:
-        """Record what a stream will repeat on `cache`, a ring that none has now. Without a recorder, or
-        before the first chunk of any stream, there is nothing to record."""
-        if self.record is None or self._text_of is None:
+        """Capture what a stream will replay on `cache`, a ring that none has now. Without capture, or
+        before the first chunk of any stream, there is nothing to capture."""
+        if self.capture is None or self._text_of is None:
             return
         cache.reset()
         chunk = self.begin(cache, 0, self._text_of)
@@ -129,16 +129,16 @@ class ChunkPasses:
         self._modulation.copy_(modulation)
         cache = chunk.span.cache
         span = CacheSpan(cache, self._turn, self._slots, chunk.span.length)
-        if self.record is None or cache.filled < cache.window.local_attn_size:
+        if self.capture is None or cache.filled < cache.window.local_attn_size:
             return self._run(span, is_guided)
-        recordings = self._recordings.setdefault(cache, {})
-        if is_guided not in recordings:
-            recordings[is_guided] = self.record(lambda: self._run(span, is_guided))
-        recordings[is_guided].replay()
-        return recordings[is_guided].output
+        graphs = self._graphs.setdefault(cache, {})
+        if is_guided not in graphs:
+            graphs[is_guided] = self.capture(lambda: self._run(span, is_guided))
+        graphs[is_guided].replay()
+        return graphs[is_guided].output
 
     def _run(self, span: CacheSpan, is_guided: bool) -> Tensor:
-        """What is recorded: it reads buffers only."""
+        """What is captured: it reads buffers only."""
         model, text = self._model, self._text
         assert text is not None
         tokens = model.embed_patches(self._x)

@@ -1,4 +1,4 @@
-"""Whole passes in one launch: what the device did once, it repeats on the same memory."""
+"""CUDA graphs: whole passes in one launch, repeated on the same memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,32 +9,32 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class CapturedGraph:
     """`replay` repeats everything on what the inputs' memory holds now; the result is in `output` again."""
 
     output: Tensor
     replay: Callable[[], object]
 
 
-class Recorder(Protocol):
-    def __call__(self, run: Callable[[], Tensor], /) -> Recording:
-        """Call `run` and record it. It must read and write only memory that stays where it is, and neither
+class GraphCapture(Protocol):
+    def __call__(self, run: Callable[[], Tensor], /) -> CapturedGraph:
+        """Call `run` and capture it. It must read and write only memory that stays where it is, and neither
         wait for the device nor depend on what it holds."""
         ...
 
 
 class CudaGraphs:
-    """Records CUDA graphs. All share one pool of memory: no two may run at the same time, and an output is
-    used up before another recording is replayed."""
+    """Captures CUDA graphs. All share one pool of memory: no two may run at the same time, and an output is
+    used up before another graph is replayed."""
 
     def __init__(self) -> None:
         self._pool: Any = None
 
-    def __call__(self, run: Callable[[], Tensor], /) -> Recording:
-        run()  # what compiles or plans itself when it is first met must not do so while recording
+    def __call__(self, run: Callable[[], Tensor], /) -> CapturedGraph:
+        run()  # what compiles or plans itself when it is first met must not do so while captured
         graph = torch.cuda.CUDAGraph()
         # Other threads of the process may use the device meanwhile.
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             output = run()
         self._pool = graph.pool()
-        return Recording(output, graph.replay)
+        return CapturedGraph(output, graph.replay)

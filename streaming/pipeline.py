@@ -126,12 +126,12 @@ class LongLivePipeline:
         return self._rings.open_session(seed)
 
     def prepare_session(self, limit: int) -> bool:
-        """Make the memory of one more stream ready, recorded passes included, while nobody waits for it.
+        """Make the memory of one more stream ready, captured passes included, while nobody waits for it.
 
         False, and nothing done: there is memory for `limit` streams, a stream is open, which this would hold
-        up, or nothing is recorded here, and memory is quickly made.
+        up, or nothing is captured here, and memory is quickly made.
         """
-        if self.passes.record is None or not self._rings.is_idle or len(self._rings) >= limit:
+        if self.passes.capture is None or not self._rings.is_idle or len(self._rings) >= limit:
             return False
         try:
             self.passes.prepare(self._rings.add())

@@ -60,7 +60,7 @@ def test_optimizations_leave_the_pictures_alone(optimizations: Optimizations) ->
     for got, want in zip(painted(pipeline), wanted, strict=True):
         torch.testing.assert_close(got, want, atol=5e-3, rtol=0)
     if optimizations.graphs:
-        kept = pipeline.passes._recordings
+        kept = pipeline.passes._graphs
         painted(pipeline)  # later streams: on the rings of the first
         assert len(kept) == 2 and all(len(recordings) == 2 for recordings in kept.values())
 
@@ -72,11 +72,11 @@ def test_streams_on_prepared_rings_record_nothing() -> None:
     pipeline.generate(pipeline.open_session(seed=9), parse_prompts("there is a text to record with"))
     while pipeline.prepare_session(limit=3):
         pass
-    recorded = {id(made) for both in pipeline.passes._recordings.values() for made in both.values()}
+    recorded = {id(made) for both in pipeline.passes._graphs.values() for made in both.values()}
     assert len(recorded) == 4
     for got, want in zip(painted(pipeline), wanted, strict=True):
         torch.testing.assert_close(got, want, atol=1e-4, rtol=0)
-    assert recorded == {id(made) for both in pipeline.passes._recordings.values() for made in both.values()}
+    assert recorded == {id(made) for both in pipeline.passes._graphs.values() for made in both.values()}
 
 
 @pytest.mark.parametrize(

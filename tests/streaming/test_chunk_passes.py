@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from streaming.chunk_passes import ChunkPasses, PendingCleanPass
 from streaming.config import WanConfig, WindowConfig
-from streaming.cuda_graphs import Recording
+from streaming.cuda_graphs import CapturedGraph
 from streaming.modules.causal_model import TextContext
 from streaming.modules.causal_vace_model import CausalVaceWanModel
 from streaming.modules.kv_cache import RingKVCache
@@ -41,7 +41,7 @@ class Tape(TorchDispatchMode):
         super().__init__()
         self.recorded = self.replayed = 0
 
-    def __call__(self, run: Callable[[], Tensor], /) -> Recording:
+    def __call__(self, run: Callable[[], Tensor], /) -> CapturedGraph:
         self.recorded += 1
         self._calls: list[tuple[Any, Any, Any, list[Tensor]]] = []
         calls = self._calls
@@ -59,7 +59,7 @@ class Tape(TorchDispatchMode):
         for _, _, _, results in calls:  # nothing of the first run may be what a replay seems to compute
             for tensor in results:
                 self._is_own(tensor, calls) and tensor.fill_(float("nan"))
-        return Recording(output, replay)
+        return CapturedGraph(output, replay)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -234,15 +234,15 @@ def test_a_stream_on_a_prepared_ring_records_nothing_and_is_the_same(model: Caus
 
 @torch.inference_mode()
 def test_a_ring_that_is_gone_takes_its_recordings_along(model: CausalVaceWanModel) -> None:
-    passes = ChunkPasses(model, SIZE, lambda run: Recording(run(), lambda: None))
+    passes = ChunkPasses(model, SIZE, lambda run: CapturedGraph(run(), lambda: None))
     cache, script = new_cache(model), Script(model, 1)
     for index in range(4):
         by_passes(passes, cache, script, index)
-    assert len(passes._recordings) == 1
+    assert len(passes._graphs) == 1
     passes.begin(new_cache(model), 0, script.text[0])
     del cache
     gc.collect()
-    assert not passes._recordings
+    assert not passes._graphs
 
 
 def test_a_gap_in_the_stream_is_refused(model: CausalVaceWanModel) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.config import ConfigError, PipelineConfig
-from streaming.cuda_graphs import Recording
+from streaming.cuda_graphs import CapturedGraph
 from streaming.pipeline import GenerationFailed, LongLivePipeline
 from streaming.session import StreamSession
 
@@ -345,11 +345,11 @@ def test_memory_of_streams_to_come_is_made_ready_while_none_is_open() -> None:
     assert not pipeline.prepare_session(limit=3), "nothing is recorded here"
     recorded: list[torch.Tensor] = []
 
-    def record(run: Callable[[], torch.Tensor]) -> Recording:
+    def record(run: Callable[[], torch.Tensor]) -> CapturedGraph:
         recorded.append(run())
-        return Recording(recorded[-1], lambda: None)
+        return CapturedGraph(recorded[-1], lambda: None)
 
-    pipeline.passes.record = record
+    pipeline.passes.capture = record
     session = pipeline.open_session(seed=1)
     pipeline.generate(session, parse_prompts("there is a text to record with"))
     pipeline.flush(session)
@@ -361,10 +361,10 @@ def test_memory_of_streams_to_come_is_made_ready_while_none_is_open() -> None:
     assert len(recorded) == 2 * 2, "two rings more, with and without guidance"
     assert len({pipeline.open_session(seed=n).cache for n in range(2)}) == 1  # one after the other
 
-    def fail(_: object) -> Recording:
+    def fail(_: object) -> CapturedGraph:
         raise RuntimeError("out of memory")
 
-    pipeline.passes.record = fail
+    pipeline.passes.capture = fail
     with pytest.raises(RuntimeError, match="out of memory"):
         pipeline.prepare_session(limit=4)
     gc.collect()

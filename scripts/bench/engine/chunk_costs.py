@@ -140,7 +140,7 @@ class Bench:
             return chunk
 
         copies = RingCopies(session.cache)
-        unrecorded = patch.multiple(passes, record=None, begin=begin_chunk)
+        unrecorded = patch.multiple(passes, capture=None, begin=begin_chunk)
         with unrecorded, torch.compiler.set_stance("force_eager"), copies:
             stream.step(self._pictures[: stream.frames_wanted], self._controls())
         forwards = len(self._run_steps) + 1

@@ -60,7 +60,7 @@ class Probe:
             (models.transformer, "forward", None),  # with references, and within a recache
             (models.autoencoder, "encode", "autoencoder encode"),
         ]
-        if passes.record is None:
+        if passes.capture is None:
             marked.append((models.transformer, "hints_of_chunk", "hints"))
         with ExitStack() as stack:
             for owner, name, stage in marked:
