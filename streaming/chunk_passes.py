@@ -54,14 +54,14 @@ class ChunkPasses:
 
     chunk = passes.begin(cache, start, context, control, scale)    # once a chunk
     flow = passes.denoise(chunk, xt, timestep)                     # used up before the next pass
-    passes.remember(PendingCleanPass(chunk, latents))              # now, or before the stream's next chunk
+    passes.write_clean_kv(PendingCleanPass(chunk, latents))        # now, or before the stream's next chunk
     """
 
     @torch.inference_mode()  # like all else that compiled parts are given: another kind would compile anew
     def __init__(
         self, model: CausalVaceWanModel, latent_size: tuple[int, int], capture: GraphCapture | None = None
     ) -> None:
-        """`latent_size`: height and width of a latent. `capture`: how passes become graphs; None: not at all."""
+        """`latent_size`: height and width of a latent. `capture`: how a pass becomes a graph; None: not."""
         config, weight = model.config, model.patch_embedding.weight
         _, patch_h, patch_w = config.patch_size
         rows, columns = latent_size[0] // patch_h, latent_size[1] // patch_w
@@ -117,7 +117,7 @@ class ChunkPasses:
         """Flow of the noisy chunk xt (1, F, C, h, w), guided if the chunk is."""
         return self._pass(chunk, xt, timestep, chunk.control is not None)
 
-    def remember(self, pending: PendingCleanPass) -> None:
+    def write_clean_kv(self, pending: PendingCleanPass) -> None:
         """The clean pass: keys and values of the finished chunk replace the noisy ones."""
         self._pass(pending.chunk, pending.latents, 0.0, False)
 

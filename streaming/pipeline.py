@@ -282,7 +282,7 @@ class LongLivePipeline:
             return
         session.pending = None
         with session.or_reset():
-            self.passes.remember(pending)
+            self.passes.write_clean_kv(pending)
 
     def _text(
         self,

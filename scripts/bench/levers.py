@@ -127,11 +127,11 @@ class _Passes:
         cache, window = pipeline.open_session(seed=0).cache, preset.window.local_attn_size
         for start in range(0, 2 * window, CHUNK_LATENTS):
             chunk = passes.begin(cache, start, context, control)
-            passes.remember(PendingCleanPass(chunk, normal(CHUNK_LATENTS, channels)))
+            passes.write_clean_kv(PendingCleanPass(chunk, normal(CHUNK_LATENTS, channels)))
         chunk = passes.begin(cache, 2 * window, context, control)
         noisy, recent = normal(CHUNK_LATENTS, channels), normal(window, channels)
         self.guided = lambda: passes.denoise(chunk, noisy, 750.0)
-        self.plain = lambda: passes.remember(PendingCleanPass(chunk, noisy))
+        self.plain = lambda: passes.write_clean_kv(PendingCleanPass(chunk, noisy))
         self.recache = lambda: recache(transformer, recent, context, cache)
 
 

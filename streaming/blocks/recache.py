@@ -6,7 +6,7 @@ from streaming.modules.causal_model import CausalWanModel, TextContext
 from streaming.modules.kv_cache import RingKVCache
 
 
-def remember(
+def write_clean_kv(
     model: CausalWanModel,
     latents: Tensor,
     context: TextContext,
@@ -36,4 +36,4 @@ def recache(
     if recent.shape[1] != cache.filled:
         raise ValueError(f"recache needs the {cache.filled} latents of the window, got {recent.shape[1]}")
     if cache.end:
-        remember(model, recent, context, cache, cache.end - cache.filled)
+        write_clean_kv(model, recent, context, cache, cache.end - cache.filled)

@@ -113,7 +113,7 @@ def by_passes(passes: ChunkPasses, cache: RingKVCache, script: Script, index: in
     chunk = passes.begin(cache, 3 * index, script.text[index], control, scale)
     steps = zip(script.noisy[index], (1000.0, 625.0), strict=True)
     flows = [passes.denoise(chunk, x, t).clone() for x, t in steps]
-    passes.remember(PendingCleanPass(chunk, script.clean[index]))
+    passes.write_clean_kv(PendingCleanPass(chunk, script.clean[index]))
     return flows
 
 
@@ -161,7 +161,7 @@ def test_a_clean_pass_put_off_beyond_another_streams_chunk_is_the_same(
 
         def chunk_of(n: int, index: int) -> None:
             if (last := pending[n]) is not None:
-                passes.remember(last)
+                passes.write_clean_kv(last)
             script = scripts[n]
             where = (caches[n], 3 * index, script.text[index])
             chunk = passes.begin(*where, script.control[index], script.scale[index])
@@ -195,7 +195,7 @@ def test_what_all_passes_over_a_chunk_read_is_loaded_once(model: CausalVaceWanMo
     passes.denoise(chunk, script.noisy[0][0], 1000.0)
     with Copies() as copies:
         passes.denoise(chunk, script.noisy[0][1], 1000.0)
-        passes.remember(PendingCleanPass(chunk, script.clean[0]))
+        passes.write_clean_kv(PendingCleanPass(chunk, script.clean[0]))
     assert copies.count == 2 * 3, "latents, time and modulation"
 
 

@@ -290,8 +290,8 @@ def test_a_clean_pass_put_off_goes_with_its_stream(
 ) -> None:
     """Dropped, or begun anew: nobody runs it any more. Another stream's chunk leaves it alone."""
     remembered: list[object] = []
-    remember = pipeline.passes.remember
-    monkeypatch.setattr(pipeline.passes, "remember", lambda p: remembered.append(p) or remember(p))
+    write = pipeline.passes.write_clean_kv
+    monkeypatch.setattr(pipeline.passes, "write_clean_kv", lambda p: remembered.append(p) or write(p))
     prompts = parse_prompts("gold")
     dropped, cut, other = (pipeline.open_session(seed=seed) for seed in range(3))
     for session in (dropped, cut, other):
@@ -396,7 +396,7 @@ def test_a_chunk_that_dies_half_way_leaves_its_stream_fresh_and_others_alone(
         chunk(session, "gold")
     with monkeypatch.context() as broken, pytest.raises(RuntimeError, match="out of memory"):
         if stage == "clean pass":
-            broken.setattr(pipeline.passes, "remember", break_off)
+            broken.setattr(pipeline.passes, "write_clean_kv", break_off)
             pipeline.flush(session)
         elif stage == "decode":
             broken.setattr(pipeline.decoder, "decode", break_off)

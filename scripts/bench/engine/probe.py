@@ -55,7 +55,7 @@ class Probe:
         models, passes = self._pipeline.models, self._pipeline.passes
         marked: list[tuple[Any, str, str | None]] = [
             (streaming.pipeline, "recache", "recache"),
-            (passes, "remember", "clean pass"),
+            (passes, "write_clean_kv", "clean pass"),
             (passes, "denoise", None),
             (models.transformer, "forward", None),  # with references, and within a recache
             (models.autoencoder, "encode", "autoencoder encode"),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from streaming.blocks.recache import recache, remember
+from streaming.blocks.recache import recache, write_clean_kv
 from streaming.config import WanConfig, WindowConfig
 from streaming.modules.causal_model import CausalWanModel
 from tests.streaming.stream_order import stream_order
@@ -32,7 +32,7 @@ def test_the_window_is_as_if_it_had_one_prompt_and_the_sink_keeps_the_old_one(mo
     old, new = (model.encode_text(torch.randn(1, 3, 10)) for _ in range(2))
     cache, latents = model.new_cache(WINDOW, 4, 6), torch.randn(1, 15, 4, 4, 6)
     for start in range(0, 15, 3):
-        remember(model, latents[:, start : start + 3], old, cache, start)
+        write_clean_kv(model, latents[:, start : start + 3], old, cache, start)
     before, tokens = stream_order(cache, 1)[1].clone(), cache.tokens_per_latent
     recache(model, latents[:, -9:], new, cache)
     after = stream_order(cache, 1)[1]
@@ -49,6 +49,6 @@ def test_recaching_before_the_first_chunk_does_nothing(model: CausalWanModel) ->
 
 def test_the_wrong_number_of_latents_is_refused(model: CausalWanModel) -> None:
     cache, context = model.new_cache(WINDOW, 4, 6), model.encode_text(torch.ones(1, 2, 10))
-    remember(model, torch.randn(1, 3, 4, 4, 6), context, cache, 0)
+    write_clean_kv(model, torch.randn(1, 3, 4, 4, 6), context, cache, 0)
     with pytest.raises(ValueError, match="needs the 3 latents of the window, got 9"):
         recache(model, torch.randn(1, 9, 4, 4, 6), context, cache)

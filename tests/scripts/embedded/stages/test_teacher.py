@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from scripts.embedded.stages.teacher import Lesson, predict_flow
-from streaming.blocks.recache import recache, remember
+from streaming.blocks.recache import recache, write_clean_kv
 from streaming.config import CHUNK_LATENTS, WanConfig, WindowConfig
 from streaming.modules.causal_vace_model import CausalVaceWanModel
 
@@ -79,7 +79,7 @@ def streamed(model: CausalVaceWanModel, lesson: Lesson) -> Tensor:
         )
         flows.append(flow)
         if chunk < CHUNKS - 1:
-            remember(model, lesson.clean[:, chunk], context, cache, chunk * CHUNK_LATENTS)
+            write_clean_kv(model, lesson.clean[:, chunk], context, cache, chunk * CHUNK_LATENTS)
     return torch.stack(flows, 1)
 
 
