@@ -159,10 +159,10 @@ class TAEHV(nn.Module):
 
     def decode_latents(self, latents: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
         """(B, F, C, h, w) -> (B, time_stride * F, 3, H, W) in [0, 1]; a stream's start is not trimmed."""
-        video, memory = self.draw(latents, memory)
+        video, memory = self.decode_unclamped(latents, memory)
         return video.clamp_(0, 1), memory
 
-    def draw(self, latents: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
+    def decode_unclamped(self, latents: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
         """`decode_latents` before values are clamped, for those that learn from what is beyond."""
         return (TAEHV.run_decoder if memory is None else self.decode_step)(self, latents, memory)
 

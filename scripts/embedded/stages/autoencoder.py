@@ -165,7 +165,7 @@ def convolution_optimizers(parameters: Iterable[nn.Parameter], inner: Iterable[n
 
 def draw(autoencoder: TAEHV, latents: Tensor) -> Tensor:
     """As `TAEHV.decode` of a stream's start, in float32 and beyond -1 ... 1: gradients pass."""
-    video, _ = autoencoder.draw(latents)
+    video, _ = autoencoder.decode_unclamped(latents)
     return video.float()[:, autoencoder.frames_to_trim :] * 2 - 1
 
 
