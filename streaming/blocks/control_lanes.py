@@ -37,11 +37,11 @@ class StreamAutoencoder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderLane:
+class ControlEncoderState:
     """What one control video of one stream remembers: a value."""
 
     cache: Any = None  # None: as if nothing but empty chunks had been encoded
-    quiet_chunks: int = 0  # empty chunks since the last picture
+    empty_chunks: int = 0  # empty chunks since the last picture
 
 
 class ControlLanes:
@@ -57,18 +57,18 @@ class ControlLanes:
         self._empty: dict[Hashable, _EmptyVideo] = {}
 
     def advance(
-        self, lane: EncoderLane, video: Tensor | None, *, chunk: int, batch: int
-    ) -> tuple[Tensor, EncoderLane]:
-        """Encode chunk `chunk` of a lane: video (B, T, 3, H, W), None where empty -> latents (B, F, C, h,
+        self, state: ControlEncoderState, video: Tensor | None, *, chunk: int, batch: int
+    ) -> tuple[Tensor, ControlEncoderState]:
+        """Encode chunk `chunk` of a control video: video (B, T, 3, H, W), None where empty -> latents (B, F, C, h,
         w)."""
         empty = self.empty_video(batch)
-        if video is None and lane.cache is None:
-            return empty.latents(chunk), lane
-        cache = empty.cache_before(chunk) if lane.cache is None else lane.cache
+        if video is None and state.cache is None:
+            return empty.latents(chunk), state
+        cache = empty.cache_before(chunk) if state.cache is None else state.cache
         latents, cache = self._autoencoder.encode(empty.frames(chunk) if video is None else video, cache)
-        quiet = lane.quiet_chunks + 1 if video is None else 0
-        has_forgotten = empty.settled_after is not None and quiet >= empty.settled_after
-        return latents, EncoderLane() if has_forgotten else EncoderLane(cache, quiet)
+        empty_chunks = state.empty_chunks + 1 if video is None else 0
+        has_forgotten = empty.settled_after is not None and empty_chunks >= empty.settled_after
+        return latents, ControlEncoderState() if has_forgotten else ControlEncoderState(cache, empty_chunks)
 
     def empty_video(self, batch: int) -> "_EmptyVideo":
         weight = next(self._autoencoder.parameters())

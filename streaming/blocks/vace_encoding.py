@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from streaming.blocks.control_lanes import ControlLanes, EncoderLane, StreamAutoencoder
+from streaming.blocks.control_lanes import ControlEncoderState, ControlLanes, StreamAutoencoder
 from streaming.blocks.reference_images import (
     MAX_REFERENCES,
     ReferenceImage,
@@ -38,8 +38,8 @@ class ControlState:
     """What a stream's control remembers between chunks: a value, owned by the session."""
 
     chunk: int = 0  # index of the next chunk since the last hard reset
-    inactive: EncoderLane = EncoderLane()
-    reactive: EncoderLane = EncoderLane()
+    inactive: ControlEncoderState = ControlEncoderState()
+    reactive: ControlEncoderState = ControlEncoderState()
 
 
 @dataclass(frozen=True, slots=True)

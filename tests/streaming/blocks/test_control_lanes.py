@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from streaming.blocks.control_lanes import ControlLanes, EncoderLane
+from streaming.blocks.control_lanes import ControlEncoderState, ControlLanes
 from streaming.config import TaehvConfig
 from streaming.modules.taehv import TAEHV
 from streaming.modules.wan_vae import WanVAE, WanVaeConfig
@@ -47,7 +47,7 @@ def pictures(chunk: int, seed: int = 0) -> Tensor:
 
 
 def run(lanes: ControlLanes, videos: list[Tensor | None]) -> list[Tensor]:
-    lane, parts = EncoderLane(), []
+    lane, parts = ControlEncoderState(), []
     for chunk, video in enumerate(videos):
         latents, lane = lanes.advance(lane, video, chunk=chunk, batch=1)
         parts.append(latents)
@@ -107,11 +107,11 @@ def test_a_lane_rests_again_when_its_pictures_are_forgotten(
     autoencoder: Counted, lanes: ControlLanes
 ) -> None:
     settled = lanes.empty_video(1).settle()
-    lane = EncoderLane()
+    lane = ControlEncoderState()
     for chunk in range(settled + 2):
         video = pictures(chunk) if chunk < 2 else None
         _, lane = lanes.advance(lane, video, chunk=chunk, batch=1)
-    assert lane == EncoderLane()
+    assert lane == ControlEncoderState()
     calls = autoencoder.calls
     lanes.advance(lane, None, chunk=settled + 2, batch=1)
     assert autoencoder.calls == calls
@@ -146,7 +146,7 @@ def test_an_empty_video_that_never_settles_stays_bounded(autoencoder: Counted) -
 
 
 def test_lanes_of_a_batch_have_its_size(lanes: ControlLanes) -> None:
-    latents, _ = lanes.advance(EncoderLane(), None, chunk=0, batch=2)
-    one, _ = lanes.advance(EncoderLane(), None, chunk=0, batch=1)
+    latents, _ = lanes.advance(ControlEncoderState(), None, chunk=0, batch=2)
+    one, _ = lanes.advance(ControlEncoderState(), None, chunk=0, batch=1)
     assert latents.shape[0] == 2
     torch.testing.assert_close(latents[1:], one, rtol=0, atol=1e-12)
