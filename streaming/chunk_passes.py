@@ -3,7 +3,7 @@
 So a pass can be captured and replayed: by any chunk, under any prompt, at any strength. What differs between
 streams is the ring of keys and values alone, gigabytes that nobody wants to copy back and forth (3.5 GB in
 and out are 3 ms at 4.3 TB/s); therefore a graph belongs to a ring, and rings are lent to one stream after
-the other (`RingPool`). Where in the ring a chunk is written is an input too, so a ring needs two graphs:
+the other (`KVCachePool`). Where in the ring a chunk is written is an input too, so a ring needs two graphs:
 with guidance and without (the clean pass is a pass without).
 
 Only a full window is captured: before, every chunk has a window of another length, and it fills within

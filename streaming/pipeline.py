@@ -24,11 +24,11 @@ from streaming.blocks.text_conditioning import Prompts, TextConditioning, Weight
 from streaming.blocks.vace_encoding import Control, GuidanceMode, VaceEncodingBlock
 from streaming.chunk_passes import ChunkInputs, ChunkPasses, PendingCleanPass
 from streaming.config import CHUNK_LATENTS, PipelineConfig, TaehvConfig
+from streaming.kv_cache_pool import KVCachePool
 from streaming.models import Models, VideoDecoder, load_models, random_models
 from streaming.modules.causal_model import TextContext
 from streaming.modules.scheduler import add_noise
 from streaming.presets import BASE_MODELS, Preset, find_preset
-from streaming.ring_pool import RingPool
 from streaming.session import StreamSession
 from streaming.stage_clock import StageClock
 
@@ -90,7 +90,7 @@ class LongLivePipeline:
         self.decodes_by_latent = device.type == "cpu"
         transformer, latent_size = self.models.transformer, self.preset.latent_size
         self.passes = ChunkPasses(transformer, latent_size)
-        self._rings = RingPool(lambda: transformer.new_cache(self.preset.window, *latent_size))
+        self._rings = KVCachePool(lambda: transformer.new_cache(self.preset.window, *latent_size))
         self.denoise = Denoiser(self.preset.sampler)
         self._denoiser = lru_cache(STEP_LISTS_KEPT)(self._new_denoiser)
 

@@ -5,8 +5,8 @@ import gc
 import torch
 
 from streaming.config import WindowConfig
+from streaming.kv_cache_pool import KVCachePool
 from streaming.modules.kv_cache import RingKVCache
-from streaming.ring_pool import RingPool
 
 
 def new_ring() -> RingKVCache:
@@ -22,13 +22,13 @@ def new_ring() -> RingKVCache:
 
 
 def test_streams_at_the_same_time_have_rings_of_their_own() -> None:
-    pool = RingPool(new_ring)
+    pool = KVCachePool(new_ring)
     a, b = pool.open_session(seed=0), pool.open_session(seed=1)
     assert a.cache is not b.cache and (a.seed, b.seed) == (0, 1)
 
 
 def test_a_ring_made_ahead_is_lent_before_another_is_made() -> None:
-    pool = RingPool(new_ring)
+    pool = KVCachePool(new_ring)
     ahead = pool.add()
     assert (len(pool), pool.is_idle) == (1, True)
     session = pool.open_session(seed=0)
@@ -43,7 +43,7 @@ def test_a_ring_made_ahead_is_lent_before_another_is_made() -> None:
 
 
 def test_a_dropped_stream_gives_its_ring_to_the_next_which_begins_anew() -> None:
-    pool = RingPool(new_ring)
+    pool = KVCachePool(new_ring)
     session = pool.open_session(seed=0)
     ring = session.cache
     ring.begin(0, 3)

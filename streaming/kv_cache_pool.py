@@ -7,7 +7,7 @@ from streaming.modules.kv_cache import RingKVCache
 from streaming.session import StreamSession
 
 
-class RingPool:
+class KVCachePool:
     """As many rings as there ever were streams at the same time, or were made ahead. A stream that is dropped
     gives its own back."""
 
