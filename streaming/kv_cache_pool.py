@@ -1,18 +1,15 @@
-"""Rings of keys and values, lent to one stream after the other: each is gigabytes, and has recordings."""
+"""Caches of keys and values, acquired by one stream after the other: each is gigabytes, and has graphs."""
 
-import weakref
 from collections.abc import Callable
 
 from streaming.modules.kv_cache import RingKVCache
-from streaming.session import StreamSession
 
 
 class KVCachePool:
-    """As many rings as there ever were streams at the same time, or were made ahead. A stream that is dropped
-    gives its own back."""
+    """As many caches as there ever were streams at the same time, or were made ahead."""
 
-    def __init__(self, new_ring: Callable[[], RingKVCache]) -> None:
-        self._new_ring = new_ring
+    def __init__(self, new_cache: Callable[[], RingKVCache]) -> None:
+        self._new_cache = new_cache
         self._free: list[RingKVCache] = []
         self._made = 0
 
@@ -21,27 +18,29 @@ class KVCachePool:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no stream has a ring."""
+        """Whether no stream has a cache."""
         return len(self._free) == self._made
 
     def add(self) -> RingKVCache:
-        """One more ring for streams to come."""
-        ring = self._new_ring()
+        """One more cache for streams to come."""
+        cache = self._new_cache()
         self._made += 1
-        self._free.append(ring)
-        return ring
+        self._free.append(cache)
+        return cache
 
     def keep_one(self) -> None:
-        """Let go of rings that no stream has, but for one."""
+        """Let go of caches that no stream has, but for one."""
         self._made -= len(self._free[1:])
         del self._free[1:]
 
-    def open_session(self, seed: int) -> StreamSession:
-        """The memory of a new stream."""
+    def acquire(self) -> RingKVCache:
+        """An empty cache, the caller's alone until it is released; a new one if all are taken."""
         if not self._free:
             self.add()
-        ring = self._free.pop()
-        ring.reset()
-        session = StreamSession(ring, seed)
-        weakref.finalize(session, self._free.append, ring).atexit = False
-        return session
+        cache = self._free.pop()
+        cache.reset()
+        return cache
+
+    def release(self, cache: RingKVCache) -> None:
+        """Give back what was acquired; nobody may use it any more."""
+        self._free.append(cache)

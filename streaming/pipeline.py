@@ -7,6 +7,7 @@
 A stream's first chunk has 9 frames because latent 0 stands for one frame and every later latent for four.
 """
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -90,7 +91,7 @@ class LongLivePipeline:
         self.decodes_by_latent = device.type == "cpu"
         transformer, latent_size = self.models.transformer, self.preset.latent_size
         self.passes = ChunkPasses(transformer, latent_size)
-        self._rings = KVCachePool(lambda: transformer.new_cache(self.preset.window, *latent_size))
+        self._caches = KVCachePool(lambda: transformer.new_cache(self.preset.window, *latent_size))
         self.denoise = Denoiser(self.preset.sampler)
         self._denoiser = lru_cache(STEP_LISTS_KEPT)(self._new_denoiser)
 
@@ -122,8 +123,11 @@ class LongLivePipeline:
         return Denoiser(replace(self.preset.sampler, denoising_step_list=steps))
 
     def open_session(self, *, seed: int) -> StreamSession:
-        """The memory of a new stream."""
-        return self._rings.open_session(seed)
+        """The memory of a new stream; dropping it ends the stream and gives its cache to the next."""
+        cache = self._caches.acquire()
+        session = StreamSession(cache, seed)
+        weakref.finalize(session, self._caches.release, cache).atexit = False
+        return session
 
     def prepare_session(self, limit: int) -> bool:
         """Make the memory of one more stream ready, captured passes included, while nobody waits for it.
@@ -131,12 +135,12 @@ class LongLivePipeline:
         False, and nothing done: there is memory for `limit` streams, a stream is open, which this would hold
         up, or nothing is captured here, and memory is quickly made.
         """
-        if self.passes.capture is None or not self._rings.is_idle or len(self._rings) >= limit:
+        if self.passes.capture is None or not self._caches.is_idle or len(self._caches) >= limit:
             return False
         try:
-            self.passes.prepare(self._rings.add())
+            self.passes.prepare(self._caches.add())
         except BaseException:  # out of memory, most likely: what there is belongs to the first stream
-            self._rings.keep_one()
+            self._caches.keep_one()
             raise
         return True
 

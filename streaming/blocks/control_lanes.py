@@ -59,8 +59,8 @@ class ControlLanes:
     def advance(
         self, state: ControlEncoderState, video: Tensor | None, *, chunk: int, batch: int
     ) -> tuple[Tensor, ControlEncoderState]:
-        """Encode chunk `chunk` of a control video: video (B, T, 3, H, W), None where empty -> latents (B, F, C, h,
-        w)."""
+        """Encode chunk `chunk` of a control video, (B, T, 3, H, W) or None where it is empty -> latents (B,
+        F, C, h, w) and the state after it."""
         empty = self.empty_video(batch)
         if video is None and state.cache is None:
             return empty.latents(chunk), state

@@ -340,6 +340,15 @@ def test_of_a_chunk_that_is_not_finite_nothing_is_handed_out(
     assert not pieces
 
 
+def test_a_dropped_stream_gives_its_cache_to_the_next(pipeline: LongLivePipeline) -> None:
+    session, other = pipeline.open_session(seed=1), pipeline.open_session(seed=2)
+    cache = session.cache
+    assert other.cache is not cache
+    del session
+    gc.collect()
+    assert pipeline.open_session(seed=3).cache is cache
+
+
 def test_memory_of_streams_to_come_is_made_ready_while_none_is_open() -> None:
     pipeline = LongLivePipeline(DOCUMENT, device=CPU, dtype=torch.float32)
     assert not pipeline.prepare_session(limit=3), "nothing is recorded here"
@@ -368,7 +377,7 @@ def test_memory_of_streams_to_come_is_made_ready_while_none_is_open() -> None:
     with pytest.raises(RuntimeError, match="out of memory"):
         pipeline.prepare_session(limit=4)
     gc.collect()
-    assert len(pipeline._rings) == 1, "the first stream has a ring, and what memory there is"
+    assert len(pipeline._caches) == 1, "the first stream has a cache, and what memory there is"
 
 
 @pytest.mark.parametrize("stage", ["generate", "decode", "clean pass"])
