@@ -79,7 +79,7 @@ class ChunkPasses:
         self._modulation = buffer(1, CHUNK_LATENTS, 6, config.dim)
         self._control = buffer(1, tokens, config.dim)
         self._scale = buffer(dtype=torch.float32)
-        self._turn = buffer(tokens, config.head_dim // 2, 2, dtype=torch.float32)
+        self._rotation = buffer(tokens, config.head_dim // 2, 2, dtype=torch.float32)
         self._slots = buffer(tokens, dtype=torch.int64)
         self._text: TextContext | None = None
         self._text_of: TextContext | None = None  # what `_text` is a copy of
@@ -128,7 +128,7 @@ class ChunkPasses:
         self._time.copy_(time)
         self._modulation.copy_(modulation)
         cache = chunk.span.cache
-        span = CacheSpan(cache, self._turn, self._slots, chunk.span.length)
+        span = CacheSpan(cache, self._rotation, self._slots, chunk.span.length)
         if self.capture is None or cache.filled < cache.window.local_attn_size:
             return self._run(span, is_guided)
         graphs = self._graphs.setdefault(cache, {})
@@ -142,7 +142,9 @@ class ChunkPasses:
         model, text = self._model, self._text
         assert text is not None
         tokens = model.embed_patches(self._x)
-        shared = ForwardPass(tokens, self._time, self._modulation, self._grid, self._turn, span, model.parts)
+        shared = ForwardPass(
+            tokens, self._time, self._modulation, self._grid, self._rotation, span, model.parts
+        )
         if not is_guided:
             return model.run(shared, text, {})
         hints = partial(model.hints_of_chunk, shared, shared, self._control, text, self._scale)
@@ -158,7 +160,7 @@ class ChunkPasses:
         if self._loaded() is chunk:
             return
         self._loaded = lambda: None  # should a copy fail half-way
-        self._turn.copy_(chunk.span.rotation)
+        self._rotation.copy_(chunk.span.rotation)
         self._slots.copy_(chunk.span.slots)
         if chunk.control is not None:
             self._control.copy_(chunk.control)

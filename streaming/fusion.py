@@ -38,22 +38,22 @@ class FusedParts(BlockParts):
     Made by `fused_parts`."""
 
     def self_attn_qkv(
-        self, block: WanBlock, x: Tensor, modulation: Tensor, turn: Tensor
+        self, block: WanBlock, x: Tensor, modulation: Tensor, rotation: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return _project(block, self.kv_dtype or x.dtype, x, modulation, turn)
+        return _project(block, self.kv_dtype or x.dtype, x, modulation, rotation)
 
     def self_attn_q(
         self,
         block: WanBlock,
         x: Tensor,
         modulation: Tensor,
-        turn: Tensor,
+        rotation: Tensor,
         ring_k: Tensor,
         ring_v: Tensor,
         slots: Tensor,
     ) -> Tensor:
         ring = ring_k, ring_v
-        return _project(block, self.kv_dtype or x.dtype, x, modulation, turn, ring, slots)[0]
+        return _project(block, self.kv_dtype or x.dtype, x, modulation, rotation, ring, slots)[0]
 
     def cross_attn_q(
         self, block: WanBlock, x: Tensor, attended: Tensor, modulation: Tensor
@@ -102,7 +102,7 @@ def _project(
     dtype: torch.dtype,
     x: Tensor,
     modulation: Tensor,
-    turn: Tensor,
+    rotation: Tensor,
     ring: tuple[Tensor, Tensor] | None = None,
     slots: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -120,7 +120,7 @@ def _project(
     return kernels.normed_rotated(
         products,
         (weight_q, weight_k),
-        turn,
+        rotation,
         heads=attention.num_heads,
         eps=eps,
         dtype=dtype,

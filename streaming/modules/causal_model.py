@@ -119,10 +119,10 @@ class SelfAttention(Attention):
         self.qkv = packed
         del self.q, self.k, self.v
 
-    def project(self, x: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x (B, L, E) -> queries and keys, both rotated, and values, each (B, L, N, D)."""
         q, k, v = (self.q(x), self.k(x), self.v(x)) if self.qkv is None else self.qkv(x).chunk(3, dim=-1)
-        q, k = (rotate(self.heads(y), turn) for y in (self.norm_q(q), self.norm_k(k)))
+        q, k = (rotate(self.heads(y), rotation) for y in (self.norm_q(q), self.norm_k(k)))
         return q, k, self.heads(v)
 
 
@@ -191,24 +191,24 @@ class BlockParts:
     kv_dtype: torch.dtype | None = None  # of keys and values that a stream remembers; None: the weights'
 
     def self_attn_qkv(
-        self, block: WanBlock, x: Tensor, modulation: Tensor, turn: Tensor
+        self, block: WanBlock, x: Tensor, modulation: Tensor, rotation: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of x (B, L, E), each (B, L, N, D); modulation (B, F, 6, E)."""
         shift, scale = (block.modulation[:, None] + modulation).chunk(6, dim=2)[:2]
-        return block.self_attn.project(modulate(block.norm1(x), shift, scale), turn)
+        return block.self_attn.project(modulate(block.norm1(x), shift, scale), rotation)
 
     def self_attn_q(
         self,
         block: WanBlock,
         x: Tensor,
         modulation: Tensor,
-        turn: Tensor,
+        rotation: Tensor,
         ring_k: Tensor,
         ring_v: Tensor,
         slots: Tensor,
     ) -> Tensor:
         """As `self_attn_qkv`, with keys and values written into the layer's ring; returns the queries."""
-        q, k, v = self.self_attn_qkv(block, x, modulation, turn)
+        q, k, v = self.self_attn_qkv(block, x, modulation, rotation)
         write_slots(ring_k, ring_v, slots, k, v)
         return q
 
@@ -326,11 +326,11 @@ class CausalWanModel(nn.Module):
         _, patch_h, patch_w = self.config.patch_size
         grid = (x.shape[1], x.shape[3] // patch_h, x.shape[4] // patch_w)
         if cache is None:
-            span, turn = None, rotation(range(grid[0]), *grid[1:], self.config.head_dim, x.device)
+            span, by = None, rotation(range(grid[0]), *grid[1:], self.config.head_dim, x.device)
         else:
             span = cache.begin(start, grid[0], rewrite_sink=rewrite_sink)
-            turn = span.rotation
-        return ForwardPass(self.embed_patches(x), time, modulation, grid, turn, span, self.parts)
+            by = span.rotation
+        return ForwardPass(self.embed_patches(x), time, modulation, grid, by, span, self.parts)
 
     def run(self, shared: ForwardPass, context: TextContext, hints: Mapping[int, Tensor]) -> Tensor:
         """All blocks and the head; `hints` maps a block's index to the residual added after it."""

@@ -149,9 +149,9 @@ class RingKVCache:
             self.sink_k.copy_(self.k[:, :, :tokens])
             self._sink_written = self._sink_base
         distance = base - self._sink_written
-        turn = rotation(range(distance, distance + 1), 1, 1, self.k.shape[-1], self.k.device)
+        by = rotation(range(distance, distance + 1), 1, 1, self.k.shape[-1], self.k.device)
         for ring, written in zip(self.k, self.sink_k, strict=True):  # one layer's room is enough
-            ring[:, :tokens] = rotate(written, turn)
+            ring[:, :tokens] = rotate(written, by)
         self._sink_base = base
 
     def _token_slots(self, start: int, end: int) -> Tensor:

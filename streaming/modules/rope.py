@@ -14,7 +14,7 @@ THETA = 10000.0
 
 
 def axis_pairs(head_dim: int) -> tuple[int, int, int]:
-    """How many complex pairs of a head turn with time, height and width. Raises ValueError for an odd head
+    """How many complex pairs of a head rotate with time, height and width. Raises ValueError for an odd head
     size."""
     if head_dim < 6 or head_dim % 2:
         raise ValueError(f"head_dim must be even and at least 6, got {head_dim}")
@@ -75,7 +75,7 @@ def rotate(x: Tensor, by: Tensor) -> Tensor:
     if torch.compiler.is_compiling():  # the same product in real numbers: Inductor has no complex ones
         cos, sin = by.split(1, dim=-1)
         sign = torch.arange(-1, 2, 2, device=x.device)
-        turned = pairs * cos + pairs.flip(-1) * (sin * sign)
+        rotated = pairs * cos + pairs.flip(-1) * (sin * sign)
     else:  # one pass over memory, where the other way is ten
-        turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(by))
-    return turned.flatten(-2).to(x.dtype)
+        rotated = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(by))
+    return rotated.flatten(-2).to(x.dtype)

@@ -106,33 +106,33 @@ def _rms(x, weight, like, at, inside, eps, WIDTH: tl.constexpr):
 
 
 @triton.jit
-def _turned(x, turn, HEADS: tl.constexpr, SIZE: tl.constexpr):
-    """x (heads, head size), neighbours as complex numbers, times `turn` (head size / 2, 2)."""
+def _rotated(x, rotation, HEADS: tl.constexpr, SIZE: tl.constexpr):
+    """x (heads, head size), neighbours as complex numbers, times `rotation` (head size / 2, 2)."""
     pair = tl.arange(0, SIZE // 2)
-    cos, sin = tl.load(turn + 2 * pair)[None, :], tl.load(turn + 2 * pair + 1)[None, :]
+    cos, sin = tl.load(rotation + 2 * pair)[None, :], tl.load(rotation + 2 * pair + 1)[None, :]
     real, imaginary = tl.split(tl.reshape(x, (HEADS, SIZE // 2, 2)))
-    turned = tl.join(real * cos - imaginary * sin, real * sin + imaginary * cos)
-    return tl.reshape(turned, (HEADS, SIZE))
+    rotated = tl.join(real * cos - imaginary * sin, real * sin + imaginary * cos)
+    return tl.reshape(rotated, (HEADS, SIZE))
 
 
 @triton.jit
 def _project_kernel(
-    qkv, weight_q, weight_k, turn, slots, q_out, k_out, v_out, length, room, skip, eps, by,
+    qkv, weight_q, weight_k, rotation, slots, q_out, k_out, v_out, length, room, skip, eps, by,
     WIDTH: tl.constexpr, HEADS: tl.constexpr, SIZE: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     token = row % length
     at = tl.arange(0, HEADS)[:, None] * SIZE + tl.arange(0, SIZE)[None, :]
     inside = at < WIDTH
-    base, turn = qkv + row * 3 * WIDTH, turn + token * SIZE
+    base, rotation = qkv + row * 3 * WIDTH, rotation + token * SIZE
     q = tl.load(base + at, mask=inside, other=0).to(tl.float32)
-    q = _turned(_rms(q, weight_q, qkv, at, inside, eps, WIDTH), turn, HEADS, SIZE)
+    q = _rotated(_rms(q, weight_q, qkv, at, inside, eps, WIDTH), rotation, HEADS, SIZE)
     tl.store(q_out + row * WIDTH + at, (q * by).to(q_out.dtype.element_ty), mask=inside)
     if token >= skip:  # else its slot is protected
         slot = tl.load(slots + token - skip) if slots is not None else token
         target = (row // length * room + slot) * WIDTH + at
         k = tl.load(base + WIDTH + at, mask=inside, other=0).to(tl.float32)
-        k = _turned(_rms(k, weight_k, qkv, at, inside, eps, WIDTH), turn, HEADS, SIZE)
+        k = _rotated(_rms(k, weight_k, qkv, at, inside, eps, WIDTH), rotation, HEADS, SIZE)
         tl.store(k_out + target, (k * by).to(k_out.dtype.element_ty), mask=inside)
         v = tl.load(base + 2 * WIDTH + at, mask=inside, other=0).to(tl.float32) * by
         tl.store(v_out + target, v.to(v_out.dtype.element_ty), mask=inside)
@@ -210,7 +210,7 @@ def add_gated(x: Tensor, y: Tensor, gate: int, modulation: tuple[Tensor, Tensor]
 def normed_rotated(
     qkv: Tensor,
     weights: tuple[Tensor, Tensor],
-    turn: Tensor,
+    rotation: Tensor,
     *,
     heads: int,
     eps: float,
@@ -218,7 +218,7 @@ def normed_rotated(
     ring: tuple[Tensor, Tensor] | None = None,
     slots: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Products qkv (B, L, 3 E) -> queries and keys, RMS-normalised and rotated by `turn` (L, D/2, 2), and
+    """Products qkv (B, L, 3 E) -> queries and keys, RMS-normalised and rotated by `rotation` (L, D/2, 2), and
     values; each (B, L, N, D) as `attend` takes them in `dtype`. With a `ring` of keys and values, each
     (B, slots, N, D), the newest tokens' go to their `slots` in it, and the ring is returned in place of
     them."""
@@ -229,7 +229,7 @@ def normed_rotated(
     skip = 0 if slots is None else length - slots.shape[0]
     by = FP8_SCALE if dtype == FP8 else 1.0
     _project_kernel[(batch * length,)](
-        qkv, *weights, turn, slots, q, k, v, length, k.shape[1], skip, eps, by,
+        qkv, *weights, rotation, slots, q, k, v, length, k.shape[1], skip, eps, by,
         width, triton.next_power_of_2(heads), width // heads, num_warps=4,
     )  # fmt: skip
     return q, k, v
