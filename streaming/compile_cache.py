@@ -1,4 +1,4 @@
-"""Where compiled parts wait for the next start: a folder of this user's own, since what lies there is run."""
+"""The folder of compiled parts, kept for the next start: this user's own, since what lies there is run."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Work on the device beside other work: where one kernel leaves multiprocessors idle, another fills them."""
+"""A second CUDA stream: where one kernel leaves multiprocessors idle, another fills them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
@@ -8,8 +8,8 @@ from torch import Tensor
 
 
 class Work(Protocol):
-    def __call__(self, *, note: Callable[[int], object]) -> dict[int, Tensor]:
-        """Ask several results of the device; `note` each one's key when that has been done."""
+    def __call__(self, *, launched: Callable[[int], object]) -> dict[int, Tensor]:
+        """Launch what computes several results, and say `launched` with each one's key once it is."""
         ...
 
 
@@ -26,13 +26,13 @@ class SideStream:
         events: dict[int, torch.cuda.Event] = {}
         results: dict[int, Tensor] = {}
 
-        def note(key: int) -> None:
+        def launched(key: int) -> None:
             events[key] = torch.cuda.Event()
             events[key].record(self._stream)
 
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
-            results.update(work(note=note))
+            results.update(work(launched=launched))
         return _Awaited(results, events)
 
 

@@ -89,15 +89,15 @@ class CausalVaceWanModel(CausalWanModel):
         control: Tensor,
         context: TextContext,
         scale: float | Tensor,
-        note: Callable[[int], object] = lambda layer: None,
+        launched: Callable[[int], object] = lambda layer: None,
     ) -> dict[int, Tensor]:
         """What `run` adds, by main block. `branch` is what the branch sees: `shared`, or references and
-        then it. `note` is called with a block's index when its hint has been asked of the device."""
+        then it. `launched` is called with a block's index once what computes its hint has been launched."""
         own, found = shared.tokens.shape[1], dict[int, Tensor]()
         hints = self.hints(branch, control, context)
         for layer, hint in zip(self.config.vace_layers, hints, strict=True):
             found[layer] = shared.parts.scaled(hint[:, -own:], scale)
-            note(layer)
+            launched(layer)
         return found
 
     def forward(
