@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
-from streaming.vace_utils import count_non_finite, stretch_depth
+from streaming.vace_utils import stretch_depth
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,6 @@ class DepthRange:
     far: float = math.nan
     near: float = math.nan
     is_fixed: bool = False
-    non_finite: int = 0  # NaN and Inf values replaced so far
 
     def normalise(self, depth: Tensor) -> tuple[Tensor, "DepthRange"]:
         """Depth (T, H, W) of one chunk -> the same in [-1, 1], near = +1, and the range for the next chunk.
@@ -28,7 +27,7 @@ class DepthRange:
         The first chunk sets the range. Depth that is the same everywhere becomes -1; NaN becomes 0, and Inf
         the end of the range that it lies at.
         """
-        after = replace(self.follow(depth), non_finite=self.non_finite + count_non_finite(depth))
+        after = self.follow(depth)
         return after.stretch(depth), after
 
     def stretch(self, depth: Tensor) -> Tensor:

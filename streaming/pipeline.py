@@ -1,4 +1,4 @@
-"""One call, one chunk: control and prompts in, frames out.
+"""The pipeline of one call a chunk: control and prompts in, frames out.
 
     pipeline = LongLivePipeline(config, device=device, dtype=torch.bfloat16)
     first = pipeline(prompts="...", guidance_mode="depth", vace_input=depth_chunk)   # (9, H, W, 3) in [0, 1]

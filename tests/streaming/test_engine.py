@@ -1,5 +1,6 @@
 """The live border: camera pictures of any size in, `uint8` pictures of the model's size out."""
 
+import gc
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,6 +56,22 @@ def test_interleaved_streams_equal_the_same_alone(engine: StreamEngine) -> None:
         for number, (salt, stream) in enumerate(zip((0, 9), streams, strict=True)):
             got = stream.step(pictures(stream.frames_wanted, salt + n), Controls()).frames
             assert np.array_equal(got, alone[number][n])
+
+
+def test_settling_finishes_the_last_chunk_of_every_open_stream(
+    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[object] = []
+    monkeypatch.setattr(engine.pipeline.passes, "write_clean_kv", written.append)
+    streams = [engine.open(prompt="gold", seed=seed) for seed in range(3)]
+    for stream in streams:
+        run(stream, 1)
+    del streams[0], stream
+    gc.collect()
+    engine.settle()
+    assert len(written) == 2, "a stream that is gone has nothing to finish"
+    engine.settle()
+    assert len(written) == 2
 
 
 class Brightness:
