@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, Literal, get_args
 
 import torch
@@ -91,7 +91,7 @@ class LongLivePipeline:
         self.decodes_by_latent = device.type == "cpu"
         transformer, latent_size = self.models.transformer, self.preset.latent_size
         self.passes = ChunkPasses(transformer, latent_size)
-        self._caches = KVCachePool(lambda: transformer.new_cache(self.preset.window, *latent_size))
+        self._caches = KVCachePool(partial(transformer.new_cache, self.preset.window, *latent_size))
         self.denoise = Denoiser(self.preset.sampler)
         self._denoiser = lru_cache(STEP_LISTS_KEPT)(self._new_denoiser)
 

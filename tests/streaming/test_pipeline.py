@@ -349,6 +349,15 @@ def test_a_dropped_stream_gives_its_cache_to_the_next(pipeline: LongLivePipeline
     assert pipeline.open_session(seed=3).cache is cache
 
 
+def test_a_pipeline_that_is_dropped_is_freed_with_its_own_stream() -> None:
+    """What gives a stream's cache back must not keep the pipeline that keeps the stream."""
+    dropped = LongLivePipeline(DOCUMENT, device=CPU, dtype=torch.float32)
+    session, gone = weakref.ref(dropped.session), weakref.ref(dropped)
+    del dropped
+    gc.collect()
+    assert gone() is None and session() is None
+
+
 def test_memory_of_streams_to_come_is_made_ready_while_none_is_open() -> None:
     pipeline = LongLivePipeline(DOCUMENT, device=CPU, dtype=torch.float32)
     assert not pipeline.prepare_session(limit=3), "nothing is recorded here"
