@@ -7,12 +7,12 @@ from streaming.blocks.prompt_blend import PromptBlend
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.blocks.vace_encoding import ControlState
 from streaming.session import StreamSession
-from tests.streaming.test_ring_pool import new_ring
+from tests.streaming.test_kv_cache_pool import new_cache
 
 
 def used() -> StreamSession:
     """A session with something in all of its fields."""
-    session = StreamSession(new_ring(), seed=3)
+    session = StreamSession(new_cache(), seed=3)
     session.cache.begin(0, 3)
     torch.rand(1, generator=session.noise)
     session.prompts = parse_prompts("gold")
@@ -24,7 +24,7 @@ def used() -> StreamSession:
 
 @pytest.mark.parametrize(("seed", "expected"), [(None, 3), (0, 0), (7, 7)])
 def test_reset_equals_fresh_but_for_the_counters_that_never_go_back(seed: int | None, expected: int) -> None:
-    session, fresh = used(), StreamSession(new_ring(), seed=expected)
+    session, fresh = used(), StreamSession(new_cache(), seed=expected)
     session.reset(seed)
     for name in ("chunk", "latent", "seed", "blend", "control", "decoder", "references", "recent"):
         assert getattr(session, name) == getattr(fresh, name), name
@@ -45,7 +45,7 @@ def test_what_fails_leaves_a_fresh_stream_and_what_does_not_leaves_it_alone(fail
 
 
 def test_the_newest_latents_are_kept_as_far_as_the_window_goes() -> None:
-    session = StreamSession(new_ring(), seed=0)
+    session = StreamSession(new_cache(), seed=0)
     for chunk in range(5):
         assert session.latent == 3 * chunk
         session.advance(torch.full((1, 3, 1, 1, 1), float(chunk)), 12 if chunk else 9)

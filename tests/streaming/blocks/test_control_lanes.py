@@ -117,13 +117,13 @@ def test_a_lane_rests_again_when_its_pictures_are_forgotten(
     assert autoencoder.calls == calls
 
 
-def test_a_lane_counts_its_quiet_chunks_from_its_last_picture(lanes: ControlLanes) -> None:
+def test_a_lane_counts_its_empty_chunks_from_its_last_picture(lanes: ControlLanes) -> None:
     settled = lanes.empty_video(1).settle()
-    lane, counts = EncoderLane(), []
+    lane, counts = ControlEncoderState(), []
     shown = (1, settled)  # the second in the last chunk before the first is forgotten
     for chunk in range(2 * settled + 1):
         _, lane = lanes.advance(lane, pictures(chunk) if chunk in shown else None, chunk=chunk, batch=1)
-        counts.append(lane.quiet_chunks)
+        counts.append(lane.empty_chunks)
         assert (lane.cache is None) == (chunk in (0, 2 * settled)), "forgotten neither sooner nor later"
     assert counts == [0, *range(settled - 1), *range(settled), 0]
 
