@@ -21,8 +21,9 @@ import typer
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from scripts.video_file import Picture, VideoFileError, VideoReader, VideoWriter
+from streaming.api import ChunkParameters, ChunkResult, Decoder, GenerationFailed
 from streaming.blocks.text_conditioning import parse_prompts
-from streaming.engine import ChunkResult, Controls, Decoder, GenerationFailed, StreamEngine
+from streaming.engine import StreamEngine
 from streaming.hub import Progress
 
 
@@ -39,7 +40,7 @@ class Stream(Protocol):
 
     @property
     def frames_wanted(self) -> int: ...
-    def step(self, frames: Sequence[np.ndarray], controls: Controls) -> ChunkResult: ...
+    def step(self, frames: Sequence[np.ndarray], controls: ChunkParameters) -> ChunkResult: ...
 
 
 def main(
@@ -101,7 +102,7 @@ def repaint(
             prompts = parse_prompts(pending.popleft().prompt)
         frames = [picture.pixels for picture in chunk]
         frames += frames[-1:] * (stream.frames_wanted - len(frames))
-        result = stream.step(frames, Controls(prompts=prompts, guidance_scale=scale))
+        result = stream.step(frames, ChunkParameters(prompts=prompts, guidance_scale=scale))
         for picture, pixels in zip(chunk, result.frames, strict=False):
             yield replace(picture, pixels=pixels)
 

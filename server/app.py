@@ -7,7 +7,6 @@ import signal
 from collections.abc import AsyncIterator
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from aiohttp import web
@@ -31,9 +30,7 @@ from server.wire.http_models import IceServerInfo, LookInfo, NotReady, Ready, Se
 from server.wire.limits import defaults, limits
 from server.wire.openapi import document
 from server.wire.replies import ModelInfo, OutputState
-
-if TYPE_CHECKING:
-    from streaming.looks import Look
+from streaming.api import Look
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +62,7 @@ class Api:
         self._openapi = json.dumps(document(), ensure_ascii=False)
         self._limits = limits()
         begins = Parameters(prompts=(), seed=settings.seed, current_seed=settings.seed)
-        self._defaults = defaults(begins.guidance_state(), begins.depth, OutputState())
+        self._defaults = defaults(begins.guidance_state(), begins.depth_state(), OutputState())
 
     def routes(self) -> list[web.AbstractRouteDef]:
         return [
@@ -131,7 +128,7 @@ class Api:
     def _model(self) -> ModelInfo | None:
         return model_info(self._worker.info) if self._worker.info else None
 
-    def _looks(self) -> "tuple[Look, ...]":
+    def _looks(self) -> tuple[Look, ...]:
         """Those of the model; none while it is loading."""
         return self._worker.info.looks if self._worker.info else ()
 
@@ -215,7 +212,7 @@ def _rtc_ice_server(server: MintedServer) -> IceServerInfo:
     return IceServerInfo(urls=server.urls, username=server.username, credential=server.credential)
 
 
-def _look(look: "Look") -> LookInfo:
+def _look(look: Look) -> LookInfo:
     """As the page takes it. The address is relative, like all of the page's."""
     thumbnail = look.thumbnail and f"looks/{quote(look.thumbnail.name)}"
     return LookInfo(name=look.name, prompt=look.prompt, thumbnail=thumbnail)

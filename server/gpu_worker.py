@@ -19,16 +19,17 @@ from enum import Enum
 from statistics import median
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from server.live.chunk_request import ChunkRequest, EngineModule, controls_of
 from server.media.frames import Rgb, stamp_source
 from server.progress_bar import progress_bar
 from server.settings import Settings
 from server.turns import Turns
 from server.wire.replies import ModelInfo
+from streaming.api import ChunkParameters, ChunkResult, EngineInfo, GenerationFailed
 
 if TYPE_CHECKING:
-    from streaming.engine import ChunkResult, EngineInfo, LiveStream, StreamEngine
+    from streaming.engine import StreamEngine
     from streaming.hub import Progress
+    from streaming.live_stream import LiveStream
 
 logger = logging.getLogger(__name__)
 R = TypeVar("R")
@@ -66,7 +67,7 @@ class Readiness:
     reason: str  # plain words, for /readyz and the page
 
 
-def model_info(info: "EngineInfo") -> ModelInfo:
+def model_info(info: EngineInfo) -> ModelInfo:
     """The model, as clients are told about it."""
     return ModelInfo(
         name=info.model,
@@ -80,7 +81,7 @@ def model_info(info: "EngineInfo") -> ModelInfo:
     )
 
 
-def import_engine() -> EngineModule:
+def import_engine() -> "type[StreamEngine]":
     """Called in the worker's thread: importing torch takes seconds, and the page is served meanwhile."""
     # OpenMP reads these when torch is loaded. The codecs need a core of their own, and threads that spin
     # while they wait would take it from them.
@@ -89,9 +90,9 @@ def import_engine() -> EngineModule:
     # A chunk is a thousand small operations, and after each the thread asks for the interpreter again. A loop
     # that is busy gives it up after this time only: with Python's 5 ms a chunk takes half as long again.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    from streaming import engine
+    from streaming.engine import StreamEngine
 
-    return engine
+    return StreamEngine
 
 
 @contextlib.contextmanager
@@ -109,6 +110,15 @@ def long_lived() -> Generator[None]:
         gc.collect()
         gc.freeze()
         gc.enable()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkRequest:
+    """What one chunk is made of."""
+
+    frames: Callable[[], list[Rgb]]  # called in the thread: as many pictures as wanted, oldest first
+    asked: Callable[[], ChunkParameters]  # called on the event loop, as late as the chunk can still take it
+    painted: Callable[[ChunkResult], None]  # called there, too, with each piece as soon as it is there
 
 
 class StreamHandle:
@@ -142,7 +152,9 @@ class GpuWorker:
     `info` and `pace` change on the loop only.
     """
 
-    def __init__(self, settings: Settings, import_engine: Callable[[], EngineModule] = import_engine) -> None:
+    def __init__(
+        self, settings: Settings, import_engine: Callable[[], "type[StreamEngine]"] = import_engine
+    ) -> None:
         self._settings = settings
         self._import_engine = import_engine
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
@@ -187,7 +199,7 @@ class GpuWorker:
         self._listeners.add(listener)
         return lambda: self._listeners.discard(listener)
 
-    async def ready(self) -> "EngineInfo":
+    async def ready(self) -> EngineInfo:
         """Wait until the model is warm. Raises WorkerUnavailable if that will not happen."""
         await self._settled.wait()
         if self.info is None or self.readiness.phase is not Phase.READY:
@@ -199,7 +211,7 @@ class GpuWorker:
         await self.ready()
         return await self._call(lambda: self._open(prompt, seed))
 
-    async def step(self, handle: StreamHandle, request: ChunkRequest) -> "ChunkResult":
+    async def step(self, handle: StreamHandle, request: ChunkRequest) -> ChunkResult:
         """One chunk of `handle.frames_wanted` pictures, which `request.painted` was given already, piece by
         piece, and with the stamps that settings ask for.
 
@@ -252,7 +264,7 @@ class GpuWorker:
     def _set_pace(self, pace: float) -> None:
         self.pace = pace
 
-    def _set_ready(self, info: "EngineInfo", pace: float) -> None:
+    def _set_ready(self, info: EngineInfo, pace: float) -> None:
         self.info, self.pace = info, pace
         trained = "" if info.trained else " (untrained: random weights)"
         self._set_readiness(Readiness(Phase.READY, f"{info.model}{trained} is ready on {info.device}"))
@@ -276,9 +288,9 @@ class GpuWorker:
         try:
             began = time.monotonic()
             with long_lived():
-                self._api = self._import_engine()
+                engine_class = self._import_engine()
                 imported = time.monotonic()
-                self._engine = self._load()
+                self._engine = self._load(engine_class)
             logger.info(
                 "Imports took %.1f s, loading and warming up %.1f",
                 imported - began,
@@ -297,7 +309,7 @@ class GpuWorker:
         finally:
             gc.unfreeze()  # what stays in a process that goes on is garbage
 
-    def _load(self) -> "StreamEngine":
+    def _load(self, engine_class: "type[StreamEngine]") -> "StreamEngine":
         settings = self._settings
         with progress_bar() as show:
 
@@ -305,7 +317,7 @@ class GpuWorker:
                 show(progress)
                 self._tell_progress(progress)
 
-            engine = self._api.StreamEngine.load(
+            engine = engine_class.load(
                 model=settings.model,
                 depth=settings.depth,
                 speed=settings.speed,
@@ -398,13 +410,13 @@ class GpuWorker:
         except ValueError as error:
             raise InputRejected(str(error)) from error
 
-    def _step(self, handle: StreamHandle, request: ChunkRequest) -> "ChunkResult":
+    def _step(self, handle: StreamHandle, request: ChunkRequest) -> ChunkResult:
         stream = handle.stream
         if stream is None:
             raise WorkerUnavailable("the stream has been closed")
         sources: list[Rgb] = []
 
-        def painted(piece: "ChunkResult") -> None:
+        def painted(piece: ChunkResult) -> None:
             if self._settings.stamp_source:
                 seen = sources[-piece.frames_in_chunk :][self._made :]
                 piece = replace(piece, frames=stamp_source(piece.frames, seen[: len(piece.frames)]))
@@ -413,10 +425,10 @@ class GpuWorker:
 
         try:
             sources += request.frames()
-            return stream.step(sources, lambda: controls_of(self._on_loop(request.asked), self._api), painted)
+            return stream.step(sources, lambda: self._on_loop(request.asked), painted)
         except ValueError as error:
             raise InputRejected(str(error)) from error
-        except self._api.GenerationFailed as error:
+        except GenerationFailed as error:
             raise StreamWasReset(str(error)) from error
         finally:
             handle.frames_wanted = stream.frames_wanted

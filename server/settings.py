@@ -14,6 +14,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from streaming.api import MAX_PROMPT_LENGTH, MAX_SEED, Decoder, Precision, Speed
+
 Codec = Literal["h264", "vp8"]
 
 ENV_PREFIX = "DEPTHLIVE_"
@@ -54,17 +56,17 @@ class Settings(BaseSettings):
         "auto", description="Where the model runs; auto takes a GPU if there is one."
     )
     model: str = Field("embedded", min_length=1, description="Preset of the generator.")
-    speed: Literal["exact", "fast"] = Field(
+    speed: Speed = Field(
         "exact",
         description="exact keeps the model's own numbers and autoencoder; fast multiplies in fp8 on a GPU "
         "and decodes with TAEHV.",
     )
-    decoder: Literal["auto", "vae", "taehv"] = Field(
+    decoder: Decoder = Field(
         "auto",
         description="Latents to pictures by the model's own autoencoder or by the quick one; auto as speed "
         "says.",
     )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
+    precision: Precision = Field(
         "auto", description="Type of the model's numbers; auto takes bfloat16 where the device gains by it."
     )
     depth: str = Field(
@@ -75,10 +77,10 @@ class Settings(BaseSettings):
     prompt: str = Field(
         "a statue of molten gold",
         min_length=1,
-        max_length=1000,
+        max_length=MAX_PROMPT_LENGTH,
         description="What is painted until a viewer asks for something else.",
     )
-    seed: int = Field(0, ge=0, lt=2**63, description="Seed of the noise that a stream starts from.")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="Seed of the noise that a stream starts from.")
     max_sessions: int = Field(2, ge=1, description="Viewers served at once; the next one is told to retry.")
     min_fps: float = Field(
         16.0,

@@ -5,10 +5,10 @@ those of the plain pipeline up to rounding, but for fp8.
 import logging
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal
 
 import torch
 
+from streaming.api import Speed
 from streaming.compilation import compile_autoencoder
 from streaming.cuda_graphs import CudaGraphs
 from streaming.fp8 import use_fp8
@@ -79,7 +79,6 @@ def accelerate(pipeline: LongLivePipeline, optimizations: Optimizations) -> None
         pipeline.passes.capture = CudaGraphs()
 
 
-Speed = Literal["exact", "fast"]
 FP8_SINCE = (8, 9)  # capability of the first cards that multiply fp8
 
 

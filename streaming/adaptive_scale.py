@@ -5,12 +5,13 @@ A still scene leaves the model room to paint; a moving one holds it to the shape
 
 from dataclasses import dataclass
 
+from streaming.api import MAX_SCALE
+
 _TYPICAL_MOTION = (
     0.015  # of depth in [-1, 1] per frame: someone who talks before the camera (carphone, median)
 )
 _REACH = 0.5  # fully adaptive, the scale goes from half of what was set to one and a half times it
 _FOLLOW = 0.5  # of the way to the newest chunk's motion: no jump between chunks, most of it within two
-MAX_SCALE = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 PUBLISHED_VACE_IN_DIM = 96  # 16 inactive + 16 reactive + 64 mask channels
+MAX_TIMESTEP = 1000  # pure noise
 CHUNK_LATENTS = 3  # latents denoised together; what LongLive was trained with ("num_frame_per_block")
 
 
@@ -102,9 +103,9 @@ class SamplerConfig:
         steps = self.denoising_step_list
         _require(
             len(steps) > 0
-            and all(0 < s <= 1000 for s in steps)
+            and all(0 < s <= MAX_TIMESTEP for s in steps)
             and list(steps) == sorted(set(steps), reverse=True),
-            f"denoising_step_list must fall within 1000 ... 1, got {steps}",
+            f"denoising_step_list must fall within {MAX_TIMESTEP} ... 1, got {steps}",
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from streaming.depth_settings import Point
+from streaming.api import Point
 
 _POWER = 3  # of the distance: at 2, every point would pull at the whole picture
 

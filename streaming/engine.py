@@ -3,7 +3,7 @@
     engine = StreamEngine.load(model="embedded")
     engine.warm_up()
     stream = engine.open(prompt="a statue of molten gold", seed=0)
-    result = stream.step(pictures, Controls())        # `stream.frames_wanted` pictures, oldest first
+    result = stream.step(pictures, ChunkParameters()) # `stream.frames_wanted` pictures, oldest first
     engine.settle()                                   # once they are on their way
 
 One thread calls everything here; it owns the device.
@@ -12,63 +12,30 @@ One thread calls everything here; it owns the device.
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 from weakref import WeakSet
 
 import numpy as np
 import torch
 
-from streaming.acceleration import Speed, accelerate, optimizations_for
+from streaming.acceleration import accelerate, optimizations_for
+from streaming.api import CHUNK, ChunkParameters, Decoder, EngineInfo, Precision, Speed
 from streaming.blocks.text_conditioning import Prompts, parse_prompts
 from streaming.compilation import keep_compiled
 from streaming.compile_cache import compile_cache
 from streaming.config import CHUNK_LATENTS, PipelineConfig, TaehvConfig
-from streaming.controls import ChunkResult, Controls
 from streaming.depth import DepthEstimator, load_depth
-from streaming.depth_settings import DepthSettings
 from streaming.hub import OnProgress, pull
-from streaming.live_stream import CHUNK, FIRST_CHUNK, LiveStream
-from streaming.looks import Look, load_looks
-from streaming.pipeline import GenerationFailed, LongLivePipeline
-from streaming.precision import Precision, choose_dtype
+from streaming.live_stream import LiveStream
+from streaming.looks import load_looks
+from streaming.pipeline import LongLivePipeline
+from streaming.precision import choose_dtype
 from streaming.preflight import check, free_memory, needs
 from streaming.presets import find_preset
 from streaming.random_weights import TAEHV_DRAWN, RandomPipeline, random_depth
 
 logger = logging.getLogger(__name__)
-
-__all__ = [
-    "CHUNK",
-    "FIRST_CHUNK",
-    "ChunkResult",
-    "Controls",
-    "DepthSettings",
-    "EngineInfo",
-    "GenerationFailed",
-    "LiveStream",
-    "StreamEngine",
-]
-
-
-Decoder = Literal["auto", "vae", "taehv"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineInfo:
-    """What runs, for people and clients."""
-
-    model: str
-    trained: bool  # False: seeded random weights; say so wherever the model is named
-    depth: str
-    device: str
-    dtype: str
-    width: int
-    height: int
-    steps: int
-    about: str  # the trained weights, in a few words; may be empty
-    looks: tuple[Look, ...]  # prompts that the model knows well; may be empty
 
 
 def choose_device(name: str) -> torch.device:
@@ -173,7 +140,7 @@ class StreamEngine:
         accelerate(self.pipeline, optimizations)
 
     def open(self, *, prompt: Prompts, seed: int) -> LiveStream:
-        stream = LiveStream(self, prompt=prompt, seed=seed)
+        stream = LiveStream(self.pipeline, self.estimator, self.info, prompt=prompt, seed=seed)
         self._streams.add(stream)
         return stream
 
@@ -212,21 +179,21 @@ class StreamEngine:
         # The window is filled, and what it held first leaves it.
         filling = 1 if is_cpu else self.pipeline.preset.window.local_attn_size // CHUNK_LATENTS + 1
         for index in range(filling):
-            self._meet(stream, Controls(prompts=parse_prompts(f"warming up {index}")))
+            self._meet(stream, ChunkParameters(prompts=parse_prompts(f"warming up {index}")))
         began = time.perf_counter()
-        self._meet(stream, Controls())  # an ordinary one
+        self._meet(stream, ChunkParameters())  # an ordinary one
         pace = CHUNK / (time.perf_counter() - began)
         if not is_cpu:
             mask = np.full(size, 255, np.uint8)
             mask[: size[0] // 2] = 0
             picture = np.full((*size, 3), 127, np.uint8)
             prompts = parse_prompts("warming up pictures")
-            self._meet(stream, Controls(mask=mask, references=(picture,), prompts=prompts))
+            self._meet(stream, ChunkParameters(mask=mask, references=(picture,), prompts=prompts))
         return pace
 
-    def _meet(self, stream: LiveStream, controls: Controls) -> None:
+    def _meet(self, stream: LiveStream, asked: ChunkParameters) -> None:
         """One chunk, all of it."""
         size, began = (self.info.height, self.info.width, 3), time.perf_counter()
-        stream.step([np.full(size, 20 * n, np.uint8) for n in range(stream.frames_wanted)], controls)
+        stream.step([np.full(size, 20 * n, np.uint8) for n in range(stream.frames_wanted)], asked)
         self.settle()
         logger.debug("Warm-up: a chunk in %.2f s", time.perf_counter() - began)

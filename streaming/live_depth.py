@@ -19,16 +19,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from streaming.api import DepthSettings, Point
 from streaming.depth import DepthEstimator
 from streaming.depth_alignment import Array, Reference, Steps, align
 from streaming.depth_points import depth_of_points
 from streaming.depth_range import DepthRange
 from streaming.depth_refinement import refine
-from streaming.depth_settings import DepthSettings, Point
 from streaming.depth_smoothing import look, smooth
 from streaming.vace_utils import count_non_finite
-
-__all__ = ["Depth", "DepthSettings", "LiveDepth"]
 
 _CELLS = 64
 _LUMA = (0.299, 0.587, 0.114)

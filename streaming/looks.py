@@ -9,25 +9,18 @@ They lie in `looks.json` beside the weights, in the order in which they are to b
 """
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+
+from streaming.api import MAX_PROMPT_LENGTH, Look
 
 FILE = "looks.json"
 PICTURES = (".webp", ".png", ".jpg")
 NAME_MAX_LENGTH = 40
-PROMPT_MAX_LENGTH = 1000  # what a client may send
 
 
 class LooksError(ValueError):
     """Looks that cannot be used; the text names the file, the entry, the value and what was expected."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    name: str  # for people, unique
-    prompt: str
-    thumbnail: Path | None  # a picture that is there, its file name unique; None: there is no picture
 
 
 def load_looks(folder: Path) -> tuple[Look, ...]:
@@ -58,7 +51,7 @@ def _look(entry: Any, folder: Path, where: str) -> Look:
     entry = cast(dict[str, Any], entry)
     return Look(
         name=_text(entry, "name", NAME_MAX_LENGTH, where),
-        prompt=_text(entry, "prompt", PROMPT_MAX_LENGTH, where),
+        prompt=_text(entry, "prompt", MAX_PROMPT_LENGTH, where),
         thumbnail=_thumbnail(entry.get("thumbnail"), folder, where),
     )
 

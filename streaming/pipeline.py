@@ -12,16 +12,27 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
+from streaming.api import (
+    DEFAULT_BLEND_CHUNKS,
+    DEFAULT_BLEND_CURVE,
+    DEFAULT_SCALE,
+    MAX_SCALE,
+    BlendCurve,
+    GenerationFailed,
+    Transition,
+    WeightedPrompts,
+    check_blend,
+)
 from streaming.blocks.denoise import Denoiser
-from streaming.blocks.prompt_blend import BlendCurve, PromptBlend, check_blend
+from streaming.blocks.prompt_blend import PromptBlend
 from streaming.blocks.recache import recache
 from streaming.blocks.reference_images import ReferenceImage
-from streaming.blocks.text_conditioning import Prompts, TextConditioning, WeightedPrompts, parse_prompts
+from streaming.blocks.text_conditioning import Prompts, TextConditioning, parse_prompts
 from streaming.blocks.vace_encoding import Control, GuidanceMode, VaceEncodingBlock
 from streaming.chunk_passes import ChunkInputs, ChunkPasses, PendingCleanPass
 from streaming.config import CHUNK_LATENTS, PipelineConfig, TaehvConfig
@@ -33,14 +44,7 @@ from streaming.presets import BASE_MODELS, Preset, find_preset
 from streaming.session import StreamSession
 from streaming.stage_clock import StageClock
 
-Transition = Literal["recache", "cut", "blend"]
-
 STEP_LISTS_KEPT = 16  # a sampler's tables are small; the bound is for clients that ask for ever new ones
-
-
-class GenerationFailed(RuntimeError):
-    """Latents or frames were not finite. The session has been reset; the text names the chunk and the
-    stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,7 @@ class LongLivePipeline:
         guidance_mode: GuidanceMode | None = None,
         vace_input: Tensor | None = None,
         ref_images: Sequence[ReferenceImage] | None = None,
-        vace_context_scale: float = 1.0,
+        vace_context_scale: float = DEFAULT_SCALE,
         vace_input_masks: Tensor | None = None,
         references_every_chunk: bool = False,
     ) -> Tensor:
@@ -178,10 +182,10 @@ class LongLivePipeline:
         references_every_chunk: bool = False,
         vace_input_masks: Tensor | None = None,
         vace_source: Tensor | None = None,
-        vace_context_scale: float = 1.0,
+        vace_context_scale: float = DEFAULT_SCALE,
         transition: Transition | None = None,
-        blend_chunks: int = 4,
-        blend_curve: BlendCurve = "slerp",
+        blend_chunks: int = DEFAULT_BLEND_CHUNKS,
+        blend_curve: BlendCurve = DEFAULT_BLEND_CURVE,
         steps: tuple[int, ...] | None = None,
         seed: int | None = None,
         clock: StageClock | None = None,
@@ -209,8 +213,8 @@ class LongLivePipeline:
         Raises ValueError for bad input, before anything has changed, and GenerationFailed. That, and whatever
         else goes wrong in the passes or the decoder, leaves `session` reset.
         """
-        if not 0 <= vace_context_scale <= 2:
-            raise ValueError(f"vace_context_scale must be 0 ... 2, got {vace_context_scale}")
+        if not 0 <= vace_context_scale <= MAX_SCALE:
+            raise ValueError(f"vace_context_scale must be 0 ... {MAX_SCALE:g}, got {vace_context_scale}")
         _check_transition(transition)
         check_blend(blend_chunks, blend_curve)
         denoise = self.denoise if steps is None else self._denoiser(tuple(steps))

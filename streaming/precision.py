@@ -1,10 +1,10 @@
 """Which floating-point type the models run in on a device."""
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
-Precision = Literal["auto", "float32", "bfloat16"]
+from streaming.api import Precision
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:

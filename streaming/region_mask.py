@@ -6,6 +6,7 @@ from typing import Self
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from streaming.frames import crop_to_fill
@@ -30,7 +31,10 @@ class RegionMask:
 
     @classmethod
     def of(cls, mask: np.ndarray, height: int, width: int, device: torch.device | str) -> Self | None:
-        """mask (H, W) uint8, bright = paint, cropped as the camera is; None if nothing is kept."""
+        """mask (H, W) or RGB (H, W, 3) uint8, bright = paint, cropped as the camera is; None if nothing is
+        kept."""
+        if mask.ndim == 3:
+            mask = np.asarray(Image.fromarray(mask).convert("L"))
         cropped = torch.from_numpy(np.array(crop_to_fill(mask, height, width)))[None, None]
         fitted = F.interpolate(cropped.float(), size=(height, width), mode="bilinear", antialias=True)
         paint = (fitted >= _PAINTS_FROM).float()

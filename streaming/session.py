@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from streaming.api import WeightedPrompts
 from streaming.blocks.prompt_blend import PromptBlend
-from streaming.blocks.text_conditioning import WeightedPrompts
 from streaming.blocks.vace_encoding import ControlState
 from streaming.chunk_passes import PendingCleanPass
 from streaming.config import CHUNK_LATENTS

@@ -6,11 +6,10 @@ Commands come in by `ask` and `receive`; each chunk takes those that wait by `pl
 import asyncio
 import secrets
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from server.live.control import ControlQueue
 from server.live.link import ControlLink, Send
-from server.live.parameters import Change, Parameters, Plan, pictures_of
+from server.live.parameters import Parameters, Plan, pictures_of
 from server.live.recorder import Recorder
 from server.live.settings_news import SettingsNews
 from server.live.stage import Making, Stage
@@ -42,9 +41,7 @@ from server.wire.requests import (
     StopRecording,
     WeightedPrompt,
 )
-
-if TYPE_CHECKING:
-    from streaming.engine import ChunkResult
+from streaming.api import ChunkResult
 
 SEED_BITS = 31  # of random seeds: short enough to be read out
 
@@ -207,20 +204,15 @@ class Desk:
     @property
     def is_recache_ahead(self) -> bool:
         """Whether the next chunk will take longer for a new prompt, by what is known now."""
-        return self.parameters.plan(self._controls.waiting, self._time(), lambda: 0).change.recaches
+        commands = self._controls.waiting
+        return self.parameters.plan(commands, self._time(), lambda: 0, self._image).change.recaches
 
     def plan(self, turn: int) -> Plan:
         """What chunk number `turn` is to change; nothing is changed before it has been made."""
         self._with_model = self._controls.take(turn)
-        return self.parameters.plan(self._with_model, self._time(), lambda: secrets.randbits(SEED_BITS))
+        return self.parameters.plan(self._with_model, self._time(), _draw_seed, self._image)
 
-    def pictures(self, change: Change) -> tuple[tuple[Rgb, ...] | None, Rgb | None]:
-        """The references, (H, W, 3) uint8 each, and the mask, (H, W, 3) uint8, that a change speaks of."""
-        ids = change.references
-        references = None if ids is None else tuple(self._image(id) for id in ids)
-        return references, self._image(change.mask) if change.mask else None
-
-    def made(self, turn: int, plan: Plan, result: "ChunkResult") -> None:
+    def made(self, turn: int, plan: Plan, result: ChunkResult) -> None:
         """The chunk has been made: what it changed is in effect."""
         self._settle(plan.after.painted(result.chunk))
         self._makings[turn] = Making(self.parameters, result.guidance_scale)
@@ -282,7 +274,7 @@ class Desk:
             prompts=parameters.prompts,
             transition=parameters.transition,
             guidance=parameters.guidance_state(),
-            depth=parameters.depth,
+            depth=parameters.depth_state(),
             references=parameters.references,
             mask=parameters.mask,
             steps=parameters.steps,
@@ -305,3 +297,7 @@ class Desk:
     def _time(self) -> float:
         """Seconds on the clock of what moves by itself, which stands still during a pause."""
         return self._clock.time(self._loop.time())
+
+
+def _draw_seed() -> int:
+    return secrets.randbits(SEED_BITS)

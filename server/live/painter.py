@@ -4,13 +4,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from av import VideoFrame
 
-from server.gpu_worker import GpuWorker, InputRejected, StreamHandle, StreamWasReset
-from server.live.camera import CameraFeed
-from server.live.chunk_request import Asked, ChunkRequest
+from server.gpu_worker import ChunkRequest, GpuWorker, InputRejected, StreamHandle, StreamWasReset
+from server.live.camera import CameraFeed, Chunk
 from server.live.desk import Desk
 from server.live.durations import ChunkDurations
 from server.live.pacing import Pacer
@@ -19,10 +17,7 @@ from server.media.frames import Picture, to_rgb
 from server.metrics import StreamMeter
 from server.turns import Seat
 from server.wire.replies import ErrorReply
-
-if TYPE_CHECKING:
-    from streaming.chunks import Chunk
-    from streaming.engine import ChunkResult
+from streaming.api import ChunkParameters, ChunkResult
 
 MAX_FAILURES = 5  # chunks in a row; then the stream is given up
 
@@ -113,17 +108,16 @@ class Painter:
         self._desk.begin(self._turn)
         plan: Plan | None = None
 
-        def asked() -> Asked:
+        def asked() -> ChunkParameters:
             nonlocal plan
             plan = self._desk.plan(self._turn)
             if plan.change.recaches and self.is_busy:
                 self._tell_of_recache(handle, began)
-            references, mask = self._desk.pictures(plan.change)
-            return Asked(change=plan.change, references=references, mask=mask)
+            return plan.change
 
         pieces: list[ChunkResult] = []
 
-        def painted(piece: "ChunkResult") -> None:
+        def painted(piece: ChunkResult) -> None:
             assert plan is not None, "the model asks before it paints"
             if not self.is_busy:  # the session has ended meanwhile
                 return
@@ -160,9 +154,7 @@ class Painter:
         self._log.warning("Turn %d: %s", self._turn, replies[0].message)
         self._failed(*replies)
 
-    def _deliver(
-        self, chunk: "Chunk[VideoFrame]", piece: "ChunkResult", done: int, *, is_switch: bool
-    ) -> None:
+    def _deliver(self, chunk: Chunk[VideoFrame], piece: ChunkResult, done: int, *, is_switch: bool) -> None:
         """Queue pictures to be shown, the first ones of their chunk after `done` others; what is of an older
         generation, or too late, is dropped."""
         count = len(piece.frames)

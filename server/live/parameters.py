@@ -1,15 +1,18 @@
-"""Everything that shapes a session's picture, as one value; and what a chunk must be told to change it. Pure.
+"""Values that shape a session's picture, and what a chunk must be asked to change them. Pure.
 
 A chunk may fail, so nothing is changed before it has been made:
 
-    plan = parameters.plan(commands, now, draw_seed)    # when a chunk is taken
+    plan = parameters.plan(commands, now, draw_seed, image)    # when a chunk is taken
     ... the model makes the chunk with plan.change ...
-    parameters = plan.after.painted(chunk)              # when it has been made; else keep `parameters`
+    parameters = plan.after.painted(chunk)                     # when it has been made; else keep `parameters`
 """
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from server.live.timeline import GuidanceTrack, Timeline
 from server.wire.replies import (
@@ -21,7 +24,7 @@ from server.wire.replies import (
 )
 from server.wire.requests import (
     Command,
-    Curve,
+    DepthPoint,
     Painting,
     Reset,
     SetDepth,
@@ -33,44 +36,22 @@ from server.wire.requests import (
     SetSteps,
     SetTimeline,
     StopTimeline,
-    TransitionName,
     WeightedPrompt,
 )
+from streaming.api import (
+    CLEAR,
+    DEFAULT_ADAPTIVE,
+    DEFAULT_SCALE,
+    ChunkParameters,
+    DepthSettings,
+)
 
-WHOLE_DEPTH = DepthState(enabled=True, smoothing=0.0, refinement=0.0, points=())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """What changes before one chunk; None or False: nothing. Pictures are given by their ids."""
-
-    prompts: tuple[tuple[str, float], ...] | None = None  # weights sum to 1
-    transition: TransitionName = "recache"
-    blend_chunks: int = 4
-    blend_curve: Curve = "slerp"
-    guidance_scale: float | None = None
-    adaptive: float | None = None
-    depth: DepthState | None = None
-    references: tuple[str, ...] | None = None  # (): none from now on
-    mask: str | None = None  # "": none from now on
-    steps: tuple[int, ...] | None = None  # (): the model's own
-    reset: bool = False
-    seed: int | None = None
-
-    @property
-    def is_switch(self) -> bool:
-        """Whether the picture gets another look at once."""
-        return self.reset or (self.prompts is not None and self.transition != "blend")
-
-    @property
-    def recaches(self) -> bool:
-        """Whether the model has to compute its window anew, for half a chunk's time or more."""
-        return self.prompts is not None and self.transition == "recache" and not self.reset
+Images = Callable[[str], NDArray[np.uint8]]  # id of an uploaded picture -> (H, W, 3) RGB
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    change: Change
+    change: ChunkParameters
     after: "Parameters"
 
 
@@ -83,25 +64,28 @@ class Parameters:
     current_seed: int  # that the present picture began with
     seed_mode: Literal["fixed", "random"] = "fixed"
     transition: TransitionState | None = None
-    scale: float = 1.0
-    adaptive: float = 0.0
+    scale: float = DEFAULT_SCALE
+    adaptive: float = DEFAULT_ADAPTIVE
     track: GuidanceTrack | None = None  # sets the scale while there is one
-    depth: DepthState = WHOLE_DEPTH
-    references: tuple[str, ...] = ()
-    mask: str | None = None
+    depth: DepthSettings = DepthSettings()
+    references: tuple[str, ...] = ()  # ids of uploaded pictures
+    mask: str | None = None  # likewise
     steps: tuple[int, ...] | None = None
     timeline: Timeline | None = None
 
-    def plan(self, commands: Sequence[Command], now: float, draw_seed: Callable[[], int]) -> Plan:
+    def plan(
+        self, commands: Sequence[Command], now: float, draw_seed: Callable[[], int], image: Images
+    ) -> Plan:
         """The next chunk's change, from commands in the order they came and from what is due by itself.
 
         Of a prompt.set and a timeline's step for the same chunk, the person's wins.
         """
-        draft = _Draft(self, now, draw_seed)
+        draft = _Draft(self, now, draw_seed, image)
         for command in commands:
             draft.take(command)
         draft.pass_time()
-        return Plan(Change(**draft.change), draft.after)  # pyright: ignore[reportArgumentType] -- names of fields
+        change = ChunkParameters(**draft.change)  # pyright: ignore[reportArgumentType] -- names of fields
+        return Plan(change, draft.after)
 
     def painted(self, chunk: int) -> "Parameters":
         """After the chunk of this index since the last reset: a blend is one step further.
@@ -132,6 +116,15 @@ class Parameters:
             adaptive=self.adaptive,
             keyframes=self.track.keys if self.track else None,
             loop=self.track.loop if self.track else False,
+        )
+
+    def depth_state(self) -> DepthState:
+        depth = self.depth
+        return DepthState(
+            enabled=depth.enabled,
+            smoothing=depth.smoothing,
+            refinement=depth.refinement,
+            points=tuple(DepthPoint(x=x, y=y, value=value) for x, y, value in depth.points),
         )
 
     def seed_state(self) -> SeedState:
@@ -173,6 +166,7 @@ class _Draft:
     after: Parameters
     now: float
     draw_seed: Callable[[], int]
+    image: Images
     change: dict[str, object] = field(default_factory=dict[str, object])
     is_painted_by_hand: bool = False
 
@@ -193,17 +187,16 @@ class _Draft:
                     self.keep(scale=scale)
                     self.change["guidance_scale"] = scale
             case SetDepth():
-                given = {name: getattr(command, name) for name in DepthState.model_fields}
-                asked = {name: value for name, value in given.items() if value is not None}
-                self.set_both(depth=self.after.depth.model_copy(update=asked))
+                self.set_depth(command)
             case SetReferences(images=images):
-                self.set_both(references=images)
+                self.keep(references=images)
+                self.change["references"] = tuple(map(self.image, images)) or CLEAR
             case SetMask(image=image):
                 self.keep(mask=image)
-                self.change["mask"] = image or ""
+                self.change["mask"] = CLEAR if image is None else self.image(image)
             case SetSteps(steps=steps):
                 self.keep(steps=steps)
-                self.change["steps"] = steps or ()
+                self.change["steps"] = steps or CLEAR
             case SetSeed(mode=mode, seed=seed):
                 self.keep(seed_mode=mode, seed=self.after.current_seed if seed is None else seed)
             case Reset(seed=seed):
@@ -224,10 +217,22 @@ class _Draft:
             self.keep(scale=scale)
             self.change["guidance_scale"] = scale
 
+    def set_depth(self, command: SetDepth) -> None:
+        """Only what it names."""
+        asked: dict[str, object] = {
+            name: value
+            for name in ("enabled", "smoothing", "refinement")
+            if (value := getattr(command, name)) is not None
+        }
+        if command.points is not None:
+            asked["points"] = tuple((point.x, point.y, point.value) for point in command.points)
+        depth = replace(self.after.depth, **asked)  # pyright: ignore[reportArgumentType] -- names of fields
+        self.change["depth"] = depth
+        self.keep(depth=depth)
+
     def paint(self, painting: Painting) -> None:
-        total = sum(prompt.weight for prompt in painting.weighted)
         self.change |= {
-            "prompts": tuple((prompt.text, prompt.weight / total) for prompt in painting.weighted),
+            "prompts": tuple((prompt.text, prompt.weight) for prompt in painting.weighted),
             "transition": painting.transition,
             "blend_chunks": painting.chunks,
             "blend_curve": painting.curve,
@@ -250,10 +255,6 @@ class _Draft:
             seed = self.after.seed if self.after.seed_mode == "fixed" else self.draw_seed()
         self.change |= {"reset": True, "seed": seed}
         self.keep(current_seed=seed)
-
-    def set_both(self, **values: object) -> None:
-        self.change |= values
-        self.keep(**values)
 
     def keep(self, **values: object) -> None:
         self.after = replace(self.after, **values)  # pyright: ignore[reportArgumentType] -- names of fields

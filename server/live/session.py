@@ -6,7 +6,6 @@ camera_frame() -> CameraFeed -> Painter -> Playout -> shown(), and every subscri
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from av import VideoFrame
 
@@ -41,9 +40,7 @@ from server.wire.replies import (
     Stats,
     Telemetry,
 )
-
-if TYPE_CHECKING:
-    from streaming.engine import EngineInfo
+from streaming.api import EngineInfo
 
 PROVISIONAL_SIZE = (256, 144)  # of the output until the model, and so its size, is known
 TELEMETRY_PERIOD_S = 0.5

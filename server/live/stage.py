@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from server.live.parameters import Parameters
 from server.media.frames import Picture
 from server.media.snapshot import SnapshotParameters
 from server.wire.replies import Stats
-
-if TYPE_CHECKING:
-    from streaming.engine import EngineInfo
+from streaming.api import EngineInfo
 
 
 class Stage(Protocol):
@@ -50,7 +48,7 @@ class Making:
     parameters: Parameters
     guidance_scale: float  # in effect
 
-    def of(self, picture: Picture, info: "EngineInfo") -> SnapshotParameters:
+    def of(self, picture: Picture, info: EngineInfo) -> SnapshotParameters:
         """The same for one picture of the chunk, shown now."""
         return SnapshotParameters(
             model=info.model,

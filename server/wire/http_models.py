@@ -12,7 +12,8 @@ from server.wire.replies import (
     ServerMessage,
     SessionSettings,
 )
-from server.wire.requests import Curve, Message, TransitionName
+from server.wire.requests import Message
+from streaming.api import BlendCurve, Transition
 
 
 def _is_none(value: object) -> bool:
@@ -56,9 +57,9 @@ class Limits(Message):
 class Defaults(Message):
     """Of a prompt.set that leaves them out: transition, chunks, curve. The rest is as a session begins."""
 
-    transition: TransitionName
+    transition: Transition
     chunks: int
-    curve: Curve
+    curve: BlendCurve
     guidance: GuidanceState
     depth: DepthState
     output: OutputState

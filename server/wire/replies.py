@@ -6,15 +6,14 @@ Sans-IO. server/wire/protocol.py encodes these; server/wire/requests.py has the 
 from typing import Literal, TypeAlias
 
 from server.wire.requests import (
-    Curve,
     DepthPoint,
     GuidanceKey,
     Message,
     Quality,
     TimelineStep,
-    TransitionName,
     WeightedPrompt,
 )
+from streaming.api import BlendCurve, Transition
 
 ClientState: TypeAlias = Literal["warming", "waiting", "live", "failed"]
 CommandName: TypeAlias = Literal[
@@ -125,10 +124,10 @@ class Pong(Message):
 class TransitionState(Message):
     """A change of prompt that takes several chunks: `done` of `chunks` have been made."""
 
-    transition: TransitionName
+    transition: Transition
     done: int
     chunks: int
-    curve: Curve
+    curve: BlendCurve
 
 
 class GuidanceState(Message):

@@ -10,16 +10,39 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-LONGEST_S = 86_400.0  # of a timeline or a row of keyframes: a day
-MAX_SEED = 2**63 - 1
+from streaming.api import (
+    DEFAULT_ADAPTIVE,
+    DEFAULT_BLEND_CHUNKS,
+    DEFAULT_BLEND_CURVE,
+    DEFAULT_TRANSITION,
+    MAX_BLEND_CHUNKS,
+    MAX_POINTS,
+    MAX_PROMPT_LENGTH,
+    MAX_PROMPTS,
+    MAX_REFERENCES,
+    MAX_SCALE,
+    MAX_SEED,
+    MAX_STEPS,
+    MAX_TIMESTEP,
+    BlendCurve,
+    Transition,
+)
 
-TransitionName: TypeAlias = Literal["recache", "cut", "blend"]
-Curve: TypeAlias = Literal["linear", "slerp"]
+LONGEST_S = 86_400.0  # of a timeline or a row of keyframes: a day
+MAX_TIMELINE_STEPS = 64
+MAX_KEYFRAMES = 64
+
 Quality: TypeAlias = Literal["low", "medium", "high"]
 Seconds: TypeAlias = Annotated[float, Field(ge=0, le=LONGEST_S)]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 ImageId: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]
-SECONDS = "seconds, a number from 0 to 86400"
+SECONDS = f"seconds, a number from 0 to {LONGEST_S:.0f}"
+TEXT = f"1 to {MAX_PROMPT_LENGTH} characters, not only spaces"
+SCALE = f"a number from 0 to {MAX_SCALE:g}"
+RISING_STEPS = f"a list of 1 to {MAX_TIMELINE_STEPS} steps, `at` rising from 0"
+RISING_KEYFRAMES = f"a list of 1 to {MAX_KEYFRAMES} keyframes, `at` rising"
+FALLING_STEPS = f"a list of 1 to {MAX_STEPS} falling integers from 1 to {MAX_TIMESTEP}, or null"
+SEED = "an integer from 0 to 2^63 - 1"
 
 
 class Message(BaseModel):
@@ -44,7 +67,7 @@ class WeightedPrompt(Message):
     """One of several prompts. Only the ratio of the weights counts."""
 
     text: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
-        min_length=1, max_length=1000, description="1 to 1000 characters, not only spaces"
+        min_length=1, max_length=MAX_PROMPT_LENGTH, description=TEXT
     )
     weight: float = Field(1.0, gt=0, le=10, description="a number above 0, at most 10")
 
@@ -53,19 +76,27 @@ class Painting(Message):
     """What to paint, and how to get there: part of a prompt.set and of every step of a timeline."""
 
     text: Annotated[str, StringConstraints(strip_whitespace=True)] | None = Field(
-        None, min_length=1, max_length=1000, description="1 to 1000 characters, not only spaces"
+        None, min_length=1, max_length=MAX_PROMPT_LENGTH, description=TEXT
     )
     prompts: tuple[WeightedPrompt, ...] | None = Field(
-        None, min_length=1, max_length=8, description="a list of 1 to 8 objects with text and weight"
+        None,
+        min_length=1,
+        max_length=MAX_PROMPTS,
+        description=f"a list of 1 to {MAX_PROMPTS} objects with text and weight",
     )
-    transition: TransitionName = Field("recache", description='"recache", "cut" or "blend"')
-    chunks: int = Field(4, ge=1, le=32, description="an integer from 1 to 32")
-    curve: Curve = Field("slerp", description='"linear" or "slerp"')
+    transition: Transition = Field(DEFAULT_TRANSITION, description='"recache", "cut" or "blend"')
+    chunks: int = Field(
+        DEFAULT_BLEND_CHUNKS,
+        ge=1,
+        le=MAX_BLEND_CHUNKS,
+        description=f"an integer from 1 to {MAX_BLEND_CHUNKS}",
+    )
+    curve: BlendCurve = Field(DEFAULT_BLEND_CURVE, description='"linear" or "slerp"')
 
     @model_validator(mode="after")
     def _says_what_once(self) -> Self:
         if self.text is None and self.prompts is None:
-            raise broken_rule("text", "1 to 1000 characters, not only spaces; or prompts instead")
+            raise broken_rule("text", f"{TEXT}; or prompts instead")
         if self.text is not None and self.prompts is not None:
             raise broken_rule("prompts", "either text or prompts, not both")
         return self
@@ -93,7 +124,7 @@ class SetTimeline(Request):
 
     type: Literal["timeline.set"] = "timeline.set"
     steps: tuple[TimelineStep, ...] = Field(
-        min_length=1, max_length=64, description="a list of 1 to 64 steps, `at` rising from 0"
+        min_length=1, max_length=MAX_TIMELINE_STEPS, description=RISING_STEPS
     )
     loop: bool = Field(False, description="true or false")
     duration: Seconds | None = Field(None, description=f"{SECONDS}, more than the last step's `at`")
@@ -101,7 +132,7 @@ class SetTimeline(Request):
     @model_validator(mode="after")
     def _runs_forward(self) -> Self:
         if self.steps[0].at != 0 or not _rises([step.at for step in self.steps]):
-            raise broken_rule("steps", "a list of 1 to 64 steps, `at` rising from 0")
+            raise broken_rule("steps", RISING_STEPS)
         if self.loop and self.duration is None:
             raise broken_rule("duration", "seconds, more than the last step's `at`: needed to loop")
         if self.duration is not None and self.duration <= self.steps[-1].at:
@@ -122,17 +153,17 @@ class GuidanceKey(Message):
     """The strength at one moment, counted from when the keyframes were applied."""
 
     at: Seconds = Field(description=SECONDS)
-    scale: float = Field(ge=0, le=2, description="a number from 0 to 2")
+    scale: float = Field(ge=0, le=MAX_SCALE, description=SCALE)
 
 
 class SetGuidance(Request):
     """How strongly the camera's depth shapes the picture: all of it at once, what is left out is off."""
 
     type: Literal["guidance.set"] = "guidance.set"
-    scale: float | None = Field(None, ge=0, le=2, description="a number from 0 to 2")
-    adaptive: Share = Field(0.0, description="a number from 0 to 1")
+    scale: float | None = Field(None, ge=0, le=MAX_SCALE, description=SCALE)
+    adaptive: Share = Field(DEFAULT_ADAPTIVE, description="a number from 0 to 1")
     keyframes: tuple[GuidanceKey, ...] | None = Field(
-        None, min_length=1, max_length=64, description="a list of 1 to 64 keyframes, `at` rising"
+        None, min_length=1, max_length=MAX_KEYFRAMES, description=RISING_KEYFRAMES
     )
     loop: bool = Field(False, description="true or false")
 
@@ -140,12 +171,12 @@ class SetGuidance(Request):
     def _has_one_source(self) -> Self:
         if self.keyframes is None:
             if self.scale is None:
-                raise broken_rule("scale", "a number from 0 to 2; or keyframes instead")
+                raise broken_rule("scale", f"{SCALE}; or keyframes instead")
             return self
         if self.scale is not None:
             raise broken_rule("scale", "either scale or keyframes, not both")
         if not _rises([key.at for key in self.keyframes]):
-            raise broken_rule("keyframes", "a list of 1 to 64 keyframes, `at` rising")
+            raise broken_rule("keyframes", RISING_KEYFRAMES)
         if self.loop and self.keyframes[-1].at == 0:
             raise broken_rule("keyframes", "a last `at` above 0: needed to loop")
         return self
@@ -167,7 +198,7 @@ class SetDepth(Request):
     smoothing: Share | None = Field(None, description="a number from 0 to 1")
     refinement: Share | None = Field(None, description="a number from 0 to 1")
     points: tuple[DepthPoint, ...] | None = Field(
-        None, max_length=64, description="a list of 0 to 64 objects with x, y and value"
+        None, max_length=MAX_POINTS, description=f"a list of 0 to {MAX_POINTS} objects with x, y and value"
     )
 
 
@@ -175,7 +206,9 @@ class SetReferences(Request):
     """Pictures, uploaded before, that the result should resemble; an empty list clears them."""
 
     type: Literal["references.set"] = "references.set"
-    images: tuple[ImageId, ...] = Field(max_length=3, description="a list of 0 to 3 ids of uploaded pictures")
+    images: tuple[ImageId, ...] = Field(
+        max_length=MAX_REFERENCES, description=f"a list of 0 to {MAX_REFERENCES} ids of uploaded pictures"
+    )
 
 
 class SetMask(Request):
@@ -192,14 +225,14 @@ class SetSteps(Request):
     """The timesteps of denoising; fewer are quicker and coarser. Null: the model's own."""
 
     type: Literal["steps.set"] = "steps.set"
-    steps: tuple[Annotated[int, Field(ge=1, le=1000)], ...] | None = Field(
-        min_length=1, max_length=8, description="a list of 1 to 8 falling integers from 1 to 1000, or null"
+    steps: tuple[Annotated[int, Field(ge=1, le=MAX_TIMESTEP)], ...] | None = Field(
+        min_length=1, max_length=MAX_STEPS, description=FALLING_STEPS
     )
 
     @model_validator(mode="after")
     def _fall(self) -> Self:
         if self.steps is not None and not _rises(self.steps[::-1]):
-            raise broken_rule("steps", "a list of 1 to 8 falling integers from 1 to 1000, or null")
+            raise broken_rule("steps", FALLING_STEPS)
         return self
 
 
@@ -208,7 +241,7 @@ class SetSeed(Request):
 
     type: Literal["seed.set"] = "seed.set"
     mode: Literal["fixed", "random"] = Field(description='"fixed" or "random"')
-    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="an integer from 0 to 2^63 - 1")
+    seed: int | None = Field(None, ge=0, le=MAX_SEED, description=SEED)
 
     @model_validator(mode="after")
     def _random_has_none(self) -> Self:
@@ -221,7 +254,7 @@ class Reset(Request):
     """Forget every picture so far; the prompt stays."""
 
     type: Literal["reset"] = "reset"
-    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="an integer from 0 to 2^63 - 1")
+    seed: int | None = Field(None, ge=0, le=MAX_SEED, description=SEED)
 
 
 # The stream.

@@ -15,14 +15,12 @@ middle. Source of both: daydreamlive/scope, whose own last step misses the targe
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-BlendCurve = Literal["linear", "slerp"]
+from streaming.api import BlendCurve, check_blend
 
-MAX_BLEND_CHUNKS = 32
 _PARALLEL = 1e-3  # sine of an angle (float32 knows it to 3e-4): no arc to follow, or no one arc (opposites)
 
 
@@ -52,14 +50,6 @@ class PromptBlend:
     def towards(self, target: Tensor) -> Tensor:
         """The embedding (text_len, E) of where the blend is."""
         return target if self.has_arrived else between(self.start, target, self.fraction, self.curve)
-
-
-def check_blend(chunks: int, curve: str) -> None:
-    """Raises ValueError unless both can be used."""
-    if isinstance(chunks, bool) or not isinstance(chunks, int) or not 1 <= chunks <= MAX_BLEND_CHUNKS:
-        raise ValueError(f"blend_chunks must be 1 ... {MAX_BLEND_CHUNKS}, got {chunks!r}")
-    if curve not in get_args(BlendCurve):
-        raise ValueError(f"blend_curve must be {' or '.join(get_args(BlendCurve))}, got {curve!r}")
 
 
 def between(start: Tensor, target: Tensor, fraction: float, curve: BlendCurve) -> Tensor:

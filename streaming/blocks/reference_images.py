@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-MAX_REFERENCES = 3
+from streaming.api import MAX_REFERENCES
 
 ReferenceImage = str | Path | Image.Image | Tensor
 

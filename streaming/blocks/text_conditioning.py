@@ -6,17 +6,18 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from streaming.api import WeightedPrompts
 from streaming.modules.causal_model import CausalWanModel, TextContext
 
-WeightedPrompts = tuple[tuple[str, float], ...]
-Prompts = str | Sequence[str] | Sequence[Mapping[str, object]]
+Prompts = str | Sequence[str] | Sequence[Mapping[str, object]] | WeightedPrompts
 
 CONTEXTS_KEPT = 4  # 141 MB each at LongLive's size
 EMBEDDINGS_KEPT = 32  # 4 MB each at LongLive's size
 
 
 def parse_prompts(prompts: Prompts) -> WeightedPrompts:
-    """A text, several texts, or `{"text", "weight"}` items -> (text, weight) pairs whose weights sum to 1.
+    """A text, several texts, pairs or `{"text", "weight"}` items -> (text, weight) pairs whose weights sum
+    to 1.
 
     Only the ratio of weights counts; all zero means equal shares. Raises ValueError naming the item.
     """
@@ -25,7 +26,13 @@ def parse_prompts(prompts: Prompts) -> WeightedPrompts:
         raise ValueError("prompts must hold at least one prompt, got none")
     pairs: list[tuple[str, float]] = []
     for index, item in enumerate(items):
-        text, weight = (item, 1.0) if isinstance(item, str) else (item.get("text"), item.get("weight", 1.0))
+        match item:
+            case str():
+                text, weight = item, 1.0
+            case (text, weight):
+                pass
+            case _:
+                text, weight = item.get("text"), item.get("weight", 1.0)
         if not isinstance(text, str):
             raise ValueError(f"prompts[{index}] must be a text or {{'text', 'weight'}}, got {item!r}")
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < float("inf"):

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from scripts import generate
 from scripts.generate import Transition, parse_transition, repaint
 from scripts.video_file import Picture, VideoReader, VideoWriter
-from streaming.engine import ChunkResult, Controls, StreamEngine
+from streaming.api import ChunkParameters, ChunkResult
+from streaming.engine import StreamEngine
 from streaming.presets import PRESETS, UNTRAINED
 from tests.e2e.camera import clip_path
 from tests.scripts.clips import packets, write_clip
@@ -28,13 +29,13 @@ app.command()(generate.main)
 class FakeStream:
     """Gives every picture back with its number one higher, and remembers what it was asked."""
 
-    asked: list[tuple[list[int], Controls]] = field(default_factory=list)
+    asked: list[tuple[list[int], ChunkParameters]] = field(default_factory=list)
 
     @property
     def frames_wanted(self) -> int:
         return 12 if self.asked else 9
 
-    def step(self, frames, controls: Controls) -> ChunkResult:
+    def step(self, frames, controls: ChunkParameters) -> ChunkResult:
         assert len(frames) == self.frames_wanted
         self.asked.append(([int(frame[0, 0, 0]) for frame in frames], controls))
         return ChunkResult(

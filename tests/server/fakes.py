@@ -6,81 +6,40 @@ Generated frames are flat: red counts frames, green is the prompt's length, blue
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
+from streaming.api import ChunkParameters, ChunkResult, EngineInfo, GenerationFailed, Look
 from tests.virtual_time import Gate, sleep
 
 WIDTH, HEIGHT = 64, 48
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    name: str
-    prompt: str
-    thumbnail: Path | None
+INFO = EngineInfo(
+    model="fake",
+    trained=False,
+    depth="edges",
+    device="cpu",
+    dtype="float32",
+    width=WIDTH,
+    height=HEIGHT,
+    steps=4,
+    about="a stand-in",
+    looks=(),
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineInfo:
-    model: str = "fake"
-    trained: bool = False
-    depth: str = "edges"
-    device: str = "cpu"
-    dtype: str = "float32"
-    width: int = WIDTH
-    height: int = HEIGHT
-    steps: int = 4
-    about: str = "a stand-in"
-    looks: tuple[Look, ...] = ()
+class Recorded(ChunkParameters):
+    """What a chunk was asked for, and all its texts in one."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Controls:
-    prompts: tuple[tuple[str, float], ...] | None = None
-    transition: Literal["recache", "cut", "blend"] = "recache"
-    blend_chunks: int = 4
-    blend_curve: Literal["linear", "slerp"] = "slerp"
-    guidance_scale: float | None = None
-    adaptive: float | None = None
-    depth: "DepthSettings | None" = None
-    references: tuple[np.ndarray, ...] | None = None
-    mask: np.ndarray | None = None
-    steps: tuple[int, ...] | None = None
-    reset: bool = False
-    seed: int | None = None
+    @classmethod
+    def of(cls, asked: ChunkParameters) -> "Recorded":
+        return cls(**{field.name: getattr(asked, field.name) for field in fields(asked)})
 
     @property
     def prompt(self) -> str | None:
-        """All texts in one."""
         return None if self.prompts is None else " ".join(text for text, _ in self.prompts)
-
-
-@dataclass(frozen=True, slots=True)
-class DepthSettings:
-    enabled: bool = True
-    smoothing: float = 0.0
-    refinement: float = 0.0
-    points: tuple[tuple[float, float, float], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkResult:
-    frames: np.ndarray
-    chunk: int
-    first_frame: int
-    frames_in_chunk: int
-    generation: int
-    guidance_scale: float
-    depth_preview: np.ndarray | None
-    timings_ms: dict[str, float]
-
-
-class GenerationFailed(Exception):
-    """As streaming.engine's."""
 
 
 class LiveStream:
@@ -100,11 +59,11 @@ class LiveStream:
     def step(
         self,
         frames: Sequence[np.ndarray],
-        controls: Callable[[], Controls],
-        painted: Callable[[ChunkResult], None],
+        asked: Callable[[], ChunkParameters],
+        on_frames: Callable[[ChunkResult], None],
     ) -> ChunkResult:
         self._module.may_ask.wait()
-        controls = controls()
+        controls = Recorded.of(asked())
         self._module.steps.append((len(frames), controls))
         assert len(frames) == self.frames_wanted
         assert all(f.ndim == 3 and f.dtype == np.uint8 and f.flags.c_contiguous for f in frames)
@@ -130,7 +89,9 @@ class LiveStream:
             timings_ms=timings,
         )
         for piece in np.split(pictures, range(count - 8, count, 4)):
-            painted(replace(result, frames=piece, first_frame=self._frame, depth_preview=None, timings_ms={}))
+            on_frames(
+                replace(result, frames=piece, first_frame=self._frame, depth_preview=None, timings_ms={})
+            )
             self._frame += len(piece)
             self._module.may_go_on.wait()
             is_once = controls.prompt == "break off" and not self._module.has_diverged
@@ -161,7 +122,7 @@ class LiveStream:
 
 class StreamEngine:
     def __init__(self, module: "FakeEngineModule") -> None:
-        self.info = EngineInfo(looks=module.looks)
+        self.info = replace(INFO, looks=module.looks)
         self._module = module
 
     def warm_up(self) -> float:
@@ -227,11 +188,8 @@ class FakeEngineModule:
     device_error: Exception | None = None
     streams: "weakref.WeakSet[LiveStream]" = field(default_factory=weakref.WeakSet)
     freed_in: list[str] = field(default_factory=list)  # thread in which each stream was freed
-    steps: list[tuple[int, Controls]] = field(default_factory=list)
+    steps: list[tuple[int, Recorded]] = field(default_factory=list)
     loaded_with: dict[str, object] = field(default_factory=dict)
-    Controls: type[Controls] = Controls
-    DepthSettings: type[DepthSettings] = DepthSettings
-    GenerationFailed: type[GenerationFailed] = GenerationFailed
 
     def __post_init__(self) -> None:
         self.may_load.set()
@@ -240,10 +198,6 @@ class FakeEngineModule:
         self.may_ask.set()
         self.may_go_on.set()
         self.may_prepare.set()
-
-    @property
-    def StreamEngine(self) -> "FakeEngineModule":
-        return self
 
     def load(self, **arguments: object) -> StreamEngine:
         self.loaded_with = arguments

@@ -2,12 +2,14 @@ import asyncio
 import gc
 import threading
 import time
+from dataclasses import fields
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from server.gpu_worker import (
+    ChunkRequest,
     GpuWorker,
     InputRejected,
     Phase,
@@ -15,12 +17,9 @@ from server.gpu_worker import (
     WorkerUnavailable,
     model_info,
 )
-from server.live.chunk_request import Asked, ChunkRequest
-from server.live.parameters import Change
 from server.settings import load_settings
 from server.turns import Seat
-from server.wire.replies import DepthState
-from server.wire.requests import DepthPoint
+from streaming.api import CLEAR, ChunkParameters, DepthSettings
 from tests.server.running import PATIENCE_S, started_worker, until
 
 
@@ -28,12 +27,12 @@ def frames(count: int):
     return lambda: [np.full((48, 64, 3), n, np.uint8) for n in range(count)]
 
 
-def asking(frames, change: Change, painted=lambda piece: None, **pictures) -> ChunkRequest:
-    return ChunkRequest(frames=frames, asked=lambda: Asked(change=change, **pictures), painted=painted)
+def asking(frames, change: ChunkParameters, painted=lambda piece: None) -> ChunkRequest:
+    return ChunkRequest(frames=frames, asked=lambda: change, painted=painted)
 
 
 def request(count: int, prompt: str | None = None) -> ChunkRequest:
-    return asking(frames(count), Change(prompts=prompt and ((prompt, 1.0),)))
+    return asking(frames(count), ChunkParameters(prompts=prompt and ((prompt, 1.0),)))
 
 
 async def test_model_is_loaded_with_the_settings_and_described(worker, engine, settings):
@@ -138,43 +137,29 @@ async def test_step_gives_pictures_and_the_next_chunks_length(worker):
     assert (len(second.frames), second.chunk, second.first_frame) == (12, 1, 9)
 
 
-async def test_changes_reach_the_engine(worker, engine):
+async def test_what_is_asked_reaches_the_engine_as_it_is(worker, engine):
     handle = await worker.open(prompt="clay", seed=0)
-    change = Change(
+    picture = np.full((4, 6, 3), 200, np.uint8)
+    change = ChunkParameters(
         prompts=(("gold", 0.75), ("clay", 0.25)),
         transition="blend",
         blend_chunks=6,
         blend_curve="linear",
         guidance_scale=0.5,
         adaptive=0.25,
-        depth=DepthState(
-            enabled=True, smoothing=0.5, refinement=0.1, points=(DepthPoint(x=0.1, y=0.2, value=0.3),)
-        ),
-        references=("a",),
-        mask="b",
-        steps=(1000, 500),
+        depth=DepthSettings(smoothing=0.5, refinement=0.1, points=((0.1, 0.2, 0.3),)),
+        references=(picture,),
+        mask=picture,
+        steps=CLEAR,
         reset=True,
         seed=4,
     )
-    picture = np.full((4, 6, 3), 200, np.uint8)
-    await worker.step(handle, asking(frames(9), change, references=(picture,), mask=picture))
-    _, controls = engine.steps[0]
-    assert controls.prompts == (("gold", 0.75), ("clay", 0.25))
-    assert (controls.transition, controls.blend_chunks, controls.blend_curve) == ("blend", 6, "linear")
-    assert (controls.guidance_scale, controls.adaptive, controls.steps) == (0.5, 0.25, (1000, 500))
-    assert controls.depth == engine.DepthSettings(True, 0.5, 0.1, ((0.1, 0.2, 0.3),))
-    assert controls.references[0] is picture
-    assert controls.mask.shape == (4, 6) and controls.mask.dtype == np.uint8 and controls.mask[0, 0] == 200
-    assert (controls.reset, controls.seed) == (True, 4)
-
-
-async def test_without_a_change_nothing_is_asked_and_a_cleared_mask_is_all_bright(worker, engine):
-    handle = await worker.open(prompt="clay", seed=0)
-    await worker.step(handle, request(9))
-    assert engine.steps[0][1] == engine.Controls()
-    change = Change(references=(), mask="")
-    await worker.step(handle, asking(frames(12), change, references=()))
-    assert engine.steps[1][1].references == () and engine.steps[1][1].mask.min() == 255
+    await worker.step(handle, asking(frames(9), change))
+    _, asked = engine.steps[0]
+    assert [getattr(asked, each.name) for each in fields(change)] == [
+        getattr(change, each.name) for each in fields(change)
+    ]
+    assert asked.references[0] is asked.mask is picture
 
 
 async def test_frames_are_converted_in_the_models_thread(worker):
@@ -185,7 +170,7 @@ async def test_frames_are_converted_in_the_models_thread(worker):
         threads.append(threading.current_thread().name)
         return frames(9)()
 
-    await worker.step(handle, asking(convert, Change()))
+    await worker.step(handle, asking(convert, ChunkParameters()))
     assert threads == ["gpu-worker"]
 
 
@@ -205,7 +190,7 @@ async def test_a_camera_frame_that_cannot_be_converted_harms_nothing(worker):
         raise ValueError("no such pixel format")
 
     with pytest.raises(InputRejected, match="no such pixel format"):
-        await worker.step(handle, asking(broken, Change()))
+        await worker.step(handle, asking(broken, ChunkParameters()))
     assert len((await worker.step(handle, request(handle.frames_wanted))).frames) == 9
 
 
@@ -262,7 +247,7 @@ async def held_step(worker, engine, handle) -> asyncio.Task:
         has_begun.set()
         return frames(9)()
 
-    step = asyncio.create_task(worker.step(handle, asking(convert, Change())))
+    step = asyncio.create_task(worker.step(handle, asking(convert, ChunkParameters())))
     await until(has_begun.is_set, "the thread to begin")
     return step
 
@@ -304,7 +289,9 @@ async def test_stamp_is_the_source(engine):
     handle = await worker.open(prompt="clay", seed=0)
     shown = []
     sources = [np.full((48, 64, 3), 10 * n, np.uint8) for n in range(9)]
-    await worker.step(handle, asking(lambda: sources, Change(), lambda piece: shown.extend(piece.frames)))
+    await worker.step(
+        handle, asking(lambda: sources, ChunkParameters(), lambda piece: shown.extend(piece.frames))
+    )
     assert [int(picture[-1, 0, 0]) for picture in shown] == list(range(9))
     assert [int(picture[-1, 0, 1]) for picture in shown] == [4] * 9
     assert [int(picture[0, 0, 0]) for picture in shown] == [10 * n for n in range(9)]
@@ -315,7 +302,7 @@ async def test_pieces_come_before_the_chunk_they_are_of(worker):
     handle = await worker.open(prompt="clay", seed=0)
     for count, lengths in ((9, [1, 4, 4]), (12, [4, 4, 4])):
         pieces = []
-        whole = await worker.step(handle, asking(frames(count), Change(), pieces.append))
+        whole = await worker.step(handle, asking(frames(count), ChunkParameters(), pieces.append))
         assert [len(piece.frames) for piece in pieces] == lengths
         assert np.array_equal(np.concatenate([piece.frames for piece in pieces]), whole.frames)
         assert {piece.frames_in_chunk for piece in pieces} == {count}

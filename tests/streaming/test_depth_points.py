@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from streaming.api import MAX_POINTS, DepthSettings, Point
 from streaming.depth_points import depth_of_points
-from streaming.depth_settings import MAX_POINTS, DepthSettings, Point
 
 SIZE = (36, 64)
 

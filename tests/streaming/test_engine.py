@@ -11,8 +11,9 @@ import torch
 
 import streaming.engine
 from streaming.acceleration import Speed
+from streaming.api import ChunkParameters, Decoder, GenerationFailed
 from streaming.depth import DepthRange, EdgesDepth
-from streaming.engine import Controls, Decoder, GenerationFailed, LiveStream, StreamEngine, choose_device
+from streaming.engine import LiveStream, StreamEngine, choose_device
 from streaming.modules.taehv import TAEHV
 from streaming.modules.wan_vae import WanVAE, WanVaeConfig
 from streaming.presets import PRESETS, UNTRAINED
@@ -28,14 +29,16 @@ def pictures(count: int, salt: int = 0, size: tuple[int, int] = (48, 64)) -> lis
 
 
 def run(stream: LiveStream, chunks: int, salt: int = 0) -> list[np.ndarray]:
-    return [stream.step(pictures(stream.frames_wanted, salt + n), Controls()).frames for n in range(chunks)]
+    return [
+        stream.step(pictures(stream.frames_wanted, salt + n), ChunkParameters()).frames for n in range(chunks)
+    ]
 
 
 def test_nine_pictures_then_twelve_numbered_without_a_gap(engine: StreamEngine) -> None:
     stream, first_frame = engine.open(prompt="gold", seed=0), 0
     for chunk, count in enumerate((9, 12, 12)):
         assert stream.frames_wanted == count
-        result = stream.step(pictures(count, chunk), Controls())
+        result = stream.step(pictures(count, chunk), ChunkParameters())
         assert result.frames.shape == (count, engine.info.height, engine.info.width, 3)
         assert result.frames.dtype == np.uint8 and result.frames.flags.c_contiguous
         assert (result.chunk, result.first_frame, result.generation) == (chunk, first_frame, 0)
@@ -54,7 +57,7 @@ def test_interleaved_streams_equal_the_same_alone(engine: StreamEngine) -> None:
     streams = [engine.open(prompt=prompt, seed=1) for prompt in ("gold", "clay")]
     for n in range(2):
         for number, (salt, stream) in enumerate(zip((0, 9), streams, strict=True)):
-            got = stream.step(pictures(stream.frames_wanted, salt + n), Controls()).frames
+            got = stream.step(pictures(stream.frames_wanted, salt + n), ChunkParameters()).frames
             assert np.array_equal(got, alone[number][n])
 
 
@@ -89,20 +92,22 @@ def test_reset_equals_fresh_and_keeps_the_prompt(
 ) -> None:
     monkeypatch.setattr(engine, "estimator", Brightness())
     used, fresh = engine.open(prompt="clay", seed=3), engine.open(prompt="gold", seed=4)
-    used.step([frame // 3 for frame in pictures(9, salt=50)], Controls())
-    used.step(pictures(12, salt=51), Controls(prompts=(("gold", 1.0),)))
+    used.step([frame // 3 for frame in pictures(9, salt=50)], ChunkParameters())
+    used.step(pictures(12, salt=51), ChunkParameters(prompts=(("gold", 1.0),)))
     frames = pictures(12, salt=1)
-    result = used.step(frames, Controls(reset=True, seed=4))
+    result = used.step(frames, ChunkParameters(reset=True, seed=4))
     assert (result.chunk, result.first_frame, result.generation) == (0, 21, 1)
-    assert np.array_equal(result.frames, fresh.step(frames[-9:], Controls()).frames)
+    assert np.array_equal(result.frames, fresh.step(frames[-9:], ChunkParameters()).frames)
     frames = pictures(12, salt=2)
-    assert np.array_equal(used.step(frames, Controls()).frames, fresh.step(frames, Controls()).frames)
+    assert np.array_equal(
+        used.step(frames, ChunkParameters()).frames, fresh.step(frames, ChunkParameters()).frames
+    )
 
 
 def test_a_cut_to_the_same_prompt_starts_afresh_all_the_same(engine: StreamEngine) -> None:
     stream = engine.open(prompt="gold", seed=0)
     run(stream, 2)
-    result = stream.step(pictures(12), Controls(prompts=(("gold", 1.0),), transition="cut"))
+    result = stream.step(pictures(12), ChunkParameters(prompts=(("gold", 1.0),), transition="cut"))
     assert (result.chunk, result.generation, len(result.frames)) == (0, 1, 9)
 
 
@@ -111,9 +116,11 @@ def test_what_was_asked_with_bad_pictures_has_not_happened(engine: StreamEngine)
     run(stream, 1), run(twin, 1)
     bad = [frame.astype(np.float64) for frame in pictures(12)]
     with pytest.raises(ValueError, match="float64"):
-        stream.step(bad, Controls(prompts=(("clay", 1.0),), transition="cut", guidance_scale=0.1))
+        stream.step(bad, ChunkParameters(prompts=(("clay", 1.0),), transition="cut", guidance_scale=0.1))
     frames = pictures(12, salt=4)
-    assert np.array_equal(stream.step(frames, Controls()).frames, twin.step(frames, Controls()).frames)
+    assert np.array_equal(
+        stream.step(frames, ChunkParameters()).frames, twin.step(frames, ChunkParameters()).frames
+    )
 
 
 def test_depth_that_is_not_finite_is_told_and_replaced(
@@ -135,23 +142,23 @@ def test_depth_that_is_not_finite_is_told_and_replaced(
 def test_a_prompt_shapes_the_chunk_it_comes_with(engine: StreamEngine) -> None:
     plain, switched, cut = (engine.open(prompt="gold", seed=0) for _ in range(3))
     for stream in (plain, switched, cut):
-        stream.step(pictures(9), Controls())
+        stream.step(pictures(9), ChunkParameters())
     frames = pictures(12, salt=1)
-    before = plain.step(frames, Controls()).frames
-    after = switched.step(frames, Controls(prompts=(("clay", 1.0),)))
+    before = plain.step(frames, ChunkParameters()).frames
+    after = switched.step(frames, ChunkParameters(prompts=(("clay", 1.0),)))
     assert after.generation == 0 and not np.array_equal(after.frames, before)
-    fresh_start = cut.step(frames, Controls(prompts=(("clay", 1.0),), transition="cut"))
+    fresh_start = cut.step(frames, ChunkParameters(prompts=(("clay", 1.0),), transition="cut"))
     assert (fresh_start.chunk, fresh_start.generation, len(fresh_start.frames)) == (0, 1, 9)
 
 
 def test_bad_pictures_leave_the_stream_unharmed(engine: StreamEngine) -> None:
     stream, twin = (engine.open(prompt="gold", seed=0) for _ in range(2))
     with pytest.raises(ValueError, match="expected 9 pictures, got 12"):
-        stream.step(pictures(12), Controls())
+        stream.step(pictures(12), ChunkParameters())
     with pytest.raises(ValueError, match=r"frames\[0\].*float64"):
-        stream.step([frame.astype(np.float64) for frame in pictures(9)], Controls())
+        stream.step([frame.astype(np.float64) for frame in pictures(9)], ChunkParameters())
     with pytest.raises(ValueError, match="guidance_scale must be 0 ... 2, got 3"):
-        Controls(guidance_scale=3)
+        ChunkParameters(guidance_scale=3)
     assert np.array_equal(run(stream, 1)[0], run(twin, 1)[0])
 
 
@@ -165,9 +172,9 @@ def test_values_that_are_not_finite_name_chunk_and_stage_and_restart_the_stream(
     with monkeypatch.context() as patch:
         patch.setattr(engine.pipeline.models.decoder, "decode", broken)
         with pytest.raises(GenerationFailed, match="chunk 1: decode"):
-            stream.step(pictures(12), Controls())
+            stream.step(pictures(12), ChunkParameters())
     assert stream.frames_wanted == 9
-    assert stream.step(pictures(9), Controls()).generation == 1
+    assert stream.step(pictures(9), ChunkParameters()).generation == 1
 
 
 def test_a_missing_device_is_named() -> None:
@@ -182,7 +189,7 @@ def test_a_prompt_encoded_ahead_is_not_encoded_by_its_chunk(
     engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = engine.open(prompt="clay", seed=0)
-    stream.step(pictures(9), Controls())
+    stream.step(pictures(9), ChunkParameters())
     prompts = (("a paper lantern, seen once", 1.0), ("a glass whale, seen once", 3.0))
     engine.encode([text for text, _ in prompts])
 
@@ -190,9 +197,9 @@ def test_a_prompt_encoded_ahead_is_not_encoded_by_its_chunk(
         raise RuntimeError(f"encoded: {texts}")
 
     monkeypatch.setattr(engine.pipeline.text, "_encode", refuse)
-    stream.step(pictures(12), Controls(prompts=prompts))
+    stream.step(pictures(12), ChunkParameters(prompts=prompts))
     with pytest.raises(RuntimeError, match="encoded: \\['never encoded'\\]"):
-        stream.step(pictures(12), Controls(prompts=(("never encoded", 1.0),)))
+        stream.step(pictures(12), ChunkParameters(prompts=(("never encoded", 1.0),)))
 
 
 @pytest.fixture
@@ -222,7 +229,12 @@ def test_speed_names_the_decoder_unless_it_is_named(
     )
     assert isinstance(engine.pipeline.models.decoder, expected)
     assert not engine.info.trained and engine.info.depth == "random weights"
-    assert engine.open(prompt="gold", seed=0).step(pictures(9), Controls()).frames.shape == (9, 32, 48, 3)
+    assert engine.open(prompt="gold", seed=0).step(pictures(9), ChunkParameters()).frames.shape == (
+        9,
+        32,
+        48,
+        3,
+    )
 
 
 def test_random_weights_are_not_the_trained_ones(engine: StreamEngine) -> None:
@@ -259,9 +271,9 @@ def test_a_warm_up_tells_the_pace_of_an_ordinary_chunk(
     engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that switches nothing, and not the first, which is slow."""
-    now, met = 100.0, list[Controls]()
+    now, met = 100.0, list[ChunkParameters]()
 
-    def meet(stream: LiveStream, controls: Controls) -> None:
+    def meet(stream: LiveStream, controls: ChunkParameters) -> None:
         nonlocal now
         now += 0.125 if met else 8.0
         met.append(controls)
@@ -269,4 +281,4 @@ def test_a_warm_up_tells_the_pace_of_an_ordinary_chunk(
     monkeypatch.setattr(streaming.engine, "time", SimpleNamespace(perf_counter=lambda: now))
     monkeypatch.setattr(engine, "_meet", meet)
     assert engine.warm_up() == 12 / 0.125
-    assert len(met) == 2 and met[0].prompts and met[1] == Controls()
+    assert len(met) == 2 and met[0].prompts and met[1] == ChunkParameters()

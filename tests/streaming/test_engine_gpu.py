@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from streaming.api import ChunkParameters
 from streaming.blocks.text_conditioning import parse_prompts
-from streaming.engine import Controls, StreamEngine
+from streaming.engine import StreamEngine
 from streaming.pipeline import LongLivePipeline
 
 pytestmark = [
@@ -57,5 +58,5 @@ def test_the_live_engine_runs_in_bfloat16() -> None:
         pictures = list(
             np.random.default_rng(0).integers(0, 256, (stream.frames_wanted, 480, 640, 3), np.uint8)
         )
-        result = stream.step(pictures, Controls())
+        result = stream.step(pictures, ChunkParameters())
         assert result.frames.std() > 10 and result.timings_ms["total"] > 0

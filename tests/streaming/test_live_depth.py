@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from streaming.api import DepthSettings
 from streaming.depth_range import DepthRange
-from streaming.live_depth import Depth, DepthSettings, LiveDepth
+from streaming.live_depth import Depth, LiveDepth
 from tests.streaming.depth_scenes import (
     CHUNKS,
     HEIGHT,

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from streaming.looks import Look, LooksError, load_looks
+from streaming.api import Look
+from streaming.looks import LooksError, load_looks
 
 GOLD: dict[str, Any] = {
     "name": "Molten gold",

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from scripts.embedded.export import export
+from streaming.api import ChunkParameters, Look
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.config import ConfigError, TextConfig, WanConfig
-from streaming.engine import Controls, StreamEngine
-from streaming.looks import Look
+from streaming.engine import StreamEngine
 from streaming.models import load_models, random_models
 from streaming.modules.wan_vae import WanVaeConfig
 from streaming.pipeline import LongLivePipeline
@@ -174,7 +174,7 @@ def test_files_that_come_with_a_preset_are_used_and_nothing_is_fetched(
     assert info.about == "built-in model, trained on synthetic scenes"
     assert info.looks == (Look("Gold", "a statue of molten gold", None),)
     stream = engine.open(prompt="gold", seed=0)
-    assert stream.step([np.zeros((48, 64, 3), np.uint8)] * 9, Controls()).frames.shape[0] == 9
+    assert stream.step([np.zeros((48, 64, 3), np.uint8)] * 9, ChunkParameters()).frames.shape[0] == 9
 
 
 def test_what_the_configuration_names_goes_before_what_comes_with_a_preset(

@@ -67,6 +67,13 @@ def test_a_mask_of_any_size_is_cropped_as_the_camera_is() -> None:
     assert torch.equal(region(right_half(2 * HEIGHT, 2 * WIDTH)).paint, region(right_half()).paint)
 
 
+def test_of_a_picture_the_brightness_counts() -> None:
+    picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    picture[:, WIDTH // 2 :] = (0, 255, 0)  # 150 of 255: bright; blue alone, 29, is dark
+    picture[:, : WIDTH // 2] = (0, 0, 255)
+    assert torch.equal(region(picture).paint, region(right_half()).paint)
+
+
 def test_a_masks_array_may_change_afterwards() -> None:
     mask = right_half()
     made = region(mask)

@@ -13,12 +13,11 @@ from scripts.bench.engine import ceilings, machine, measured_engine, stages, tab
 from scripts.bench.engine.flops import Work
 from scripts.bench.engine.probe import Probe, RingCopies, profiled
 from scripts.bench.figures.latency import percentile
+from streaming.api import CHUNK, ChunkParameters, DepthSettings
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.chunk_passes import ChunkInputs
 from streaming.config import CHUNK_LATENTS
-from streaming.controls import Controls
-from streaming.depth_settings import DepthSettings
-from streaming.engine import CHUNK, LiveStream, StreamEngine
+from streaming.engine import LiveStream, StreamEngine
 
 SWITCHES = 5  # prompt switches, and new sessions, that are timed
 
@@ -86,8 +85,10 @@ class Bench:
             "ceilings": ceilings.as_rows(rates),
         }
 
-    def _controls(self, **changes: Any) -> Controls:
-        return Controls(depth=DepthSettings(enabled=self._guidance == "depth"), steps=self._steps, **changes)
+    def _controls(self, **changes: Any) -> ChunkParameters:
+        return ChunkParameters(
+            depth=DepthSettings(enabled=self._guidance == "depth"), steps=self._steps, **changes
+        )
 
     def _first_chunk(self) -> tuple[float, LiveStream]:
         """Milliseconds from asking for a session to its first pictures on the host."""

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from streaming.api import CHUNK
 from streaming.config import PipelineConfig
 from streaming.depth import load_depth
-from streaming.engine import CHUNK, StreamEngine
+from streaming.engine import StreamEngine
 from streaming.hub import pull
 from streaming.pipeline import LongLivePipeline
 from streaming.presets import Preset, find_preset

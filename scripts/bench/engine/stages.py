@@ -7,8 +7,9 @@ import torch
 
 from scripts.bench.engine import flops
 from scripts.bench.engine.flops import InFp8, Work
+from streaming.api import CHUNK
 from streaming.config import CHUNK_LATENTS
-from streaming.engine import CHUNK, StreamEngine
+from streaming.engine import StreamEngine
 from streaming.fp8 import Fp8Linear
 from streaming.session import StreamSession
 

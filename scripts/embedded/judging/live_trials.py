@@ -34,7 +34,7 @@ from scripts.embedded.judging.sheets import Sheet
 from scripts.embedded.judging.streams import live_depth, num_frames
 from scripts.embedded.scenes.looks import LOOKS, Paint
 from scripts.embedded.words.captions import caption
-from streaming.engine import CHUNK, Controls
+from streaming.api import CHUNK, ChunkParameters
 from streaming.frames import fit_frames
 
 CHUNK_MS = 1000 * CHUNK / 16  # of a chunk that is shown at 16 frames a second
@@ -126,7 +126,7 @@ def try_speed(subject: Subject, effort: Effort) -> Finding:
             batch = [pictures[(at + n) % len(pictures)] for n in range(stream.frames_wanted)]
             at += len(batch)
             began = time.perf_counter()
-            result = stream.step(batch, Controls(steps=subject.steps))
+            result = stream.step(batch, ChunkParameters(steps=subject.steps))
             took = 1000 * (time.perf_counter() - began)
             if result.chunk:  # the first has nine frames
                 chunk_ms.append(took)

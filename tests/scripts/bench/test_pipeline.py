@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from scripts.bench import pipeline
 from scripts.bench.engine import ceilings, flops, measured_engine, probe, stages, table
+from streaming.api import CHUNK
 from streaming.config import WanConfig, WindowConfig
-from streaming.engine import CHUNK
 from streaming.modules import hopper_convolution
 from streaming.modules.causal_vace_model import CausalVaceWanModel
 from streaming.presets import LONGLIVE, WAN_1_3B

@@ -1,6 +1,7 @@
+import numpy as np
 import pytest
 
-from server.live.parameters import Change, Parameters, pictures_of
+from server.live.parameters import Parameters, pictures_of
 from server.wire.replies import DepthState, TransitionState
 from server.wire.requests import (
     DepthPoint,
@@ -19,12 +20,14 @@ from server.wire.requests import (
     TimelineStep,
     WeightedPrompt,
 )
+from streaming.api import CLEAR, ChunkParameters, DepthSettings
 
+IMAGES = {id: np.zeros((16, 16, 3), np.uint8) for id in "abm"}
 CLAY = Parameters(prompts=(WeightedPrompt(text="clay"),), seed=3, current_seed=3)
 
 
 def plan(*commands, parameters=CLAY, now=0.0, drawn=77):
-    return parameters.plan(commands, now, lambda: drawn)
+    return parameters.plan(commands, now, lambda: drawn, IMAGES.__getitem__)
 
 
 def text(parameters: Parameters) -> str:
@@ -33,14 +36,14 @@ def text(parameters: Parameters) -> str:
 
 def test_nothing_asked_changes_nothing():
     made = plan(Pause(id="1"))
-    assert made.change == Change() and made.after == CLAY
+    assert made.change == ChunkParameters() and made.after == CLAY
 
 
-def test_weights_reach_the_model_as_shares():
+def test_weights_reach_the_model_as_they_are():
     prompts = (WeightedPrompt(text="gold", weight=3), WeightedPrompt(text="ice", weight=1))
     made = plan(SetPrompt(id="1", prompts=prompts, transition="blend", chunks=7, curve="linear"))
-    assert made.change == Change(
-        prompts=(("gold", 0.75), ("ice", 0.25)), transition="blend", blend_chunks=7, blend_curve="linear"
+    assert made.change == ChunkParameters(
+        prompts=(("gold", 3), ("ice", 1)), transition="blend", blend_chunks=7, blend_curve="linear"
     )
     assert made.after.prompts == prompts
 
@@ -98,7 +101,7 @@ def test_guidance_is_set_as_a_whole():
     moving = plan(SetGuidance(id="1", keyframes=keys, adaptive=0.5), now=10)
     assert (moving.change.guidance_scale, moving.change.adaptive) == (0.5, 0.5)
     later = plan(parameters=moving.after, now=11)
-    assert later.change == Change(guidance_scale=1.0)
+    assert later.change == ChunkParameters(guidance_scale=1.0)
     assert later.after.guidance_state().scale is None
     still = plan(SetGuidance(id="2", scale=1.2), parameters=later.after, now=12)
     assert (still.change.guidance_scale, still.change.adaptive) == (1.2, 0.0)
@@ -106,7 +109,7 @@ def test_guidance_is_set_as_a_whole():
     assert (still.after.guidance_state().scale, still.after.guidance_state().adaptive) == (1.2, 0.0)
     assert still.after.guidance_state().loop is False
     assert moving.after.guidance_state().adaptive == 0.5
-    assert plan(parameters=still.after, now=13).change == Change()
+    assert plan(parameters=still.after, now=13).change == ChunkParameters()
 
 
 def test_keyframes_that_loop_begin_again_and_say_so():
@@ -128,8 +131,10 @@ def test_depth_is_patched():
     point = DepthPoint(x=0.1, y=0.2, value=0.3)
     first = plan(SetDepth(id="1", smoothing=0.5, points=(point,))).after
     second = plan(SetDepth(id="2", enabled=False), parameters=first)
-    wanted = DepthState(enabled=False, smoothing=0.5, refinement=0.0, points=(point,))
+    wanted = DepthSettings(enabled=False, smoothing=0.5, points=((0.1, 0.2, 0.3),))
     assert second.change.depth == second.after.depth == wanted
+    told = DepthState(enabled=False, smoothing=0.5, refinement=0.0, points=(point,))
+    assert second.after.depth_state() == told
     assert plan(SetDepth(id="3", points=()), parameters=second.after).after.depth.points == ()
 
 
@@ -137,7 +142,9 @@ def test_pictures_and_steps_are_set_and_cleared():
     made = plan(
         SetReferences(id="1", images=("a", "b")), SetMask(id="2", image="m"), SetSteps(id="3", steps=(9, 3))
     )
-    assert (made.change.references, made.change.mask, made.change.steps) == (("a", "b"), "m", (9, 3))
+    first, second = made.change.references
+    assert first is IMAGES["a"] and second is IMAGES["b"] and made.change.mask is IMAGES["m"]
+    assert made.change.steps == (9, 3)
     assert (made.after.references, made.after.mask, made.after.steps) == (("a", "b"), "m", (9, 3))
     none = plan(
         SetReferences(id="4", images=()),
@@ -145,7 +152,7 @@ def test_pictures_and_steps_are_set_and_cleared():
         SetSteps(id="6", steps=None),
         parameters=made.after,
     )
-    assert (none.change.references, none.change.mask, none.change.steps) == ((), "", ())
+    assert (none.change.references, none.change.mask, none.change.steps) == (CLEAR, CLEAR, CLEAR)
     assert (none.after.references, none.after.mask, none.after.steps) == ((), None, None)
 
 
@@ -161,7 +168,7 @@ def test_pictures_of_commands():
 def test_a_reset_keeps_the_prompt_and_everything_else():
     painted = plan(SetPrompt(id="1", text="gold"), SetGuidance(id="2", scale=0.3)).after
     made = plan(Reset(id="3"), parameters=painted)
-    assert made.change == Change(reset=True, seed=3)
+    assert made.change == ChunkParameters(reset=True, seed=3)
     assert made.after == painted
 
 
@@ -200,7 +207,7 @@ def timeline(**fields) -> SetTimeline:
 def test_a_timeline_begins_with_the_chunk_that_takes_it():
     first = plan(timeline(), now=100)
     assert first.change.prompts == (("a", 1.0),) and first.change.reset
-    assert plan(parameters=first.after, now=104).change == Change()
+    assert plan(parameters=first.after, now=104).change == ChunkParameters()
     second = plan(parameters=first.after, now=105)
     assert text(second.after) == "b" and not second.change.reset
     state = second.after.timeline_state(107)
@@ -215,7 +222,7 @@ def test_a_persons_prompt_wins_over_a_step_of_the_same_chunk_and_holds_until_the
     playing = plan(timeline(), now=0).after
     made = plan(SetPrompt(id="1", text="mine"), parameters=playing, now=5)
     assert text(made.after) == "mine"
-    assert plan(parameters=made.after, now=50).change == Change()
+    assert plan(parameters=made.after, now=50).change == ChunkParameters()
 
 
 def test_a_timeline_that_comes_after_a_prompt_begins_with_its_own():
@@ -232,5 +239,5 @@ def test_a_stopped_timeline_leaves_its_prompt():
 def test_a_step_that_the_model_refuses_is_passed_over():
     playing = plan(timeline(), now=0).after
     assert plan(parameters=playing, now=6).change.prompts == (("b", 1.0),)
-    assert plan(parameters=playing.without_due_step(6), now=6).change == Change()
+    assert plan(parameters=playing.without_due_step(6), now=6).change == ChunkParameters()
     assert CLAY.without_due_step(6) is CLAY

@@ -9,11 +9,10 @@ from pydantic import Field, create_model
 
 import server.wire.limits as wire_limits
 from server.app import page_directory
-from server.live.parameters import WHOLE_DEPTH
 from server.wire.http_models import Limits
 from server.wire.limits import defaults, limits
 from server.wire.protocol import ProtocolError, decode
-from server.wire.replies import GuidanceState, OutputState
+from server.wire.replies import DepthState, GuidanceState, OutputState
 from server.wire.requests import SetPrompt, SetReferences
 
 TOLD = limits()
@@ -81,11 +80,12 @@ def test_a_field_without_a_bound_is_named(monkeypatch):
 
 def test_the_defaults_told_are_those_of_a_prompt_that_leaves_them_out():
     guidance = GuidanceState(scale=0.5, adaptive=0.0, keyframes=None, loop=False)
-    told = defaults(guidance, WHOLE_DEPTH, OutputState())
+    depth = DepthState(enabled=True, smoothing=0.25, refinement=0.0, points=())
+    told = defaults(guidance, depth, OutputState())
     sent = decode(json.dumps(PROMPT | {"id": "1"}))
     assert isinstance(sent, SetPrompt)
     assert (told.transition, told.chunks, told.curve) == (sent.transition, sent.chunks, sent.curve)
-    assert (told.guidance, told.depth) == (guidance, WHOLE_DEPTH)
+    assert (told.guidance, told.depth) == (guidance, depth)
 
 
 def test_the_page_uses_limits_that_are_told_and_has_none_beside_them():

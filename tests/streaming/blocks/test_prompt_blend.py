@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from streaming.blocks.prompt_blend import BlendCurve, PromptBlend, between
+from streaming.api import BlendCurve
+from streaming.blocks.prompt_blend import PromptBlend, between
 
 CURVES: tuple[BlendCurve, ...] = ("linear", "slerp")
 

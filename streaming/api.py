@@ -1,0 +1,214 @@
+"""Values between the model and its users: what a chunk is asked to do, what it gives, what runs, limits.
+
+No torch here, so a server can import it while the models are still loading. Every limit and every default of
+a stream is written here once: the engine, the wire and the page take them from this file.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from math import isfinite
+from pathlib import Path
+from typing import Final, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from streaming.config import MAX_TIMESTEP, ConfigError, SamplerConfig
+
+Transition: TypeAlias = Literal["recache", "cut", "blend"]
+BlendCurve: TypeAlias = Literal["linear", "slerp"]
+Speed: TypeAlias = Literal["exact", "fast"]
+Decoder: TypeAlias = Literal["auto", "vae", "taehv"]
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
+WeightedPrompts: TypeAlias = tuple[tuple[str, float], ...]  # (text, weight); only the ratio of weights counts
+Point: TypeAlias = tuple[float, float, float]  # x and y from the top left, value: all 0 ... 1, near = 1
+
+FIRST_CHUNK, CHUNK = 9, 12  # frames: latent 0 stands for one, every later latent for four
+
+MAX_PROMPTS = 8
+MAX_PROMPT_LENGTH = 1000  # characters of one text
+MAX_STEPS = 8
+MAX_REFERENCES = 3
+MAX_SCALE = 2.0  # of guidance; 0 is none
+MAX_BLEND_CHUNKS = 32
+MAX_POINTS = 64  # of sparse depth
+MAX_SEED = 2**63 - 1
+
+DEFAULT_TRANSITION: Transition = "recache"
+DEFAULT_BLEND_CHUNKS = 4
+DEFAULT_BLEND_CURVE: BlendCurve = "slerp"
+DEFAULT_SCALE = 1.0
+DEFAULT_ADAPTIVE = 0.0
+
+
+class GenerationFailed(RuntimeError):
+    """Latents or frames were not finite. The session has been reset; the text names the chunk and the
+    stage."""
+
+
+class Clear(Enum):
+    """The type of CLEAR: none from now on, where None means unchanged."""
+
+    CLEAR = "clear"
+
+
+CLEAR: Final = Clear.CLEAR
+
+
+@dataclass(frozen=True, slots=True)
+class DepthSettings:
+    """How depth is estimated and used. Raises ValueError naming the field, the value and what was
+    expected."""
+
+    enabled: bool = True  # False: no depth guides the picture, and none is estimated
+    smoothing: float = 0.0  # 0 ... 1: how much of the past a still pixel keeps
+    refinement: float = 0.0  # 0 ... 1: how far the pictures generated last have a say in depth
+    points: tuple[Point, ...] = ()  # sparse depth, which replaces the estimate; () is the camera's depth
+
+    def __post_init__(self) -> None:
+        for name, value in (("smoothing", self.smoothing), ("refinement", self.refinement)):
+            if not 0 <= value <= 1:  # False for NaN, too
+                raise ValueError(f"depth {name}: expected 0 ... 1, got {value}")
+        if len(self.points) > MAX_POINTS:
+            raise ValueError(f"depth points: expected at most {MAX_POINTS}, got {len(self.points)}")
+        for index, point in enumerate(self.points):
+            if len(point) != 3 or not all(0 <= value <= 1 for value in point):
+                raise ValueError(f"depth points[{index}]: expected (x, y, value), each 0 ... 1, got {point}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkParameters:
+    """What a chunk is asked to change before it is made; None and False leave things as they are.
+
+    Raises ValueError naming the field, the value and what was expected.
+    """
+
+    prompts: WeightedPrompts | None = None  # 1 to MAX_PROMPTS
+    transition: Transition = DEFAULT_TRANSITION  # how new prompts take effect
+    blend_chunks: int = DEFAULT_BLEND_CHUNKS  # 1 ... MAX_BLEND_CHUNKS
+    blend_curve: BlendCurve = DEFAULT_BLEND_CURVE
+    guidance_scale: float | None = None  # 0 ... MAX_SCALE
+    adaptive: float | None = None  # 0 ... 1: how far the scale follows the motion of depth
+    depth: DepthSettings | None = None
+    references: tuple[np.ndarray, ...] | Clear | None = None  # 1 to MAX_REFERENCES, (H, W, 3) uint8 RGB each
+    # (H, W) uint8: 255 = generate, 0 = keep the camera; of a picture (H, W, 3) uint8 RGB the brightness.
+    mask: np.ndarray | Clear | None = None
+    steps: tuple[int, ...] | Clear | None = None  # falling within MAX_TIMESTEP ... 1; CLEAR: the model's own
+    reset: bool = False  # hard reset that keeps the prompt
+    seed: int | None = None  # for a reset or cut
+
+    def __post_init__(self) -> None:
+        if self.prompts is not None:
+            _check_prompts(self.prompts)
+        if self.transition not in get_args(Transition):
+            raise ValueError(f"transition must be one of {get_args(Transition)}, got {self.transition!r}")
+        check_blend(self.blend_chunks, self.blend_curve)
+        for name, value, largest in (
+            ("guidance_scale", self.guidance_scale, MAX_SCALE),
+            ("adaptive", self.adaptive, 1),
+        ):
+            if value is not None and not 0 <= value <= largest:  # False for NaN, too
+                raise ValueError(f"{name} must be 0 ... {largest:g}, got {value}")
+        if isinstance(self.references, tuple):
+            _check_references(self.references)
+        if isinstance(self.mask, np.ndarray):
+            _check_mask(self.mask)
+        if isinstance(self.steps, tuple):
+            _check_steps(self.steps)
+
+    @property
+    def starts_over(self) -> bool:
+        """Whether the stream begins afresh: the chunk is a first one again."""
+        return self.reset or (self.prompts is not None and self.transition == "cut")
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether the picture gets another look at once."""
+        return self.starts_over or self.recaches
+
+    @property
+    def recaches(self) -> bool:
+        """Whether the model has to compute its window anew, for half a chunk's time or more."""
+        return self.prompts is not None and self.transition == "recache" and not self.reset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkResult:
+    """A chunk's pictures, or those of them that are there already: a piece, of which the rest follows."""
+
+    frames: np.ndarray  # (T, height, width, 3) uint8 RGB
+    chunk: int  # index since the last hard reset
+    first_frame: int  # index of frames[0] since the stream was opened
+    frames_in_chunk: int  # T, unless it is a piece
+    generation: int  # rises with every hard reset
+    guidance_scale: float  # what the chunk was guided with, motion of depth counted in
+    frames_wanted: int = CHUNK  # by the stream's next chunk
+    depth_preview: np.ndarray | None = None  # (72, 128) uint8, near = 255: the depth of frames[-1]; None: off
+    timings_ms: dict[str, float] = field(default_factory=dict[str, float])  # by stage, and "total"; or empty
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A prompt that the model is known to paint well."""
+
+    name: str  # for people, unique
+    prompt: str
+    thumbnail: Path | None  # a picture that is there, its file name unique; None: there is no picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """What runs, for people and clients."""
+
+    model: str
+    trained: bool  # False: seeded random weights; say so wherever the model is named
+    depth: str
+    device: str
+    dtype: str
+    width: int
+    height: int
+    steps: int  # how many denoising steps the model takes by itself
+    about: str  # the trained weights, in a few words; may be empty
+    looks: tuple[Look, ...]  # may be empty
+
+
+def check_blend(chunks: int, curve: str) -> None:
+    """Raises ValueError unless both can be used."""
+    if isinstance(chunks, bool) or not isinstance(chunks, int) or not 1 <= chunks <= MAX_BLEND_CHUNKS:
+        raise ValueError(f"blend_chunks must be 1 ... {MAX_BLEND_CHUNKS}, got {chunks!r}")
+    if curve not in get_args(BlendCurve):
+        raise ValueError(f"blend_curve must be {' or '.join(get_args(BlendCurve))}, got {curve!r}")
+
+
+def _check_prompts(prompts: WeightedPrompts) -> None:
+    if not 1 <= len(prompts) <= MAX_PROMPTS:
+        raise ValueError(f"prompts must be 1 to {MAX_PROMPTS}, got {len(prompts)}")
+    for index, (_, weight) in enumerate(prompts):
+        if not (isfinite(weight) and weight >= 0):
+            raise ValueError(f"prompts[{index}].weight must be a finite number, 0 or more, got {weight!r}")
+
+
+def _check_references(pictures: tuple[np.ndarray, ...]) -> None:
+    if not 1 <= len(pictures) <= MAX_REFERENCES:
+        raise ValueError(f"references must be 1 to {MAX_REFERENCES} pictures or CLEAR, got {len(pictures)}")
+    for index, picture in enumerate(pictures):
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+            raise ValueError(
+                f"references[{index}] must be (H, W, 3) uint8, got {picture.shape} {picture.dtype}"
+            )
+
+
+def _check_mask(mask: np.ndarray) -> None:
+    is_plane = mask.ndim == 2 or (mask.ndim == 3 and mask.shape[2] == 3)
+    if mask.dtype != np.uint8 or not is_plane or 0 in mask.shape:
+        raise ValueError(f"mask must be (H, W) or (H, W, 3) uint8, got {mask.shape} {mask.dtype}")
+
+
+def _check_steps(steps: tuple[int, ...]) -> None:
+    try:
+        SamplerConfig(denoising_step_list=steps)
+        is_possible = len(steps) <= MAX_STEPS
+    except ConfigError:
+        is_possible = False
+    if not is_possible:
+        expected = f"1 to {MAX_STEPS} that fall within {MAX_TIMESTEP} ... 1"
+        raise ValueError(f"steps must be {expected}, or CLEAR, got {list(steps)}")

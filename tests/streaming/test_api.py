@@ -1,0 +1,79 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from streaming.api import CLEAR, ChunkParameters
+
+PICTURE = np.zeros((4, 6, 3), np.uint8)
+
+
+def test_law_it_is_there_without_torch() -> None:
+    """A server imports it while the models are still loading, in a process that must answer meanwhile."""
+    code = "import sys, streaming.api; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ({"prompts": ()}, "prompts must be 1 to 8, got 0"),
+        ({"prompts": (("a", 1.0),) * 9}, "got 9"),
+        ({"prompts": (("a", 1.0), ("b", -1.0))}, r"prompts\[1\].weight must be .* 0 or more, got -1"),
+        ({"prompts": (("a", float("inf")),)}, r"prompts\[0\].weight must be a finite number"),
+        ({"transition": "fade"}, "transition must be .* got 'fade'"),
+        ({"guidance_scale": float("nan")}, "guidance_scale must be 0 ... 2, got nan"),
+        ({"guidance_scale": 2.1}, "guidance_scale must be 0 ... 2, got 2.1"),
+        ({"adaptive": 1.5}, "adaptive must be 0 ... 1, got 1.5"),
+        ({"blend_chunks": 40}, "blend_chunks must be 1 ... 32, got 40"),
+        ({"blend_chunks": 0}, "blend_chunks must be 1 ... 32, got 0"),
+        ({"blend_curve": "cubic"}, "blend_curve must be linear or slerp, got 'cubic'"),
+        ({"steps": (250, 1000)}, r"steps must be 1 to 8 that fall within 1000 ... 1.* got \[250, 1000\]"),
+        ({"steps": tuple(range(900, 0, -100))}, "steps must be 1 to 8"),
+        ({"steps": ()}, "steps must be 1 to 8 .* or CLEAR, got"),
+        ({"references": ()}, "references must be 1 to 3 pictures or CLEAR, got 0"),
+        ({"references": (PICTURE,) * 4}, "1 to 3 pictures or CLEAR, got 4"),
+        ({"references": (PICTURE, PICTURE[..., 0])}, r"references\[1\] must be \(H, W, 3\)"),
+        ({"references": (PICTURE / 255,)}, r"references\[0\] .* float64"),
+        ({"mask": np.zeros((4, 4, 4), np.uint8)}, r"mask must be .* got \(4, 4, 4\)"),
+        ({"mask": np.zeros((0, 4), np.uint8)}, r"mask must be .* got \(0, 4\)"),
+        ({"mask": np.zeros((4, 4), np.float32)}, "float32"),
+    ],
+)
+def test_what_cannot_be_asked_is_named(asked: dict[str, object], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        ChunkParameters(**asked)  # type: ignore[arg-type]
+
+
+def test_what_can_be_asked_at_the_limits_is_taken() -> None:
+    ChunkParameters(
+        prompts=(("a", 0.0),) * 8,
+        blend_chunks=32,
+        guidance_scale=2.0,
+        adaptive=1.0,
+        references=(PICTURE,) * 3,
+        mask=PICTURE,
+        steps=(1000, 7, 6, 5, 4, 3, 2, 1),
+    )
+    ChunkParameters(references=CLEAR, mask=CLEAR, steps=CLEAR, guidance_scale=0.0, blend_chunks=1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "starts_over", "recaches", "is_switch"),
+    [
+        ({}, False, False, False),
+        ({"reset": True}, True, False, True),
+        ({"prompts": (("a", 1.0),)}, False, True, True),
+        ({"prompts": (("a", 1.0),), "reset": True}, True, False, True),
+        ({"prompts": (("a", 1.0),), "transition": "cut"}, True, False, True),
+        ({"prompts": (("a", 1.0),), "transition": "blend"}, False, False, False),
+        ({"transition": "cut"}, False, False, False),  # no prompt goes with it
+    ],
+)
+def test_what_becomes_of_a_stream(
+    asked: dict[str, object], starts_over: bool, recaches: bool, is_switch: bool
+) -> None:
+    parameters = ChunkParameters(**asked)  # type: ignore[arg-type]
+    found = parameters.starts_over, parameters.recaches, parameters.is_switch
+    assert found == (starts_over, recaches, is_switch)
