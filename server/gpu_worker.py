@@ -19,6 +19,7 @@ from enum import Enum
 from statistics import median
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from server.engine.chunk_job import ChunkJob
 from server.media.frames import Rgb, stamp_source
 from server.progress_bar import progress_bar
 from server.settings import Settings
@@ -36,7 +37,6 @@ R = TypeVar("R")
 
 PROGRESS_LOG_PERIOD_S = 5.0
 SWITCH_INTERVAL_S = 1e-4  # a shorter one gains nothing more
-LOOP_LIMIT_S = 60.0  # a loop that takes so long to answer is gone
 PACES_KEPT = 15  # chunks: a prompt switch now and then is not the pace
 JOIN_TIMEOUT_S = 30.0  # longer than any chunk; only a download may take longer
 
@@ -112,15 +112,6 @@ def long_lived() -> Generator[None]:
         gc.enable()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkRequest:
-    """What one chunk is made of."""
-
-    frames: Callable[[], list[Rgb]]  # called in the thread: as many pictures as wanted, oldest first
-    asked: Callable[[], ChunkParameters]  # called on the event loop, as late as the chunk can still take it
-    painted: Callable[[ChunkResult], None]  # called there, too, with each piece as soon as it is there
-
-
 class StreamHandle:
     """One stream, as the event loop knows it."""
 
@@ -143,7 +134,7 @@ class GpuWorker:
         handle = await worker.open(prompt="...", seed=0)
         async with worker.turns.take(seat):   # fair: sessions alternate chunk by chunk
             await worker.idle()
-            result = await worker.step(handle, ChunkRequest(frames=frames, asked=asked, painted=painted))
+            result = await worker.step(handle, job)
         worker.close(handle)
         await worker.stop()
 
@@ -211,13 +202,13 @@ class GpuWorker:
         await self.ready()
         return await self._call(lambda: self._open(prompt, seed))
 
-    async def step(self, handle: StreamHandle, request: ChunkRequest) -> ChunkResult:
-        """One chunk of `handle.frames_wanted` pictures, which `request.painted` was given already, piece by
-        piece, and with the stamps that settings ask for.
+    async def step(self, handle: StreamHandle, job: ChunkJob) -> ChunkResult:
+        """One chunk of `handle.frames_wanted` pictures, which `job.add` was given already, piece by piece,
+        and with the stamps that settings ask for.
 
         Raises InputRejected, StreamWasReset, or whatever else the engine raised: then the stream is lost.
         """
-        return await self._call(lambda: self._step(handle, request))
+        return await self._call(lambda: self._step(handle, job))
 
     async def idle(self) -> None:
         """Wait until nothing of the jobs before is left to do, on the device neither. Camera frames that are
@@ -274,15 +265,6 @@ class GpuWorker:
     def _post(self, function: Callable[..., None], *args: object) -> None:
         assert self._loop is not None
         self._loop.call_soon_threadsafe(function, *args)
-
-    def _on_loop(self, function: Callable[[], R]) -> R:
-        """Call `function` on the event loop and wait for what it gives."""
-
-        async def call() -> R:
-            return function()
-
-        assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(LOOP_LIMIT_S)
 
     def _run(self) -> None:
         try:
@@ -410,22 +392,27 @@ class GpuWorker:
         except ValueError as error:
             raise InputRejected(str(error)) from error
 
-    def _step(self, handle: StreamHandle, request: ChunkRequest) -> ChunkResult:
+    def _step(self, handle: StreamHandle, job: ChunkJob) -> ChunkResult:
         stream = handle.stream
         if stream is None:
             raise WorkerUnavailable("the stream has been closed")
         sources: list[Rgb] = []
 
-        def painted(piece: ChunkResult) -> None:
+        def asked() -> ChunkParameters:
+            parameters = job.slot.take()
+            self._post(job.taken)
+            return parameters
+
+        def on_frames(piece: ChunkResult) -> None:
             if self._settings.stamp_source:
                 seen = sources[-piece.frames_in_chunk :][self._made :]
                 piece = replace(piece, frames=stamp_source(piece.frames, seen[: len(piece.frames)]))
             self._made += len(piece.frames)
-            self._post(request.painted, piece)
+            self._post(job.add, piece)
 
         try:
-            sources += request.frames()
-            return stream.step(sources, lambda: self._on_loop(request.asked), painted)
+            sources += job.frames()
+            return stream.step(sources, asked, on_frames)
         except ValueError as error:
             raise InputRejected(str(error)) from error
         except GenerationFailed as error:

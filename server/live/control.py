@@ -81,14 +81,24 @@ class ControlQueue:
 
     def submit(self, command: Command, now: float) -> list[Ack | Superseded]:
         """Queue a new command; returns its ack, and the news for the one it replaces, if any still waited."""
-        entry = _Waiting(command, now)
         self._answers.begin(command)
         replies: list[Ack | Superseded] = [Ack(id=command.id)]
-        if (replaced := self._pending.pop(entry.kind, None)) is not None:
-            entry = _Waiting(_folded(replaced.command, command), now)
+        self._pending, replaced = self._joined(_Waiting(command, now))
+        if replaced is not None:
             replies.append(Superseded(id=replaced.command.id, by=command.id))
-        self._pending[entry.kind] = entry
         return self._answers.keep(replies)
+
+    def waiting_with(self, command: Command) -> list[Command]:
+        """What would wait if `command` were submitted now."""
+        pending, _ = self._joined(_Waiting(command, 0.0))
+        return [entry.command for entry in pending.values()]
+
+    def _joined(self, entry: _Waiting) -> tuple[dict[str, _Waiting], _Waiting | None]:
+        """What waits with `entry` as the last of it, and what that replaces."""
+        pending = dict(self._pending)
+        if (replaced := pending.pop(entry.kind, None)) is not None:
+            entry = _Waiting(_folded(replaced.command, entry.command), entry.since)
+        return pending | {entry.kind: entry}, replaced
 
     def take_for_frames(self, turn: int) -> None:
         """What shapes the camera frames of chunk number `turn`."""
@@ -124,23 +134,28 @@ class ControlQueue:
             del self._pending[entry.kind]
         return self._rejections(refused, reason)
 
-    def reject(self, turn: int, reason: str) -> list[ErrorReply]:
-        """The model refused chunk `turn`: whoever asked it for a change is told."""
+    def reject(self, turn: int, reason: str) -> list[ErrorReply | Superseded]:
+        """The model refused chunk `turn`: whoever asked it for a change is told, and the rest waits again."""
         entries = self._taken.pop(turn, [])
-        unharmed = [entry for entry in entries if entry.command.type in NEVER_REFUSED]
-        for entry in unharmed:
-            self._pending.setdefault(entry.kind, entry)
-        return self._rejections([entry for entry in entries if entry not in unharmed], reason)
+        refused = [entry for entry in entries if entry.command.type not in NEVER_REFUSED]
+        return [
+            *self._rejections(refused, reason),
+            *self._wait_again([entry for entry in entries if entry not in refused]),
+        ]
 
     def retry(self, turn: int) -> list[Superseded]:
         """Chunk `turn` was lost unseen: what it carried waits again, unless replaced meanwhile."""
+        return self._wait_again(self._taken.pop(turn, []))
+
+    def _wait_again(self, entries: Sequence[_Waiting]) -> list[Superseded]:
+        """Before what came later; of the same kind the later one stands for both."""
         replies: list[Superseded] = []
-        lost = {entry.kind: entry for entry in self._taken.pop(turn, [])}
-        for kind, entry in lost.items():
+        again = {entry.kind: entry for entry in entries}
+        for kind, entry in again.items():
             if (newer := self._pending.get(kind)) is not None:
-                lost[kind] = _Waiting(_folded(entry.command, newer.command), newer.since)
+                again[kind] = _Waiting(_folded(entry.command, newer.command), newer.since)
                 replies.append(Superseded(id=entry.command.id, by=newer.command.id))
-        self._pending = lost | {kind: entry for kind, entry in self._pending.items() if kind not in lost}
+        self._pending = again | {kind: entry for kind, entry in self._pending.items() if kind not in again}
         return self._answers.keep(replies)
 
     def _rejections(self, entries: Sequence[_Waiting], reason: str) -> list[ErrorReply]:

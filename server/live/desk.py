@@ -7,9 +7,10 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 
-from server.live.control import ControlQueue
+from server.engine.chunk_job import LatestWins
+from server.live.chunk_planner import ChunkPlanner
 from server.live.link import ControlLink, Send
-from server.live.parameters import Parameters, Plan, pictures_of
+from server.live.parameters import Parameters, Plan
 from server.live.recorder import Recorder
 from server.live.settings_news import SettingsNews
 from server.live.stage import Making, Stage
@@ -25,6 +26,7 @@ from server.wire.replies import (
     RecordingChanged,
     ServerMessage,
     SessionSettings,
+    Superseded,
 )
 from server.wire.requests import (
     Command,
@@ -41,7 +43,7 @@ from server.wire.requests import (
     StopRecording,
     WeightedPrompt,
 )
-from streaming.api import ChunkResult
+from streaming.api import ChunkParameters, ChunkResult
 
 SEED_BITS = 31  # of random seeds: short enough to be read out
 
@@ -50,9 +52,11 @@ class Desk:
     """Takes commands for one session and keeps what they have changed.
 
     desk.receive(raw, send)                    # a client's message
-    plan = desk.plan(turn)                     # chunk number `turn` goes to the model
-    desk.made(turn, plan, result)              # ... and comes back; or:
-    desk.rejected(turn, reason); desk.lost(turn)
+    slot = desk.begin(turn)                    # chunk number `turn` goes to the model
+    plan = desk.taken()                        # which has taken what is in `slot`
+    desk.made(turn, result)                    # ... and its first pictures come back; or:
+    desk.rejected(reason); desk.lost()
+    desk.finished()                            # whatever has become of it
     desk.shown(picture, pts, now)              # a picture goes to the encoder
     """
 
@@ -66,10 +70,11 @@ class Desk:
         prompt: str,
         seed: int,
     ) -> None:
-        self.images = ImageStore(in_use=self._images_in_use)
-        self.parameters = Parameters(
+        begin_with = Parameters(
             prompts=(WeightedPrompt(text=prompt, weight=1.0),), seed=seed, current_seed=seed
         )
+        self._planner = ChunkPlanner(begin_with, self._image, _draw_seed)
+        self.images = ImageStore(in_use=self._planner.images_in_use)
         self.output = OutputState()
         self.is_paused = False
         self.is_frozen = False
@@ -77,17 +82,23 @@ class Desk:
         self._stage = stage
         self._link = link
         self._recorder = Recorder(recordings, session_id, self._tell_recording)
-        self._controls = ControlQueue()
+        self._controls = self._planner.queue
         self._loop = asyncio.get_running_loop()
         self._clock = PausableClock()
         self._makings: dict[int, Making] = {}  # by turn, of chunks that are not past yet
-        self._with_model: list[Command] = []
+        self._refresh_timer: asyncio.TimerHandle | None = None
         self._news = SettingsNews(self.settings, self._link.send)
 
     def close(self) -> None:
         """End a recording that runs; its file can still be fetched."""
         self._recorder.stop(self._loop.time(), "the session ended")
+        self._stop_refreshing()
         self._news.close()
+
+    @property
+    def parameters(self) -> Parameters:
+        """The values in effect."""
+        return self._planner.parameters
 
     # From clients.
 
@@ -122,7 +133,7 @@ class Desk:
                     return known, []
                 if (refusal := self._refusal(command)) is not None:
                     return [refusal], []
-                ack, *news = self._controls.submit(command, now)
+                ack, *news = self._planner.submit(command, now, self._time())
                 return [ack], [*news, *self._act(command, now)]
 
     def _refusal(self, command: Command) -> ErrorReply | None:
@@ -197,41 +208,48 @@ class Desk:
 
     # Chunks.
 
-    def begin(self, turn: int) -> None:
-        """Chunk number `turn` gets its camera frames."""
-        self._controls.take_for_frames(turn)
+    def begin(self, turn: int) -> LatestWins[ChunkParameters]:
+        """Chunk number `turn` gets its camera frames. Returns where the engine finds what else is asked of
+        it, kept up to date until it takes that."""
+        slot = self._planner.begin(turn, self._time())
+        self._refresh_later()
+        return slot
 
     @property
     def is_recache_ahead(self) -> bool:
         """Whether the next chunk will take longer for a new prompt, by what is known now."""
-        commands = self._controls.waiting
-        return self.parameters.plan(commands, self._time(), lambda: 0, self._image).change.recaches
+        return self._planner.is_recache_ahead(self._time())
 
-    def plan(self, turn: int) -> Plan:
-        """What chunk number `turn` is to change; nothing is changed before it has been made."""
-        self._with_model = self._controls.take(turn)
-        return self.parameters.plan(self._with_model, self._time(), _draw_seed, self._image)
+    def taken(self) -> Plan:
+        """The engine has taken what the chunk is asked; nothing is changed before it has been made."""
+        self._stop_refreshing()
+        return self._planner.taken()
 
-    def made(self, turn: int, plan: Plan, result: ChunkResult) -> None:
-        """The chunk has been made: what it changed is in effect."""
-        self._settle(plan.after.painted(result.chunk))
-        self._makings[turn] = Making(self.parameters, result.guidance_scale)
+    def made(self, turn: int, result: ChunkResult) -> None:
+        """The chunk has been made, its first pictures at least: what it changed is in effect."""
+        before = self.parameters
+        self._makings[turn] = Making(self._planner.made(result.chunk), result.guidance_scale)
+        self._changed(before)
 
-    def rejected(self, turn: int, reason: str) -> list[ErrorReply]:
+    def rejected(self, reason: str) -> list[ErrorReply]:
         """The model refuses what the chunk was to change. Returns what to tell those who asked for it."""
-        replies = self._controls.reject(turn, reason)
-        self._settle(self.parameters.without_due_step(self._time()))
-        return replies
+        before = self.parameters
+        replies = self._planner.reject(reason, self._time())
+        self._link.send(*(reply for reply in replies if isinstance(reply, Superseded)))
+        self._changed(before)
+        return [reply for reply in replies if isinstance(reply, ErrorReply)]
 
-    def lost(self, turn: int) -> None:
+    def lost(self) -> None:
         """The chunk could not be made and the stream has started afresh: its commands wait again, unless its
         first pictures were made with them."""
-        if turn not in self._makings:
-            self._link.send(*self._controls.retry(turn))
-        self._settle(self.parameters.after_failure())
+        before = self.parameters
+        self._link.send(*self._planner.lost())
+        self._changed(before)
 
     def finished(self) -> None:
         """No chunk is with the model any more, however it ended: a pause that waited for that has come."""
+        self._stop_refreshing()
+        self._planner.finish()
         now = self._loop.time()
         for command in self._controls.waiting if self.is_paused else []:
             if isinstance(command, Pause):
@@ -245,13 +263,25 @@ class Desk:
         self._link.send(*self._controls.shown(picture.turn, picture.chunk, picture.frame, now))
         self._recorder.offer(picture, pts, now)
 
-    def _settle(self, parameters: Parameters) -> None:
-        """A chunk has left the model: these parameters are in effect."""
-        before, self.parameters = self.parameters.timeline, parameters
-        if (after := parameters.timeline) is not None and after is not before and (step := after.coming):
+    def _changed(self, before: Parameters) -> None:
+        """A chunk has left the model: other parameters are in effect."""
+        timeline = self.parameters.timeline
+        if timeline is not None and timeline is not before.timeline and (step := timeline.coming):
             self._expect(step)
-        self._with_model = []
         self._news.soon()
+
+    def _refresh_later(self) -> None:
+        """As soon as something moves by itself, ask it of the chunk under way."""
+        if (seconds := self._planner.next_move(self._time())) is not None:
+            self._refresh_timer = self._loop.call_later(seconds, self._refresh)
+
+    def _refresh(self) -> None:
+        self._planner.refresh(self._time())
+        self._refresh_later()
+
+    def _stop_refreshing(self) -> None:
+        if self._refresh_timer is not None:
+            self._refresh_timer.cancel()
 
     def _expect(self, painting: Painting) -> None:
         self._stage.expect([prompt.text for prompt in painting.weighted])
@@ -260,10 +290,6 @@ class Desk:
         image = self.images.get(id)
         assert image is not None, "pictures in use are kept"
         return image
-
-    def _images_in_use(self) -> set[str]:
-        named = {*self.parameters.references, self.parameters.mask or ""}
-        return named | pictures_of([*self._controls.waiting, *self._with_model])
 
     # What is in effect.
 

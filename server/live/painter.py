@@ -3,16 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from av import VideoFrame
 
-from server.gpu_worker import ChunkRequest, GpuWorker, InputRejected, StreamHandle, StreamWasReset
+from server.engine.chunk_job import ChunkJob
+from server.gpu_worker import GpuWorker, InputRejected, StreamHandle, StreamWasReset
 from server.live.camera import CameraFeed, Chunk
 from server.live.desk import Desk
 from server.live.durations import ChunkDurations
 from server.live.pacing import Pacer
-from server.live.parameters import Plan
 from server.media.frames import Picture, to_rgb
 from server.metrics import StreamMeter
 from server.turns import Seat
@@ -20,6 +21,18 @@ from server.wire.replies import ErrorReply
 from streaming.api import ChunkParameters, ChunkResult
 
 MAX_FAILURES = 5  # chunks in a row; then the stream is given up
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """One chunk on its way from the camera to the pacer."""
+
+    turn: int
+    camera: Chunk[VideoFrame]
+    began: float  # its turn of the model
+    asked: ChunkParameters = ChunkParameters()  # as the device thread has taken it
+    pictures: int = 0  # that have come
+    is_stale: bool = False  # nothing of it is shown, whatever comes meanwhile
 
 
 class Painter:
@@ -57,7 +70,6 @@ class Painter:
         self._goes_on.set()
         self._turn = 0
         self._generation = 0
-        self._stale_turn: int | None = None
         self._failures = 0
         self._durations = ChunkDurations()
 
@@ -105,40 +117,21 @@ class Painter:
         self._turn += 1
         taken_at = self._now()
         chunk = self._feed.take(handle.frames_wanted, taken_at)
-        self._desk.begin(self._turn)
-        plan: Plan | None = None
-
-        def asked() -> ChunkParameters:
-            nonlocal plan
-            plan = self._desk.plan(self._turn)
-            if plan.change.recaches and self.is_busy:
-                self._tell_of_recache(handle, began)
-            return plan.change
-
-        pieces: list[ChunkResult] = []
-
-        def painted(piece: ChunkResult) -> None:
-            assert plan is not None, "the model asks before it paints"
-            if not self.is_busy:  # the session has ended meanwhile
-                return
-            if not pieces:
-                self._desk.made(self._turn, plan, piece)
-                took = self._now() - began
-                self._durations.note(took, chunk=piece.chunk, recaches=plan.change.recaches)
-            done = sum(len(other.frames) for other in pieces)
-            pieces.append(piece)
-            self._deliver(chunk, piece, done, is_switch=plan.change.is_switch)
-
-        # Converted in the worker's thread: the loop touches no pixels.
-        request = ChunkRequest(frames=partial(to_rgb, chunk.frames), asked=asked, painted=painted)
+        under_way = _UnderWay(self._turn, chunk, began)
+        job = ChunkJob(
+            partial(to_rgb, chunk.frames),  # in the device thread: the loop touches no pixels
+            self._desk.begin(self._turn),
+            on_taken=partial(self._taken, handle, under_way),
+            on_frames=partial(self._add, under_way),
+        )
         self.is_busy = True
         try:
-            result = await self._worker.step(handle, request)
+            result = await self._worker.step(handle, job)
         except InputRejected as error:
-            replies = self._desk.rejected(self._turn, str(error))
+            replies = self._desk.rejected(str(error))
             self._chunk_failed(*(replies or [ErrorReply(code="rejected", message=str(error))]))
         except StreamWasReset as error:
-            self._desk.lost(self._turn)
+            self._desk.lost()
             self._chunk_failed(ErrorReply(code="reset", message=str(error)))
         else:
             self._failures = 0
@@ -146,37 +139,52 @@ class Painter:
             times = chunk.times[-len(result.frames) :]
             self._meter.chunk(result.timings_ms, collect=taken_at - sum(times) / len(times))
         finally:
+            job.close()
             self.is_busy = False
             self._desk.finished()
+
+    def _taken(self, handle: StreamHandle, under_way: _UnderWay) -> None:
+        """The device thread knows what the chunk is asked; nothing can be added."""
+        under_way.asked = self._desk.taken().change
+        if under_way.asked.recaches:
+            self._tell_of_recache(handle, under_way.began)
+
+    def _add(self, under_way: _UnderWay, piece: ChunkResult) -> None:
+        """Some pictures of the chunk are there."""
+        if not under_way.pictures:
+            self._desk.made(under_way.turn, piece)
+            took = self._now() - under_way.began
+            self._durations.note(took, chunk=piece.chunk, recaches=under_way.asked.recaches)
+        self._deliver(under_way, piece)
+        under_way.pictures += len(piece.frames)
 
     def _chunk_failed(self, *replies: ErrorReply) -> None:
         self._failures += 1
         self._log.warning("Turn %d: %s", self._turn, replies[0].message)
         self._failed(*replies)
 
-    def _deliver(self, chunk: Chunk[VideoFrame], piece: ChunkResult, done: int, *, is_switch: bool) -> None:
-        """Queue pictures to be shown, the first ones of their chunk after `done` others; what is of an older
-        generation, or too late, is dropped."""
-        count = len(piece.frames)
-        is_stale = piece.generation < self._generation or not self._goes_on.is_set()
-        if is_stale or self._stale_turn == self._turn:
-            self._stale_turn = self._turn  # with the rest of this chunk, whatever comes meanwhile
+    def _deliver(self, under_way: _UnderWay, piece: ChunkResult) -> None:
+        """Queue pictures to be shown; what is of an older generation, or too late, is dropped."""
+        count, done = len(piece.frames), under_way.pictures
+        if piece.generation < self._generation or not self._goes_on.is_set():
+            under_way.is_stale = True
+        if under_way.is_stale:
             self._meter.dropped_more("stale", count)
             return
-        if not done and (piece.generation > self._generation or is_switch):
+        if not done and (piece.generation > self._generation or under_way.asked.is_switch):
             # What is left of the former look gives way: who has asked for another one waits for it.
             self._generation = piece.generation
             self._meter.dropped_more("stale", self._pacer.clear())
-        now = self._now()
+        now, camera = self._now(), under_way.camera
         # After a cut the newest 9 of 12 frames come back.
-        whole = slice(len(chunk.times) - piece.frames_in_chunk, None)
-        times, sources = chunk.times[whole][done:], chunk.frames[whole][done:]
+        whole = slice(len(camera.times) - piece.frames_in_chunk, None)
+        times, sources = camera.times[whole][done:], camera.frames[whole][done:]
         pictures = [
             Picture(
                 rgb=rgb,
                 chunk=piece.chunk,
                 frame=piece.first_frame + number,
-                turn=self._turn,
+                turn=under_way.turn,
                 captured=time,
                 made=now,
                 source=source,
@@ -188,6 +196,6 @@ class Painter:
         if done:
             self._pacer.extend(pictures)
         else:
-            span = chunk.span * piece.frames_in_chunk / len(chunk.times)
+            span = camera.span * piece.frames_in_chunk / len(camera.times)
             self._pacer.push(pictures, span, now, of=piece.frames_in_chunk)
         self._painted()

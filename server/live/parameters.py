@@ -46,6 +46,8 @@ from streaming.api import (
     DepthSettings,
 )
 
+TRACK_PERIOD_S = 0.05  # how exactly in time a strength that moves is followed
+
 Images = Callable[[str], NDArray[np.uint8]]  # id of an uploaded picture -> (H, W, 3) RGB
 
 
@@ -98,6 +100,12 @@ class Parameters:
         if chunk == 0 or done >= self.transition.chunks:
             return replace(self, transition=None)
         return replace(self, transition=self.transition.model_copy(update={"done": done}))
+
+    def next_move(self, now: float) -> float | None:
+        """In how many seconds, above 0, something changes by itself; None: nothing does."""
+        step = self.timeline.until_next(now) if self.timeline else None
+        track = TRACK_PERIOD_S if self.track and self.track.moves(now) else None
+        return min((seconds for seconds in (step, track) if seconds is not None), default=None)
 
     def after_failure(self) -> "Parameters":
         """The stream has started afresh by itself: it begins with the whole prompt."""

@@ -33,6 +33,13 @@ class Timeline:
         """Index of the step in effect at `now`."""
         return bisect_right(self.steps, self.position(now), key=lambda step: step.at) - 1
 
+    def until_next(self, now: float) -> float | None:
+        """Seconds until the next step, above 0; None when there is none."""
+        position, index = self.position(now), self.step(now) + 1
+        if index < len(self.steps):
+            return self.steps[index].at - position
+        return self.duration - position if self.loop and self.duration else None
+
     @property
     def coming(self) -> TimelineStep | None:
         """The step after those begun; None when there is none."""
@@ -54,6 +61,10 @@ class GuidanceTrack:
     keys: tuple[GuidanceKey, ...]  # `at` rises
     began: float
     loop: bool = False  # then the last `at` is above 0
+
+    def moves(self, now: float) -> bool:
+        """Whether the strength will be another one after `now`."""
+        return self.loop or now - self.began < self.keys[-1].at
 
     def scale(self, now: float) -> float:
         """The strength at `now`, 0 to 2."""

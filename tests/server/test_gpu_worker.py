@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from server.engine.chunk_job import ChunkJob, LatestWins
 from server.gpu_worker import (
-    ChunkRequest,
     GpuWorker,
     InputRejected,
     Phase,
@@ -27,11 +27,11 @@ def frames(count: int):
     return lambda: [np.full((48, 64, 3), n, np.uint8) for n in range(count)]
 
 
-def asking(frames, change: ChunkParameters, painted=lambda piece: None) -> ChunkRequest:
-    return ChunkRequest(frames=frames, asked=lambda: change, painted=painted)
+def asking(frames, asked: ChunkParameters, on_frames=lambda piece: None) -> ChunkJob:
+    return ChunkJob(frames, LatestWins(asked), on_taken=lambda: None, on_frames=on_frames)
 
 
-def request(count: int, prompt: str | None = None) -> ChunkRequest:
+def request(count: int, prompt: str | None = None) -> ChunkJob:
     return asking(frames(count), ChunkParameters(prompts=prompt and ((prompt, 1.0),)))
 
 
@@ -160,6 +160,32 @@ async def test_what_is_asked_reaches_the_engine_as_it_is(worker, engine):
         getattr(change, each.name) for each in fields(change)
     ]
     assert asked.references[0] is asked.mask is picture
+
+
+async def test_law_the_device_thread_waits_for_no_event_loop(worker, engine):
+    """A chunk is made from its beginning to its end while the loop stands still."""
+    handle = await worker.open(prompt="clay", seed=0)
+    step = asyncio.create_task(worker.step(handle, request(9, "gold")))
+    await asyncio.sleep(0)  # it lies in the thread's queue
+    settled, deadline = engine.settled, time.monotonic() + PATIENCE_S
+    while engine.settled == settled and time.monotonic() < deadline:
+        time.sleep(0.001)  # noqa: ASYNC251 -- the loop is to stand still
+    assert engine.settled == settled + 1 and engine.steps[0][1].prompt == "gold"
+    assert not step.done() and len((await step).frames) == 9
+
+
+async def test_what_is_put_in_the_slot_is_taken_as_late_as_the_engine_asks(worker, engine):
+    handle = await worker.open(prompt="clay", seed=0)
+    job, told = request(9, "gold"), []
+    job = ChunkJob(job.frames, job.slot, on_taken=lambda: told.append("taken"), on_frames=told.append)
+    engine.may_ask.clear()
+    step = asyncio.create_task(worker.step(handle, job))
+    await asyncio.sleep(0)
+    assert job.slot.replace(ChunkParameters(prompts=(("ice", 1.0),)))
+    engine.may_ask.set()
+    await step
+    assert engine.steps[0][1].prompt == "ice"
+    assert told[0] == "taken" and [len(piece.frames) for piece in told[1:]] == [1, 4, 4]
 
 
 async def test_frames_are_converted_in_the_models_thread(worker):

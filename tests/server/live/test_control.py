@@ -45,6 +45,18 @@ def test_latest_of_a_kind_wins_and_the_other_hears_of_it():
     assert [command.text for command in queue.take(1)] == ["silver"]
 
 
+def test_what_would_wait_with_another_command_is_told_and_nothing_changed():
+    queue = ControlQueue()
+    queue.submit(prompt("1", "gold"), 0.0)
+    queue.submit(SetDepth(id="2", smoothing=0.2), 0.0)
+    with_patch = queue.waiting_with(SetDepth(id="3", enabled=False))
+    assert ids(with_patch) == ["1", "3"] and with_patch[1].smoothing == 0.2
+    assert ids(queue.waiting_with(prompt("4", "ice"))) == ["2", "4"]
+    assert ids(queue.waiting) == ["1", "2"]
+    assert queue.submit(SetDepth(id="3", enabled=False), 0.0)[1:] == [Superseded(id="2", by="3")]
+    assert queue.waiting == with_patch
+
+
 def test_commands_that_undo_each_other_are_of_one_kind():
     queue = ControlQueue()
     queue.submit(SetTimeline(id="1", steps=(TimelineStep(at=0, text="a"),)), 0.0)
@@ -184,7 +196,7 @@ def test_what_the_model_is_not_asked_for_waits_again_unless_replaced(command):
     queue.take(2)
     newer = command.model_copy(update={"id": "2"})
     queue.submit(newer, 1.0)
-    assert queue.reject(2, "no") == [] and queue.waiting == [newer]
+    assert queue.reject(2, "no") == [Superseded(id="1", by="2")] and queue.waiting == [newer]
 
 
 @pytest.mark.parametrize(
@@ -208,6 +220,19 @@ def test_answers_that_were_asked_for_are_not_those_that_are_kept():
     queue.submit(prompt("1"), 0.0)
     queue.known(prompt("1")).clear()
     assert queue.known(prompt("1")) == [Ack(id="1")]
+
+
+def test_what_is_never_refused_waits_again_before_newer_ones_unless_replaced():
+    queue = ControlQueue()
+    queue.submit(SetSeed(id="1", mode="random"), 0.0)
+    queue.take(1)
+    queue.submit(prompt("2"), 0.0)
+    assert queue.reject(1, "no") == [] and ids(queue.waiting) == ["1", "2"]
+    queue.take(2)
+    queue.submit(SetSeed(id="3", mode="fixed"), 0.0)
+    error, superseded = queue.reject(2, "no")
+    assert (error.id, error.code) == ("2", "rejected") and superseded == Superseded(id="1", by="3")
+    assert ids(queue.waiting) == ["3"]
 
 
 def test_lost_commands_wait_again_before_newer_ones_unless_replaced():

@@ -51,6 +51,13 @@ def test_a_loop_begins_again():
     assert timeline.position(8) == 2 and timeline.step(8) == 1
 
 
+def test_the_time_until_the_next_step_is_told():
+    steps = (TimelineStep(at=0, text="a"), TimelineStep(at=5, text="b"))
+    once, looped = Timeline(steps, 100), Timeline(steps, 100, True, 8)
+    assert [once.until_next(now) for now in (100, 104, 105, 200)] == [5, 1, None, None]
+    assert [looped.until_next(now) for now in (100, 105, 107, 108, 112)] == [5, 3, 1, 5, 1]
+
+
 def test_position_and_step_without_a_loop_go_on():
     timeline = Timeline(STEPS, began=10, duration=6)
     assert [timeline.position(now) for now in (9, 10, 14, 30)] == [0, 0, 4, 20]
@@ -76,6 +83,12 @@ def test_a_looping_track_begins_again():
     assert [track.scale(now) for now in (2, 6, 10)] == pytest.approx([1, 1, 1])
     assert GuidanceTrack(KEYS[:1], began=0).scale(9) == 0
     assert GuidanceTrack(KEYS, began=10, loop=True).scale(7) == 0, "not begun"
+
+
+def test_a_track_moves_until_its_last_key():
+    assert GuidanceTrack(KEYS, began=0).moves(KEYS[-1].at - 0.1)
+    assert not GuidanceTrack(KEYS, began=0).moves(KEYS[-1].at)
+    assert GuidanceTrack(KEYS, began=0, loop=True).moves(1000)
 
 
 @given(st.floats(0, 1000), st.booleans())

@@ -1,0 +1,79 @@
+"""One chunk under way between the event loop, which asks for it, and the device thread, which makes it.
+
+Neither waits for the other: what is asked lies in a slot that the loop may refill until the thread takes it.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from server.media.frames import Rgb
+from streaming.api import ChunkParameters, ChunkResult
+
+T = TypeVar("T")
+
+
+class LatestWins(Generic[T]):
+    """One value that its writer may replace until its reader has taken it."""
+
+    def __init__(self, value: T) -> None:
+        self._lock = threading.Lock()  # held for two assignments: nobody waits for it
+        self._value = value
+        self._is_taken = False
+
+    def replace(self, value: T) -> bool:
+        """Put `value` there; False, and nothing done, once the reader has taken what was there before."""
+        with self._lock:
+            if not self._is_taken:
+                self._value = value
+            return not self._is_taken
+
+    def take(self) -> T:
+        """The latest value, which nothing replaces from now on."""
+        with self._lock:
+            self._is_taken = True
+            return self._value
+
+
+class ChunkJob:
+    """What one chunk is made of, and who is told what becomes of it.
+
+    On the event loop, by the session:
+
+        job = ChunkJob(frames, slot, on_taken=..., on_frames=...)
+        result = await engine.step(stream, job)     # slot.replace(...) as long as that is True
+        job.close()                                 # whatever still comes is told to nobody
+
+    In the device thread: `job.frames()`, then `job.slot.take()` once depth is there; then on the event loop,
+    in this order, `job.taken()` and `job.add(piece)` for each piece.
+    """
+
+    def __init__(
+        self,
+        frames: Callable[[], list[Rgb]],
+        slot: LatestWins[ChunkParameters],
+        *,
+        on_taken: Callable[[], None],
+        on_frames: Callable[[ChunkResult], None],
+    ) -> None:
+        """`frames` is called in the device thread: as many pictures (H, W, 3) uint8 as wanted, oldest first.
+        The others are called on the event loop."""
+        self.frames = frames
+        self.slot = slot
+        self._on_taken = on_taken
+        self._on_frames = on_frames
+        self._is_open = True
+
+    def taken(self) -> None:
+        """The device thread has taken what is asked."""
+        if self._is_open:
+            self._on_taken()
+
+    def add(self, piece: ChunkResult) -> None:
+        """Some pictures of the chunk are there."""
+        if self._is_open:
+            self._on_frames(piece)
+
+    def close(self) -> None:
+        """Its session wants nothing more of it."""
+        self._is_open = False

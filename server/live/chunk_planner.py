@@ -1,0 +1,134 @@
+"""Commands and parameters of one session, chunk by chunk: what the next one is asked, what is in effect.
+
+Sans-IO. `now` is the time of clients, `time` that of what moves by itself, which stands still in a pause.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from server.engine.chunk_job import LatestWins
+from server.live.control import ControlQueue
+from server.live.parameters import Images, Parameters, Plan, pictures_of
+from server.wire.replies import Ack, ErrorReply, Superseded
+from server.wire.requests import Command
+from streaming.api import ChunkParameters
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """The chunk that the engine has been asked for."""
+
+    sequence: int
+    commands: Sequence[Command]  # that `plan` was made of
+    plan: Plan
+    slot: LatestWins[ChunkParameters]
+    is_taken: bool = False  # as far as the event loop knows
+    is_made: bool = False  # its first pictures at least
+
+
+class ChunkPlanner:
+    """What each chunk is asked to do. Commands are this chunk's or the next one's, never both nor neither.
+
+        slot = planner.begin(sequence, time)         # the engine gets it, and takes what is in it
+        replies = planner.submit(command, now, time) # any time: still in this chunk, unless that was taken
+        planner.refresh(time)                        # when what moves by itself has moved
+        plan = planner.taken()                       # the engine has
+        parameters = planner.made(chunk)             # and its first pictures are there; or:
+        planner.reject(reason, time); planner.lost()
+        planner.finish()                             # whatever has become of it
+
+    Nothing in `queue` changes by an offer to the engine: a command that finds the slot taken first marks what
+    was in it as that chunk's, and waits for the next one itself.
+    """
+
+    def __init__(self, parameters: Parameters, image: Images, draw_seed: Callable[[], int]) -> None:
+        """`image` gives an uploaded picture by its id, `draw_seed` a random seed."""
+        self.parameters = parameters  # in effect
+        self.queue = ControlQueue()
+        self._image = image
+        self._draw_seed = draw_seed
+        self._under_way: _UnderWay | None = None
+
+    def begin(self, sequence: int, time: float) -> LatestWins[ChunkParameters]:
+        """Chunk number `sequence` gets its camera frames. Returns where the engine finds what is asked."""
+        self.queue.take_for_frames(sequence)
+        commands = self.queue.waiting
+        plan = self._plan(commands, time)
+        self._under_way = _UnderWay(sequence, commands, plan, LatestWins(plan.change))
+        return self._under_way.slot
+
+    def submit(self, command: Command, now: float, time: float) -> list[Ack | Superseded]:
+        """Queue a new command, and ask it of the chunk under way if that can still take it."""
+        self._offer(self.queue.waiting_with(command), time)
+        return self.queue.submit(command, now)
+
+    def refresh(self, time: float) -> None:
+        """Ask the chunk under way for what is due by now."""
+        self._offer(self.queue.waiting, time)
+
+    def next_move(self, time: float) -> float | None:
+        """In how many seconds `refresh` would ask something else; None: not by itself, or there is no chunk
+        under way that could take it."""
+        under_way = self._under_way
+        if under_way is None or under_way.is_taken:
+            return None
+        return under_way.plan.after.next_move(time)
+
+    def taken(self) -> Plan:
+        """The engine has taken what the chunk under way is asked: its commands wait no more."""
+        under_way = self._chunk()
+        if not under_way.is_taken:
+            under_way.is_taken = True
+            self.queue.take(under_way.sequence)
+        return under_way.plan
+
+    def made(self, chunk: int) -> Parameters:
+        """The chunk has been made, number `chunk` since the last reset: what it changed is in effect."""
+        under_way = self._chunk()
+        under_way.is_made = True
+        self.parameters = under_way.plan.after.painted(chunk)
+        return self.parameters
+
+    def reject(self, reason: str, time: float) -> list[ErrorReply | Superseded]:
+        """The model refuses what the chunk was to change. Returns what to tell those who asked for it."""
+        replies = self.queue.reject(self._chunk().sequence, reason)
+        self.parameters = self.parameters.without_due_step(time)
+        return replies
+
+    def lost(self) -> list[Superseded]:
+        """The chunk could not be made and the stream has started afresh: its commands wait again, unless its
+        first pictures were made with them."""
+        under_way = self._chunk()
+        replies = [] if under_way.is_made else self.queue.retry(under_way.sequence)
+        self.parameters = self.parameters.after_failure()
+        return replies
+
+    def finish(self) -> None:
+        """No chunk is under way any more."""
+        self._under_way = None
+
+    def is_recache_ahead(self, time: float) -> bool:
+        """Whether the next chunk will take longer for a new prompt, by what is known now."""
+        return self.parameters.plan(self.queue.waiting, time, lambda: 0, self._image).change.recaches
+
+    def images_in_use(self) -> set[str]:
+        """Ids of the uploaded pictures that are in effect, or will be if their chunk succeeds."""
+        commands = [*self.queue.waiting, *(self._under_way.commands if self._under_way else ())]
+        return {*self.parameters.references, self.parameters.mask or ""} | pictures_of(commands)
+
+    def _offer(self, commands: Sequence[Command], time: float) -> None:
+        under_way = self._under_way
+        if under_way is None or under_way.is_taken:
+            return
+        plan = self._plan(commands, time)
+        if under_way.slot.replace(plan.change):
+            under_way.commands, under_way.plan = commands, plan
+        else:
+            self.taken()
+
+    def _plan(self, commands: Sequence[Command], time: float) -> Plan:
+        return self.parameters.plan(commands, time, self._draw_seed, self._image)
+
+    def _chunk(self) -> _UnderWay:
+        assert self._under_way is not None, "a chunk has begun"
+        return self._under_way
