@@ -12,7 +12,7 @@ from urllib.parse import quote
 from aiohttp import web
 from pydantic import BaseModel
 
-from server.gpu_worker import GpuWorker, Phase, model_info
+from server.engine.client import EngineClient, Phase, model_info
 from server.http.media_socket import MediaSocket
 from server.http.origins import Origins
 from server.http.session_api import SessionApi
@@ -53,7 +53,7 @@ SECURITY_HEADERS = {
 class Api:
     """What is not signaling: the page, the state of the server, its figures."""
 
-    def __init__(self, settings: Settings, worker: GpuWorker, metrics: Metrics, peers: Peers) -> None:
+    def __init__(self, settings: Settings, worker: EngineClient, metrics: Metrics, peers: Peers) -> None:
         self._settings = settings
         self._worker = worker
         self._metrics = metrics
@@ -133,7 +133,7 @@ class Api:
         return self._worker.info.looks if self._worker.info else ()
 
 
-def create_app(settings: Settings, worker: GpuWorker) -> web.Application:
+def create_app(settings: Settings, worker: EngineClient) -> web.Application:
     """The application. It starts `worker` with itself; viewers, peers, recordings, `worker` stop in order."""
     metrics = Metrics()
     recordings = Recordings(settings)
@@ -182,7 +182,7 @@ async def serve(settings: Settings) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     runner = web.AppRunner(
-        create_app(settings, GpuWorker(settings)), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S
+        create_app(settings, EngineClient(settings)), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S
     )
     try:
         await runner.setup()

@@ -47,7 +47,7 @@ TENSORS = {"torch", "safetensors", "transformers"}
 # All that the server knows of streaming: any of its modules may use the values, three go further.
 VALUES = "streaming.api"
 SERVER_TO_STREAMING = {
-    ("server.gpu_worker", "streaming.engine"),
+    ("server.engine.thread", "streaming.engine"),
     ("server.live.camera", "streaming.chunks"),
     ("server.models_cli", "streaming.hub"),  # a command of its own, no part of the live server
 }

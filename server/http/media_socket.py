@@ -4,7 +4,7 @@ import logging
 
 from aiohttp import web
 
-from server.gpu_worker import GpuWorker, Phase
+from server.engine.client import EngineClient, Phase
 from server.http.media_peer import MediaPeer, close_reason
 from server.http.origins import Origins
 from server.live.session import LiveSession
@@ -29,7 +29,7 @@ class MediaSocket:
     """The route. Refusals are close codes with plain text that says what to do."""
 
     def __init__(
-        self, settings: Settings, worker: GpuWorker, metrics: Metrics, peers: Peers, origins: Origins
+        self, settings: Settings, worker: EngineClient, metrics: Metrics, peers: Peers, origins: Origins
     ) -> None:
         self._settings = settings
         self._worker = worker

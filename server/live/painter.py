@@ -9,14 +9,15 @@ from functools import partial
 from av import VideoFrame
 
 from server.engine.chunk_job import ChunkJob
-from server.gpu_worker import GpuWorker, InputRejected, StreamHandle, StreamWasReset
+from server.engine.client import EngineClient
+from server.engine.errors import InputRejected, StreamWasReset
+from server.engine.scheduler import ChunkDurations, Client
+from server.engine.thread import StreamHandle
 from server.live.camera import CameraFeed, Chunk
 from server.live.desk import Desk
-from server.live.durations import ChunkDurations
 from server.live.pacing import Pacer
 from server.media.frames import Picture, to_rgb
 from server.metrics import StreamMeter
-from server.turns import Seat
 from server.wire.replies import ErrorReply
 from streaming.api import ChunkParameters, ChunkResult
 
@@ -44,7 +45,7 @@ class Painter:
 
     def __init__(
         self,
-        worker: GpuWorker,
+        worker: EngineClient,
         feed: CameraFeed,
         desk: Desk,
         pacer: Pacer[Picture],
@@ -68,6 +69,7 @@ class Painter:
         self._now = asyncio.get_running_loop().time
         self._goes_on = asyncio.Event()
         self._goes_on.set()
+        self._frames_wanted = 0  # by the next chunk
         self._turn = 0
         self._generation = 0
         self._failures = 0
@@ -75,16 +77,17 @@ class Painter:
 
     async def play(self, handle: StreamHandle) -> None:
         """Paint pictures until MAX_FAILURES chunks in a row have failed."""
-        seat = Seat(partial(self._foresee, handle))
+        client = Client(self._foresee)
+        self._frames_wanted = handle.frames_wanted
         while self._failures < MAX_FAILURES:
             await self._goes_on.wait()
-            if not await self._feed.ready(handle.frames_wanted):
+            if not await self._feed.ready(self._frames_wanted):
                 continue
-            async with self._worker.turns.take(seat):
+            async with self._worker.scheduler.take(client):
                 began = self._now()
                 await self._worker.idle()
                 # Others may have had the worker for long: it may not be wanted any more.
-                if self._goes_on.is_set() and self._feed.is_ready(handle.frames_wanted):
+                if self._goes_on.is_set() and self._feed.is_ready(self._frames_wanted):
                     await self._one_chunk(handle, began)
 
     def pause(self) -> None:
@@ -98,30 +101,30 @@ class Painter:
         self._pacer.restart()
         self._goes_on.set()
 
-    def _foresee(self, handle: StreamHandle, wait: float) -> None:
+    def _foresee(self, wait: float) -> None:
         """The next chunk's turn comes in so many seconds: what is queued is to last until that is made."""
-        if (took := self._durations.usual(handle.frames_wanted, self._worker.pace)) is not None:
-            longer = self._durations.longer_by(took) if self._desk.is_recache_ahead else 0.0
+        if (took := self._durations.usual(self._frames_wanted, self._worker.pace)) is not None:
+            longer = self._durations.recache_overhead(took) if self._desk.is_recache_ahead else 0.0
             now = self._now()
             self._pacer.expect(now + wait + took + longer, now)
 
-    def _tell_of_recache(self, handle: StreamHandle, began: float) -> None:
+    def _tell_of_recache(self, began: float) -> None:
         """The chunk that is being made since then will be late, and so will those of others."""
-        if (took := self._durations.usual(handle.frames_wanted, self._worker.pace)) is not None:
-            longer = self._durations.longer_by(took)
+        if (took := self._durations.usual(self._frames_wanted, self._worker.pace)) is not None:
+            longer = self._durations.recache_overhead(took)
             self._pacer.expect(began + took + longer, self._now())
-            self._worker.turns.extend(longer)
+            self._worker.scheduler.extend(longer)
 
     async def _one_chunk(self, handle: StreamHandle, began: float) -> None:
         """Send the newest frames and the waiting commands to the model; queue what comes back."""
         self._turn += 1
         taken_at = self._now()
-        chunk = self._feed.take(handle.frames_wanted, taken_at)
+        chunk = self._feed.take(self._frames_wanted, taken_at)
         under_way = _UnderWay(self._turn, chunk, began)
         job = ChunkJob(
             partial(to_rgb, chunk.frames),  # in the device thread: the loop touches no pixels
             self._desk.begin(self._turn),
-            on_taken=partial(self._taken, handle, under_way),
+            on_taken=partial(self._taken, under_way),
             on_frames=partial(self._add, under_way),
         )
         self.is_busy = True
@@ -131,11 +134,12 @@ class Painter:
             replies = self._desk.rejected(str(error))
             self._chunk_failed(*(replies or [ErrorReply(code="rejected", message=str(error))]))
         except StreamWasReset as error:
+            self._frames_wanted = error.frames_wanted
             self._desk.lost()
             self._chunk_failed(ErrorReply(code="reset", message=str(error)))
         else:
             self._failures = 0
-            self.result = result
+            self.result, self._frames_wanted = result, result.frames_wanted
             times = chunk.times[-len(result.frames) :]
             self._meter.chunk(result.timings_ms, collect=taken_at - sum(times) / len(times))
         finally:
@@ -143,11 +147,11 @@ class Painter:
             self.is_busy = False
             self._desk.finished()
 
-    def _taken(self, handle: StreamHandle, under_way: _UnderWay) -> None:
+    def _taken(self, under_way: _UnderWay) -> None:
         """The device thread knows what the chunk is asked; nothing can be added."""
         under_way.asked = self._desk.taken().change
         if under_way.asked.recaches:
-            self._tell_of_recache(handle, under_way.began)
+            self._tell_of_recache(under_way.began)
 
     def _add(self, under_way: _UnderWay, piece: ChunkResult) -> None:
         """Some pictures of the chunk are there."""

@@ -9,12 +9,8 @@ from contextlib import suppress
 
 from av import VideoFrame
 
-from server.gpu_worker import (
-    GpuWorker,
-    InputRejected,
-    WorkerUnavailable,
-    model_info,
-)
+from server.engine.client import EngineClient, model_info
+from server.engine.errors import EngineUnavailable, InputRejected
 from server.live.camera import CameraFeed
 from server.live.depth_preview import DepthPreview
 from server.live.desk import Desk
@@ -64,7 +60,7 @@ class LiveSession:
         self,
         id: str,
         settings: Settings,
-        worker: GpuWorker,
+        worker: EngineClient,
         metrics: Metrics,
         recordings: Recordings | None = None,
     ) -> None:
@@ -127,7 +123,7 @@ class LiveSession:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
-        # A session that was there when the model got ready may itself stay: see gpu_worker.long_lived.
+        # A session that was there when the model got ready may itself stay: see engine.thread.long_lived.
         self._feed.clear()
         self.playout.clear()
         self._painter.result = None
@@ -192,7 +188,7 @@ class LiveSession:
             finally:
                 self._worker.close(handle)
             self._fail(f"gave up: {MAX_FAILURES} chunks in a row could not be generated")
-        except (WorkerUnavailable, InputRejected) as error:
+        except (EngineUnavailable, InputRejected) as error:
             self._fail(str(error))
         except Exception as error:  # a bug of ours ends this session, not the process
             self._log.exception("Generation failed")
@@ -202,7 +198,7 @@ class LiveSession:
         self._standing.become(State.LIVE, "live")
 
     async def _encode(self, texts: Sequence[str]) -> None:
-        with suppress(WorkerUnavailable, InputRejected):  # the chunk that has them will tell
+        with suppress(EngineUnavailable, InputRejected):  # the chunk that has them will tell
             await self._worker.encode(texts)
 
     # What the desk has a hand on.

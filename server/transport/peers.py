@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from server.gpu_worker import GpuWorker
+from server.engine.client import EngineClient
 from server.live.session import LiveSession
 from server.logs import session_logger
 from server.media.recordings import Recordings
@@ -61,7 +61,7 @@ class Peers:
     """
 
     def __init__(
-        self, settings: Settings, worker: GpuWorker, metrics: Metrics, recordings: Recordings
+        self, settings: Settings, worker: EngineClient, metrics: Metrics, recordings: Recordings
     ) -> None:
         self._settings = settings
         self._worker = worker

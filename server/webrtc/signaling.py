@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from aiohttp import hdrs, web
 
-from server.gpu_worker import GpuWorker, Phase
+from server.engine.client import EngineClient, Phase
 from server.metrics import Metrics
 from server.settings import Settings
 from server.transport.admission import is_ticket
@@ -23,7 +23,7 @@ BAD_TICKET = "ticket: expected 16 to 64 letters, digits, - or _"
 class Whip:
     """The routes of the WHIP endpoint. Refusals are plain text that says what to do."""
 
-    def __init__(self, settings: Settings, worker: GpuWorker, metrics: Metrics, peers: Peers) -> None:
+    def __init__(self, settings: Settings, worker: EngineClient, metrics: Metrics, peers: Peers) -> None:
         self._settings = settings
         self._worker = worker
         self._peers = peers

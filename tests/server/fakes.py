@@ -165,7 +165,7 @@ class StreamEngine:
 
 @dataclass
 class FakeEngineModule:
-    """Give it to GpuWorker as `import_engine=lambda: module`, told first what to do differently."""
+    """Give it to EngineClient as `import_engine=lambda: module`, told first what to do differently."""
 
     load_error: Exception | None = None
     looks: tuple[Look, ...] = ()

@@ -17,9 +17,9 @@ from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
 from server.app import SHUTDOWN_TIMEOUT_S, create_app
-from server.gpu_worker import GpuWorker, Phase
+from server.engine.client import EngineClient, Phase
+from server.engine.scheduler import Scheduler
 from server.settings import Settings
-from server.turns import Turns
 from tests.server.fakes import FakeEngineModule
 from tests.virtual_time import ThreadOfJobs, VirtualTimeLoop
 
@@ -128,7 +128,7 @@ class Viewer:
 
 
 class RunningServer:
-    def __init__(self, runner: web.AppRunner, http: aiohttp.ClientSession, worker: GpuWorker) -> None:
+    def __init__(self, runner: web.AppRunner, http: aiohttp.ClientSession, worker: EngineClient) -> None:
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         self.http, self.worker = http, worker
         self._runner = runner
@@ -160,13 +160,13 @@ class RunningServer:
             return await response.json()
 
 
-def worker_around(engine: FakeEngineModule, settings: Settings) -> GpuWorker:
+def worker_around(engine: FakeEngineModule, settings: Settings) -> EngineClient:
     """A worker with the fake engine, not started; on a virtual clock it has that too."""
     gc.freeze()  # or each start would look through everything that the tests have imported; its end thaws it
-    worker, loop = GpuWorker(settings, import_engine=lambda: engine), asyncio.get_running_loop()
+    worker, loop = EngineClient(settings, import_engine=lambda: engine), asyncio.get_running_loop()
     if not isinstance(loop, VirtualTimeLoop):
         return worker
-    worker.turns = Turns(now=loop.time)
+    worker.scheduler = Scheduler(now=loop.time)
     thread = ThreadOfJobs(loop)
     for name in ("open", "step", "idle", "encode"):
         setattr(worker, name, thread.counted(getattr(worker, name)))
@@ -190,7 +190,7 @@ def worker_around(engine: FakeEngineModule, settings: Settings) -> GpuWorker:
 
 
 @asynccontextmanager
-async def started_worker(settings: Settings, engine: FakeEngineModule) -> AsyncIterator[GpuWorker]:
+async def started_worker(settings: Settings, engine: FakeEngineModule) -> AsyncIterator[EngineClient]:
     """A worker around the fake engine; stopped at the end, whatever the engine was told to wait for."""
     worker = worker_around(engine, settings)
     worker.start()

@@ -12,7 +12,7 @@ from yarl import URL
 
 import server.app as server_app
 from server.app import page_directory, serve
-from server.gpu_worker import GpuWorker
+from server.engine.client import EngineClient
 from server.settings import load_settings
 from server.wire.limits import limits
 from tests.server.fakes import HEIGHT, WIDTH, Look
@@ -164,7 +164,7 @@ def test_page_directory_is_the_packages():
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 async def test_serve_logs_its_address_and_ends_on_a_signal(engine, monkeypatch, caplog):
     caplog.set_level("INFO")
-    monkeypatch.setattr(server_app, "GpuWorker", lambda settings: _fake_worker(settings, engine))
+    monkeypatch.setattr(server_app, "EngineClient", lambda settings: _fake_worker(settings, engine))
     serving = asyncio.create_task(serve(load_settings({"port": 0})))
     await until(lambda: "Serving on" in caplog.text, "it serves")
     url = next(m.split()[-1] for m in caplog.messages if m.startswith("Serving on"))
@@ -206,11 +206,11 @@ async def test_shutdown_dismisses_peers_viewers_and_sockets(settings, engine, ca
 
 
 def _fake_worker(settings, engine):
-    return GpuWorker(settings, import_engine=lambda: engine)
+    return EngineClient(settings, import_engine=lambda: engine)
 
 
 async def test_a_port_in_use_is_an_os_error(server, engine, monkeypatch):
-    monkeypatch.setattr(server_app, "GpuWorker", lambda settings: _fake_worker(settings, engine))
+    monkeypatch.setattr(server_app, "EngineClient", lambda settings: _fake_worker(settings, engine))
     with pytest.raises(OSError):
         await serve(load_settings({"port": int(server.url.rsplit(":")[-1])}))
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import server.live.session
+from server.engine.scheduler import Client
 from server.live.session import LiveSession
 from server.media.images import KEPT_IMAGES
 from server.media.recordings import Recordings
 from server.metrics import Metrics
 from server.settings import load_settings
-from server.turns import Seat
 from streaming.api import CLEAR
 from tests.server.running import until
 from tests.server.stage import CAMERA_FPS, Stage, rgb
@@ -65,7 +65,7 @@ async def test_a_switch_is_known_ahead_and_told_to_sessions_that_wait(stage, eng
     assert not stage.session.desk.is_recache_ahead
     await until(lambda: len(engine.steps) > 3, "chunks whose making tells how long a switch takes")
     told = []
-    async with worker.turns.take(Seat(lambda _: None)):
+    async with worker.scheduler.take(Client(lambda _: None)):
         stage.ask("prompt.set", "1", text="ice", transition="blend")
         assert not stage.session.desk.is_recache_ahead
         stage.ask("prompt.set", "2", text="gold")
@@ -74,7 +74,7 @@ async def test_a_switch_is_known_ahead_and_told_to_sessions_that_wait(stage, eng
     await until(lambda: stage.session.is_busy, "its turn")
 
     async def other():
-        async with worker.turns.take(Seat(told.append)):
+        async with worker.scheduler.take(Client(told.append)):
             pass
 
     waiting = asyncio.create_task(other())

@@ -9,11 +9,11 @@ from statistics import median
 import pytest
 
 import server.live.session
+from server.engine.scheduler import Client
 from server.live.painter import MAX_FAILURES
 from server.live.session import PROVISIONAL_SIZE, LiveSession
 from server.metrics import Metrics
 from server.settings import load_settings
-from server.turns import Seat
 from tests.server.fakes import HEIGHT, WIDTH
 from tests.server.running import started_worker, until
 from tests.server.stage import CAMERA_FPS, Stage, rgb
@@ -126,7 +126,7 @@ async def test_law_a_stream_slows_down_and_does_not_stop_when_others_come(stage,
 
     async def other():
         while True:
-            async with worker.turns.take(Seat(lambda _: None)):
+            async with worker.scheduler.take(Client(lambda _: None)):
                 await asyncio.sleep(turn_s)
 
     await until(lambda: len(engine.steps) > 4, "chunks one after the other")
@@ -145,11 +145,11 @@ async def test_law_sessions_unlike_each_other_do_not_run_dry(stage, worker, engi
     """Another one's turns are much longer than its own, and go on being so."""
     own_s, others_s = 0.1, 0.5
     engine.step_seconds = own_s
-    seat = Seat(lambda _: None)
+    seat = Client(lambda _: None)
 
     async def other():
         while True:
-            async with worker.turns.take(seat):
+            async with worker.scheduler.take(seat):
                 await asyncio.sleep(others_s)
 
     task = asyncio.create_task(other())
@@ -539,5 +539,5 @@ async def test_closing_frees_the_stream_even_during_a_chunk(settings, worker, en
     del session, stage
     gc.collect()
     assert list(engine.streams) == [handle.stream]
-    async with asyncio.timeout(1), worker.turns.take(Seat(lambda _: None)):
+    async with asyncio.timeout(1), worker.scheduler.take(Client(lambda _: None)):
         pass

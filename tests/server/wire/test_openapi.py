@@ -10,7 +10,7 @@ from aiohttp import web
 from openapi_spec_validator import validate
 
 from server.app import create_app
-from server.gpu_worker import GpuWorker
+from server.engine.client import EngineClient
 from server.settings import load_settings
 from server.wire.openapi import document
 from server.wire.protocol import CLIENT_MESSAGES
@@ -32,7 +32,7 @@ def test_it_is_valid():
 
 async def test_it_has_every_route_and_no_other():
     settings = load_settings({})
-    app = create_app(settings, GpuWorker(settings))
+    app = create_app(settings, EngineClient(settings))
     routes = {
         (route.resource.canonical, route.method.lower())
         for route in app.router.routes()

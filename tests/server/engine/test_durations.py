@@ -1,6 +1,6 @@
 import pytest
 
-from server.live.durations import ChunkDurations
+from server.engine.scheduler import ChunkDurations
 
 
 @pytest.fixture
@@ -29,17 +29,17 @@ def test_later_chunks_count_alone_and_the_last_three_of_them(durations):
 
 
 def test_a_recache_is_guessed_then_known_and_an_outlier_is_bounded(durations):
-    assert durations.longer_by(0.4) == pytest.approx(0.2), "half as long again"
+    assert durations.recache_overhead(0.4) == pytest.approx(0.2), "half as long again"
     durations.note(0.5, chunk=4, recaches=True)
-    assert durations.longer_by(0.4) == pytest.approx(0.1)
-    assert durations.longer_by(0.6) == 0.0
+    assert durations.recache_overhead(0.4) == pytest.approx(0.1)
+    assert durations.recache_overhead(0.6) == 0.0
     for chunk in (5, 6):
         durations.note(60.0, chunk=chunk, recaches=True)
-    assert durations.longer_by(0.4) == pytest.approx(0.8), "three times as long in all"
+    assert durations.recache_overhead(0.4) == pytest.approx(0.8), "three times as long in all"
 
 
 def test_the_last_three_recaches_tell(durations):
     for seconds in (9.0, 9.0, 9.0, 0.5, 0.7, 0.6):
         durations.note(seconds, chunk=4, recaches=True)
-    assert durations.longer_by(0.4) == pytest.approx(0.2)
+    assert durations.recache_overhead(0.4) == pytest.approx(0.2)
     assert durations.usual(12, 40.0) is None, "and nothing of other chunks"

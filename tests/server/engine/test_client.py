@@ -9,16 +9,10 @@ import numpy as np
 import pytest
 
 from server.engine.chunk_job import ChunkJob, LatestWins
-from server.gpu_worker import (
-    GpuWorker,
-    InputRejected,
-    Phase,
-    StreamWasReset,
-    WorkerUnavailable,
-    model_info,
-)
+from server.engine.client import EngineClient, Phase, model_info
+from server.engine.errors import EngineUnavailable, InputRejected, StreamWasReset
+from server.engine.scheduler import Client
 from server.settings import load_settings
-from server.turns import Seat
 from streaming.api import CLEAR, ChunkParameters, DepthSettings
 from tests.server.running import PATIENCE_S, started_worker, until
 
@@ -71,12 +65,12 @@ async def test_the_garbage_collector_leaves_out_what_a_start_made(settings, engi
 async def test_readiness_goes_through_its_phases_with_a_reason(settings, engine):
     engine.may_load.clear()
     engine.may_warm_up.clear()
-    worker = GpuWorker(settings, import_engine=lambda: engine)
+    worker = EngineClient(settings, import_engine=lambda: engine)
     seen = []
     worker.subscribe(lambda: seen.append(worker.readiness.phase))
     assert worker.readiness.phase is Phase.LOADING
     assert "embedded" in worker.readiness.reason
-    with pytest.raises(WorkerUnavailable):
+    with pytest.raises(EngineUnavailable):
         await asyncio.wait_for(_unready_step(worker), PATIENCE_S)
     worker.start()
     engine.may_load.set()
@@ -102,9 +96,9 @@ async def _unready_step(worker):
 )
 async def test_a_model_that_does_not_load_says_why(settings, engine, error, told):
     engine.load_error = error
-    worker = GpuWorker(settings, import_engine=lambda: engine)
+    worker = EngineClient(settings, import_engine=lambda: engine)
     worker.start()
-    with pytest.raises(WorkerUnavailable, match=told[:20]):
+    with pytest.raises(EngineUnavailable, match=told[:20]):
         await worker.ready()
     assert (worker.readiness.phase, worker.readiness.reason) == (Phase.FAILED, told)
     await worker.stop()
@@ -112,7 +106,7 @@ async def test_a_model_that_does_not_load_says_why(settings, engine, error, told
 
 async def test_progress_of_a_download_is_told_while_loading(settings, engine):
     engine.may_load.clear()
-    worker = GpuWorker(settings, import_engine=lambda: engine)
+    worker = EngineClient(settings, import_engine=lambda: engine)
     reasons = []
     worker.subscribe(lambda: reasons.append(worker.readiness.reason))
     worker.start()
@@ -132,7 +126,7 @@ async def test_step_gives_pictures_and_the_next_chunks_length(worker):
     assert handle.frames_wanted == 9
     first = await worker.step(handle, request(9))
     assert (len(first.frames), first.chunk, first.first_frame) == (9, 0, 0)
-    assert handle.frames_wanted == 12
+    assert first.frames_wanted == 12
     second = await worker.step(handle, request(12))
     assert (len(second.frames), second.chunk, second.first_frame) == (12, 1, 9)
 
@@ -223,9 +217,9 @@ async def test_a_camera_frame_that_cannot_be_converted_harms_nothing(worker):
 async def test_failed_generation_is_told_and_the_stream_starts_afresh(worker):
     handle = await worker.open(prompt="clay", seed=0)
     await worker.step(handle, request(9))
-    with pytest.raises(StreamWasReset, match="NaN"):
+    with pytest.raises(StreamWasReset, match="NaN") as reset:
         await worker.step(handle, request(12, "diverge"))
-    assert handle.frames_wanted == 9
+    assert reset.value.frames_wanted == 9
     assert (await worker.step(handle, request(9))).generation == 1
 
 
@@ -243,9 +237,9 @@ async def test_sessions_alternate_chunk_by_chunk(worker, engine):
 
     async def play(name: str) -> None:
         handle = await worker.open(prompt="clay", seed=0)
-        for _ in range(5):
-            async with worker.turns.take(Seat(lambda _: None)):
-                await worker.step(handle, request(handle.frames_wanted))
+        for count in (9, *[12] * 4):
+            async with worker.scheduler.take(Client(lambda _: None)):
+                await worker.step(handle, request(count))
                 order.append(name)
 
     await asyncio.gather(play("a"), play("b"))
@@ -260,7 +254,7 @@ async def test_closing_frees_the_stream(worker, engine):
     other = await worker.open(prompt="clay", seed=0)  # jobs are done in order
     gc.collect()
     assert list(engine.streams) == [other.stream]
-    with pytest.raises(WorkerUnavailable):
+    with pytest.raises(EngineUnavailable):
         await worker.step(handle, request(12))
 
 
@@ -303,14 +297,14 @@ async def test_stop_ends_the_chunk_at_hand_joins_the_thread_and_fails_what_waits
     assert not any(t.name == "gpu-worker" for t in threading.enumerate())
     assert "leaving it behind" not in caplog.text
     assert len((await step).frames) == 9
-    with pytest.raises(WorkerUnavailable, match="shutting down"):
+    with pytest.raises(EngineUnavailable, match="shutting down"):
         await late
-    with pytest.raises(WorkerUnavailable, match="shutting down"):
+    with pytest.raises(EngineUnavailable, match="shutting down"):
         await worker.open(prompt="clay", seed=0)
 
 
 async def test_stamp_is_the_source(engine):
-    worker = GpuWorker(load_settings({"stamp_source": True}), import_engine=lambda: engine)
+    worker = EngineClient(load_settings({"stamp_source": True}), import_engine=lambda: engine)
     worker.start()
     handle = await worker.open(prompt="clay", seed=0)
     shown = []
@@ -405,7 +399,7 @@ async def test_a_device_that_is_gone_makes_the_server_unready(worker, engine, fa
         await worker.step(handle, request(9))
     await until(lambda: worker.readiness.phase is Phase.FAILED, "the worker to see it")
     assert "start the server again: CUDA error" in worker.readiness.reason
-    with pytest.raises(WorkerUnavailable, match="start the server again"):
+    with pytest.raises(EngineUnavailable, match="start the server again"):
         await worker.open(prompt="clay", seed=0)
 
 

@@ -2,30 +2,30 @@ import asyncio
 
 import pytest
 
-from server.turns import Seat, Turns
+from server.engine.scheduler import Client, Scheduler
 
 pytestmark = pytest.mark.virtual_time  # whoever waits in vain is told at once
 
 
 class Line:
-    """Turns on a clock that only moves when told, and what was foreseen for whom."""
+    """A scheduler on a clock that only moves when told, and what was foreseen for whom."""
 
     def __init__(self):
         self.time = 0.0
-        self.turns = Turns(now=lambda: self.time)
-        self.foreseen, self.seats = {}, {}
+        self.scheduler = Scheduler(now=lambda: self.time)
+        self.foreseen, self.clients = {}, {}
         self.order = []
         self.go = asyncio.Event()
 
-    def seat(self, name):
+    def client(self, name):
         told = self.foreseen.setdefault(name, [])
-        return self.seats.setdefault(name, Seat(told.append))
+        return self.clients.setdefault(name, Client(told.append))
 
     async def asks(self, group, *names):
         """Each of them for a turn that lasts until `go`."""
 
         async def one(name):
-            async with self.turns.take(self.seat(name)):
+            async with self.scheduler.take(self.client(name)):
                 self.order.append(name)
                 await self.go.wait()
 
@@ -35,7 +35,7 @@ class Line:
 
     async def had(self, name, *durations):
         for seconds in durations:
-            async with self.turns.take(self.seat(name)):
+            async with self.scheduler.take(self.client(name)):
                 self.time += seconds
         await asyncio.sleep(0)  # what is told is told soon
         self.foreseen[name].clear()
@@ -87,9 +87,9 @@ async def test_only_the_last_three_turns_tell_how_long_the_next_will_be():
 async def test_nothing_is_extended_when_nobody_has_a_turn():
     line = Line()
     await line.had("a", 1.0)
-    line.turns.extend(100.0)
+    line.scheduler.extend(100.0)
     await line.had("a", 1.0)
-    assert list(line.seats["a"].lasted) == [1.0, 1.0]
+    assert list(line.clients["a"].lasted) == [1.0, 1.0]
     async with asyncio.TaskGroup() as group:
         await line.asks(group, *"ab")
         line.go.set()
@@ -99,11 +99,11 @@ async def test_nothing_is_extended_when_nobody_has_a_turn():
 async def test_a_turn_that_was_to_be_longer_and_was_not_counts_as_none():
     """And what was said of it is not said of the next."""
     line = Line()
-    async with line.turns.take(line.seat("a")):
-        line.turns.extend(5.0)
+    async with line.scheduler.take(line.client("a")):
+        line.scheduler.extend(5.0)
         line.time += 1.0
     await line.had("a", 1.0)
-    assert list(line.seats["a"].lasted) == [0.0, 1.0]
+    assert list(line.clients["a"].lasted) == [0.0, 1.0]
 
 
 @pytest.mark.parametrize(("name", "order", "wait"), [("b", "acd", 1.0 + 2.5), ("c", "abd", 1.0 + 4.0)])
@@ -139,11 +139,11 @@ async def test_who_takes_longer_says_so_to_all_who_wait_and_it_is_not_taken_for_
     async with asyncio.TaskGroup() as group:
         await line.asks(group, *"abc")
         line.time += 0.5
-        line.turns.extend(2.0)
+        line.scheduler.extend(2.0)
         line.time += 2.5
         line.go.set()
     assert line.foreseen == {"a": [0.0, 0.0], "b": [1.0, 2.5, 0.0], "c": [2.0, 3.5, 1.0, 0.0]}
-    assert list(line.seats["a"].lasted) == [1.0, 1.0]
+    assert list(line.clients["a"].lasted) == [1.0, 1.0]
 
 
 async def test_who_fails_or_gives_up_waiting_leaves_the_line():
@@ -162,10 +162,10 @@ async def test_a_session_that_cannot_take_the_news_holds_up_nobody(caplog):
     def broken(_):
         raise ZeroDivisionError
 
-    line.seats["b"] = Seat(broken)
+    line.clients["b"] = Client(broken)
     async with asyncio.TaskGroup() as group:
         await line.asks(group, *"abc")
-        line.turns.extend(1.0)
+        line.scheduler.extend(1.0)
         line.go.set()
     assert line.order == ["a", "b", "c"]
     assert caplog.text.count("ZeroDivisionError") >= 3, "each of its news"

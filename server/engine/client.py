@@ -1,0 +1,180 @@
+"""The event loop's way to the device thread: readiness, pace, and jobs that can be awaited."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from server.engine.chunk_job import ChunkJob
+from server.engine.errors import EngineUnavailable
+from server.engine.scheduler import Scheduler
+from server.engine.thread import EngineThread, Job, StreamHandle, fail, import_engine
+from server.settings import Settings
+from server.wire.replies import ModelInfo
+from streaming.api import ChunkResult, EngineInfo
+
+if TYPE_CHECKING:
+    from streaming.engine import StreamEngine
+
+logger = logging.getLogger(__name__)
+R = TypeVar("R")
+
+JOIN_TIMEOUT_S = 30.0  # longer than any chunk; only a download may take longer
+
+
+class Phase(Enum):
+    LOADING = "loading"
+    WARMING = "warming"
+    READY = "ready"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    phase: Phase
+    reason: str  # plain words, for /readyz and the page
+
+
+def model_info(info: EngineInfo) -> ModelInfo:
+    """The model, as clients are told about it."""
+    return ModelInfo(
+        name=info.model,
+        trained=info.trained,
+        about=info.about,
+        width=info.width,
+        height=info.height,
+        steps=info.steps,
+        depth=info.depth,
+        device=info.device,
+    )
+
+
+class EngineClient:
+    """Has the model loaded and warmed up, then jobs done in the order they come.
+
+        engine.start()                              # on the event loop
+        info = await engine.ready()
+        stream = await engine.open(prompt="...", seed=0)
+        async with engine.scheduler.take(client):   # fair: sessions alternate chunk by chunk
+            await engine.idle()
+            result = await engine.step(stream, job)
+        engine.close(stream)
+        await engine.stop()
+
+    `scheduler` keeps at most one chunk between the loop and the thread: who waits for it, and then for
+    `idle`, has not yet chosen its camera frames, and so takes the newest there are when the device is free.
+    """
+
+    def __init__(
+        self, settings: Settings, import_engine: "Callable[[], type[StreamEngine]]" = import_engine
+    ) -> None:
+        """`import_engine` gives the class of the engine; called in the thread."""
+        self._thread = EngineThread(settings, import_engine, listener=self)
+        self._settled = asyncio.Event()  # ready, failed or stopped
+        self._listeners: set[Callable[[], None]] = set()
+        self.scheduler = Scheduler()
+        self.pace: float | None = None  # pictures a second, of all streams together; None until ready
+        self.info: EngineInfo | None = None  # None until ready
+        self.readiness = Readiness(Phase.LOADING, f"loading the model {settings.model!r}")
+
+    def start(self) -> None:
+        """Start the thread. Call it once, on the running event loop."""
+        self._thread.start(asyncio.get_running_loop())
+
+    async def stop(self) -> None:
+        """End the thread after the job at hand; whoever still waits for a job gets EngineUnavailable."""
+        self._become(Phase.STOPPED, "the server is shutting down")
+        if self._thread.is_alive:
+            self._thread.put(None)
+            await asyncio.to_thread(self._thread.join, JOIN_TIMEOUT_S)
+        if self._thread.is_alive:
+            logger.warning("The model's thread did not end within %.0f s; leaving it behind", JOIN_TIMEOUT_S)
+        for job in self._thread.left():
+            fail(job.future, EngineUnavailable(self.readiness.reason))
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` on every change of `readiness`; returns what ends the subscription."""
+        self._listeners.add(listener)
+        return lambda: self._listeners.discard(listener)
+
+    async def ready(self) -> EngineInfo:
+        """Wait until the model is warm. Raises EngineUnavailable if that will not happen."""
+        await self._settled.wait()
+        if self.info is None or self.readiness.phase is not Phase.READY:
+            raise EngineUnavailable(self.readiness.reason)
+        return self.info
+
+    async def open(self, *, prompt: str, seed: int) -> StreamHandle:
+        """A new stream. Raises InputRejected for a prompt that the model cannot take."""
+        await self.ready()
+        return await self._call(partial(self._thread.open, prompt, seed))
+
+    async def step(self, handle: StreamHandle, job: ChunkJob) -> ChunkResult:
+        """One chunk of as many pictures as the last result said, which `job.add` was given already, piece by
+        piece, and with the stamps that settings ask for.
+
+        Raises InputRejected, StreamWasReset, or whatever else the engine raised: then the stream is lost.
+        """
+        return await self._call(partial(self._thread.step, handle, job))
+
+    async def idle(self) -> None:
+        """Wait until nothing of the jobs before is left to do, on the device neither. Camera frames that are
+        chosen then do not grow old while it finishes another chunk."""
+        await self._call(self._thread.flush)
+
+    async def encode(self, texts: Sequence[str]) -> None:
+        """Encode prompts before a chunk has to. Raises InputRejected."""
+        await self._call(partial(self._thread.encode, texts))
+
+    def close(self, handle: StreamHandle) -> None:
+        """Free a stream, after the jobs before it. Does not wait."""
+
+        def forget() -> None:
+            handle.stream = None
+
+        if self.readiness.phase is Phase.READY:
+            self._thread.put(Job(forget, asyncio.get_running_loop().create_future()))
+
+    async def _call(self, work: Callable[[], R]) -> R:
+        if self.readiness.phase is not Phase.READY:
+            raise EngineUnavailable(self.readiness.reason)
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._thread.put(Job(work, future))
+        return await future
+
+    def _become(self, phase: Phase, reason: str) -> None:
+        if self.readiness.phase is Phase.STOPPED:
+            return
+        logger.info("Model: %s", reason)
+        self._announce(Readiness(phase, reason))
+        if phase not in (Phase.LOADING, Phase.WARMING):
+            self._settled.set()
+
+    def _announce(self, readiness: Readiness) -> None:
+        self.readiness = readiness
+        for listener in list(self._listeners):
+            listener()
+
+    # What the thread tells.
+
+    def on_loading(self, words: str) -> None:
+        if self.readiness.phase is Phase.LOADING:
+            self._announce(Readiness(Phase.LOADING, words))
+
+    def on_warming(self) -> None:
+        self._become(Phase.WARMING, "warming up the model")
+
+    def on_ready(self, info: EngineInfo, pace: float) -> None:
+        self.info, self.pace = info, pace
+        trained = "" if info.trained else " (untrained: random weights)"
+        self._become(Phase.READY, f"{info.model}{trained} is ready on {info.device}")
+
+    def on_failed(self, reason: str) -> None:
+        self._become(Phase.FAILED, reason)
+
+    def on_pace(self, pace: float) -> None:
+        self.pace = pace

@@ -1,0 +1,318 @@
+"""The device thread: it loads the model and does one job after the other. It alone knows streaming.engine.
+
+The event loop hands it jobs and is told what has come of them by what is posted there; it waits for nothing
+but jobs.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import queue
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from server.engine.chunk_job import ChunkJob
+from server.engine.errors import EngineUnavailable, InputRejected, StreamWasReset
+from server.media.frames import Rgb, stamp_source
+from server.progress_bar import progress_bar
+from server.settings import Settings
+from streaming.api import ChunkParameters, ChunkResult, EngineInfo, GenerationFailed
+
+if TYPE_CHECKING:
+    from streaming.engine import StreamEngine
+    from streaming.hub import Progress
+    from streaming.live_stream import LiveStream
+
+logger = logging.getLogger(__name__)
+R = TypeVar("R")
+
+PROGRESS_LOG_PERIOD_S = 5.0
+SWITCH_INTERVAL_S = 1e-4  # a shorter one gains nothing more
+PACES_KEPT = 15  # chunks: a prompt switch now and then is not the pace
+
+
+class StreamHandle:
+    """One stream: the event loop carries it, the thread alone looks inside."""
+
+    def __init__(self, stream: "LiveStream") -> None:
+        self.stream: LiveStream | None = stream  # None once closed
+        self.frames_wanted = stream.frames_wanted  # by its first chunk; later ones' come with each result
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[R]):
+    """Work for the thread, and where the event loop waits for what comes of it."""
+
+    work: Callable[[], R]
+    future: asyncio.Future[R]
+
+
+class Listener(Protocol):
+    """What the thread tells, on the event loop."""
+
+    def on_loading(self, words: str) -> None: ...
+    def on_warming(self) -> None: ...
+    def on_ready(self, info: EngineInfo, pace: float) -> None: ...
+    def on_failed(self, reason: str) -> None: ...
+    def on_pace(self, pace: float) -> None: ...
+
+
+def import_engine() -> "type[StreamEngine]":
+    """Called in the device thread: importing torch takes seconds, and the page is served meanwhile."""
+    # OpenMP reads these when torch is loaded. The codecs need a core of their own, and threads that spin
+    # while they wait would take it from them.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # A chunk is a thousand small operations, and after each the thread asks for the interpreter again. A loop
+    # that is busy gives it up after this time only: with Python's 5 ms a chunk takes half as long again.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    from streaming.engine import StreamEngine
+
+    return StreamEngine
+
+
+@contextlib.contextmanager
+def long_lived() -> Generator[None]:
+    """For what makes millions of objects that stay: libraries, networks, compiled code.
+
+    Python's garbage collector looks through them again and again meanwhile, a quarter of the time that
+    imports take, and ever after: 0.2 s, in which all threads stand still. So it pauses, and then leaves them
+    out.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
+class EngineThread:
+    """Owns the model, the device and all streams. What stands under `On the event loop` is for
+    the loop; everything else runs in the thread, as the work of a job."""
+
+    def __init__(
+        self, settings: Settings, import_engine: "Callable[[], type[StreamEngine]]", listener: Listener
+    ) -> None:
+        self._settings = settings
+        self._import_engine = import_engine
+        self._listener = listener
+        self._jobs: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
+        # A daemon, so that a hanging download cannot keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="gpu-worker", daemon=True)
+        self._told_progress = float("-inf")
+        # Pictures a second, in the warm-up and chunk by chunk; pictures of the job at hand.
+        self._warm_pace = 0.0
+        self._paces: deque[float] = deque(maxlen=PACES_KEPT)
+        self._made = 0
+        self._prepares = True  # until that fails
+
+    # On the event loop.
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to load the model, then to do jobs. Call it once."""
+        self._loop = loop
+        self._thread.start()
+
+    def put(self, job: Job[Any] | None) -> None:
+        """After the jobs before it; None ends the thread."""
+        self._jobs.put(job)
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def join(self, timeout: float) -> None:
+        """Blocks until it has ended, or for so many seconds."""
+        self._thread.join(timeout)
+
+    def left(self) -> list[Job[Any]]:
+        """Jobs that it did not come to, once it has ended."""
+        jobs: list[Job[Any]] = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if (job := self._jobs.get_nowait()) is not None:
+                    jobs.append(job)
+        return jobs
+
+    # The work of jobs.
+
+    def open(self, prompt: str, seed: int) -> StreamHandle:
+        """A new stream. Raises InputRejected."""
+        try:
+            return StreamHandle(self._engine.open(prompt=prompt, seed=seed))
+        except ValueError as error:
+            raise InputRejected(str(error)) from error
+
+    def encode(self, texts: Sequence[str]) -> None:
+        """Encode prompts before a chunk has to. Raises InputRejected."""
+        try:
+            self._engine.encode(texts)
+        except ValueError as error:
+            raise InputRejected(str(error)) from error
+
+    def step(self, handle: StreamHandle, job: ChunkJob) -> ChunkResult:
+        """One chunk. Raises InputRejected, StreamWasReset, or whatever the engine raises."""
+        stream = handle.stream
+        if stream is None:
+            raise EngineUnavailable("the stream has been closed")
+        sources: list[Rgb] = []
+
+        def asked() -> ChunkParameters:
+            parameters = job.slot.take()
+            self._post(job.taken)
+            return parameters
+
+        def on_frames(piece: ChunkResult) -> None:
+            if self._settings.stamp_source:
+                seen = sources[-piece.frames_in_chunk :][self._made :]
+                piece = replace(piece, frames=stamp_source(piece.frames, seen[: len(piece.frames)]))
+            self._made += len(piece.frames)
+            self._post(job.add, piece)
+
+        try:
+            sources += job.frames()
+            return stream.step(sources, asked, on_frames)
+        except ValueError as error:
+            raise InputRejected(str(error)) from error
+        except GenerationFailed as error:
+            raise StreamWasReset(str(error), stream.frames_wanted) from error
+
+    def flush(self) -> None:
+        """Finish what chunks have left undone, on the device too."""
+        self._in_background(self._engine.settle, "Finishing a chunk failed")
+
+    # Its life.
+
+    def _post(self, function: Callable[..., None], *args: object) -> None:
+        self._loop.call_soon_threadsafe(function, *args)
+
+    def _run(self) -> None:
+        try:
+            began = time.monotonic()
+            with long_lived():
+                engine_class = self._import_engine()
+                imported = time.monotonic()
+                self._engine = self._load(engine_class)
+            logger.info(
+                "Imports took %.1f s, loading and warming up %.1f",
+                imported - began,
+                time.monotonic() - imported,
+            )
+        except (ValueError, OSError) as error:
+            logger.error("Cannot load the model: %s", error)
+            self._post(self._listener.on_failed, f"cannot load the model: {error}")
+        except Exception as error:  # a bug of ours: the page must say so, and the log must show where
+            logger.exception("Loading the model failed")
+            reason = f"loading the model failed: {type(error).__name__}: {error}"
+            self._post(self._listener.on_failed, reason)
+        else:
+            self._post(self._listener.on_ready, self._engine.info, self._warm_pace)
+            self._serve()
+        finally:
+            gc.unfreeze()  # what stays in a process that goes on is garbage
+
+    def _load(self, engine_class: "type[StreamEngine]") -> "StreamEngine":
+        settings = self._settings
+        with progress_bar() as show:
+
+            def tell(progress: "Progress") -> None:
+                show(progress)
+                self._tell_progress(progress)
+
+            engine = engine_class.load(
+                model=settings.model,
+                depth=settings.depth,
+                speed=settings.speed,
+                decoder=settings.decoder,
+                device=settings.device,
+                precision=settings.precision,
+                random_weights=settings.random_weights,
+                cache_dir=settings.cache_dir,
+                seed=settings.seed,
+                sessions=settings.max_sessions,
+                on_progress=tell,
+            )
+        self._post(self._listener.on_warming)
+        self._warm_pace = engine.warm_up()
+        return engine
+
+    def _tell_progress(self, progress: "Progress") -> None:
+        """Files of the model are on their way: every step to the page, one in a few seconds to the log."""
+        now = time.monotonic()
+        if now - self._told_progress >= PROGRESS_LOG_PERIOD_S:
+            self._told_progress = now
+            logger.info("Model: %s", progress.describe())
+        self._post(self._listener.on_loading, progress.describe())
+
+    def _serve(self) -> None:
+        while (job := self._next_job()) is not None:
+            began, self._made = time.monotonic(), 0
+            try:
+                result = job.work()
+            except Exception as error:  # whatever it is, it belongs to the session that asked; others go on
+                if not isinstance(error, InputRejected | StreamWasReset | EngineUnavailable):
+                    self._check_device()
+                self._post(fail, job.future, error)
+            else:
+                self._post(resolve, job.future, result)
+                if self._made:
+                    self.flush()
+                    self._note_pace(time.monotonic() - began)
+
+    def _next_job(self) -> Job[Any] | None:
+        """Until there is one, memory is made ready for streams to come."""
+        while self._jobs.empty() and self._prepare():
+            pass
+        return self._jobs.get()
+
+    def _prepare(self) -> bool:
+        if not self._prepares:
+            return False
+        failed = "Preparing for a stream failed; later ones are not prepared for"
+        there_is_more = self._in_background(self._engine.prepare, failed)
+        self._prepares = there_is_more is not None
+        return bool(there_is_more)
+
+    def _in_background(self, work: Callable[[], R], failed: str) -> R | None:
+        """What no job waits for. What is wrong then is logged, and will meet the next chunk."""
+        try:
+            return work()
+        except Exception:  # nobody waits for it; the next chunk meets whatever it was
+            logger.exception(failed)
+            self._check_device()
+            return None
+
+    def _check_device(self) -> None:
+        """After an error of no known kind: with a GPU that is gone nobody is to come in, and whoever watches
+        the process is to know."""
+        try:
+            self._engine.check_device()
+        except RuntimeError as error:
+            logger.exception("The device can do no more work")
+            reason = f"the device can do no more work, start the server again: {error}"
+            self._post(self._listener.on_failed, reason)
+
+    def _note_pace(self, seconds: float) -> None:
+        """The job at hand took so long, all that it left to do included."""
+        self._paces.append(self._made / max(seconds, 1e-6))
+        self._post(self._listener.on_pace, median(self._paces))
+
+
+def resolve(future: asyncio.Future[R], result: R) -> None:
+    if not future.done():  # cancelled: its session is gone
+        future.set_result(result)
+
+
+def fail(future: asyncio.Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
