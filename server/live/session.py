@@ -1,6 +1,6 @@
 """One stream, from camera frames to paced pictures. Everything here runs on the event loop.
 
-camera_frame() -> CameraFeed -> Painter -> Playout -> shown(), and every subscriber of its broadcast
+camera_frame() -> CameraFeed -> GenerationLoop -> Playout -> shown(), and every subscriber of its broadcast
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from server.engine.errors import EngineUnavailable, InputRejected
 from server.live.camera import CameraFeed
 from server.live.depth_preview import DepthPreview
 from server.live.desk import Desk
+from server.live.generation import MAX_FAILURES, GenerationLoop
 from server.live.link import ControlLink, Detach, Send
-from server.live.painter import MAX_FAILURES, Painter
 from server.live.playout import Playout
 from server.live.session_state import Standing, State
 from server.logs import session_logger
@@ -86,7 +86,7 @@ class LiveSession:
         )
         self.playout = Playout(self, self._now, metrics.dropped.labels("output").inc)
         self.pacer = self.playout.pacer
-        self._painter = Painter(
+        self._generation_loop = GenerationLoop(
             worker,
             self._feed,
             self.desk,
@@ -126,7 +126,7 @@ class LiveSession:
         # A session that was there when the model got ready may itself stay: see engine.thread.long_lived.
         self._feed.clear()
         self.playout.clear()
-        self._painter.result = None
+        self._generation_loop.result = None
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -184,7 +184,7 @@ class LiveSession:
             self._standing.become(State.WAITING, "waiting for pictures from the camera")
             handle = await self._worker.open(prompt=self._settings.prompt, seed=self._settings.seed)
             try:
-                await self._painter.play(handle)
+                await self._generation_loop.play(handle)
             finally:
                 self._worker.close(handle)
             self._fail(f"gave up: {MAX_FAILURES} chunks in a row could not be generated")
@@ -209,17 +209,17 @@ class LiveSession:
 
     @property
     def is_busy(self) -> bool:
-        return self._painter.is_busy
+        return self._generation_loop.is_busy
 
     def pause(self) -> None:
-        self._painter.pause()
+        self._generation_loop.pause()
         # No chunk will come to end a wait for the camera, such as a lost peer leaves behind.
         if self._standing.state is State.WAITING and self.picture is not None:
             self._standing.become(State.LIVE, "live")
 
     def resume(self) -> None:
         self._shown_at = self._now()
-        self._painter.resume()
+        self._generation_loop.resume()
 
     def expect(self, texts: Sequence[str]) -> None:
         """Have prompts encoded while the model waits for pictures, or every stream would wait for that.
@@ -321,7 +321,7 @@ class LiveSession:
         while True:
             await asyncio.sleep(TELEMETRY_PERIOD_S)
             self._check_pulse(self._now())
-            figures, result = self.figures(), self._painter.result
+            figures, result = self.figures(), self._generation_loop.result
             if self.link.is_watched:
                 preview = self._preview.of(result.depth_preview if result else None)
                 position = self.desk.timeline_position()
@@ -333,7 +333,7 @@ class LiveSession:
         """How the stream is doing."""
         self._meter.dropped_in_all("camera", self._feed.dropped)
         self._meter.dropped_in_all("pacing", self.pacer.dropped)
-        result = self._painter.result
+        result = self._generation_loop.result
         return self._meter.figures(
             self._now(),
             state=self._standing.state.value,

@@ -10,7 +10,7 @@ import pytest
 
 import server.live.session
 from server.engine.scheduler import Client
-from server.live.painter import MAX_FAILURES
+from server.live.generation import MAX_FAILURES
 from server.live.session import PROVISIONAL_SIZE, LiveSession
 from server.metrics import Metrics
 from server.settings import load_settings
@@ -298,7 +298,7 @@ async def test_what_a_chunk_did_before_it_broke_off_is_not_done_again(stage, eng
 async def test_a_pause_between_two_pieces_is_told_when_the_chunk_has_ended(stage, engine):
     await stage.until("state", state="live")
     engine.may_go_on.clear()
-    await until(lambda: stage.session._painter.is_busy, "a chunk with the model")
+    await until(lambda: stage.session._generation_loop.is_busy, "a chunk with the model")
     await asyncio.sleep(0.1)
     stage.ask("pause", "p")
     await stage.until("ack", id="p")
@@ -312,7 +312,7 @@ async def test_a_pause_between_two_pieces_is_told_when_the_chunk_has_ended(stage
 async def test_a_chunk_whose_beginning_came_in_a_pause_is_dropped_as_a_whole(stage, engine, monkeypatch):
     await stage.until("state", state="live")
     engine.may_ask.clear()
-    await until(lambda: stage.session._painter.is_busy, "a chunk with the model")
+    await until(lambda: stage.session._generation_loop.is_busy, "a chunk with the model")
     made, played = len(engine.steps), []
     engine.may_go_on.clear()
     stage.ask("pause", "p")
@@ -323,7 +323,7 @@ async def test_a_chunk_whose_beginning_came_in_a_pause_is_dropped_as_a_whole(sta
     stage.ask("resume", "r")
     await stage.until("ack", id="r")
     engine.may_go_on.set()
-    await until(lambda: not stage.session._painter.is_busy, "its end")
+    await until(lambda: not stage.session._generation_loop.is_busy, "its end")
     assert not played
     await until(lambda: len(played) > 1, "later chunks")
 
@@ -335,16 +335,16 @@ async def test_a_closed_session_holds_no_pictures(stage):
     await stage.session.close()
     session = stage.session
     assert session.camera is None and session.picture is None and not len(session.pacer)
-    assert session._feed._assembler.held == 0 and session._painter.result is None
+    assert session._feed._assembler.held == 0 and session._generation_loop.result is None
 
 
 async def test_pieces_of_a_session_that_has_ended_go_nowhere(stage, engine, monkeypatch):
     await stage.until("state", state="live")
     engine.may_ask.clear()
-    await until(lambda: stage.session._painter.is_busy, "a chunk with the model")
+    await until(lambda: stage.session._generation_loop.is_busy, "a chunk with the model")
     await asyncio.sleep(0.05)
     close = asyncio.create_task(stage.session.close())
-    await until(lambda: not stage.session._painter.is_busy, "the end")
+    await until(lambda: not stage.session._generation_loop.is_busy, "the end")
     came, steps = [], len(engine.steps)
     monkeypatch.setattr(stage.session.pacer, "push", lambda *given, **_: came.append(given))
     engine.may_ask.set()

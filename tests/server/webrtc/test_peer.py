@@ -7,7 +7,7 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import SessionDescription
 from av import VideoFrame
 
-from server.gpu_worker import GpuWorker
+from server.engine.client import EngineClient
 from server.live.link import MAX_CLIENTS
 from server.live.session import LiveSession
 from server.metrics import Metrics
@@ -30,7 +30,7 @@ async def offer_of(*tracks: tuple[str, str], channel: bool = False) -> str:
     return sdp
 
 
-def peer_of(worker: GpuWorker, settings: Settings, offer: str = "") -> Peer:
+def peer_of(worker: EngineClient, settings: Settings, offer: str = "") -> Peer:
     return Peer(LiveSession("abc", settings, worker, Metrics()), settings, offer)
 
 

@@ -1,4 +1,4 @@
-"""Chunk after chunk: from the camera's newest frames to pictures that wait to be shown. On the event loop."""
+"""Generation loop of a session: from the camera's newest frames to pictures that wait to be shown."""
 
 import asyncio
 import logging
@@ -36,11 +36,11 @@ class _UnderWay:
     is_stale: bool = False  # nothing of it is shown, whatever comes meanwhile
 
 
-class Painter:
+class GenerationLoop:
     """Keeps one chunk of a stream with the worker, unless it is paused.
 
-    await painter.play(handle)           # returns when it gives up
-    painter.pause(); painter.resume()
+    await loop.play(handle)              # returns when it gives up
+    loop.pause(); loop.resume()
     """
 
     def __init__(
@@ -76,8 +76,8 @@ class Painter:
         self._durations = ChunkDurations()
 
     async def play(self, handle: StreamHandle) -> None:
-        """Paint pictures until MAX_FAILURES chunks in a row have failed."""
-        client = Client(self._foresee)
+        """Generate chunks until MAX_FAILURES chunks in a row have failed."""
+        client = Client(self._on_eta)
         self._frames_wanted = handle.frames_wanted
         while self._failures < MAX_FAILURES:
             await self._goes_on.wait()
@@ -101,7 +101,7 @@ class Painter:
         self._pacer.restart()
         self._goes_on.set()
 
-    def _foresee(self, wait: float) -> None:
+    def _on_eta(self, wait: float) -> None:
         """The next chunk's turn comes in so many seconds: what is queued is to last until that is made."""
         if (took := self._durations.usual(self._frames_wanted, self._worker.pace)) is not None:
             longer = self._durations.recache_overhead(took) if self._desk.is_recache_ahead else 0.0
