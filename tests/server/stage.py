@@ -46,6 +46,15 @@ class Stage:
         while True:
             self.shown.append(await self._track.recv())
 
+    def hold(self) -> None:
+        """Nothing goes out any more; what is made queues up."""
+        self.session.playout.due = lambda: None
+
+    def release(self) -> None:
+        """Pictures go out again when they are due."""
+        del self.session.playout.due
+        self.session.playout.wake()
+
     def pictures(self) -> list[Picture]:
         """All that are shown from now on, once each."""
         pictures, shown = [], self.session.shown

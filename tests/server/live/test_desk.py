@@ -371,9 +371,11 @@ async def test_a_snapshot_is_the_picture_on_show_and_what_made_it(stage):
     assert made_of.steps == 4 and made_of.frame >= 9
 
 
-async def test_a_snapshot_tells_of_the_picture_on_show_and_not_of_newer_ones(stage, engine, monkeypatch):
+async def test_a_snapshot_tells_of_the_picture_on_show_and_not_of_newer_ones(stage, engine):
     session = stage.session
-    monkeypatch.setattr(session.pacer, "due", lambda: None)  # it stays from here on
+    engine.step_seconds = 0.05  # so that pictures of one chunk wait while the next is made
+    await until(lambda: len(session.pacer) > 2, "pictures that wait")
+    stage.hold()
     shown = session.picture
     engine.may_ask.clear()
     await until(lambda: session.is_busy, "a chunk with the model")
@@ -385,8 +387,8 @@ async def test_a_snapshot_tells_of_the_picture_on_show_and_not_of_newer_ones(sta
         picture, made_of = session.snapshot()
         assert picture is shown.rgb and (made_of.chunk, made_of.frame) == (shown.chunk, shown.frame)
         assert (made_of.prompts[0].text, made_of.guidance_scale) == ("clay", 1.0)
-        shown, pts = session.pacer.pop(0.0)  # another one of the chunk before
-        session.shown(shown, pts, 0.0)
+        await session.playout.publish()  # another one of the chunk before
+        shown = session.picture
 
 
 async def test_a_picture_that_the_model_works_with_is_kept_for_a_second_try(stage, engine):

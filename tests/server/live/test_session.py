@@ -98,12 +98,16 @@ async def test_what_is_asked_while_the_model_looks_at_a_chunk_is_not_a_chunk_lat
 
 async def test_reset_starts_a_new_generation_and_drops_the_old_one(stage, engine):
     """What waits to be shown gives way to the new generation's first pictures, and is counted."""
+    session = stage.session
     await stage.until("state", state="live")
+    stage.hold()
     engine.may_ask.clear()
-    await until(lambda: stage.session.is_busy, "a chunk with the model")
+    await until(lambda: session.is_busy and len(session.pacer), "pictures that wait, a chunk with the model")
     stage.ask("reset", "1", seed=5)
-    waiting = len(stage.session.pacer)
+    waiting = len(session.pacer)
     engine.may_ask.set()
+    await until(lambda: session.figures().dropped.stale > 0, "they give way")
+    stage.release()
     applied = await stage.until("applied", id="1")
     assert applied["chunk"] == 0 and applied["frame"] > 0
     stage.ask("stats", "2")
@@ -397,6 +401,7 @@ async def test_law_who_comes_back_sees_nothing_from_before(settings, worker, eng
     """Neither what was queued nor what was filmed while nobody watched; what is dropped is counted."""
     session = LiveSession("abc", settings, worker, Metrics())
     stage = Stage(session, is_watched=False)
+    stage.hold()
     session.start()
     await until(lambda: len(session.pacer) > 12, "pictures that nobody takes")
     engine.may_settle.clear()  # the next chunk has no frames yet
