@@ -11,9 +11,9 @@ import torch
 from streaming.api import Speed
 from streaming.compilation import compile_autoencoder
 from streaming.cuda_graphs import CudaGraphs
-from streaming.fp8 import use_fp8
+from streaming.fp8 import Fp8Linear
 from streaming.modules.attention import HOPPER, Kernel, attention_kernel, can_use_fa3
-from streaming.modules.causal_model import BlockParts, WanBlock
+from streaming.modules.causal_model import BlockParts, CausalWanModel, WanBlock
 from streaming.modules.hopper_convolution import can_convolve
 from streaming.modules.wan_vae import WanVAE, arrange
 from streaming.pipeline import LongLivePipeline
@@ -103,3 +103,18 @@ def optimizations_for(speed: Speed, device: torch.device, dtype: torch.dtype) ->
         channels_last=True,
         hopper_conv=dtype == torch.bfloat16 and capability == HOPPER,
     )
+
+
+@torch.no_grad()
+def use_fp8(model: CausalWanModel) -> None:
+    """Exchange the products of all blocks that gain by it, those of the branch too: self-attention's packed
+    one and the FFN's. At dim x dim quantising takes what the product saves, and what is small or made once a
+    prompt stays as it is."""
+    for block in model.modules():
+        if not isinstance(block, WanBlock):
+            continue
+        attention = block.self_attn
+        projections = ("q", "k", "v") if attention.qkv is None else ("qkv",)
+        for owner, names in ((attention, projections), (block.ffn, ("0", "2"))):
+            for name in names:
+                setattr(owner, name, Fp8Linear(getattr(owner, name)))

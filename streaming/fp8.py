@@ -11,8 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from streaming.modules.causal_model import CausalWanModel, WanBlock
-
 FP8 = torch.float8_e4m3fn
 LARGEST = torch.finfo(FP8).max  # 448
 SMALLEST_SCALE = 1e-12  # a row of zeros divides by something
@@ -71,18 +69,3 @@ class Fp8Linear(nn.Module):
             out = F.linear(rows.float(), self.weight.float()) * scales * self.scales.t()
             out = (out if self.bias is None else out + self.bias.float()).to(dtype)
         return out.unflatten(0, x.values.shape[:-1])
-
-
-@torch.no_grad()
-def use_fp8(model: CausalWanModel) -> None:
-    """Exchange the products of all blocks that gain by it, those of the branch too: self-attention's packed
-    one and the FFN's. At dim x dim quantising takes what the product saves, and what is small or made once a
-    prompt stays as it is."""
-    for block in model.modules():
-        if not isinstance(block, WanBlock):
-            continue
-        attention = block.self_attn
-        projections = ("q", "k", "v") if attention.qkv is None else ("qkv",)
-        for owner, names in ((attention, projections), (block.ffn, ("0", "2"))):
-            for name in names:
-                setattr(owner, name, Fp8Linear(getattr(owner, name)))

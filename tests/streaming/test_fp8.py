@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from streaming.acceleration import use_fp8
 from streaming.config import WanConfig
-from streaming.fp8 import FP8, Fp8Linear, quantised, use_fp8
+from streaming.fp8 import FP8, Fp8Linear, quantised
 from streaming.modules.causal_vace_model import CausalVaceWanModel
 
 CONFIG = WanConfig(

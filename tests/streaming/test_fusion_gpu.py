@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from streaming.acceleration import use_fp8
 from streaming.config import WanConfig, WindowConfig
-from streaming.fp8 import use_fp8
 from streaming.modules.causal_model import WanBlock
 from streaming.modules.causal_vace_model import CausalVaceWanModel
 
