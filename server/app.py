@@ -14,11 +14,15 @@ from pydantic import BaseModel
 
 from server.engine.client import EngineClient, Phase, model_info
 from server.http.media_socket import MediaSocket
+from server.http.openapi import document
 from server.http.origins import Origins
 from server.http.session_api import SessionApi
 from server.live.parameters import Parameters
 from server.media.recordings import Recordings
 from server.metrics import Metrics
+from server.protocol.http_models import IceServerInfo, LookInfo, NotReady, Ready, ServerInfo
+from server.protocol.limits import defaults, limits
+from server.protocol.replies import ModelInfo, OutputState
 from server.settings import Settings
 from server.transport.peers import Peers
 from server.webrtc.aiortc_patches.udp_ports import udp_ports_from
@@ -26,10 +30,6 @@ from server.webrtc.ice_servers import MintedServer, minted
 from server.webrtc.signaling import Whip
 from server.webrtc.viewers import Viewers
 from server.webrtc.whep import Whep
-from server.wire.http_models import IceServerInfo, LookInfo, NotReady, Ready, ServerInfo
-from server.wire.limits import defaults, limits
-from server.wire.openapi import document
-from server.wire.replies import ModelInfo, OutputState
 from streaming.api import Look
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from server.wire.replies import ClientState, Dropped, Figures, Latency, Stats
+from server.protocol.replies import ClientState, Dropped, Figures, Latency, Stats
 
 STAGES = tuple(Latency.model_fields)
 MODEL_STAGES = ("depth", "encode", "generate", "decode")  # measured by the model itself

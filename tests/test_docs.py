@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from server.protocol.codec import decode
 from server.settings import Settings
-from server.wire.protocol import decode
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))

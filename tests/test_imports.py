@@ -58,9 +58,9 @@ PURE = {
     "server.live.control",
     "server.live.parameters",
     "server.live.timeline",
-    "server.wire.protocol",
-    "server.wire.requests",
-    "server.wire.replies",
+    "server.protocol.codec",
+    "server.protocol.requests",
+    "server.protocol.replies",
 }
 EDGE_TO_CORE = [
     "server.cli",

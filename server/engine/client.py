@@ -12,8 +12,8 @@ from server.engine.chunk_job import ChunkJob
 from server.engine.errors import EngineUnavailable
 from server.engine.scheduler import Scheduler
 from server.engine.thread import EngineThread, Job, StreamHandle, fail, import_engine
+from server.protocol.replies import ModelInfo
 from server.settings import Settings
-from server.wire.replies import ModelInfo
 from streaming.api import ChunkResult, EngineInfo
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from server.wire.protocol import MAX_MESSAGE_BYTES
+from server.protocol.codec import MAX_MESSAGE_BYTES
 
 UNREAD_MESSAGES = 256  # for a client that does not read: it is given up
 HEARTBEAT_S = 20.0  # of the WebSocket itself; the client needs no ping messages

@@ -15,9 +15,9 @@ from server.live.link import Detach, LinkFull
 from server.live.session import LiveSession
 from server.logs import session_logger
 from server.metrics import Metrics
+from server.protocol.replies import ErrorReply
 from server.wire.credits import CreditError
 from server.wire.media_frame import FrameError, Kind, MediaFrame, decode_frame
-from server.wire.replies import ErrorReply
 
 UNREAD_MESSAGES = 256  # for a client that does not read: it is given up
 UNREAD_TELEMETRY = 4  # beyond this newer figures are worth more than all of these

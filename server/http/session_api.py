@@ -17,9 +17,9 @@ from server.media.frames import Rgb
 from server.media.images import IMAGE_TYPES, MAX_IMAGE_BYTES, ImageRejected, ImageStore, decode_image
 from server.media.recordings import Recordings
 from server.media.snapshot import SnapshotParameters, encode_png
-from server.wire.http_models import Replies, SessionView, UploadedImage
-from server.wire.protocol import MAX_MESSAGE_BYTES
-from server.wire.replies import ErrorReply, ServerMessage
+from server.protocol.codec import MAX_MESSAGE_BYTES
+from server.protocol.http_models import Replies, SessionView, UploadedImage
+from server.protocol.replies import ErrorReply, ServerMessage
 
 UPLOADS_PER_SECOND = 2.0
 SNAPSHOTS_PER_SECOND = 4.0

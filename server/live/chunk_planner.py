@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from server.engine.chunk_job import LatestWins
 from server.live.control import ControlQueue
 from server.live.parameters import Images, Parameters, Plan, pictures_of
-from server.wire.replies import Ack, ErrorReply, Superseded
-from server.wire.requests import Command
+from server.protocol.replies import Ack, ErrorReply, Superseded
+from server.protocol.requests import Command
 from streaming.api import ChunkParameters
 
 

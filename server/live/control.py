@@ -10,9 +10,9 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from server.wire.protocol import encode
-from server.wire.replies import Ack, Applied, ErrorReply, Superseded
-from server.wire.requests import Command, SetDepth
+from server.protocol.codec import encode
+from server.protocol.replies import Ack, Applied, ErrorReply, Superseded
+from server.protocol.requests import Command, SetDepth
 
 KNOWN_IDS = 256  # commands whose answers are remembered
 # Commands that undo each other are of one kind; every other type is a kind of its own.

@@ -18,7 +18,7 @@ from server.live.timeline import PausableClock
 from server.media.frames import Picture, Rgb
 from server.media.images import ImageStore
 from server.media.recordings import RecordingRefused, Recordings
-from server.wire.replies import (
+from server.protocol.replies import (
     Ack,
     ErrorReply,
     OutputState,
@@ -28,7 +28,7 @@ from server.wire.replies import (
     SessionSettings,
     Superseded,
 )
-from server.wire.requests import (
+from server.protocol.requests import (
     Command,
     GetStats,
     Painting,

@@ -18,7 +18,7 @@ from server.live.desk import Desk
 from server.live.pacing import Pacer
 from server.media.frames import Picture, to_rgb
 from server.metrics import StreamMeter
-from server.wire.replies import ErrorReply
+from server.protocol.replies import ErrorReply
 from streaming.api import ChunkParameters, ChunkResult
 
 MAX_FAILURES = 5  # chunks in a row; then the stream is given up

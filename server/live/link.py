@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 from server.live.control import Heartbeat, RateLimit
 from server.metrics import Metrics
-from server.wire.protocol import MAX_MESSAGES_PER_SECOND, ProtocolError, decode, encode
-from server.wire.replies import ErrorReply, Pong, ServerMessage, Telemetry
-from server.wire.requests import Command, GetStats, Ping
+from server.protocol.codec import MAX_MESSAGES_PER_SECOND, ProtocolError, decode, encode
+from server.protocol.replies import ErrorReply, Pong, ServerMessage, Telemetry
+from server.protocol.requests import Command, GetStats, Ping
 
 MAX_CLIENTS = 8  # of one session, at once
 

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.live.timeline import GuidanceTrack, Timeline
-from server.wire.replies import (
+from server.protocol.replies import (
     DepthState,
     GuidanceState,
     SeedState,
     TimelineState,
     TransitionState,
 )
-from server.wire.requests import (
+from server.protocol.requests import (
     Command,
     DepthPoint,
     Painting,

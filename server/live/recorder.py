@@ -5,7 +5,7 @@ from collections.abc import Callable
 from server.media.frames import Picture
 from server.media.recording import Recording
 from server.media.recordings import RecordingRefused, Recordings
-from server.wire.replies import RecordingChanged
+from server.protocol.replies import RecordingChanged
 
 
 class Recorder:

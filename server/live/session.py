@@ -24,9 +24,8 @@ from server.media.images import ImageStore
 from server.media.recordings import Recordings
 from server.media.snapshot import SnapshotParameters
 from server.metrics import Metrics, StreamMeter
-from server.settings import Settings
-from server.wire.http_models import SessionFigures, SessionView
-from server.wire.replies import (
+from server.protocol.http_models import SessionFigures, SessionView
+from server.protocol.replies import (
     ErrorReply,
     Figures,
     Hello,
@@ -36,6 +35,7 @@ from server.wire.replies import (
     Stats,
     Telemetry,
 )
+from server.settings import Settings
 from streaming.api import EngineInfo
 
 PROVISIONAL_SIZE = (256, 144)  # of the output until the model, and so its size, is known

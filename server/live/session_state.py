@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from enum import Enum
 
-from server.wire.replies import StateChanged
+from server.protocol.replies import StateChanged
 
 
 class State(Enum):

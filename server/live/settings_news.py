@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from server.wire.replies import SessionSettings
+from server.protocol.replies import SessionSettings
 
 DELAY_S = 0.1  # in which changes are gathered into one message
 

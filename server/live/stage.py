@@ -8,7 +8,7 @@ from typing import Protocol
 from server.live.parameters import Parameters
 from server.media.frames import Picture
 from server.media.snapshot import SnapshotParameters
-from server.wire.replies import Stats
+from server.protocol.replies import Stats
 from streaming.api import EngineInfo
 
 

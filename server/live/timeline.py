@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from server.wire.requests import GuidanceKey, TimelineStep
+from server.protocol.requests import GuidanceKey, TimelineStep
 
 
 @dataclass(frozen=True, slots=True)

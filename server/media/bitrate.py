@@ -1,7 +1,7 @@
 """Bits per second of a video for each quality that a client can ask for."""
 
 from server.media.vp8 import NOMINAL_FPS
-from server.wire.requests import Quality
+from server.protocol.requests import Quality
 
 CEILINGS_BPS: dict[Quality, int] = {"low": 500_000, "medium": 1_000_000, "high": 3_000_000}
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from server.media.frames import MAX_CAMERA_PIXELS, is_usable
 from server.media.images import DECODE_ERRORS, MIN_SIDE, ImageRejected
-from server.wire.requests import Quality
+from server.protocol.requests import Quality
 
 QUALITIES: dict[Quality, int] = {"low": 55, "medium": 75, "high": 88}
 MICROSECOND = Fraction(1, 1_000_000)

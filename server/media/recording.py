@@ -18,7 +18,7 @@ from av.error import FFmpegError
 from server.live.pacing import CLOCK_RATE_HZ
 from server.media.frames import Rgb, beside
 from server.media.movie_file import MovieFile
-from server.wire.replies import RecordingChanged
+from server.protocol.replies import RecordingChanged
 
 logger = logging.getLogger(__name__)
 

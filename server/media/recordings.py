@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from server.media.recording import OnChange, Recording
+from server.protocol.replies import RecordingChanged
 from server.settings import Settings
-from server.wire.replies import RecordingChanged
 
 logger = logging.getLogger(__name__)
 

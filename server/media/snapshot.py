@@ -9,7 +9,7 @@ from PIL import Image, PngImagePlugin
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from server.media.frames import Rgb
-from server.wire.requests import WeightedPrompt
+from server.protocol.requests import WeightedPrompt
 
 SOFTWARE = "depthlive"
 KEY = "depthlive:"  # before the names of our own; the others are those that the PNG specification suggests

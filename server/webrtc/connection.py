@@ -11,6 +11,7 @@ from av import VideoFrame
 
 from server.live.session import LiveSession
 from server.logs import session_logger
+from server.protocol.requests import Quality
 from server.settings import Settings
 from server.webrtc.aiortc_patches.bitrate import BitrateControl
 from server.webrtc.aiortc_patches.jitter_buffer import give_whole_frames
@@ -19,7 +20,6 @@ from server.webrtc.codecs import codec_preferences
 from server.webrtc.ice_servers import rtc_configuration
 from server.webrtc.tracks import OutputTrack, drain
 from server.webrtc.trickle import Fragment, Trickle
-from server.wire.requests import Quality
 
 WATCH_PERIOD_S = 0.5  # how often it is looked whether a connection has come about, and is still wanted
 CLOSE_TIMEOUT_S = 5.0

@@ -8,10 +8,10 @@ from aiortc.sdp import MediaDescription, SessionDescription
 
 from server.live.link import Detach, LinkFull, Send
 from server.live.session import LiveSession
+from server.protocol.requests import Quality
 from server.settings import Settings
 from server.webrtc.connection import InvalidOffer, WebRtcConnection, video_directions
 from server.webrtc.trickle import Fragment
-from server.wire.requests import Quality
 
 # Left alone, Chromium begins an upload at a low bitrate and shrinks the picture for it. Kilobits per second.
 UPLOAD_KBPS = {

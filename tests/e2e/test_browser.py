@@ -18,8 +18,8 @@ from playwright.sync_api import Page, expect
 
 from scripts.bench.clients import frame_number
 from scripts.bench.figures.latency import CAMERA_PICTURE_BELOW, percentile
-from server.wire.protocol import CLIENT_MESSAGES, decode
-from server.wire.requests import GetStats
+from server.protocol.codec import CLIENT_MESSAGES, decode
+from server.protocol.requests import GetStats
 from tests.e2e.conftest import PEER_TIMEOUT_S, OpenPage, Server, Visit
 from tests.e2e.page import (
     FREED_LIMIT_S,

@@ -13,8 +13,8 @@ from yarl import URL
 import server.app as server_app
 from server.app import page_directory, serve
 from server.engine.client import EngineClient
+from server.protocol.limits import limits
 from server.settings import load_settings
-from server.wire.limits import limits
 from tests.server.fakes import HEIGHT, WIDTH, Look
 from tests.server.running import CAMERA_FPS, PATIENCE_S, Viewer, running_server, until
 from tests.server.webrtc.watching import Watcher

@@ -6,7 +6,7 @@ from typing import Protocol
 from aiortc import RTCRtpSender
 
 from server.media.bitrate import CEILINGS_BPS
-from server.wire.requests import Quality
+from server.protocol.requests import Quality
 
 # Far enough apart to be worth a new encoder, near enough for Chromium, which never estimates more than 1.5
 # times what it gets.

@@ -11,8 +11,8 @@ from server.http.media_peer import ENDED, KEPT, UNREAD_MESSAGES, UNREAD_TELEMETR
 from server.live.link import MAX_CLIENTS
 from server.live.session import LiveSession
 from server.metrics import Metrics
+from server.protocol.replies import Telemetry
 from server.wire.media_frame import Kind, MediaFrame
-from server.wire.replies import Telemetry
 from tests.server.running import PATIENCE_S, until
 
 TIMEOUT_S = 1000 * PATIENCE_S

@@ -23,10 +23,9 @@ from server.live.link import LinkFull
 from server.media.images import MAX_IMAGE_BYTES, ImageStore
 from server.media.recordings import Recordings
 from server.media.snapshot import SnapshotParameters, read_parameters
-from server.settings import load_settings
-from server.wire.http_models import SessionFigures, SessionView
-from server.wire.protocol import MAX_MESSAGE_BYTES, ProtocolError, decode
-from server.wire.replies import (
+from server.protocol.codec import MAX_MESSAGE_BYTES, ProtocolError, decode
+from server.protocol.http_models import SessionFigures, SessionView
+from server.protocol.replies import (
     Ack,
     DepthState,
     Dropped,
@@ -38,7 +37,8 @@ from server.wire.replies import (
     ServerMessage,
     SessionSettings,
 )
-from server.wire.requests import WeightedPrompt
+from server.protocol.requests import WeightedPrompt
+from server.settings import load_settings
 from tests.server.running import PATIENCE_S, until
 
 VIEW = SessionView(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from server.live.chunk_planner import ChunkPlanner
 from server.live.parameters import TRACK_PERIOD_S, Parameters
-from server.wire.requests import (
+from server.protocol.requests import (
     GuidanceKey,
     Reset,
     SetDepth,

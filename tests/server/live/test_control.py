@@ -1,8 +1,8 @@
 import pytest
 
 from server.live.control import KNOWN_IDS, ControlQueue, Heartbeat, RateLimit
-from server.wire.replies import Ack, Applied, ErrorReply, Superseded
-from server.wire.requests import (
+from server.protocol.replies import Ack, Applied, ErrorReply, Superseded
+from server.protocol.requests import (
     DepthPoint,
     Pause,
     Reset,

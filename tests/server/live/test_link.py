@@ -4,9 +4,9 @@ import pytest
 
 from server.live.link import MAX_CLIENTS, ControlLink, LinkFull
 from server.metrics import Metrics
-from server.wire.protocol import MAX_MESSAGES_PER_SECOND
-from server.wire.replies import Dropped, ErrorReply, Latency, Pong, Telemetry
-from server.wire.requests import GetStats, SetPrompt
+from server.protocol.codec import MAX_MESSAGES_PER_SECOND
+from server.protocol.replies import Dropped, ErrorReply, Latency, Pong, Telemetry
+from server.protocol.requests import GetStats, SetPrompt
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from server.live.parameters import Parameters, pictures_of
-from server.wire.replies import DepthState, TransitionState
-from server.wire.requests import (
+from server.protocol.replies import DepthState, TransitionState
+from server.protocol.requests import (
     DepthPoint,
     GuidanceKey,
     Pause,

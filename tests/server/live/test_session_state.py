@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from server.live.session_state import TRANSITIONS, Standing, State
-from server.wire.replies import StateChanged
+from server.protocol.replies import StateChanged
 
 
 @pytest.fixture

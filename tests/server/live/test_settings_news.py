@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from server.live.settings_news import DELAY_S, SettingsNews
-from server.wire.replies import (
+from server.protocol.replies import (
     DepthState,
     GuidanceState,
     OutputState,
@@ -11,7 +11,7 @@ from server.wire.replies import (
     SessionSettings,
     TimelineState,
 )
-from server.wire.requests import TimelineStep, WeightedPrompt
+from server.protocol.requests import TimelineStep, WeightedPrompt
 
 pytestmark = pytest.mark.virtual_time
 

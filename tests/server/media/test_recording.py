@@ -14,7 +14,7 @@ import server.media.recording
 from server.live.pacing import MediaClock
 from server.media.movie_file import MovieFile
 from server.media.recording import WAITING_PICTURES, Recording, RecordingClock
-from server.wire.replies import RecordingChanged
+from server.protocol.replies import RecordingChanged
 from tests.server.running import PATIENCE_S, until
 
 TICK = 3750  # a picture of 24 a second, in 1/90000 s

@@ -10,8 +10,8 @@ import pytest
 import server.media.recordings
 from server.media.recording import Recording
 from server.media.recordings import RecordingRefused, Recordings
+from server.protocol.replies import RecordingChanged
 from server.settings import load_settings
-from server.wire.replies import RecordingChanged
 from tests.server.running import PATIENCE_S, until
 
 Usage = namedtuple("Usage", "total used free")

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from server.media.snapshot import SnapshotParameters, encode_png, read_parameters
-from server.wire.requests import WeightedPrompt
+from server.protocol.requests import WeightedPrompt
 
 PARAMETERS = SnapshotParameters(
     model="embedded",

@@ -11,10 +11,10 @@ from server.engine.client import EngineClient
 from server.live.link import MAX_CLIENTS
 from server.live.session import LiveSession
 from server.metrics import Metrics
+from server.protocol.replies import Pong, Telemetry
 from server.settings import Settings, load_settings
 from server.webrtc.connection import InvalidOffer
 from server.webrtc.peer import MAX_UNREAD_CONTROL_BYTES, MAX_UNREAD_TELEMETRY_BYTES, Peer
-from server.wire.replies import Pong, Telemetry
 from tests.server.running import PATIENCE_S, Camera, running_server, until
 
 

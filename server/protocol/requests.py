@@ -1,6 +1,6 @@
 """What a client may ask for (PROTOCOL.md): one model a message. Errors quote a field's description.
 
-Sans-IO. server/wire/protocol.py decodes these; server/wire/replies.py has the other direction.
+Sans-IO. server/protocol/codec.py decodes these; server/protocol/replies.py has the other direction.
 """
 
 from collections.abc import Sequence

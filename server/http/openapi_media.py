@@ -1,6 +1,6 @@
 """The part of openapi.json that is about pictures on their way: WHIP, WHEP and the WebSocket."""
 
-from server.wire.openapi_parts import NO_SESSION, Json, answer, operation, parameter, text
+from server.http.openapi_parts import NO_SESSION, Json, answer, operation, parameter, text
 
 
 def whip_paths() -> Json:

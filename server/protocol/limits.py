@@ -5,9 +5,9 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel
 
-from server.wire.http_models import Defaults, Limits
-from server.wire.replies import DepthState, GuidanceState, OutputState
-from server.wire.requests import (
+from server.protocol.http_models import Defaults, Limits
+from server.protocol.replies import DepthState, GuidanceState, OutputState
+from server.protocol.requests import (
     Painting,
     SetDepth,
     SetGuidance,

@@ -5,10 +5,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from server.media.images import IMAGE_TYPES, MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
-from server.wire.http_models import NotReady, Ready, Replies, ServerInfo, SessionView, UploadedImage
-from server.wire.openapi_media import media_socket_paths, whep_paths, whip_paths
-from server.wire.openapi_parts import (
+from server.http.openapi_media import media_socket_paths, whep_paths, whip_paths
+from server.http.openapi_parts import (
     NO_SESSION,
     Json,
     answer,
@@ -19,8 +17,10 @@ from server.wire.openapi_parts import (
     ref,
     text,
 )
-from server.wire.protocol import CLIENT_MESSAGES, MAX_MESSAGE_BYTES, MAX_MESSAGES_PER_SECOND
-from server.wire.replies import ErrorReply
+from server.media.images import IMAGE_TYPES, MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
+from server.protocol.codec import CLIENT_MESSAGES, MAX_MESSAGE_BYTES, MAX_MESSAGES_PER_SECOND
+from server.protocol.http_models import NotReady, Ready, Replies, ServerInfo, SessionView, UploadedImage
+from server.protocol.replies import ErrorReply
 
 COMMAND = "Command"  # any one message of a client
 ANSWERS: tuple[type[BaseModel], ...] = (

@@ -1,11 +1,11 @@
 """What the server tells its clients (PROTOCOL.md): one model a message.
 
-Sans-IO. server/wire/protocol.py encodes these; server/wire/requests.py has the other direction.
+Sans-IO. server/protocol/codec.py encodes these; server/protocol/requests.py has the other direction.
 """
 
 from typing import Literal, TypeAlias
 
-from server.wire.requests import (
+from server.protocol.requests import (
     DepthPoint,
     GuidanceKey,
     Message,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.wire.protocol import (
+from server.protocol.codec import (
     CLIENT_MESSAGES,
     MAX_MESSAGE_BYTES,
     ProtocolError,
@@ -15,8 +15,8 @@ from server.wire.protocol import (
     decode_server,
     encode,
 )
-from server.wire.replies import Applied, CommandName, ServerMessage
-from server.wire.requests import (
+from server.protocol.replies import Applied, CommandName, ServerMessage
+from server.protocol.requests import (
     Command,
     GuidanceKey,
     Ping,

@@ -1,7 +1,7 @@
 """The control protocol (PROTOCOL.md): text to messages and back, in both directions.
 
 Sans-IO. The messages travel on data channels, WebSockets and HTTP; client_web/protocol.js mirrors them. Their
-models are in server/wire/requests.py and server/wire/replies.py.
+models are in server/protocol/requests.py and server/protocol/replies.py.
 """
 
 import json
@@ -11,8 +11,8 @@ from typing import Annotated, Any, get_args
 import pydantic_core
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from server.wire.replies import ServerMessage
-from server.wire.requests import ClientMessage, Request
+from server.protocol.replies import ServerMessage
+from server.protocol.requests import ClientMessage, Request
 
 MAX_MESSAGE_BYTES = 32 * 1024
 MAX_MESSAGES_PER_SECOND = 50.0

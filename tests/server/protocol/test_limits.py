@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from pydantic import Field, create_model
 
-import server.wire.limits as wire_limits
+import server.protocol.limits as wire_limits
 from server.app import page_directory
-from server.wire.http_models import Limits
-from server.wire.limits import defaults, limits
-from server.wire.protocol import ProtocolError, decode
-from server.wire.replies import DepthState, GuidanceState, OutputState
-from server.wire.requests import SetPrompt, SetReferences
+from server.protocol.codec import ProtocolError, decode
+from server.protocol.http_models import Limits
+from server.protocol.limits import defaults, limits
+from server.protocol.replies import DepthState, GuidanceState, OutputState
+from server.protocol.requests import SetPrompt, SetReferences
 
 TOLD = limits()
 PROMPT = {"type": "prompt.set", "text": "gold"}

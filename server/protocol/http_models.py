@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from server.wire.replies import (
+from server.protocol.replies import (
     ClientState,
     DepthState,
     Figures,
@@ -12,7 +12,7 @@ from server.wire.replies import (
     ServerMessage,
     SessionSettings,
 )
-from server.wire.requests import Message
+from server.protocol.requests import Message
 from streaming.api import BlendCurve, Transition
 
 

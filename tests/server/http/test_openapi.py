@@ -11,9 +11,9 @@ from openapi_spec_validator import validate
 
 from server.app import create_app
 from server.engine.client import EngineClient
+from server.http.openapi import document
+from server.protocol.codec import CLIENT_MESSAGES
 from server.settings import load_settings
-from server.wire.openapi import document
-from server.wire.protocol import CLIENT_MESSAGES
 
 PROTOCOL = (Path(__file__).parents[3] / "PROTOCOL.md").read_text(encoding="utf-8")
 SENT = PROTOCOL.partition("\n## Client to server\n")[2].partition("\n## ")[0]
