@@ -12,10 +12,9 @@ from urllib.parse import quote
 from aiohttp import web
 from pydantic import BaseModel
 
+from server.cors import Origins
 from server.engine.client import EngineClient, Phase, model_info
-from server.http.media_socket import MediaSocket
 from server.http.openapi import document
-from server.http.origins import Origins
 from server.http.session_api import SessionApi
 from server.live.parameters import Parameters
 from server.media.recordings import Recordings
@@ -30,6 +29,7 @@ from server.webrtc.ice_servers import MintedServer, minted
 from server.webrtc.signaling import Whip
 from server.webrtc.viewers import Viewers
 from server.webrtc.whep import Whep
+from server.websocket.endpoint import MediaSocket
 from streaming.api import Look
 
 logger = logging.getLogger(__name__)

@@ -32,7 +32,7 @@ from scripts.bench.clients.websocket import BenchSocketClient
 from scripts.bench.figures.latency_report import build_report, explain, table
 from scripts.bench.servers.launch import serving, started
 from scripts.json_file import JsonFile, write_json
-from server.wire.media_frame import Kind
+from server.websocket.media_frame import Kind
 
 DEFAULT_PROMPTS = ("a winter forest at night", "a statue of molten gold", "coloured paper, folded")
 ECHO_PATIENCE_S = 30.0

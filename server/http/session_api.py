@@ -9,8 +9,7 @@ from typing import Protocol
 
 from aiohttp import hdrs, web
 
-from server.http.control_socket import serve_control
-from server.http.origins import Origins
+from server.cors import Origins
 from server.live.control import RateLimit
 from server.live.link import LinkFull
 from server.media.frames import Rgb
@@ -20,6 +19,7 @@ from server.media.snapshot import SnapshotParameters, encode_png
 from server.protocol.codec import MAX_MESSAGE_BYTES
 from server.protocol.http_models import Replies, SessionView, UploadedImage
 from server.protocol.replies import ErrorReply, ServerMessage
+from server.websocket.control import serve_control
 
 UPLOADS_PER_SECOND = 2.0
 SNAPSHOTS_PER_SECOND = 4.0

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, WebSocket
 
-from server.wire.media_frame import PICTURES, Kind, MediaFrame, decode_frame
+from server.websocket.media_frame import PICTURES, Kind, MediaFrame, decode_frame
 from tests.e2e.conftest import OpenPage, Server
 from tests.e2e.page import FREED_LIMIT_S, frames_shown, is_free, start, wait_until
 

@@ -1,5 +1,5 @@
 /**
- * Binary messages of the media WebSocket. Mirrors server/wire/media_frame.py: 16 bytes of header, then a picture.
+ * Binary messages of the media WebSocket. Mirrors server/websocket/media_frame.py: 16 bytes of header, then a picture.
  *
  * @typedef {object} MediaFrame
  * @property {number} kind CREDIT, JPEG, VP8 or CODEC_REQUEST

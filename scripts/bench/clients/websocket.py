@@ -15,8 +15,8 @@ from scripts.bench.clients.measured_session import BenchSession
 from scripts.bench.clients.numbered_camera import NumberedCamera
 from scripts.bench.clients.run_record import Recording
 from server.media.vp8 import Vp8Decoder, Vp8Encoder
-from server.wire.credits import Allowance, Window
-from server.wire.media_frame import Kind, MediaFrame, decode_frame
+from server.websocket.flow_control import Allowance, Window
+from server.websocket.media_frame import Kind, MediaFrame, decode_frame
 
 JPEG_QUALITY = 80
 VP8_BITRATE = 2_000_000  # as the page at most

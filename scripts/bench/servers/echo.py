@@ -15,8 +15,8 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtp
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 
 from server.webrtc.aiortc_patches.jitter_buffer import give_whole_frames
-from server.wire.credits import Allowance, Window
-from server.wire.media_frame import MAX_MESSAGE_BYTES, Kind, MediaFrame, decode_frame
+from server.websocket.flow_control import Allowance, Window
+from server.websocket.media_frame import MAX_MESSAGE_BYTES, Kind, MediaFrame, decode_frame
 
 PAGE = Path(__file__).with_name("echo.html")
 MODULES = Path(__file__).resolve().parents[3] / "client_web"  # the real page's, for its WebSocket

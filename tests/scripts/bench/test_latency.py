@@ -15,7 +15,7 @@ from scripts.bench.clients.run_record import PromptSwitch, Recording
 from scripts.bench.figures.latency import Arrival
 from scripts.bench.figures.latency_report import build_report, explain, table
 from scripts.bench.latency import Transport, main, parse_size
-from server.wire.media_frame import Kind
+from server.websocket.media_frame import Kind
 
 app = typer.Typer()
 app.command()(main)

@@ -15,8 +15,7 @@ from aiohttp import web
 from PIL import Image
 
 import server.http.session_api
-from server.http.control_socket import UNREAD_MESSAGES
-from server.http.origins import Origins
+from server.cors import Origins
 from server.http.session_api import SessionApi
 from server.live.control import RateLimit
 from server.live.link import LinkFull
@@ -39,6 +38,7 @@ from server.protocol.replies import (
 )
 from server.protocol.requests import WeightedPrompt
 from server.settings import load_settings
+from server.websocket.control import UNREAD_MESSAGES
 from tests.server.running import PATIENCE_S, until
 
 VIEW = SessionView(

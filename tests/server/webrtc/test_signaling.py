@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from server.http.origins import Origins
+from server.cors import Origins
 from server.settings import load_settings
 from server.webrtc.peer import Peer
 from tests.server.running import CAMERA_FPS, PATIENCE_S, Viewer, running_server, until

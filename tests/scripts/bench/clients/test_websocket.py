@@ -6,7 +6,7 @@ from scripts.bench.clients.numbered_camera import NumberedCamera
 from scripts.bench.clients.websocket import BenchSocketClient
 from scripts.bench.figures.latency import summarise
 from server.settings import load_settings
-from server.wire.media_frame import Kind
+from server.websocket.media_frame import Kind
 from tests.scripts.bench.clients.conftest import PATIENCE_S
 from tests.server.fakes import FakeEngineModule
 from tests.server.running import running_server

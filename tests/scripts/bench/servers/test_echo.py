@@ -10,7 +10,7 @@ from scripts.bench.clients.webrtc import BenchClient
 from scripts.bench.clients.websocket import BenchSocketClient
 from scripts.bench.figures.latency import summarise
 from scripts.bench.servers.echo import create_echo
-from server.wire.media_frame import Kind
+from server.websocket.media_frame import Kind
 from tests.scripts.bench.clients.conftest import PATIENCE_S
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.wire.media_frame import (
+from server.websocket.media_frame import (
     HEADER,
     MAX_MESSAGE_BYTES,
     MAX_PAYLOAD_BYTES,

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
-from server.http.media_upload import FASTEST_S, UPLOAD_WINDOW, Upload
 from server.media.frames import to_video_frame
 from server.media.vp8 import Vp8Encoder
-from server.wire.credits import CreditError
-from server.wire.media_frame import Kind, MediaFrame
-from tests.server.http.media_client import jpeg
+from server.websocket.flow_control import CreditError
+from server.websocket.media_frame import Kind, MediaFrame
+from server.websocket.receiver import FASTEST_S, UPLOAD_WINDOW, Upload
+from tests.server.websocket.media_client import jpeg
 from tests.server.running import until
 
 

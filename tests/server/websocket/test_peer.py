@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import WSMessage, WSMsgType
 
-from server.http.media_peer import ENDED, KEPT, UNREAD_MESSAGES, UNREAD_TELEMETRY, MediaPeer
 from server.live.link import MAX_CLIENTS
 from server.live.session import LiveSession
 from server.metrics import Metrics
 from server.protocol.replies import Telemetry
-from server.wire.media_frame import Kind, MediaFrame
+from server.websocket.media_frame import Kind, MediaFrame
+from server.websocket.peer import ENDED, KEPT, UNREAD_MESSAGES, UNREAD_TELEMETRY, MediaPeer
 from tests.server.running import PATIENCE_S, until
 
 TIMEOUT_S = 1000 * PATIENCE_S
@@ -163,7 +163,7 @@ async def test_a_fault_of_ours_ends_the_peer_alone_and_is_logged(session, monkey
 
 
 async def test_what_takes_nothing_for_long_is_lost_and_may_return(session, monkeypatch):
-    monkeypatch.setattr("server.http.media_peer.SEND_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("server.websocket.peer.SEND_TIMEOUT_S", 0.01)
     async with attended(session) as (peer, socket, is_over):
         await until(is_over, "the first message is not taken")
         assert peer.may_return is True and socket.closed_with == []

@@ -12,8 +12,8 @@ from server.media.frames import to_video_frame
 from server.media.jpeg import encode_jpeg, microseconds
 from server.media.vp8 import Vp8Encoder
 from server.protocol.requests import Quality
-from server.wire.credits import Allowance, Newest
-from server.wire.media_frame import MAX_PAYLOAD_BYTES, MOST_SKIPPED, Kind, MediaFrame
+from server.websocket.flow_control import Allowance, Newest
+from server.websocket.media_frame import MAX_PAYLOAD_BYTES, MOST_SKIPPED, Kind, MediaFrame
 
 logger = logging.getLogger(__name__)
 

@@ -4,15 +4,15 @@ import logging
 
 from aiohttp import web
 
+from server.cors import Origins
 from server.engine.client import EngineClient, Phase
-from server.http.media_peer import MediaPeer, close_reason
-from server.http.origins import Origins
 from server.live.session import LiveSession
 from server.metrics import Metrics
 from server.settings import Settings
 from server.transport.admission import is_ticket
 from server.transport.peers import Peers, ServerFull, SessionGone
-from server.wire.media_frame import MAX_MESSAGE_BYTES
+from server.websocket.media_frame import MAX_MESSAGE_BYTES
+from server.websocket.peer import MediaPeer, close_reason
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from server.http.origins import Origins
+from server.cors import Origins
 
 SITE = "https://stage.example"
 ASKS = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}

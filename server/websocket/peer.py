@@ -8,16 +8,16 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from server.http.media_download import Download
-from server.http.media_upload import Upload
 from server.live.broadcast import BroadcastEnded
 from server.live.link import Detach, LinkFull
 from server.live.session import LiveSession
 from server.logs import session_logger
 from server.metrics import Metrics
 from server.protocol.replies import ErrorReply
-from server.wire.credits import CreditError
-from server.wire.media_frame import FrameError, Kind, MediaFrame, decode_frame
+from server.websocket.flow_control import CreditError
+from server.websocket.media_frame import FrameError, Kind, MediaFrame, decode_frame
+from server.websocket.receiver import Upload
+from server.websocket.sender import Download
 
 UNREAD_MESSAGES = 256  # for a client that does not read: it is given up
 UNREAD_TELEMETRY = 4  # beyond this newer figures are worth more than all of these

@@ -10,8 +10,8 @@ from server.live.control import RateLimit
 from server.media.images import ImageRejected
 from server.media.jpeg import decode_jpeg
 from server.media.vp8 import Vp8Decoder, is_key
-from server.wire.credits import Window
-from server.wire.media_frame import Kind, MediaFrame
+from server.websocket.flow_control import Window
+from server.websocket.media_frame import Kind, MediaFrame
 
 UPLOAD_WINDOW = 3  # camera pictures on their way at once: more is smoother where the way is long, and later
 FASTEST_S = 1 / 60  # between two camera pictures that are decoded

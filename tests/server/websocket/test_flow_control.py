@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.wire.credits import MOST_AHEAD, Allowance, CreditError, Newest, Window
+from server.websocket.flow_control import MOST_AHEAD, Allowance, CreditError, Newest, Window
 
 
 def test_nothing_is_sent_without_credit():

@@ -14,8 +14,8 @@ from PIL import Image
 
 from server.media.jpeg import MICROSECOND
 from server.media.vp8 import Vp8Decoder, Vp8Encoder
-from server.wire.credits import Allowance, Window
-from server.wire.media_frame import Kind, MediaFrame, decode_frame
+from server.websocket.flow_control import Allowance, Window
+from server.websocket.media_frame import Kind, MediaFrame, decode_frame
 from tests.server.running import RunningServer, until
 
 CAMERA_FPS = 60

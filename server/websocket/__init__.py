@@ -1,0 +1,1 @@
+"""Media and control over a WebSocket, for where UDP is blocked."""

@@ -1,1 +1,0 @@
-"""What travels: the messages of the control protocol and the bodies of HTTP, defined once."""
