@@ -24,7 +24,7 @@ types: .venv/.ready-dev
 bench: .venv/.ready-dev
 	$(BIN)/python -m scripts.bench.latency $(ARGS)
 
-# Not in CI: which one-line faults of a file does no test see?  make mutants ARGS=streaming/chunks.py
+# Not in CI: which one-line faults of a file does no test see?  make mutants ARGS=server/session/chunk_assembler.py
 mutants: .venv/.ready-dev
 	$(BIN)/python scripts/mutants.py $(ARGS)
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python
 """Mutation testing: one-line faults put into a file, one after the other. Which does no test see?
 
-    python scripts/mutants.py streaming/chunks.py
-    python scripts/mutants.py streaming/chunks.py --lines 100-120 --tests tests/streaming/test_live_stream.py
+    python scripts/mutants.py server/session/chunk_assembler.py
+    python scripts/mutants.py server/session/chunk_assembler.py --lines 100-120 --tests tests/server/session
 
-The file's mirrored tests run first (tests/streaming/test_chunks.py), then those given with `--tests`, in a
-copy of the tree at the working directory: the checkout is never written to. A survivor is a missing test, or
-a fault that changes nothing: look at each. The exit status is 1 if one lived.
+The file's mirrored tests run first (tests/server/session/test_chunk_assembler.py), then those given with
+`--tests`, in a copy of the tree at the working directory: the checkout is never written to. A survivor is a
+missing test, or a fault that changes nothing: look at each. The exit status is 1 if one lived.
 
 Why not mutmut: it passes over decorated functions (here all that run under `torch.inference_mode`), constants
 of modules and defaults of classes. Why not cosmic-ray: it edits the checkout, and drops no calls.

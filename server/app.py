@@ -16,19 +16,19 @@ from server.cors import Origins
 from server.engine.client import EngineClient, Phase, model_info
 from server.http.openapi import document
 from server.http.session_api import SessionApi
-from server.live.parameters import Parameters
 from server.media.recordings import Recordings
 from server.metrics import Metrics
 from server.protocol.http_models import IceServerInfo, LookInfo, NotReady, Ready, ServerInfo
 from server.protocol.limits import defaults, limits
 from server.protocol.replies import ModelInfo, OutputState
+from server.session.parameters import Parameters
 from server.settings import Settings
 from server.transport.peers import Peers
 from server.webrtc.aiortc_patches.udp_ports import udp_ports_from
 from server.webrtc.ice_servers import MintedServer, minted
-from server.webrtc.signaling import Whip
 from server.webrtc.viewers import Viewers
 from server.webrtc.whep import Whep
+from server.webrtc.whip import Whip
 from server.websocket.endpoint import MediaSocket
 from streaming.api import Look
 

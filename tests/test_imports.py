@@ -44,20 +44,21 @@ NETWORK = {
     *("telnetlib", "urllib", "xmlrpc"),
 }
 TENSORS = {"torch", "safetensors", "transformers"}
-# All that the server knows of streaming: any of its modules may use the values, three go further.
+# All that the server knows of streaming: any of its modules may use the values, two go further.
 VALUES = "streaming.api"
 SERVER_TO_STREAMING = {
     ("server.engine.thread", "streaming.engine"),
-    ("server.live.camera", "streaming.chunks"),
     ("server.models_cli", "streaming.hub"),  # a command of its own, no part of the live server
 }
 HUB = "huggingface_hub"  # its one user: files of models, never streams
 PURE = {
-    "server.live.pacing",
-    "server.live.camera_clock",
-    "server.live.control",
-    "server.live.parameters",
-    "server.live.timeline",
+    "server.session.chunk_assembler",
+    "server.session.chunk_planner",
+    "server.media.pacing",
+    "server.session.camera_clock",
+    "server.session.command_queue",
+    "server.session.parameters",
+    "server.session.timeline",
     "server.protocol.codec",
     "server.protocol.requests",
     "server.protocol.replies",
@@ -65,12 +66,12 @@ PURE = {
 EDGE_TO_CORE = [
     "server.cli",
     "server.app",
-    "server.webrtc.signaling",
+    "server.webrtc.whip",
     "server.webrtc.peer",
-    "server.live.session",
+    "server.session.session",
     "server.webrtc.tracks",
     "server.media.frames",
-    "server.live.pacing",
+    "server.media.pacing",
 ]
 
 
@@ -122,12 +123,6 @@ def test_values_need_numpy_alone():
     within = {name for name in imports_of(STREAMING[VALUES]) if name in STREAMING and name != "streaming"}
     assert within <= {"streaming.config"}
     assert top_level_imports(STREAMING["streaming.config"]) <= sys.stdlib_module_names
-
-
-def test_chunks_need_the_standard_library_alone():
-    assert top_level_imports(STREAMING["streaming.chunks"]) <= sys.stdlib_module_names
-    # `import streaming.chunks` runs this one first, in a process that must stay free of torch.
-    assert not top_level_imports(STREAMING["streaming"])
 
 
 @pytest.mark.parametrize("name", SERVER)

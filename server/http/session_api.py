@@ -10,8 +10,6 @@ from typing import Protocol
 from aiohttp import hdrs, web
 
 from server.cors import Origins
-from server.live.control import RateLimit
-from server.live.link import LinkFull
 from server.media.frames import Rgb
 from server.media.images import IMAGE_TYPES, MAX_IMAGE_BYTES, ImageRejected, ImageStore, decode_image
 from server.media.recordings import Recordings
@@ -19,6 +17,8 @@ from server.media.snapshot import SnapshotParameters, encode_png
 from server.protocol.codec import MAX_MESSAGE_BYTES
 from server.protocol.http_models import Replies, SessionView, UploadedImage
 from server.protocol.replies import ErrorReply, ServerMessage
+from server.session.channel import LinkFull
+from server.session.command_queue import RateLimit
 from server.websocket.control import serve_control
 
 UPLOADS_PER_SECOND = 2.0

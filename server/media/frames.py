@@ -14,7 +14,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from server.live.pacing import CLOCK_RATE_HZ
+from server.media.pacing import CLOCK_RATE_HZ
 
 Rgb: TypeAlias = NDArray[np.uint8]
 Size: TypeAlias = tuple[int, int]  # width, height

@@ -8,8 +8,8 @@ from av import VideoFrame
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
-from server.live.pacing import CLOCK_RATE_HZ
 from server.media.frames import Rgb, Size
+from server.media.pacing import CLOCK_RATE_HZ
 
 TIME_BASE = Fraction(1, CLOCK_RATE_HZ)
 KEY_SPACING = CLOCK_RATE_HZ  # a second: how exactly a player seeks, and what a crash may cost

@@ -15,9 +15,9 @@ from pathlib import Path
 from av import VideoFrame
 from av.error import FFmpegError
 
-from server.live.pacing import CLOCK_RATE_HZ
 from server.media.frames import Rgb, beside
 from server.media.movie_file import MovieFile
+from server.media.pacing import CLOCK_RATE_HZ
 from server.protocol.replies import RecordingChanged
 
 logger = logging.getLogger(__name__)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from server.engine.client import EngineClient
-from server.live.session import LiveSession
 from server.logs import session_logger
 from server.media.recordings import Recordings
 from server.metrics import Metrics
+from server.session.session import LiveSession
 from server.settings import Settings
 from server.transport.admission import PRESENT_S, Standing, WaitingLine
 from server.transport.registry import Registry

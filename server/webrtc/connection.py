@@ -9,9 +9,9 @@ from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateErr
 from aiortc.sdp import SessionDescription
 from av import VideoFrame
 
-from server.live.session import LiveSession
 from server.logs import session_logger
 from server.protocol.requests import Quality
+from server.session.session import LiveSession
 from server.settings import Settings
 from server.webrtc.aiortc_patches.bitrate import BitrateControl
 from server.webrtc.aiortc_patches.jitter_buffer import give_whole_frames

@@ -6,9 +6,9 @@ from functools import partial
 from aiortc import MediaStreamTrack, RTCDataChannel
 from aiortc.sdp import MediaDescription, SessionDescription
 
-from server.live.link import Detach, LinkFull, Send
-from server.live.session import LiveSession
 from server.protocol.requests import Quality
+from server.session.channel import Detach, LinkFull, Send
+from server.session.session import LiveSession
 from server.settings import Settings
 from server.webrtc.connection import InvalidOffer, WebRtcConnection, video_directions
 from server.webrtc.trickle import Fragment

@@ -6,8 +6,8 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
-from server.live.broadcast import Broadcast, BroadcastEnded, Subscription
 from server.media.frames import to_video_frame
+from server.session.broadcast import Broadcast, BroadcastEnded, Subscription
 
 
 async def drain(track: MediaStreamTrack, keep: Callable[[VideoFrame], None] | None = None) -> None:

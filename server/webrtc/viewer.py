@@ -1,6 +1,6 @@
 """Somebody who watches a session: one connection that takes the pictures on show, and gives none."""
 
-from server.live.session import LiveSession
+from server.session.session import LiveSession
 from server.settings import Settings
 from server.webrtc.connection import InvalidOffer, WebRtcConnection, video_directions
 

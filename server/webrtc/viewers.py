@@ -3,8 +3,8 @@
 import secrets
 from collections.abc import Callable
 
-from server.live.session import LiveSession
 from server.metrics import Metrics
+from server.session.session import LiveSession
 from server.settings import Settings
 from server.transport.registry import Registry
 from server.webrtc.viewer import Viewer, check_viewer_offer

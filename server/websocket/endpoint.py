@@ -6,8 +6,8 @@ from aiohttp import web
 
 from server.cors import Origins
 from server.engine.client import EngineClient, Phase
-from server.live.session import LiveSession
 from server.metrics import Metrics
+from server.session.session import LiveSession
 from server.settings import Settings
 from server.transport.admission import is_ticket
 from server.transport.peers import Peers, ServerFull, SessionGone

@@ -8,12 +8,12 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from server.live.broadcast import BroadcastEnded
-from server.live.link import Detach, LinkFull
-from server.live.session import LiveSession
 from server.logs import session_logger
 from server.metrics import Metrics
 from server.protocol.replies import ErrorReply
+from server.session.broadcast import BroadcastEnded
+from server.session.channel import Detach, LinkFull
+from server.session.session import LiveSession
 from server.websocket.flow_control import CreditError
 from server.websocket.media_frame import FrameError, Kind, MediaFrame, decode_frame
 from server.websocket.receiver import Upload

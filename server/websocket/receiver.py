@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from av import VideoFrame
 
-from server.live.control import RateLimit
 from server.media.images import ImageRejected
 from server.media.jpeg import decode_jpeg
 from server.media.vp8 import Vp8Decoder, is_key
+from server.session.command_queue import RateLimit
 from server.websocket.flow_control import Window
 from server.websocket.media_frame import Kind, MediaFrame
 

@@ -6,12 +6,12 @@ import logging
 from av import VideoFrame
 from av.error import FFmpegError
 
-from server.live.broadcast import BroadcastFrame
 from server.media.bitrate import vp8_bitrate
 from server.media.frames import to_video_frame
 from server.media.jpeg import encode_jpeg, microseconds
 from server.media.vp8 import Vp8Encoder
 from server.protocol.requests import Quality
+from server.session.broadcast import BroadcastFrame
 from server.websocket.flow_control import Allowance, Newest
 from server.websocket.media_frame import MAX_PAYLOAD_BYTES, MOST_SKIPPED, Kind, MediaFrame
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 import numpy as np
 from av import VideoFrame
 
-from server.live.session import LiveSession
 from server.media.frames import Picture
+from server.session.session import LiveSession
 from server.webrtc.tracks import OutputTrack
 from tests.server.running import until
 

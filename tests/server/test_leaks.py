@@ -9,13 +9,13 @@ from collections import Counter
 import pytest
 from aiortc import RTCPeerConnection
 
-from server.live.session import LiveSession
+from server.session.session import LiveSession
 from server.settings import load_settings
 from server.websocket.peer import MediaPeer
-from tests.server.websocket.media_client import media_client
 from tests.server.running import CAMERA_FPS, PATIENCE_S, RunningServer, until
 from tests.server.transport.test_peers import id_of
 from tests.server.webrtc.watching import until_viewers, watcher
+from tests.server.websocket.media_client import media_client
 
 CYCLES = 20
 CYCLES_BY_SOCKET = 6

@@ -17,8 +17,6 @@ from PIL import Image
 import server.http.session_api
 from server.cors import Origins
 from server.http.session_api import SessionApi
-from server.live.control import RateLimit
-from server.live.link import LinkFull
 from server.media.images import MAX_IMAGE_BYTES, ImageStore
 from server.media.recordings import Recordings
 from server.media.snapshot import SnapshotParameters, read_parameters
@@ -37,6 +35,8 @@ from server.protocol.replies import (
     SessionSettings,
 )
 from server.protocol.requests import WeightedPrompt
+from server.session.channel import LinkFull
+from server.session.command_queue import RateLimit
 from server.settings import load_settings
 from server.websocket.control import UNREAD_MESSAGES
 from tests.server.running import PATIENCE_S, until

@@ -11,8 +11,8 @@ import pytest
 from av import VideoFrame
 
 import server.media.recording
-from server.live.pacing import MediaClock
 from server.media.movie_file import MovieFile
+from server.media.pacing import MediaClock
 from server.media.recording import WAITING_PICTURES, Recording, RecordingClock
 from server.protocol.replies import RecordingChanged
 from tests.server.running import PATIENCE_S, until

@@ -7,9 +7,9 @@ import av
 import pytest
 from PIL import Image
 
-from server.live.session import LiveSession
 from server.media.recordings import Recordings
 from server.metrics import Metrics
+from server.session.session import LiveSession
 from server.settings import load_settings
 from server.transport.peers import Peers, ServerFull, SessionGone
 from tests.server.running import CAMERA_FPS, PATIENCE_S, RunningServer, Viewer, running_server, until

@@ -8,10 +8,10 @@ from aiortc.sdp import SessionDescription
 from av import VideoFrame
 
 from server.engine.client import EngineClient
-from server.live.link import MAX_CLIENTS
-from server.live.session import LiveSession
 from server.metrics import Metrics
 from server.protocol.replies import Pong, Telemetry
+from server.session.channel import MAX_CLIENTS
+from server.session.session import LiveSession
 from server.settings import Settings, load_settings
 from server.webrtc.connection import InvalidOffer
 from server.webrtc.peer import MAX_UNREAD_CONTROL_BYTES, MAX_UNREAD_TELEMETRY_BYTES, Peer

@@ -6,7 +6,7 @@ from aiortc import MediaStreamTrack, VideoStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
-from server.live.broadcast import Broadcast
+from server.session.broadcast import Broadcast
 from server.webrtc.tracks import OutputTrack, drain
 from tests.server.running import PATIENCE_S
 

@@ -6,8 +6,8 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
 from aiortc.sdp import SessionDescription
 
-from server.live.session import LiveSession
 from server.metrics import Metrics
+from server.session.session import LiveSession
 from server.webrtc.connection import InvalidOffer
 from server.webrtc.viewer import Viewer
 from tests.server.running import PATIENCE_S

@@ -7,8 +7,8 @@ from server.media.vp8 import is_key
 from server.settings import load_settings
 from server.websocket.endpoint import FULL, GONE, NO_MODEL
 from server.websocket.media_frame import MAX_MESSAGE_BYTES, Kind, MediaFrame
-from tests.server.websocket.media_client import CAMERA_FPS, jpeg, media_client
 from tests.server.running import running_server, until
+from tests.server.websocket.media_client import CAMERA_FPS, jpeg, media_client
 
 
 @pytest.fixture

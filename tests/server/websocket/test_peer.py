@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import WSMessage, WSMsgType
 
-from server.live.link import MAX_CLIENTS
-from server.live.session import LiveSession
 from server.metrics import Metrics
 from server.protocol.replies import Telemetry
+from server.session.channel import MAX_CLIENTS
+from server.session.session import LiveSession
 from server.websocket.media_frame import Kind, MediaFrame
 from server.websocket.peer import ENDED, KEPT, UNREAD_MESSAGES, UNREAD_TELEMETRY, MediaPeer
 from tests.server.running import PATIENCE_S, until

@@ -13,8 +13,8 @@ from server.media.vp8 import Vp8Encoder
 from server.websocket.flow_control import CreditError
 from server.websocket.media_frame import Kind, MediaFrame
 from server.websocket.receiver import FASTEST_S, UPLOAD_WINDOW, Upload
-from tests.server.websocket.media_client import jpeg
 from tests.server.running import until
+from tests.server.websocket.media_client import jpeg
 
 
 class Taken(Upload):

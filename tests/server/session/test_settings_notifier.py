@@ -2,7 +2,6 @@ import asyncio
 
 import pytest
 
-from server.live.settings_news import DELAY_S, SettingsNews
 from server.protocol.replies import (
     DepthState,
     GuidanceState,
@@ -12,6 +11,7 @@ from server.protocol.replies import (
     TimelineState,
 )
 from server.protocol.requests import TimelineStep, WeightedPrompt
+from server.session.settings_notifier import DELAY_S, SettingsNews
 
 pytestmark = pytest.mark.virtual_time
 

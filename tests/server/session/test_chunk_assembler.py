@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streaming.chunks import Chunk, ChunkAssembler, NotReady
+from server.session.chunk_assembler import Chunk, ChunkAssembler, NotReady
 
 FIRST, LATER = 9, 12
 

@@ -14,7 +14,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from server.live.timeline import GuidanceTrack, Timeline
 from server.protocol.replies import (
     DepthState,
     GuidanceState,
@@ -38,6 +37,7 @@ from server.protocol.requests import (
     StopTimeline,
     WeightedPrompt,
 )
+from server.session.timeline import GuidanceTrack, Timeline
 from streaming.api import (
     CLEAR,
     DEFAULT_ADAPTIVE,

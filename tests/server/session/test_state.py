@@ -2,8 +2,8 @@ import logging
 
 import pytest
 
-from server.live.session_state import TRANSITIONS, Standing, State
 from server.protocol.replies import StateChanged
+from server.session.state import TRANSITIONS, Standing, State
 
 
 @pytest.fixture

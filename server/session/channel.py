@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from server.live.control import Heartbeat, RateLimit
 from server.metrics import Metrics
 from server.protocol.codec import MAX_MESSAGES_PER_SECOND, ProtocolError, decode, encode
 from server.protocol.replies import ErrorReply, Pong, ServerMessage, Telemetry
 from server.protocol.requests import Command, GetStats, Ping
+from server.session.command_queue import Heartbeat, RateLimit
 
 MAX_CLIENTS = 8  # of one session, at once
 

@@ -8,11 +8,11 @@ from statistics import median
 
 import pytest
 
-import server.live.session
+import server.session.session
 from server.engine.scheduler import Client
-from server.live.generation import MAX_FAILURES
-from server.live.session import PROVISIONAL_SIZE, LiveSession
 from server.metrics import Metrics
+from server.session.generation import MAX_FAILURES
+from server.session.session import PROVISIONAL_SIZE, LiveSession
 from server.settings import load_settings
 from tests.server.fakes import HEIGHT, WIDTH
 from tests.server.running import started_worker, until
@@ -29,8 +29,8 @@ def settings():
 
 @pytest.fixture
 async def stage(settings, worker, monkeypatch):
-    monkeypatch.setattr(server.live.session, "SILENCE_S", 1.0)
-    monkeypatch.setattr(server.live.session, "TELEMETRY_PERIOD_S", 0.1)
+    monkeypatch.setattr(server.session.session, "SILENCE_S", 1.0)
+    monkeypatch.setattr(server.session.session, "TELEMETRY_PERIOD_S", 0.1)
     session = LiveSession("abc", settings, worker, Metrics())
     stage = Stage(session)
     session.start()

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.live.camera_clock import LOST_S, CameraClock
+from server.session.camera_clock import LOST_S, CameraClock
 
 delays = st.lists(st.floats(0, 0.2), min_size=2, max_size=60)
 

@@ -8,13 +8,6 @@ import secrets
 from collections.abc import Sequence
 
 from server.engine.chunk_job import LatestWins
-from server.live.chunk_planner import ChunkPlanner
-from server.live.link import ControlLink, Send
-from server.live.parameters import Parameters, Plan
-from server.live.recorder import Recorder
-from server.live.settings_news import SettingsNews
-from server.live.stage import Making, Stage
-from server.live.timeline import PausableClock
 from server.media.frames import Picture, Rgb
 from server.media.images import ImageStore
 from server.media.recordings import RecordingRefused, Recordings
@@ -43,6 +36,13 @@ from server.protocol.requests import (
     StopRecording,
     WeightedPrompt,
 )
+from server.session.channel import ControlLink, Send
+from server.session.chunk_planner import ChunkPlanner
+from server.session.parameters import Parameters, Plan
+from server.session.recorder import Recorder
+from server.session.settings_notifier import SettingsNews
+from server.session.stage import Making, Stage
+from server.session.timeline import PausableClock
 from streaming.api import ChunkParameters, ChunkResult
 
 SEED_BITS = 31  # of random seeds: short enough to be read out

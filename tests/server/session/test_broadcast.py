@@ -3,7 +3,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from server.live.broadcast import Broadcast, BroadcastEnded
+from server.session.broadcast import Broadcast, BroadcastEnded
 
 RGB = np.zeros((2, 2, 3), np.uint8)
 

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.live.timeline import GuidanceTrack, PausableClock, Timeline
 from server.protocol.requests import GuidanceKey, TimelineStep
+from server.session.timeline import GuidanceTrack, PausableClock, Timeline
 
 STEPS = tuple(TimelineStep(at=at, text=text) for at, text in ((0, "a"), (2, "b"), (5, "c")))
 KEYS = (GuidanceKey(at=1, scale=0), GuidanceKey(at=3, scale=2), GuidanceKey(at=4, scale=1))

@@ -13,12 +13,12 @@ from server.engine.client import EngineClient
 from server.engine.errors import InputRejected, StreamWasReset
 from server.engine.scheduler import ChunkDurations, Client
 from server.engine.thread import StreamHandle
-from server.live.camera import CameraFeed, Chunk
-from server.live.desk import Desk
-from server.live.pacing import Pacer
 from server.media.frames import Picture, to_rgb
+from server.media.pacing import Pacer
 from server.metrics import StreamMeter
 from server.protocol.replies import ErrorReply
+from server.session.camera import CameraFeed, Chunk
+from server.session.commands import Desk
 from streaming.api import ChunkParameters, ChunkResult
 
 MAX_FAILURES = 5  # chunks in a row; then the stream is given up

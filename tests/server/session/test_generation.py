@@ -13,10 +13,10 @@ from av import VideoFrame
 from server.engine.chunk_job import LatestWins
 from server.engine.errors import InputRejected, StreamWasReset
 from server.engine.scheduler import Scheduler
-from server.live.camera import CameraFeed
-from server.live.generation import MAX_FAILURES, GenerationLoop
-from server.live.pacing import MediaClock, Pacer
+from server.media.pacing import MediaClock, Pacer
 from server.metrics import Metrics, StreamMeter
+from server.session.camera import CameraFeed
+from server.session.generation import MAX_FAILURES, GenerationLoop
 from streaming.api import ChunkParameters, ChunkResult
 from tests.server.running import until
 

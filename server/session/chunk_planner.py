@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from server.engine.chunk_job import LatestWins
-from server.live.control import ControlQueue
-from server.live.parameters import Images, Parameters, Plan, pictures_of
 from server.protocol.replies import Ack, ErrorReply, Superseded
 from server.protocol.requests import Command
+from server.session.command_queue import ControlQueue
+from server.session.parameters import Images, Parameters, Plan, pictures_of
 from streaming.api import ChunkParameters
 
 

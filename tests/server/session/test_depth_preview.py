@@ -4,7 +4,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from server.live.depth_preview import HEAD, MAX_BYTES, DepthPreview, encode_preview
+from server.session.depth_preview import HEAD, MAX_BYTES, DepthPreview, encode_preview
 
 
 def test_a_preview_is_a_small_grey_jpeg():
@@ -27,7 +27,7 @@ def test_the_noisiest_preview_fits_too_or_is_left_out():
 def test_each_depth_is_encoded_once(monkeypatch):
     encoded = []
     monkeypatch.setattr(
-        "server.live.depth_preview.encode_preview", lambda depth: encoded.append(depth) or "url"
+        "server.session.depth_preview.encode_preview", lambda depth: encoded.append(depth) or "url"
     )
     preview, depth = DepthPreview(), np.zeros((72, 128), np.uint8)
     assert preview.of(None) is None and not encoded

@@ -2,11 +2,11 @@ import json
 
 import pytest
 
-from server.live.link import MAX_CLIENTS, ControlLink, LinkFull
 from server.metrics import Metrics
 from server.protocol.codec import MAX_MESSAGES_PER_SECOND
 from server.protocol.replies import Dropped, ErrorReply, Latency, Pong, Telemetry
 from server.protocol.requests import GetStats, SetPrompt
+from server.session.channel import MAX_CLIENTS, ControlLink, LinkFull
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from server.live.parameters import Parameters, pictures_of
 from server.protocol.replies import DepthState, TransitionState
 from server.protocol.requests import (
     DepthPoint,
@@ -20,6 +19,7 @@ from server.protocol.requests import (
     TimelineStep,
     WeightedPrompt,
 )
+from server.session.parameters import Parameters, pictures_of
 from streaming.api import CLEAR, ChunkParameters, DepthSettings
 
 IMAGES = {id: np.zeros((16, 16, 3), np.uint8) for id in "abm"}

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
-from server.live.broadcast import Subscription
-from server.live.pacing import LATE_LIMIT_S
-from server.live.playout import HOLD_SPACING_S, NOTHING_YET, PASSTHROUGH_SPACING_S, Playout
 from server.media.frames import Picture
+from server.media.pacing import LATE_LIMIT_S
+from server.session.broadcast import Subscription
+from server.session.playout import HOLD_SPACING_S, NOTHING_YET, PASSTHROUGH_SPACING_S, Playout
 from tests.server.running import PATIENCE_S, until
 
 SIZE = (64, 48)
@@ -186,7 +186,7 @@ async def test_what_was_swept_before_it_was_seen_leaves_the_camera_and_not_silen
     """A pause can come just then, and a page takes silence for a network that is blocked."""
     notes = []
     monkeypatch.setattr(
-        "server.live.playout.with_note",
+        "server.session.playout.with_note",
         lambda camera, size, note: notes.append(note) or np.zeros((*size[::-1], 3), np.uint8),
     )
     subscription = playout.broadcast.subscribe()

@@ -8,8 +8,6 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.live.chunk_planner import ChunkPlanner
-from server.live.parameters import TRACK_PERIOD_S, Parameters
 from server.protocol.requests import (
     GuidanceKey,
     Reset,
@@ -23,6 +21,8 @@ from server.protocol.requests import (
     TimelineStep,
     WeightedPrompt,
 )
+from server.session.chunk_planner import ChunkPlanner
+from server.session.parameters import TRACK_PERIOD_S, Parameters
 from streaming.api import ChunkParameters, DepthSettings
 
 IMAGES = {"m": np.zeros((16, 16, 3), np.uint8)}

@@ -4,10 +4,10 @@ import asyncio
 
 from av import VideoFrame
 
-from server.live.camera_clock import CameraClock
 from server.logs import session_logger
 from server.media.frames import is_usable
-from streaming.chunks import Chunk, ChunkAssembler
+from server.session.camera_clock import CameraClock
+from server.session.chunk_assembler import Chunk, ChunkAssembler
 
 RING = 48  # decoded frames, 1.6 s at 30 fps: what comes in while a slow chunk is generated
 
@@ -95,5 +95,5 @@ class CameraFeed:
         return False
 
     def take(self, count: int, now: float) -> Chunk[VideoFrame]:
-        """The newest chunk. Raises streaming.chunks.NotReady."""
+        """The newest chunk. Raises server.session.chunk_assembler.NotReady."""
         return self._assembler.take(count, now)

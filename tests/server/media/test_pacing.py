@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.live.pacing import CLOCK_RATE_HZ, FASTEST, LATE_LIMIT_S, MediaClock, Pacer
+from server.media.pacing import CLOCK_RATE_HZ, FASTEST, LATE_LIMIT_S, MediaClock, Pacer
 
 FRAMES = 12
 

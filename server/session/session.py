@@ -11,13 +11,6 @@ from av import VideoFrame
 
 from server.engine.client import EngineClient, model_info
 from server.engine.errors import EngineUnavailable, InputRejected
-from server.live.camera import CameraFeed
-from server.live.depth_preview import DepthPreview
-from server.live.desk import Desk
-from server.live.generation import MAX_FAILURES, GenerationLoop
-from server.live.link import ControlLink, Detach, Send
-from server.live.playout import Playout
-from server.live.session_state import Standing, State
 from server.logs import session_logger
 from server.media.frames import Picture, Rgb, Size
 from server.media.images import ImageStore
@@ -35,6 +28,13 @@ from server.protocol.replies import (
     Stats,
     Telemetry,
 )
+from server.session.camera import CameraFeed
+from server.session.channel import ControlLink, Detach, Send
+from server.session.commands import Desk
+from server.session.depth_preview import DepthPreview
+from server.session.generation import MAX_FAILURES, GenerationLoop
+from server.session.playout import Playout
+from server.session.state import Standing, State
 from server.settings import Settings
 from streaming.api import EngineInfo
 

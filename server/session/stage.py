@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from server.live.parameters import Parameters
 from server.media.frames import Picture
 from server.media.snapshot import SnapshotParameters
 from server.protocol.replies import Stats
+from server.session.parameters import Parameters
 from streaming.api import EngineInfo
 
 

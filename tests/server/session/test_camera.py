@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
-from server.live.camera import RING, CameraFeed
-from streaming.chunks import NotReady
+from server.session.camera import RING, CameraFeed
+from server.session.chunk_assembler import NotReady
 
 pytestmark = pytest.mark.virtual_time
 

@@ -6,12 +6,12 @@ import json
 import numpy as np
 import pytest
 
-import server.live.session
+import server.session.session
 from server.engine.scheduler import Client
-from server.live.session import LiveSession
 from server.media.images import KEPT_IMAGES
 from server.media.recordings import Recordings
 from server.metrics import Metrics
+from server.session.session import LiveSession
 from server.settings import load_settings
 from streaming.api import CLEAR
 from tests.server.running import until
@@ -34,7 +34,7 @@ async def recordings(settings):
 
 @pytest.fixture
 async def stage(settings, worker, recordings, monkeypatch):
-    monkeypatch.setattr(server.live.session, "TELEMETRY_PERIOD_S", 0.1)
+    monkeypatch.setattr(server.session.session, "TELEMETRY_PERIOD_S", 0.1)
     session = LiveSession("abc", settings, worker, Metrics(), recordings)
     stage = Stage(session)
     session.start()

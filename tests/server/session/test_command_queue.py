@@ -1,6 +1,5 @@
 import pytest
 
-from server.live.control import KNOWN_IDS, ControlQueue, Heartbeat, RateLimit
 from server.protocol.replies import Ack, Applied, ErrorReply, Superseded
 from server.protocol.requests import (
     DepthPoint,
@@ -18,6 +17,7 @@ from server.protocol.requests import (
     StopTimeline,
     TimelineStep,
 )
+from server.session.command_queue import KNOWN_IDS, ControlQueue, Heartbeat, RateLimit
 
 
 def prompt(id: str, text: str = "gold") -> SetPrompt:
