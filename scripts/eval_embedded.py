@@ -31,12 +31,12 @@ from scripts.embedded.judging.live_trials import LIVE_TRIALS
 from scripts.embedded.judging.probes import PROBES, load_probes
 from scripts.embedded.judging.trials import TRIALS
 from scripts.json_file import JsonFile, write_json
+from streaming.checkpoints.precision import choose_dtype
+from streaming.checkpoints.presets import EMBEDDED, PACKAGED_DEPTH, PACKAGED_FILES
 from streaming.config import PipelineConfig
-from streaming.depth import load_depth
+from streaming.depth.estimators import load_depth
 from streaming.engine import StreamEngine, choose_device
 from streaming.pipeline import LongLivePipeline
-from streaming.precision import choose_dtype
-from streaming.presets import EMBEDDED, PACKAGED_DEPTH, PACKAGED_FILES
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "streaming" / "embedded"

@@ -24,7 +24,7 @@ from scripts.video_file import Picture, VideoFileError, VideoReader, VideoWriter
 from streaming.api import ChunkParameters, ChunkResult, Decoder, GenerationFailed
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.engine import StreamEngine
-from streaming.hub import Progress
+from streaming.hub.pull import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ import typer
 
 from scripts.embedded.training import Run
 from scripts.embedded.world import World
-from streaming.presets import UNTRAINED, Preset, packaged
+from streaming.checkpoints.presets import UNTRAINED, Preset, packaged
 
 PACKAGED = Path(__file__).resolve().parents[1] / "streaming" / "embedded"
 TOKENIZER = PACKAGED / "tokenizer"

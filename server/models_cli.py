@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-import streaming.hub as hub
+import streaming.hub.pull as hub
 from server.progress_bar import progress_bar
 
 FAILED, MISUSED = 1, 2  # exit codes

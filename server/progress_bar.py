@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from streaming.hub import Progress as Step
+    from streaming.hub.pull import Progress as Step
 
 
 @contextmanager

@@ -9,15 +9,15 @@ from importlib.util import find_spec
 import torch
 
 from streaming.api import Speed
-from streaming.compilation import compile_autoencoder
-from streaming.cuda_graphs import CudaGraphs
-from streaming.fp8 import Fp8Linear
-from streaming.modules.attention import HOPPER, Kernel, attention_kernel, can_use_fa3
+from streaming.gpu.compilation import compile_autoencoder
+from streaming.gpu.cuda_graphs import CudaGraphs
+from streaming.gpu.side_stream import SideStream
+from streaming.kernels.attention import HOPPER, Kernel, attention_kernel, can_use_fa3
+from streaming.kernels.fp8 import Fp8Linear
+from streaming.kernels.hopper_convolution import can_convolve
 from streaming.modules.causal_model import BlockParts, CausalWanModel, WanBlock
-from streaming.modules.hopper_convolution import can_convolve
 from streaming.modules.wan_vae import WanVAE, arrange
 from streaming.pipeline import LongLivePipeline
-from streaming.side_stream import SideStream
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def accelerate(pipeline: LongLivePipeline, optimizations: Optimizations) -> None
         use_fp8(transformer)
     kernel = attention_kernel(optimizations.attention)
     if optimizations.fuses:
-        from streaming.fusion import fused_parts  # here and not at the top: Triton comes with a GPU
+        from streaming.gpu.fusion import fused_parts  # here and not at the top: Triton comes with a GPU
 
         transformer.parts = fused_parts(transformer.config, kernel, fp8_attention=optimizations.fp8_attention)
     else:

@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 
 from streaming.config import CHUNK_LATENTS
-from streaming.cuda_graphs import CapturedGraph, GraphCapture
+from streaming.gpu.cuda_graphs import CapturedGraph, GraphCapture
+from streaming.gpu.side_stream import SideStream
 from streaming.modules.causal_model import ForwardPass, TextContext
 from streaming.modules.causal_vace_model import CausalVaceWanModel
 from streaming.modules.kv_cache import CacheSpan, RingKVCache
-from streaming.side_stream import SideStream
 
 TIMESTEPS_KEPT = 64  # 64 KB each at LongLive's size
 

@@ -22,18 +22,18 @@ import torch
 from streaming.acceleration import accelerate, optimizations_for
 from streaming.api import CHUNK, ChunkParameters, Decoder, EngineInfo, Precision, Speed
 from streaming.blocks.text_conditioning import Prompts, parse_prompts
-from streaming.compilation import keep_compiled
-from streaming.compile_cache import compile_cache
+from streaming.checkpoints.looks import load_looks
+from streaming.checkpoints.memory import check, free_memory, needs
+from streaming.checkpoints.precision import choose_dtype
+from streaming.checkpoints.presets import find_preset
 from streaming.config import CHUNK_LATENTS, PipelineConfig, TaehvConfig
-from streaming.depth import DepthEstimator, load_depth
-from streaming.hub import OnProgress, pull
-from streaming.live_stream import LiveStream
-from streaming.looks import load_looks
+from streaming.depth.estimators import DepthEstimator, load_depth
+from streaming.gpu.compilation import keep_compiled
+from streaming.gpu.compile_cache import compile_cache
+from streaming.hub.pull import OnProgress, pull
 from streaming.pipeline import LongLivePipeline
-from streaming.precision import choose_dtype
-from streaming.preflight import check, free_memory, needs
-from streaming.presets import find_preset
 from streaming.random_weights import TAEHV_DRAWN, RandomPipeline, random_depth
+from streaming.stream import LiveStream
 
 logger = logging.getLogger(__name__)
 

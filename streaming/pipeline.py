@@ -34,15 +34,15 @@ from streaming.blocks.recache import recache
 from streaming.blocks.reference_images import ReferenceImage
 from streaming.blocks.text_conditioning import Prompts, TextConditioning, parse_prompts
 from streaming.blocks.vace_encoding import Control, GuidanceMode, VaceEncodingBlock
+from streaming.checkpoints.models import Models, VideoDecoder, load_models, random_models
+from streaming.checkpoints.presets import BASE_MODELS, Preset, find_preset
 from streaming.chunk_passes import ChunkInputs, ChunkPasses, PendingCleanPass
 from streaming.config import CHUNK_LATENTS, PipelineConfig, TaehvConfig
+from streaming.gpu.stage_clock import StageClock
 from streaming.kv_cache_pool import KVCachePool
-from streaming.models import Models, VideoDecoder, load_models, random_models
 from streaming.modules.causal_model import TextContext
 from streaming.modules.scheduler import add_noise
-from streaming.presets import BASE_MODELS, Preset, find_preset
 from streaming.session import StreamSession
-from streaming.stage_clock import StageClock
 
 STEP_LISTS_KEPT = 16  # a sampler's tables are small; the bound is for clients that ask for ever new ones
 

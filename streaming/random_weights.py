@@ -4,10 +4,10 @@ import tempfile
 
 import torch
 
-from streaming.depth import DepthEstimator, load_depth
-from streaming.models import Models, random_models
+from streaming.checkpoints.models import Models, random_models
+from streaming.checkpoints.presets import Preset
+from streaming.depth.estimators import DepthEstimator, load_depth
 from streaming.pipeline import LongLivePipeline
-from streaming.presets import Preset
 
 TAEHV_DRAWN = "drawn at random"  # stands for a file, so that the configuration asks for TAEHV
 

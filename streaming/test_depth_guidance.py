@@ -20,8 +20,8 @@ from torch import Tensor
 
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.engine import StreamEngine
+from streaming.gpu.stage_clock import StageClock
 from streaming.pipeline import GenerationFailed, LongLivePipeline
-from streaming.stage_clock import StageClock
 from streaming.vace_utils import extract_depth_chunk, preprocess_depth_frames
 
 FPS = 16  # what Wan 2.1 was trained at

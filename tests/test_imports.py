@@ -13,8 +13,8 @@ STREAMING_NEEDS = {"torch", "numpy", "safetensors", "transformers", "PIL", "ftfy
 # Triton and NVIDIA's bindings come with PyTorch where there is a GPU, and are asked for nowhere else.
 MAY_DO_WITHOUT = {
     "streaming.test_depth_guidance": {"av"},
-    "streaming.modules.triton_kernels": {"triton"},
-    "streaming.modules.hopper_convolution": {"cuda"},
+    "streaming.kernels.triton_kernels": {"triton"},
+    "streaming.kernels.hopper_convolution": {"cuda"},
 }
 NETWORK = {
     *(
@@ -48,7 +48,7 @@ TENSORS = {"torch", "safetensors", "transformers"}
 VALUES = "streaming.api"
 SERVER_TO_STREAMING = {
     ("server.engine.thread", "streaming.engine"),
-    ("server.models_cli", "streaming.hub"),  # a command of its own, no part of the live server
+    ("server.models_cli", "streaming.hub.pull"),  # a command of its own, no part of the live server
 }
 HUB = "huggingface_hub"  # its one user: files of models, never streams
 PURE = {

@@ -16,8 +16,8 @@ import typer
 from scripts.bench.engine import machine
 from scripts.bench.engine.flops import counted
 from scripts.json_file import JsonFile, write_json
-from streaming.compilation import compile_autoencoder
 from streaming.engine import choose_device
+from streaming.gpu.compilation import compile_autoencoder
 from streaming.modules.wan_vae import WanVAE, WanVaeConfig, arrange
 
 LAYOUTS = {

@@ -24,11 +24,11 @@ from scripts.bench.figures.depth import DepthFigures, measure
 from scripts.json_file import JsonFile, write_json
 from scripts.video_file import VideoFileError, VideoReader
 from streaming.api import DepthSettings
-from streaming.depth import DepthEstimator, load_depth
-from streaming.depth_range import DepthRange
+from streaming.checkpoints.presets import EMBEDDED
+from streaming.depth.estimators import DepthEstimator, load_depth
+from streaming.depth.range import DepthRange
+from streaming.depth.stream_depth import LiveDepth
 from streaming.frames import fit_frames
-from streaming.live_depth import LiveDepth
-from streaming.presets import EMBEDDED
 
 CLIPS = ("carphone_pristine.mp4", "bikes.mp4")
 FIRST_CHUNK, CHUNK = 9, 12

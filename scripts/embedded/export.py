@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from scripts.embedded.checkpoints import save_checkpoint
-from streaming.models import Models, load_models
+from streaming.checkpoints.models import Models, load_models
+from streaming.checkpoints.presets import PACKAGED_FILES, Preset
 from streaming.modules.text_encoder import to_wan_keys
-from streaming.presets import PACKAGED_FILES, Preset
 
 UNPACKED_STEP = 10_000  # where training goes on: late enough for running averages to move slowly
 

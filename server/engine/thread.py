@@ -28,8 +28,8 @@ from streaming.api import ChunkParameters, ChunkResult, EngineInfo, GenerationFa
 
 if TYPE_CHECKING:
     from streaming.engine import StreamEngine
-    from streaming.hub import Progress
-    from streaming.live_stream import LiveStream
+    from streaming.hub.pull import Progress
+    from streaming.stream import LiveStream
 
 logger = logging.getLogger(__name__)
 R = TypeVar("R")

@@ -1,0 +1,1 @@
+"""Stages of one chunk, as the feature document calls them."""

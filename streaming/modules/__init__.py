@@ -1,0 +1,1 @@
+"""Networks: weights and arithmetic, without memory of any stream."""

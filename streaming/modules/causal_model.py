@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from streaming.config import WanConfig, WindowConfig
-from streaming.modules.attention import AttentionKernel, attend
+from streaming.kernels.attention import AttentionKernel, attend
 from streaming.modules.kv_cache import CacheSpan, RingKVCache, write_slots
 from streaming.modules.rope import rotate, rotation
 
@@ -184,7 +184,7 @@ class BlockParts:
     """How blocks are computed: the kernel of attention, and what lies between one attention and the next.
 
     Functions of a block, whose weights they use; they have none and remember nothing. How far the ring is
-    filled is the kernel's affair alone. These are the plain ones; `streaming.fusion` has others.
+    filled is the kernel's affair alone. These are the plain ones; `streaming.gpu.fusion` has others.
     """
 
     attend: AttentionKernel = attend

@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streaming.config import ConfigError, published_fields
-from streaming.modules.hopper_convolution import begin_compiling, convolve, fits, pack
-from streaming.modules.tap_convolution import convolve_by_taps
+from streaming.kernels.hopper_convolution import begin_compiling, convolve, fits, pack
+from streaming.kernels.tap_convolution import convolve_by_taps
 
 # Statistics of the published autoencoder's 16 channels; the transformer works on (latent - mean) / std.
 WAN_MEAN = (

@@ -19,6 +19,7 @@ from transformers import ByT5Tokenizer
 from streaming.blocks.denoise import Denoiser
 from streaming.blocks.recache import recache
 from streaming.blocks.vace_encoding import Control, VaceEncodingBlock, mask_latents, split_by_mask
+from streaming.checkpoints.weights import load_into, parse_lora
 from streaming.config import SamplerConfig, TaehvConfig, TextConfig, WanConfig, WindowConfig
 from streaming.modules import rope as rope_module
 from streaming.modules.causal_model import CausalWanModel, RingKVCache, TextContext, sinusoidal_embedding
@@ -27,7 +28,6 @@ from streaming.modules.scheduler import FlowMatchSchedule, add_noise, x0_from_fl
 from streaming.modules.taehv import TAEHV
 from streaming.modules.text_encoder import TextEncoder
 from streaming.modules.wan_vae import EncoderCache, WanVAE, WanVaeConfig
-from streaming.weights import load_into, parse_lora
 from tests.streaming.stream_order import stream_order
 
 

@@ -17,7 +17,7 @@ from scripts.embedded.judging.live_trials import LIVE_TRIALS
 from scripts.embedded.judging.trials import TRIALS
 from scripts.embedded.scenes.looks import LOOKS
 from scripts.eval_embedded import load_subject, table
-from streaming.presets import EMBEDDED
+from streaming.checkpoints.presets import EMBEDDED
 
 # A chunk takes up to a second on two slow cores.
 SMALL = replace(

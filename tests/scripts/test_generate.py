@@ -16,8 +16,8 @@ from scripts import generate
 from scripts.generate import Transition, parse_transition, repaint
 from scripts.video_file import Picture, VideoReader, VideoWriter
 from streaming.api import ChunkParameters, ChunkResult
+from streaming.checkpoints.presets import PRESETS, UNTRAINED
 from streaming.engine import StreamEngine
-from streaming.presets import PRESETS, UNTRAINED
 from tests.e2e.camera import clip_path
 from tests.scripts.clips import packets, write_clip
 

@@ -8,9 +8,9 @@ import torch
 from typer.testing import CliRunner
 
 from scripts.train_embedded import app
+from streaming.checkpoints.presets import UNTRAINED, packaged
 from streaming.config import PipelineConfig
 from streaming.pipeline import LongLivePipeline
-from streaming.presets import UNTRAINED, packaged
 
 
 @pytest.fixture(scope="module")

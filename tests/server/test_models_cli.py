@@ -11,7 +11,7 @@ from huggingface_hub import constants
 from typer.testing import CliRunner, Result
 
 from server.cli import app
-from streaming.hub_files import REMOTE_FILES, RemoteFile
+from streaming.checkpoints.remote_files import REMOTE_FILES, RemoteFile
 from tests.streaming.hub_stand_in import Hub, running_hub, use_endpoint
 
 REPO = "studio/generator"
@@ -115,7 +115,7 @@ def test_endpoint_and_cache_come_from_the_librarys_own_variables(hub: Hub, tmp_p
     program = (
         "import sys\n"
         "from server.cli import app\n"
-        "from streaming.hub_files import REMOTE_FILES, RemoteFile\n"
+        "from streaming.checkpoints.remote_files import REMOTE_FILES, RemoteFile\n"
         f"REMOTE_FILES['toy'] = (RemoteFile({REPO!r}, 'vae.pth', 'main', 'vae_path'),)\n"
         "app(['models', 'pull', 'toy'], standalone_mode=False)\n"
         "assert 'torch' not in sys.modules\n"

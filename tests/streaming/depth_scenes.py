@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from streaming.depth_range import DepthRange
+from streaming.depth.range import DepthRange
 
 HEIGHT, WIDTH = 48, 64
 CHUNKS = (9, 12, 12, 12)

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import ByT5Tokenizer
 
-from streaming.models import Models
+from streaming.checkpoints.models import Models
 from streaming.modules.text_encoder import to_wan_keys
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import streaming.acceleration
-from streaming import compilation
 from streaming.acceleration import Optimizations, Speed, accelerate, optimizations_for
 from streaming.blocks.text_conditioning import parse_prompts
-from streaming.modules import attention
+from streaming.gpu import compilation
+from streaming.kernels import attention
 from streaming.pipeline import LongLivePipeline
 from streaming.session import StreamSession
 

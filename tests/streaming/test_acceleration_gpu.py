@@ -5,7 +5,7 @@ import torch
 
 from streaming.acceleration import Optimizations, accelerate
 from streaming.blocks.text_conditioning import parse_prompts
-from streaming.modules.attention import can_use_fa3
+from streaming.kernels.attention import can_use_fa3
 from streaming.pipeline import LongLivePipeline
 
 pytestmark = [

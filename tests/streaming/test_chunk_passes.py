@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from streaming.chunk_passes import ChunkPasses, PendingCleanPass
 from streaming.config import WanConfig, WindowConfig
-from streaming.cuda_graphs import CapturedGraph
+from streaming.gpu.cuda_graphs import CapturedGraph
 from streaming.modules.causal_model import TextContext
 from streaming.modules.causal_vace_model import CausalVaceWanModel
 from streaming.modules.kv_cache import RingKVCache

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from streaming import test_depth_guidance as command
+from streaming.checkpoints.presets import PRESETS, UNTRAINED
 from streaming.pipeline import GenerationFailed, LongLivePipeline
-from streaming.presets import PRESETS, UNTRAINED
 from streaming.vace_utils import extract_depth_chunk, preprocess_depth_frames
 
 SIZE = (64, 96)

@@ -12,11 +12,11 @@ import torch
 import streaming.engine
 from streaming.acceleration import Speed
 from streaming.api import ChunkParameters, Decoder, GenerationFailed
-from streaming.depth import DepthRange, EdgesDepth
+from streaming.checkpoints.presets import PRESETS, UNTRAINED
+from streaming.depth.estimators import DepthRange, EdgesDepth
 from streaming.engine import LiveStream, StreamEngine, choose_device
 from streaming.modules.taehv import TAEHV
 from streaming.modules.wan_vae import WanVAE, WanVaeConfig
-from streaming.presets import PRESETS, UNTRAINED
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.config import ConfigError, PipelineConfig
-from streaming.cuda_graphs import CapturedGraph
+from streaming.gpu.cuda_graphs import CapturedGraph
 from streaming.pipeline import GenerationFailed, LongLivePipeline
 from streaming.session import StreamSession
 

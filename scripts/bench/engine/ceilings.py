@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from scripts.bench.engine.flops import attention, gemm
+from streaming.checkpoints.presets import Preset
 from streaming.config import CHUNK_LATENTS, WanConfig
-from streaming.fp8 import FP8, quantised
-from streaming.modules.attention import attention_kernel, can_use_fa3
-from streaming.presets import Preset
+from streaming.kernels.attention import attention_kernel, can_use_fa3
+from streaming.kernels.fp8 import FP8, quantised
 
 KINDS = ("gemm", "fp8_gemm", "attention", "fp8_attention", "bytes", "host")
 BACKENDS = {

@@ -7,7 +7,7 @@ from math import prod
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-import streaming.modules.hopper_convolution  # noqa: F401 -- registers its operator
+import streaming.kernels.hopper_convolution  # noqa: F401 -- registers its operator
 from streaming.config import WanConfig
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from streaming.api import CHUNK
+from streaming.checkpoints.presets import Preset, find_preset
 from streaming.config import PipelineConfig
-from streaming.depth import load_depth
+from streaming.depth.estimators import load_depth
 from streaming.engine import StreamEngine
-from streaming.hub import pull
+from streaming.hub.pull import pull
 from streaming.pipeline import LongLivePipeline
-from streaming.presets import Preset, find_preset
 from streaming.random_weights import TAEHV_DRAWN, RandomPipeline, random_depth
 
 

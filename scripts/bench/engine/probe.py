@@ -13,9 +13,9 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import streaming.pipeline
+from streaming.gpu.stage_clock import StageClock
 from streaming.modules.kv_cache import RingKVCache
 from streaming.pipeline import LongLivePipeline
-from streaming.stage_clock import StageClock
 
 LABEL = "stage: "
 LAUNCHES = {

@@ -10,7 +10,7 @@ from scripts.bench.engine.flops import InFp8, Work
 from streaming.api import CHUNK
 from streaming.config import CHUNK_LATENTS
 from streaming.engine import StreamEngine
-from streaming.fp8 import Fp8Linear
+from streaming.kernels.fp8 import Fp8Linear
 from streaming.session import StreamSession
 
 # In the order of the table; a name met nowhere is left out, any other follows.

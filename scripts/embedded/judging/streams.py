@@ -15,7 +15,7 @@ from scripts.embedded.judging.probes import HELD_OUT_SEED
 from scripts.embedded.scenes.procedural import inverse_depth, normalised_depth, render, sample_scenes
 from streaming.api import CHUNK, FIRST_CHUNK
 from streaming.blocks.text_conditioning import parse_prompts
-from streaming.depth import DepthEstimator
+from streaming.depth.estimators import DepthEstimator
 from streaming.pipeline import LongLivePipeline
 
 

@@ -14,8 +14,8 @@ from scripts.embedded.graphed import Graphed
 from scripts.embedded.optimizers import Optimizers
 from scripts.embedded.stages.picture_losses import contrast_loss, reconstruction_loss
 from scripts.embedded.training import Budget, Ema, Run, Stage, train
+from streaming.checkpoints.presets import EMBEDDED
 from streaming.modules.taehv import TAEHV, MemBlock, TGrow, TPool
-from streaming.presets import EMBEDDED
 
 REUSED = 30  # steps between two batches of new videos
 RENDERED = 24  # videos made together

@@ -26,8 +26,8 @@ from scripts.embedded.stages.generator import load_generator
 from scripts.embedded.stages.lessons import Generator, Lessons
 from scripts.embedded.stages.picture_losses import contrast_loss, reconstruction_loss
 from scripts.embedded.training import Run, Stage, train
+from streaming.checkpoints.presets import EMBEDDED, Preset
 from streaming.modules.taehv import TAEHV
-from streaming.presets import EMBEDDED, Preset
 
 REPORT = 250  # steps
 GENTLE = 0.3  # learning rates, of those that the autoencoder began with

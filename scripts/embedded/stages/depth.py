@@ -185,7 +185,7 @@ def evaluate_depth(folder: Path, *, scenes: int = 48, device: str = "cpu") -> di
     clutter: its mean for scenes with a person and without; not_telling: its mean over scenes with all those
     that show one bare surface, see `sample_surfaces`.
     """
-    from streaming.depth import TransformersDepth
+    from streaming.depth.estimators import TransformersDepth
 
     estimator = TransformersDepth(str(folder), device, torch.float32)
 

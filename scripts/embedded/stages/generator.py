@@ -17,8 +17,8 @@ from scripts.embedded.stages.autoencoder import load_autoencoder
 from scripts.embedded.stages.lessons import Generator, Lessons
 from scripts.embedded.stages.teacher import compile_blocks, predict_flow
 from scripts.embedded.training import Ema, Run, Stage, train
-from streaming.models import Models
-from streaming.presets import EMBEDDED, Preset
+from streaming.checkpoints.models import Models
+from streaming.checkpoints.presets import EMBEDDED, Preset
 
 MUON_RATE, ADAM_RATE = 1.5e-3, 1.5e-3
 MOMENTS = "optimizer."  # how their names begin in a checkpoint

@@ -10,10 +10,10 @@ from transformers import AutoTokenizer
 from scripts.embedded.data.sequences import CHUNKS, Sequences
 from scripts.embedded.stages.teacher import Lesson, predict_flow
 from streaming.blocks.denoise import Denoiser
+from streaming.checkpoints.presets import EMBEDDED, Preset
 from streaming.config import CHUNK_LATENTS
 from streaming.modules.causal_vace_model import CausalVaceWanModel
 from streaming.modules.text_encoder import TextEncoder
-from streaming.presets import EMBEDDED, Preset
 
 SERVED = 0.7  # share of noise levels that are those of LEVELS
 LEVELS = replace(EMBEDDED.sampler, denoising_step_list=(1000, 750, 500, 250))  # those served, or asked for

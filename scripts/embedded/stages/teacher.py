@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streaming.config import CHUNK_LATENTS, WindowConfig
-from streaming.modules.attention import attend
+from streaming.kernels.attention import attend
 from streaming.modules.causal_model import KeyValue, WanBlock, gated, modulate
 from streaming.modules.causal_vace_model import CausalVaceWanModel
 from streaming.modules.rope import rotation

@@ -28,11 +28,11 @@ from scripts.embedded.stages.teacher import predict_flow
 from scripts.embedded.training import Ema, Log, Run, Stage, train
 from scripts.embedded.words.captions import DEFAULT, plain_caption, slips, training_caption, typed_and_meant
 from scripts.embedded.words.unseen_phrasings import HELD_OUT
-from streaming.modules.attention import attend
+from streaming.checkpoints.presets import EMBEDDED, Preset
+from streaming.kernels.attention import attend
 from streaming.modules.causal_model import CrossAttention
 from streaming.modules.causal_vace_model import CausalVaceWanModel
 from streaming.modules.text_encoder import TextEncoder
-from streaming.presets import EMBEDDED, Preset
 
 RATE = 2e-4  # at 1e-3 it forgets more than it learns: in 100 steps the error rose by a fifth
 QUERIED = Pool(batch=4, size=24, draws=1.0, scenes=2, paints=4)  # clips whose queries are recorded

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from scripts.bench import pipeline
 from scripts.bench.engine import ceilings, flops, measured_engine, probe, stages, table
 from streaming.api import CHUNK
+from streaming.checkpoints.presets import LONGLIVE, WAN_1_3B
 from streaming.config import WanConfig, WindowConfig
-from streaming.modules import hopper_convolution
+from streaming.kernels import hopper_convolution
 from streaming.modules.causal_vace_model import CausalVaceWanModel
-from streaming.presets import LONGLIVE, WAN_1_3B
 
 CPU = torch.device("cpu")
 TINY = WanConfig(

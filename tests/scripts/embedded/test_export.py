@@ -9,9 +9,9 @@ from torch import Tensor
 
 from scripts.embedded.export import export, unpack
 from scripts.embedded.stages.generator import trained_models
+from streaming.checkpoints.models import Models, load_models, random_models
+from streaming.checkpoints.presets import EMBEDDED, UNTRAINED, packaged
 from streaming.config import TaehvConfig
-from streaming.models import Models, load_models, random_models
-from streaming.presets import EMBEDDED, UNTRAINED, packaged
 
 CPU = torch.device("cpu")
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.config import ConfigError, WindowConfig
-from streaming.modules.attention import attend
+from streaming.kernels.attention import attend
 from streaming.modules.kv_cache import RingKVCache
 from streaming.modules.rope import rotate, rotation
 from tests.streaming.stream_order import stream_order

@@ -11,9 +11,9 @@ from transformers import AutoTokenizer
 from scripts.embedded.data import sequences
 from scripts.embedded.data.sequences import MASKED, Pool, Renewal, SequenceMaker
 from scripts.embedded.scenes.looks import Paint, paint
+from streaming.checkpoints.presets import EMBEDDED
 from streaming.config import TaehvConfig
 from streaming.modules.taehv import TAEHV
-from streaming.presets import EMBEDDED
 
 
 def test_pictures_follow_the_waves_that_control_shows(monkeypatch: pytest.MonkeyPatch) -> None:

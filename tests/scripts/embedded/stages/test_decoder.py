@@ -16,8 +16,8 @@ from scripts.embedded.stages.generator import load_generator
 from scripts.embedded.stages.lessons import Lessons
 from scripts.embedded.training import Run
 from scripts.embedded.world import World
+from streaming.checkpoints.presets import EMBEDDED
 from streaming.config import CHUNK_LATENTS
-from streaming.presets import EMBEDDED
 
 CPU = torch.device("cpu")
 SMALL = replace(EMBEDDED, height=48, width=64)

@@ -17,7 +17,7 @@ from scripts.embedded.stages.depth import (
 from scripts.embedded.stages.depth_loss import correlation, depth_loss, disparity_target
 from scripts.embedded.training import Run
 from scripts.embedded.world import World
-from streaming.depth import TransformersDepth
+from streaming.depth.estimators import TransformersDepth
 
 ALONE = World(0, 1, torch.device("cpu"))
 SMALL = {"batch": 2, "pool": 12}

@@ -6,8 +6,8 @@ import torch
 from scripts.embedded.scenes.looks import LOOKS, Paint
 from scripts.embedded.stages.text import JUDGED, Reader, attentions, wanted_reading
 from scripts.embedded.words.captions import plain_caption
-from streaming.models import Models, load_models
-from streaming.presets import EMBEDDED
+from streaming.checkpoints.models import Models, load_models
+from streaming.checkpoints.presets import EMBEDDED
 
 
 @pytest.fixture(scope="module")

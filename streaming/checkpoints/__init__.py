@@ -1,0 +1,1 @@
+"""Presets, and their published files as networks on a device."""

@@ -1,0 +1,1 @@
+"""Depth of camera frames: estimators, and what steadies one stream's estimates."""

@@ -1,0 +1,1 @@
+"""Downloads of models' files: fetched, pinned, checked, kept."""

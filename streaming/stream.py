@@ -1,0 +1,258 @@
+"""One live stream: camera pictures and what is asked in, one generated chunk out."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from streaming.api import (
+    CHUNK,
+    CLEAR,
+    DEFAULT_ADAPTIVE,
+    DEFAULT_SCALE,
+    FIRST_CHUNK,
+    ChunkParameters,
+    ChunkResult,
+    DepthSettings,
+    EngineInfo,
+    GenerationFailed,
+    WeightedPrompts,
+)
+from streaming.blocks.adaptive_scale import AdaptiveScale
+from streaming.blocks.reference_images import reference_of
+from streaming.blocks.region_mask import RegionMask
+from streaming.blocks.text_conditioning import Prompts, parse_prompts
+from streaming.blocks.vace_encoding import GuidanceMode
+from streaming.depth.estimators import DepthEstimator
+from streaming.depth.stream_depth import Depth, LiveDepth
+from streaming.frames import fit_frames
+from streaming.gpu.stage_clock import StageClock
+from streaming.pipeline import LongLivePipeline
+from streaming.session import StreamSession
+
+logger = logging.getLogger(__name__)
+
+PREVIEW = (72, 128)  # height and width of a depth preview, whatever the model's size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamParameters:
+    """What is in effect for a stream: a value, so that a chunk which fails changes nothing."""
+
+    prompts: WeightedPrompts
+    scale: float = DEFAULT_SCALE
+    adaptive: float = DEFAULT_ADAPTIVE
+    depth: DepthSettings = DepthSettings()
+    references: Tensor | None = None  # encoded, as the control block's `encode_references` gives them
+    region: RegionMask | None = None
+    steps: tuple[int, ...] | None = None  # None: the model's own
+
+    def changed_by(self, asked: ChunkParameters, pipeline: LongLivePipeline) -> "StreamParameters":
+        """Raises ValueError for what cannot be used."""
+        size = pipeline.preset.height, pipeline.preset.width
+        changes: dict[str, object] = {
+            name: value
+            for name, value in (
+                ("scale", asked.guidance_scale),
+                ("adaptive", asked.adaptive),
+                ("depth", asked.depth),
+            )
+            if value is not None
+        }
+        if asked.prompts is not None:
+            changes["prompts"] = parse_prompts(asked.prompts)
+        if asked.steps is not None:
+            changes["steps"] = None if asked.steps is CLEAR else asked.steps
+        if asked.references is CLEAR:
+            changes["references"] = None
+        elif asked.references is not None:
+            pictures = [reference_of(pixels, *size) for pixels in asked.references]
+            changes["references"] = pipeline.control.encode_references(pictures)
+        if asked.mask is CLEAR:
+            changes["region"] = None
+        elif asked.mask is not None:
+            changes["region"] = RegionMask.of(asked.mask, *size, pipeline.device)
+        return replace(self, **changes) if changes else self
+
+
+class LiveStream:
+    """One stream: its session, its depth and what its user asked for. Dropping it frees its memory."""
+
+    def __init__(
+        self,
+        pipeline: LongLivePipeline,
+        estimator: DepthEstimator,
+        info: EngineInfo,
+        *,
+        prompt: Prompts,
+        seed: int,
+    ) -> None:
+        self._info = info
+        self._pipeline = pipeline
+        self._session: StreamSession = pipeline.open_session(seed=seed)
+        self._depth = LiveDepth(estimator, pipeline.device, info.height, info.width)
+        self._parameters = StreamParameters(prompts=parse_prompts(prompt))
+        self._liveliness = AdaptiveScale()
+        self._had_depth = False  # whether the last chunk had any
+        self._shown: Tensor | None = None  # (T, 3, H, W) in [-1, 1]: the last piece, while depth looks at it
+
+    @property
+    def frames_wanted(self) -> int:
+        return CHUNK if self._session.chunk else FIRST_CHUNK
+
+    @torch.inference_mode()
+    def step(
+        self,
+        frames: Sequence[np.ndarray],
+        asked: ChunkParameters | Callable[[], ChunkParameters],
+        on_frames: Callable[[ChunkResult], None] | None = None,
+    ) -> ChunkResult:
+        """Generate one chunk from `frames_wanted` pictures (H, W, 3) uint8 RGB, oldest first, of any size.
+
+        A reset or cut makes this a first chunk again: the newest 9 pictures are used and 9 come back. It
+        keeps everything that was asked for, the prompt too; a blend under way is over with it. References
+        guide every chunk until they are replaced or cleared: guiding their first alone, they would be gone
+        once the window has moved on, and clearing them would change nothing. `asked` may be a function:
+        it is called once depth has been estimated, so that what is asked meanwhile is not a chunk late.
+        `on_frames` is given the chunk piece by piece, as soon as each is there.
+
+        Raises ValueError (bad input, the stream is unharmed) or GenerationFailed (the stream was reset);
+        after either, what was asked for has not happened, unless a piece had been given away.
+        """
+        if len(frames) != self.frames_wanted:
+            raise ValueError(f"frames: expected {self.frames_wanted} pictures, got {len(frames)}")
+        clock, first_frame = StageClock(self._pipeline.device), self._session.frame
+        with clock.stage("total"):
+            with clock.stage("depth"):
+                camera, depth, known = self._fit(frames), None, None
+                if not isinstance(asked, ChunkParameters):
+                    known = (
+                        self._parameters.depth
+                    )  # few commands change what depth depends on: begin with that
+                    depth = self._estimate(camera, known, starts_over=False)
+                    asked = asked()
+                parameters = self._parameters.changed_by(asked, self._pipeline)
+                if starts_over := asked.starts_over:
+                    camera = camera[-FIRST_CHUNK:]
+                if starts_over or parameters.depth != known:
+                    depth = self._estimate(camera, parameters.depth, starts_over)
+            liveliness = AdaptiveScale() if starts_over else self._liveliness
+            liveliness = liveliness.follow(depth.motion) if depth else AdaptiveScale()
+            scale = liveliness.applied(parameters.scale, parameters.adaptive)
+            pieces: list[ChunkResult] = []
+
+            def decoded(video: Tensor) -> None:
+                done = sum(len(piece.frames) for piece in pieces)
+                if parameters.region is not None:
+                    video = parameters.region.composite(video, camera[done : done + len(video)])
+                self._shown = video.float().movedim(-1, 1) * 2 - 1 if parameters.depth.refinement else None
+                piece = ChunkResult(
+                    frames=np.ascontiguousarray((video * 255).round_().to(torch.uint8).cpu().numpy()),
+                    chunk=self._session.chunk,
+                    first_frame=first_frame + done,
+                    frames_in_chunk=len(camera),
+                    generation=self._session.generation,
+                    guidance_scale=scale,
+                )
+                if not pieces:
+                    self._remember(parameters, liveliness, depth)
+                pieces.append(piece)
+                if on_frames:
+                    on_frames(piece)
+
+            try:
+                self._generate(parameters, asked, camera, depth, scale, clock, decoded)
+            except GenerationFailed:
+                self._depth.reset()
+                self._liveliness, self._had_depth, self._shown = AdaptiveScale(), False, None
+                self._session.frame += sum(len(piece.frames) for piece in pieces)
+                raise
+        pictures = [piece.frames for piece in pieces]
+        return replace(
+            pieces[0],
+            frames_wanted=self.frames_wanted,
+            frames=np.concatenate(pictures) if len(pictures) > 1 else pictures[0],
+            depth_preview=None if depth is None else preview(depth.values[-1]),
+            timings_ms=clock.timings_ms(),
+        )
+
+    def flush(self) -> None:
+        """Run the clean pass that the last chunk has put off. If it fails, the stream is reset."""
+        self._pipeline.flush(self._session)
+
+    def _remember(self, parameters: StreamParameters, liveliness: AdaptiveScale, depth: Depth | None) -> None:
+        """The chunk is there, its first pictures at least: what it was made with is in effect."""
+        if depth is not None:
+            self._note_non_finite(depth)
+            self._depth.keep(depth)
+        self._parameters, self._liveliness, self._had_depth = parameters, liveliness, depth is not None
+
+    def _fit(self, frames: Sequence[np.ndarray]) -> Tensor:
+        """Camera pictures -> (T, 3, height, width) float32 in [-1, 1]."""
+        return fit_frames(frames, self._info.height, self._info.width, self._pipeline.device)
+
+    def _estimate(self, camera: Tensor, settings: DepthSettings, starts_over: bool) -> Depth | None:
+        if not settings.enabled:
+            return None
+        # What was seen before a pause of depth says nothing of the scene after it.
+        is_first = starts_over or not self._had_depth
+        return self._depth(camera, settings, None if is_first else self._shown, starts_over=is_first)
+
+    def _generate(
+        self,
+        parameters: StreamParameters,
+        asked: ChunkParameters,
+        camera: Tensor,
+        depth: Depth | None,
+        scale: float,
+        clock: StageClock,
+        decoded: Callable[[Tensor], None],
+    ) -> None:
+        """Frames (t, H, W, 3) in [0, 1], before the camera is laid over them, go to `decoded`."""
+        values = region = source = None
+        if depth is not None:
+            values = depth.values[None, None]
+        if parameters.region is not None:
+            region, source = parameters.region.control(len(camera)), camera.movedim(0, 1)[None]
+            if values is None:  # mid-grey: paint there, and follow nothing
+                values = torch.zeros_like(region)
+        mode: GuidanceMode | None = None if values is None else "depth"
+        if parameters.references is not None:
+            mode = "r2v" if values is None else "depth+r2v"
+        is_new = asked.prompts is not None
+        self._pipeline.generate(
+            self._session,
+            parameters.prompts,
+            guidance_mode=mode,
+            vace_input=values,
+            vace_input_masks=region,
+            vace_source=source,
+            ref_images=parameters.references,
+            references_every_chunk=True,
+            vace_context_scale=scale,
+            transition="cut" if asked.starts_over else asked.transition if is_new else None,
+            blend_chunks=asked.blend_chunks,
+            blend_curve=asked.blend_curve,
+            steps=parameters.steps,
+            seed=asked.seed if asked.starts_over else None,
+            clock=clock,
+            decoded=decoded,
+        )
+
+    def _note_non_finite(self, depth: Depth) -> None:
+        if depth.non_finite and not self._depth.non_finite:
+            logger.warning(
+                "%s gave depth that is not finite (%d values in one chunk); replaced. Try another --depth",
+                self._info.depth,
+                depth.non_finite,
+            )
+
+
+def preview(depth: Tensor) -> np.ndarray:
+    """Depth (H, W) in [-1, 1] -> (72, 128) uint8, near = 255."""
+    small = F.interpolate(depth[None, None], size=PREVIEW, mode="bilinear", antialias=True)[0, 0]
+    return small.add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8).cpu().numpy()

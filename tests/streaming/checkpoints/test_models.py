@@ -1,0 +1,252 @@
+"""Dropping the published files into a folder gives the model that was published."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from scripts.embedded.export import export
+from streaming.api import ChunkParameters, Look
+from streaming.blocks.text_conditioning import parse_prompts
+from streaming.checkpoints.memory import DoesNotFit, Free
+from streaming.checkpoints.models import load_models, random_models
+from streaming.checkpoints.presets import (
+    LONGLIVE,
+    PACKAGED_DEPTH,
+    PACKAGED_FILES,
+    PRESETS,
+    UNTRAINED,
+    packaged,
+)
+from streaming.checkpoints.weights import WeightsError
+from streaming.config import ConfigError, TextConfig, WanConfig
+from streaming.engine import StreamEngine
+from streaming.modules.wan_vae import WanVaeConfig
+from streaming.pipeline import LongLivePipeline
+from tests.streaming.depth.test_estimators import save_tiny_model
+from tests.streaming.published_files import write_published_files
+
+CPU = torch.device("cpu")
+# LongLive's parts at a size for tests: Wan's autoencoder, umT5 in fp8, a VACE branch on every second layer.
+TINY = replace(
+    LONGLIVE,
+    name="tiny-longlive",
+    transformer=WanConfig(
+        dim=48,
+        ffn_dim=64,
+        num_heads=2,
+        num_layers=4,
+        freq_dim=16,
+        text_dim=32,
+        text_len=24,
+        vace_layers=(0, 2),
+    ),
+    autoencoder=WanVaeConfig(dim=8),
+    text=TextConfig(vocab_size=384, d_kv=8, d_ff=40, num_layers=2, num_heads=4),
+    height=32,
+    width=48,
+)
+
+
+@pytest.fixture(autouse=True)
+def tiny_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, TINY.name, TINY)
+
+
+def run(pipeline: LongLivePipeline) -> list[torch.Tensor]:
+    session, outputs = pipeline.open_session(seed=1), []
+    for index in range(3):
+        depth = torch.rand(1, 1, 12, 32, 48, generator=torch.Generator().manual_seed(index)) * 2 - 1
+        prompts = parse_prompts("gold" if index < 2 else "clay")
+        outputs.append(pipeline.generate(session, prompts, guidance_mode="depth", vace_input=depth))
+    return outputs
+
+
+def test_files_in_the_published_layouts_give_the_same_stream(tmp_path: Path) -> None:
+    models = random_models(TINY, device=CPU, dtype=torch.float32, seed=3)
+    files = write_published_files(models, tmp_path)
+    loaded = LongLivePipeline({"model_config": {"base_model_name": TINY.name}} | files, CPU, torch.float32)
+    assert loaded.models.trained and not models.trained
+    # What the files round, rounded in the original too.
+    for name, parameter in models.transformer.named_parameters():
+        if name.startswith("vace_"):
+            parameter.copy_(parameter.bfloat16())
+    for name, parameter in models.text_encoder.named_parameters():
+        is_matrix = "Attention" in name or "Dense" in name
+        narrow = torch.float8_e4m3fn if is_matrix and "bias" not in name else torch.bfloat16
+        parameter.copy_(parameter.to(narrow))
+    for key, value in models.transformer.state_dict().items():
+        assert torch.equal(loaded.models.transformer.state_dict()[key], value), key
+    loaded_embedding, embedding = (m.text_encoder.encode(["a cat"]) for m in (loaded.models, models))
+    torch.testing.assert_close(loaded_embedding, embedding, atol=1e-5, rtol=1e-4)
+    counts = [video.shape[0] for video in run(loaded)]
+    assert counts == [9, 12, 12]
+
+
+def test_the_documents_configuration_loads_as_it_is_written(tmp_path: Path) -> None:
+    """It names no VAE; that lies in the model folder, where the published layout has it."""
+    files = write_published_files(random_models(TINY, device=CPU, dtype=torch.float32), tmp_path)
+    place = tmp_path / "Wan2.1-T2V-1.3B" / "Wan2.1_VAE.pth"
+    place.parent.mkdir()
+    Path(files.pop("vae_path")).rename(place)
+    config = {
+        "model_dir": str(tmp_path),
+        **files,
+        "model_config": {"base_model_name": TINY.name, "base_model_kwargs": {"vace_in_dim": 96}},
+        "height": 32,
+        "width": 48,
+    }
+    pipeline = LongLivePipeline(config, device=CPU, dtype=torch.float32)
+    assert pipeline.models.trained and pipeline(prompts=[{"text": "gold", "weight": 100}]).shape[0] == 9
+
+
+def test_the_engine_pulls_checks_and_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = write_published_files(random_models(TINY, device=CPU, dtype=torch.float32), tmp_path)
+    heard: list[object] = []
+
+    def pull(preset: str, *, without: set[str], on_progress: Callable[[object], None]) -> dict[str, Path]:
+        assert without == {"taehv_path", "depth"}
+        on_progress(preset)
+        return {role: Path(path) for role, path in files.items()}
+
+    monkeypatch.setattr("streaming.engine.pull", pull)
+    engine = StreamEngine.load(model=TINY.name, depth="edges", device="cpu", on_progress=heard.append)
+    assert heard == [TINY.name] and engine.info.trained and engine.info.depth == "edges"
+    monkeypatch.setattr("streaming.engine.free_memory", lambda device: Free(device=None, host=1000))
+    with pytest.raises(DoesNotFit, match="tiny-longlive does not fit"):
+        StreamEngine.load(model=TINY.name, depth="edges", device="cpu")
+
+
+def test_files_run_in_bfloat16(tmp_path: Path) -> None:
+    """What a GPU runs: every stage keeps the type of the weights, statistics of the latents included."""
+    files = write_published_files(random_models(TINY, device=CPU, dtype=torch.float32), tmp_path)
+    pipeline = LongLivePipeline({"model_config": {"base_model_name": TINY.name}} | files, CPU, torch.bfloat16)
+    assert [video.shape[0] for video in run(pipeline)] == [9, 12, 12]
+
+
+def test_a_branch_for_16_channels_draws_its_own_patch_embedding(tmp_path: Path) -> None:
+    """The document's alternative: pretrained blocks, no pretrained vace_patch_embedding, depth latents
+    alone."""
+    files = write_published_files(random_models(TINY, device=CPU, dtype=torch.float32), tmp_path)
+    config = {"model_config": {"base_model_name": TINY.name, "base_model_kwargs": {"vace_in_dim": 16}}}
+    pipeline = LongLivePipeline(config | files, CPU, torch.float32)
+    assert pipeline.models.transformer.vace_patch_embedding.weight.shape[1] == 16
+    assert [video.shape[0] for video in run(pipeline)] == [9, 12, 12]
+
+
+def test_files_that_were_mixed_up_say_what_they_are(tmp_path: Path) -> None:
+    files = write_published_files(random_models(TINY, device=CPU, dtype=torch.float32), tmp_path)
+    base = {"model_config": {"base_model_name": TINY.name}} | files
+    for name, other, told in (
+        (
+            "text_encoder_path",
+            "vae_path",
+            r"vae.pth: .* missing \(first: token_embedding.weight\).*a Wan VAE",
+        ),
+        ("vae_path", "text_encoder_path", r"umt5.safetensors: .*a umT5 encoder with Wan's names"),
+        ("generator_path", "vace_path", r"vace.safetensors: .*VACE weights"),
+        ("vace_path", "generator_path", r"longlive_base.pt: holds no VACE weights"),
+    ):
+        with pytest.raises(WeightsError, match=told):
+            LongLivePipeline(base | {name: files[other]}, CPU, torch.float32)
+
+
+def test_a_file_that_was_not_named_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="longlive-1.3b needs generator_path; given: none"):
+        LongLivePipeline({"model_config": {"base_model_name": "Wan2.1-T2V-1.3B"}}, CPU, torch.float32)
+    with pytest.raises(ConfigError, match="needs vace_path; given: generator_path"):
+        load_models(TINY, {"generator_path": "base.pt"}, device=CPU, dtype=torch.float32)
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder as the package ships it, and the built-in model made of it."""
+    export(random_models(UNTRAINED, device=CPU, dtype=torch.float32, seed=3), tmp_path)
+    save_tiny_model(tmp_path / PACKAGED_DEPTH)
+    (tmp_path / "looks.json").write_text('[{"name": "Gold", "prompt": "a statue of molten gold"}]')
+    monkeypatch.setitem(PRESETS, "embedded", packaged(UNTRAINED, tmp_path))
+    return tmp_path
+
+
+def test_files_that_come_with_a_preset_are_used_and_nothing_is_fetched(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    engine = StreamEngine.load(model="embedded", device="cpu")
+    info = engine.info
+    assert info.trained and info.depth == "depth-anything-tiny"
+    assert info.about == "built-in model, trained on synthetic scenes"
+    assert info.looks == (Look("Gold", "a statue of molten gold", None),)
+    stream = engine.open(prompt="gold", seed=0)
+    assert stream.step([np.zeros((48, 64, 3), np.uint8)] * 9, ChunkParameters()).frames.shape[0] == 9
+
+
+def test_what_the_configuration_names_goes_before_what_comes_with_a_preset(
+    package: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = random_models(UNTRAINED, device=CPU, dtype=torch.float32, seed=4)
+    files = export(other, tmp_path_factory.mktemp("other"))
+    mixed = LongLivePipeline({"generator_path": files["generator_path"]}, CPU, torch.float32).models
+    own = LongLivePipeline({}, CPU, torch.float32).models
+    assert own.trained and mixed.trained
+    weights = [models.transformer.head.head.weight for models in (mixed, own, other)]
+    assert torch.equal(weights[0], weights[2].half().float()) and not torch.equal(weights[0], weights[1])
+    branches = [models.transformer.vace_patch_embedding.weight for models in (mixed, own)]
+    assert torch.equal(*branches)
+
+
+@pytest.mark.parametrize("name", PACKAGED_FILES.values())
+def test_a_file_of_the_package_that_is_missing_or_damaged_is_named(package: Path, name: str) -> None:
+    path = package / name
+    damaged = path / "tokenizer_config.json" if path.is_dir() else path
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    with pytest.raises(WeightsError, match=f"{name}: cannot be read"):
+        LongLivePipeline({}, CPU, torch.float32)
+    path.rename(path.with_name("elsewhere"))
+    with pytest.raises(WeightsError, match=f"{name}: .*no such f"):
+        LongLivePipeline({}, CPU, torch.float32)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("preset", [TINY, replace(UNTRAINED, height=32, width=48)])
+def test_a_stream_cut_into_chunks_equals_one_offline_run(preset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control encoded in one call, latents decoded in one call: the same frames as chunk by chunk."""
+    monkeypatch.setitem(PRESETS, "cut", replace(preset, name="cut", needs_files=False))
+    pipeline = LongLivePipeline({"model_config": {"base_model_name": "cut"}}, CPU, torch.float32)
+    chunks, session, latents = 4, pipeline.open_session(seed=1), []
+    depth = torch.rand(1, 3, 9 + 12 * (chunks - 1), 32, 48) * 2 - 1
+    controls: list[torch.Tensor] = []
+    embed = pipeline.models.transformer.embed_control
+    monkeypatch.setattr(
+        pipeline.models.transformer, "embed_control", lambda c, n: controls.append(c) or embed(c, n)
+    )
+    parts, start = [], 0
+    for index in range(chunks):
+        count = 12 if index else 9
+        parts.append(
+            pipeline.generate(
+                session,
+                parse_prompts("gold"),
+                guidance_mode="depth",
+                vace_input=depth[:, :, start : start + count],
+            )
+        )
+        assert session.recent is not None
+        latents.append(session.recent[:, -3:])
+        start += count
+    whole, _ = pipeline.models.autoencoder.encode(depth.transpose(1, 2), None)
+    torch.testing.assert_close(torch.cat(controls, 1)[:, :, 16:32], whole, atol=2e-5, rtol=1e-4)
+    video, _ = pipeline.decoder.decode(torch.cat(latents, dim=1), None)
+    offline = (video[0] * 0.5 + 0.5).clamp(0, 1).movedim(1, -1)
+    torch.testing.assert_close(torch.cat(parts), offline, atol=2e-5, rtol=1e-4)
+
+
+def test_random_weights_depend_on_the_seed_alone() -> None:
+    one, same, other = (
+        random_models(TINY, device=CPU, dtype=torch.float32, seed=seed).transformer.head.head.weight
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(one, same) and not torch.equal(one, other)

@@ -1,0 +1,491 @@
+"""Everything that can be asked of a running stream, and what must not come of it."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from streaming.api import CLEAR, ChunkParameters, ChunkResult, DepthSettings, GenerationFailed
+from streaming.blocks.adaptive_scale import AdaptiveScale
+from streaming.blocks.text_conditioning import parse_prompts
+from streaming.depth.estimators import DepthRange, load_depth
+from streaming.depth.stream_depth import LiveDepth
+from streaming.engine import LiveStream, StreamEngine
+from streaming.frames import fit_frames
+from streaming.pipeline import LongLivePipeline
+from streaming.session import StreamSession
+from streaming.stream import preview
+
+SIZE = (64, 96)
+CLAY = parse_prompts("clay")
+
+
+@pytest.fixture(scope="module")
+def engine() -> StreamEngine:
+    cpu = torch.device("cpu")
+    pipeline = LongLivePipeline({"height": SIZE[0], "width": SIZE[1]}, cpu, torch.float32)
+    return StreamEngine(pipeline, load_depth("edges", cpu, torch.float32), "edges")
+
+
+def camera(count: int, salt: int = 0) -> list[np.ndarray]:
+    """Coarse pictures of the model's size, so that nothing is resized."""
+    blocks = np.random.default_rng(salt).integers(
+        0, 256, (count, SIZE[0] // 8, SIZE[1] // 8, 3), dtype=np.uint8
+    )
+    return list(blocks.repeat(8, 1).repeat(8, 2))
+
+
+def play(stream: LiveStream, *changes: ChunkParameters, salt: int = 0) -> list[ChunkResult]:
+    return [stream.step(camera(stream.frames_wanted, salt + n), each) for n, each in enumerate(changes)]
+
+
+def left_kept() -> np.ndarray:
+    mask = np.full(SIZE, 255, np.uint8)
+    mask[:, : SIZE[1] // 2] = 0
+    return mask
+
+
+def a_picture(level: int, size: tuple[int, int] = (30, 50)) -> np.ndarray:
+    return np.full((*size, 3), (level, 255 - level, 128), np.uint8)
+
+
+ASKED: dict[str, ChunkParameters] = {
+    "prompts": ChunkParameters(prompts=CLAY),
+    "weights": ChunkParameters(prompts=(("gold", 3.0), ("clay", 1.0))),
+    "blend": ChunkParameters(prompts=CLAY, transition="blend", blend_chunks=2),
+    "cut": ChunkParameters(prompts=CLAY, transition="cut"),
+    "scale": ChunkParameters(guidance_scale=0.3),
+    "depth off": ChunkParameters(depth=DepthSettings(enabled=False)),
+    "references": ChunkParameters(references=(a_picture(0), a_picture(250, (90, 20)))),
+    "mask": ChunkParameters(mask=left_kept()),
+    "steps": ChunkParameters(steps=(1000, 250)),
+    "everything": ChunkParameters(
+        prompts=CLAY,
+        transition="blend",
+        guidance_scale=0.5,
+        adaptive=1.0,
+        depth=DepthSettings(enabled=False),
+        references=(a_picture(9),),
+        mask=left_kept(),
+        steps=(1000,),
+    ),
+}
+each_control = pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED.keys())
+
+
+def same(one: ChunkResult, other: ChunkResult) -> bool:
+    return np.array_equal(one.frames, other.frames)
+
+
+@each_control
+def test_what_one_session_asks_does_not_touch_another(engine: StreamEngine, asked: ChunkParameters) -> None:
+    alone, beside, asking = (engine.open(prompt="gold", seed=1) for _ in range(3))
+    wanted = play(alone, ChunkParameters(), ChunkParameters(), ChunkParameters())
+    for number, controls in enumerate((ChunkParameters(), asked, ChunkParameters())):
+        play(asking, controls, salt=number)
+        assert same(play(beside, ChunkParameters(), salt=number)[0], wanted[number])
+
+
+@each_control
+def test_what_is_asked_shapes_the_chunk_it_comes_with(engine: StreamEngine, asked: ChunkParameters) -> None:
+    plain, asking = (engine.open(prompt="gold", seed=1) for _ in range(2))
+    before = play(plain, ChunkParameters(), ChunkParameters())[1]
+    after = play(asking, ChunkParameters(), asked)[1]
+    count = len(after.frames)
+    assert count == (9 if asked.transition == "cut" else 12)
+    assert not np.array_equal(after.frames, before.frames[-count:])
+
+
+class Brightness:
+    """A depth estimator whose range moves with the scene."""
+
+    def estimate(self, frames: torch.Tensor) -> torch.Tensor:
+        return frames.mean(dim=1)
+
+    def new_range(self) -> DepthRange:
+        return DepthRange()
+
+
+@each_control
+def test_what_was_asked_of_a_chunk_that_failed_has_not_happened(
+    engine: StreamEngine, asked: ChunkParameters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bad pictures leave the stream as it was; numbers that blow up reset it, and no more."""
+    monkeypatch.setattr(engine, "estimator", Brightness())
+    stream, twin = (engine.open(prompt="gold", seed=1) for _ in range(2))
+    for each in (stream, twin):  # a dark scene, which the range must forget with a reset
+        each.step([frame // 3 for frame in camera(9)], ChunkParameters())
+    bad = [frame.astype(np.float64) for frame in camera(12)]
+    with pytest.raises(ValueError, match="float64"):
+        stream.step(bad, asked)
+    assert same(*(play(each, ChunkParameters(), salt=5)[0] for each in (stream, twin)))
+    decode = engine.pipeline.decoder.decode
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.pipeline.decoder, "decode", lambda z, m: (decode(z, m)[0] * float("nan"), None))
+        with pytest.raises(GenerationFailed):
+            play(stream, asked)
+    fresh = engine.open(prompt="gold", seed=1)
+    for number in range(2):
+        assert same(*(play(each, ChunkParameters(), salt=number)[0] for each in (stream, fresh)))
+
+
+@pytest.mark.parametrize(
+    "controls", [{"references": (a_picture(3),)}, {"mask": left_kept()}], ids=["references", "mask"]
+)
+def test_a_failure_inside_the_engine_leaves_no_half_change(
+    engine: StreamEngine, controls: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control is there already when the text is refused."""
+    stream, twin = (engine.open(prompt="gold", seed=1) for _ in range(2))
+    play(stream, ChunkParameters()), play(twin, ChunkParameters())
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.pipeline.text, "_context", lambda _prompts: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            play(stream, ChunkParameters(prompts=CLAY, depth=DepthSettings(enabled=False), **controls))
+    assert same(*(play(each, ChunkParameters(), salt=5)[0] for each in (stream, twin)))
+
+
+CLEARED: dict[str, tuple[ChunkParameters, ChunkParameters]] = {
+    "references": (ASKED["references"], ChunkParameters(references=CLEAR)),
+    "mask": (ASKED["mask"], ChunkParameters(mask=CLEAR)),
+    "bright mask": (ASKED["mask"], ChunkParameters(mask=np.full((1, 1), 255, np.uint8))),
+    "steps": (ASKED["steps"], ChunkParameters(steps=CLEAR)),
+    "scale": (ASKED["scale"], ChunkParameters(guidance_scale=1.0)),
+    "depth off": (ASKED["depth off"], ChunkParameters(depth=DepthSettings())),
+}
+
+
+@pytest.mark.parametrize(("asked", "cleared"), CLEARED.values(), ids=CLEARED.keys())
+def test_what_is_cleared_is_gone_after_a_reset(
+    engine: StreamEngine, asked: ChunkParameters, cleared: ChunkParameters
+) -> None:
+    """Before one, the stream's memory may know of it."""
+    stream, never = (engine.open(prompt="gold", seed=1) for _ in range(2))
+    play(stream, asked, ChunkParameters(), cleared)
+    frames = camera(12, 3)
+    again = stream.step(frames, ChunkParameters(reset=True))
+    assert same(again, never.step(frames[-9:], ChunkParameters()))
+
+
+def test_a_reset_keeps_all_that_was_asked(engine: StreamEngine) -> None:
+    used, fresh = (engine.open(prompt="gold", seed=1) for _ in range(2))
+    settled = ChunkParameters(
+        prompts=CLAY, guidance_scale=0.5, references=(a_picture(9),), mask=left_kept(), steps=(1000, 250)
+    )
+    play(used, settled, ChunkParameters())
+    frames = camera(12, 7)
+    assert same(used.step(frames, ChunkParameters(reset=True)), fresh.step(frames[-9:], settled))
+
+
+def test_a_seed_counts_for_a_reset_and_for_a_cut(engine: StreamEngine) -> None:
+    frames, clay = camera(12, 7), {"prompts": CLAY, "transition": "cut"}
+    wanted = engine.open(prompt="clay", seed=8).step(frames[-9:], ChunkParameters())
+    for again in (clay, clay | {"reset": True}):
+        stream = engine.open(prompt="gold", seed=1)
+        play(stream, ChunkParameters())
+        assert same(stream.step(frames, ChunkParameters(**again, seed=8)), wanted)
+
+
+def test_outside_the_region_the_camera_is_shown_as_it_came(engine: StreamEngine) -> None:
+    stream = engine.open(prompt="gold", seed=1)
+    for chunk, controls in enumerate(
+        (ChunkParameters(mask=left_kept()), ChunkParameters(), ChunkParameters(reset=True))
+    ):
+        frames = camera(stream.frames_wanted, chunk)
+        shown = stream.step(frames, controls).frames
+        kept, middle = SIZE[1] // 2 - 8, SIZE[1] // 2
+        given = np.stack(frames[-len(shown) :])
+        assert np.array_equal(shown[:, :, :kept], given[:, :, :kept])
+        assert not np.array_equal(shown[:, :, middle:], given[:, :, middle:])
+
+
+def test_the_model_is_told_what_to_keep(engine: StreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not what to follow, where depth is off."""
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    encode = engine.pipeline.control.encode_depth
+
+    def watched(depth: torch.Tensor, state: object, *, mask: torch.Tensor, source: torch.Tensor):
+        seen.append((depth, source))
+        return encode(depth, state, mask=mask, source=source)
+
+    monkeypatch.setattr(engine.pipeline.control, "encode_depth", watched)
+    stream, frames = engine.open(prompt="gold", seed=1), camera(9)
+    stream.step(frames, ChunkParameters(mask=left_kept(), depth=DepthSettings(enabled=False)))
+    depth, source = seen[0]
+    assert not depth.any()
+    pictures = ((source[0].movedim(0, -1) + 1) * 127.5).round().byte()
+    assert np.array_equal(pictures.numpy(), np.stack(frames))
+
+
+def test_references_guide_every_chunk_and_are_encoded_once(
+    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded, guided = [], []
+    encode, guidance = engine.pipeline.control.encode_references, engine.pipeline._guidance
+    monkeypatch.setattr(
+        engine.pipeline.control, "encode_references", lambda given: encoded.append(given) or encode(given)
+    )
+    monkeypatch.setattr(
+        engine.pipeline,
+        "_guidance",
+        lambda *given, **how: guided.append(how["with_references"]) or guidance(*given, **how),
+    )
+    stream = engine.open(prompt="gold", seed=1)
+    play(
+        stream,
+        ChunkParameters(references=(a_picture(1), a_picture(2))),
+        ChunkParameters(),
+        ChunkParameters(reset=True),
+    )
+    play(stream, ChunkParameters(references=CLEAR))
+    assert len(encoded) == 1 and guided == [True, True, True, False]
+
+
+@pytest.mark.parametrize("size", [(3000, 4000), (1, 3000), (2, 2)])
+def test_references_of_any_size_are_taken(engine: StreamEngine, size: tuple[int, int]) -> None:
+    stream = engine.open(prompt="gold", seed=1)
+    assert play(stream, ChunkParameters(references=(a_picture(1, size),)))[0].frames.shape == (9, *SIZE, 3)
+
+
+def test_the_effective_scale_is_told_and_used(engine: StreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[float] = []
+    generate = engine.pipeline.generate
+    monkeypatch.setattr(
+        engine.pipeline,
+        "generate",
+        lambda *given, **how: used.append(how["vace_context_scale"]) or generate(*given, **how),
+    )
+    stream = engine.open(prompt="gold", seed=1)
+    told = [
+        result.guidance_scale
+        for result in play(
+            stream,
+            ChunkParameters(guidance_scale=0.8),
+            ChunkParameters(adaptive=1.0),
+            ChunkParameters(adaptive=0.0),
+        )
+    ]
+    assert told == used and told[0] == told[2] == 0.8 != told[1]
+    still = stream.step([camera(1)[0]] * 12, ChunkParameters(adaptive=1.0)).guidance_scale
+    stiller = stream.step([camera(1)[0]] * 12, ChunkParameters()).guidance_scale
+    assert 0.4 <= stiller < still
+
+
+def test_without_depth_nothing_is_adapted_to(engine: StreamEngine) -> None:
+    stream = engine.open(prompt="gold", seed=1)
+    off = ChunkParameters(adaptive=1.0, guidance_scale=0.7, depth=DepthSettings(enabled=False))
+    assert [result.guidance_scale for result in play(stream, off, ChunkParameters())] == [0.7, 0.7]
+    assert stream._liveliness == AdaptiveScale()
+
+
+def failing(engine: StreamEngine, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    if part == "text":  # before the passes
+        monkeypatch.setattr(engine.pipeline, "_text", lambda *_: 1 / 0)
+    else:
+        decode = engine.pipeline.decoder.decode
+        monkeypatch.setattr(
+            engine.pipeline.decoder, "decode", lambda z, m: (decode(z, m)[0] * float("nan"), None)
+        )
+
+
+@pytest.mark.parametrize("how", ["reset", "cut", "text", "decode"])
+def test_how_lively_a_scene_was_is_forgotten_with_it_and_a_failure_says_nothing(
+    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    used, other = (engine.open(prompt="gold", seed=1) for _ in range(2))
+    lively = ChunkParameters(adaptive=1.0)
+    play(used, lively, ChunkParameters())
+    frames, again = camera(12, 7), ChunkParameters()
+    if how in ("reset", "cut"):
+        again = ChunkParameters(reset=True) if how == "reset" else ASKED["cut"]
+        wanted = other.step(frames[-9:], lively)
+    else:
+        if how == "text":  # the stream is unharmed; else it was reset
+            play(other, lively, ChunkParameters())
+        with monkeypatch.context() as patch, pytest.raises((GenerationFailed, ZeroDivisionError)):
+            failing(engine, patch, how)
+            play(used, ChunkParameters(), salt=9)
+        wanted = other.step(frames[-other.frames_wanted :], lively)
+    told = used.step(frames[-used.frames_wanted :], again)
+    assert told.guidance_scale == wanted.guidance_scale != 1.0
+
+
+class Wandering:
+    """A depth estimator that judges every chunk by a `measure` of its own."""
+
+    measure = 1.0
+
+    def estimate(self, frames: torch.Tensor) -> torch.Tensor:
+        return self.measure * frames.mean(dim=1) ** 3
+
+    def new_range(self) -> DepthRange:
+        return DepthRange()
+
+
+def test_depth_begins_anew_after_a_pause(engine: StreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of before is aligned to, blended in or looked at, however still the camera stands."""
+    estimator, given = Wandering(), list[torch.Tensor | None]()
+    generate = engine.pipeline.generate
+    monkeypatch.setattr(engine, "estimator", estimator)
+    monkeypatch.setattr(
+        engine.pipeline,
+        "generate",
+        lambda *args, **how: given.append(how["vace_input"]) or generate(*args, **how),
+    )
+    settings, still = DepthSettings(smoothing=0.8, refinement=1.0), camera(1)
+    paused, watching = (engine.open(prompt="gold", seed=1) for _ in range(2))
+    for stream, second in (
+        (paused, ChunkParameters(depth=DepthSettings(enabled=False))),
+        (watching, ChunkParameters()),
+    ):
+        estimator.measure = 1.0
+        stream.step(still * 9, ChunkParameters(depth=settings))
+        stream.step(still * 12, second)
+        estimator.measure = 1.3
+        stream.step(still * 12, ChunkParameters(depth=settings))
+    fresh = LiveDepth(estimator, "cpu", *SIZE)
+    expected = fresh(fit_frames(still * 12, *SIZE, torch.device("cpu")), settings).values
+    assert torch.equal(given[2][0, 0], expected) and given[1] is None
+    assert not torch.equal(given[5][0, 0], expected), "who goes on remembers"
+
+
+def test_depth_off_estimates_nothing(engine: StreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = engine.open(prompt="gold", seed=1)
+    plain = play(engine.open(prompt="gold", seed=1), ChunkParameters(guidance_scale=0.0))[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(stream._depth, "_estimator", None)
+        off = play(stream, ChunkParameters(depth=DepthSettings(enabled=False)))[0]
+    assert off.depth_preview is None and same(off, plain)
+    assert play(stream, ChunkParameters(depth=DepthSettings()))[0].depth_preview is not None
+
+
+def test_the_preview_is_the_last_frames_depth_as_the_model_got_it(
+    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[torch.Tensor] = []
+    generate = engine.pipeline.generate
+    monkeypatch.setattr(
+        engine.pipeline,
+        "generate",
+        lambda *args, **how: given.append(how["vace_input"]) or generate(*args, **how),
+    )
+    shown = play(engine.open(prompt="gold", seed=1), ChunkParameters())[0].depth_preview
+    assert shown is not None and shown.shape == (72, 128) and shown.dtype == np.uint8
+    assert np.array_equal(shown, preview(given[0][0, 0, -1]))
+
+
+def test_a_preview_is_bright_where_it_is_near() -> None:
+    depth = torch.full((144, 256), -1.0)
+    depth[:, 128:] = 1
+    small = preview(depth)
+    assert (small[:, :60] == 0).all() and (small[:, 68:] == 255).all()
+
+
+def test_refinement_sees_what_was_shown_last(engine: StreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = engine.open(prompt="gold", seed=1)
+    looked: list[torch.Tensor | None] = []
+    ask = type(stream._depth).__call__
+
+    def watched(self, frames, settings, generated=None, **how):
+        looked.append(generated)
+        return ask(self, frames, settings, generated, **how)
+
+    monkeypatch.setattr(type(stream._depth), "__call__", watched)
+    refined = DepthSettings(refinement=0.5)
+    results = play(
+        stream,
+        ChunkParameters(depth=refined, mask=left_kept()),
+        ChunkParameters(),
+        ChunkParameters(reset=True),
+    )
+    assert looked[0] is None and looked[2] is None and looked[1] is not None
+    pictures = ((looked[1].movedim(1, -1) + 1) * 127.5).round().byte().numpy()
+    assert np.array_equal(pictures, results[0].frames[-len(pictures) :])
+
+
+def test_pieces_are_the_chunk_and_come_before_it_is_finished(engine: StreamEngine) -> None:
+    """With a region, whose camera pictures have to be those of the piece; over a reset, too."""
+    stream, whole = engine.open(prompt="gold", seed=1), engine.open(prompt="gold", seed=1)
+    asked = [ChunkParameters(mask=left_kept()), ChunkParameters(), ChunkParameters(reset=True)]
+    frame = 0
+    for number, (controls, lengths) in enumerate(zip(asked, ([1, 4, 4], [4, 4, 4], [1, 4, 4]), strict=True)):
+        frames = camera(stream.frames_wanted, number)
+        pieces: list[ChunkResult] = []
+        result = stream.step(frames, controls, pieces.append)
+        assert [len(piece.frames) for piece in pieces] == lengths
+        assert [piece.first_frame for piece in pieces] == list(
+            itertools.accumulate(lengths[:-1], initial=frame)
+        )
+        assert {(p.chunk, p.generation, p.frames_in_chunk) for p in pieces} == {
+            (result.chunk, result.generation, sum(lengths))
+        }
+        assert np.array_equal(np.concatenate([piece.frames for piece in pieces]), result.frames)
+        assert same(result, whole.step(frames, controls))
+        frame += sum(lengths)
+
+
+def test_what_was_asked_for_has_happened_once_a_piece_is_given_away(
+    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of the chunk dies: whoever saw its beginning was told so."""
+    stream, fresh = engine.open(prompt="gold", seed=1), engine.open(prompt="clay", seed=1)
+    play(stream, ChunkParameters())
+    require, checked = engine.pipeline._require_finite, 0
+
+    def fails_later(session: StreamSession, **results: torch.Tensor) -> None:
+        nonlocal checked
+        checked += "decode" in results
+        if checked == 2:
+            session.reset()
+            raise GenerationFailed("decode gave values that are not finite")
+        require(session, **results)
+
+    pieces: list[ChunkResult] = []
+    with monkeypatch.context() as broken, pytest.raises(GenerationFailed):
+        broken.setattr(engine.pipeline, "_require_finite", fails_later)
+        stream.step(camera(12), ChunkParameters(prompts=CLAY), pieces.append)
+    assert len(pieces) == 1
+    frames = camera(stream.frames_wanted, 5)
+    result = stream.step(frames, ChunkParameters())
+    assert same(result, fresh.step(frames, ChunkParameters()))
+    assert (pieces[0].first_frame, result.first_frame) == (9, 13), "no frame has another's number"
+
+
+def test_everything_at_once_runs_in_half_precision() -> None:
+    """As on a GPU; outside the region the camera is still the camera's, grey level by grey level."""
+    cpu = torch.device("cpu")
+    pipeline = LongLivePipeline({"height": SIZE[0], "width": SIZE[1]}, cpu, torch.bfloat16)
+    half = StreamEngine(pipeline, load_depth("edges", cpu, torch.bfloat16), "edges")
+    stream = half.open(prompt="gold", seed=1)
+    refined = ChunkParameters(adaptive=1.0, depth=DepthSettings(refinement=0.5, smoothing=0.5))
+    blend = ChunkParameters(prompts=CLAY, transition="blend", references=(a_picture(9),), mask=left_kept())
+    sparse = ChunkParameters(
+        depth=DepthSettings(points=((0.5, 0.5, 1.0), (0.0, 0.0, 0.0))), steps=(1000, 250)
+    )
+    for result in play(stream, refined, blend, sparse, ASKED["depth off"]):
+        assert result.frames.std() > 5
+    kept = SIZE[1] // 2 - 8
+    assert np.array_equal(result.frames[:, :, :kept], np.stack(camera(12, 3))[:, :, :kept])
+
+
+@pytest.mark.parametrize("asked", [*ASKED.values(), ChunkParameters(reset=True)], ids=[*ASKED, "reset"])
+def test_what_is_asked_late_is_as_if_it_had_been_asked_at_once(
+    engine: StreamEngine, asked: ChunkParameters
+) -> None:
+    at_once, late = (engine.open(prompt="gold", seed=1) for _ in range(2))
+    wanted = play(at_once, ChunkParameters(), asked, ChunkParameters())
+    for number, controls in enumerate((ChunkParameters(), asked, ChunkParameters())):
+        given = late.step(camera(late.frames_wanted, number), lambda controls=controls: controls)
+        assert same(given, wanted[number]) and given.guidance_scale == wanted[number].guidance_scale
+
+
+def test_what_is_asked_late_and_refused_changes_nothing(engine: StreamEngine) -> None:
+    stream, fresh = (engine.open(prompt="gold", seed=1) for _ in range(2))
+
+    def broken() -> ChunkParameters:
+        raise ValueError("scale: expected a number")
+
+    with pytest.raises(ValueError, match="scale"):
+        stream.step(camera(9), broken)
+    assert same(play(stream, ChunkParameters())[0], play(fresh, ChunkParameters())[0])
