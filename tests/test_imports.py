@@ -63,16 +63,32 @@ PURE = {
     "server.protocol.requests",
     "server.protocol.replies",
 }
-EDGE_TO_CORE = [
-    "server.cli",
-    "server.app",
-    "server.webrtc.whip",
-    "server.webrtc.peer",
-    "server.session.session",
-    "server.webrtc.tracks",
-    "server.media.frames",
-    "server.media.pacing",
-]
+# Folders and the modules beside them, the lowest first. Each imports what stands above its line, nothing else.
+LAYERS = {
+    "streaming": [
+        {"config", "frames", "vace_utils", "kernels"},
+        {"api", "modules"},
+        {"blocks", "depth", "gpu", "kv_cache_pool"},
+        {"checkpoints", "chunk_passes"},
+        {"hub", "session"},
+        {"pipeline"},
+        {"acceleration", "random_weights", "stream"},
+        {"engine"},
+        {"test_depth_guidance"},
+    ],
+    "server": [
+        {"cors", "logs", "progress_bar", "protocol", "settings"},
+        {"media", "metrics", "models_cli"},
+        {"engine"},
+        {"session"},
+        {"transport"},
+        {"webrtc", "websocket"},
+        {"http"},
+        {"app"},
+        {"cli"},
+        {"__main__"},
+    ],
+}
 
 
 def modules_of(package: str) -> dict[str, Path]:
@@ -145,13 +161,33 @@ def test_the_core_is_sans_io(name):
     assert not top_level_imports(SERVER[name]) & (NETWORK | {"time", "threading"})
 
 
-def test_the_way_from_the_edge_to_the_core_is_one_way():
-    for depth, name in enumerate(EDGE_TO_CORE):
-        assert not set(imports_of(SERVER[name])) & set(EDGE_TO_CORE[:depth])
+def rooms_of(package: str) -> dict[str, set[str]]:
+    """Folder, or module beside the folders -> what of its kind it imports, of the same package."""
+    rooms: dict[str, set[str]] = {}
+    modules = modules_of(package)
+    for name, path in modules.items():
+        if name != package:
+            imported = {other for other in imports_of(path) if other in modules and other != package}
+            rooms.setdefault(name.split(".")[1], set()).update(other.split(".")[1] for other in imported)
+    return {room: others - {room} for room, others in rooms.items()}
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_every_folder_has_its_layer(package):
+    layered = [room for layer in LAYERS[package] for room in layer]
+    assert sorted(layered) == sorted(rooms_of(package))
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_no_arrow_points_up_or_along(package):
+    below: set[str] = set()
+    for layer in LAYERS[package]:
+        for room in layer:
+            assert rooms_of(package)[room] <= below, f"{package}/{room}"
+        below |= layer
 
 
 def test_the_register_knows_no_kind_of_connection():
     for name, path in SERVER.items():
         if name.startswith("server.transport"):
-            assert not [one for one in imports_of(path) if one.startswith(("server.webrtc", "server.http"))]
             assert not top_level_imports(path) & NETWORK - {"asyncio"}

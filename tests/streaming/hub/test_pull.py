@@ -20,9 +20,9 @@ from streaming.checkpoints.models import random_models
 from streaming.checkpoints.presets import PRESETS, Preset
 from streaming.checkpoints.remote_files import REMOTE_FILES, RemoteFile
 from streaming.config import PipelineConfig, TaehvConfig, TextConfig, WanConfig
+from streaming.hub import transfer as hub_transfer
 from streaming.hub.errors import explained
 from streaming.hub.pull import HubError, Progress, inventory, pull, readable, verify
-from streaming.hub import transfer as hub_transfer
 from streaming.modules.taehv import TAEHV
 from streaming.modules.text_encoder import to_wan_keys
 from streaming.modules.wan_vae import WanVaeConfig
