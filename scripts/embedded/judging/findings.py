@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from scripts.embedded.judging import figures
-from scripts.embedded.judging.probes import HELD_OUT_SEED, Probes, has_subject
+from scripts.embedded.judging.probes import Probes, has_subject
 from scripts.embedded.judging.sheets import Sheet
 from scripts.embedded.judging.streams import Scene, chunk_starts, held_out_scene, num_frames, play
+from scripts.embedded.scenes.draws import HELD_OUT_SEED
 from scripts.embedded.scenes.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint, paint
 from scripts.embedded.words.captions import caption
 from streaming.engine import StreamEngine

@@ -29,9 +29,9 @@ from scripts.embedded.judging.findings import (
     read_depth,
     summary,
 )
-from scripts.embedded.judging.probes import HELD_OUT_SEED
 from scripts.embedded.judging.sheets import Sheet
 from scripts.embedded.judging.streams import live_depth, num_frames
+from scripts.embedded.scenes.draws import HELD_OUT_SEED
 from scripts.embedded.scenes.looks import LOOKS, Paint
 from scripts.embedded.words.captions import caption
 from streaming.api import CHUNK, ChunkParameters

@@ -25,11 +25,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from scripts.embedded.constants import constant
+from scripts.embedded.scenes.draws import HELD_OUT_SEED
 from scripts.embedded.scenes.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint, paint, shape_of
 from scripts.embedded.scenes.procedural import inverse_depth, normalised_depth, render, sample_scenes
 
 PROBES = Path(__file__).resolve().parents[3] / "tests" / "data" / "probes.safetensors"
-HELD_OUT_SEED = 1_000_000_000  # scenes for judging start here; those for training stay below a million
 NO_LABEL = -100  # what cross_entropy ignores: the colour of a picture whose prompt names none
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from scripts.embedded.data.clips import FPS
-from scripts.embedded.judging.probes import HELD_OUT_SEED
+from scripts.embedded.scenes.draws import HELD_OUT_SEED
 from scripts.embedded.scenes.procedural import inverse_depth, normalised_depth, render, sample_scenes
 from streaming.api import CHUNK, FIRST_CHUNK
 from streaming.blocks.text_conditioning import parse_prompts

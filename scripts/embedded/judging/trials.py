@@ -28,7 +28,6 @@ from scripts.embedded.judging.findings import (
     read_depth,
     summary,
 )
-from scripts.embedded.judging.probes import HELD_OUT_SEED
 from scripts.embedded.judging.sheets import Sheet
 from scripts.embedded.judging.streams import (
     chunk_starts,
@@ -38,6 +37,7 @@ from scripts.embedded.judging.streams import (
     play,
     through_autoencoder,
 )
+from scripts.embedded.scenes.draws import HELD_OUT_SEED
 from scripts.embedded.scenes.looks import LOOKS, Paint, duotone, shape_of
 from scripts.embedded.words.captions import caption
 from scripts.embedded.words.unseen_phrasings import HELD_OUT

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+HELD_OUT_SEED = 1_000_000_000  # scenes for judging start here; those for training stay below a million
+
 
 @dataclass(frozen=True, slots=True)
 class Draws:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from scripts.embedded.checkpoints import load_checkpoint, save_checkpoint
 from scripts.embedded.data.depth_pictures import HEIGHT, WIDTH, Supply, photographs, sample_surfaces
 from scripts.embedded.graphed import Graphed
-from scripts.embedded.judging.probes import HELD_OUT_SEED
 from scripts.embedded.optimizers import Optimizers
+from scripts.embedded.scenes.draws import HELD_OUT_SEED
 from scripts.embedded.stages.depth_loss import DEPTH_OF_FAR, correlation, depth_loss
 from scripts.embedded.training import Ema, Run, Stage, train
 
