@@ -20,6 +20,7 @@ from typing import Annotated, Any
 
 import typer
 
+from scripts.bench.figures.switches import shown_in_words
 from scripts.bench.servers.launch import serving
 from scripts.json_file import JsonFile, write_json
 
@@ -127,18 +128,10 @@ def table(outcomes: Sequence[Outcome]) -> str:
             f"{'-' if value is None else f'{value:.1f}' if value < 100 else f'{value:.0f}':>9}"
             for value in values
         )
-        lines.append(f"{number:<9}{cells}  {switching(one.report['switches'])}")
+        lines.append(f"{number:<9}{cells}  {shown_in_words(one.report['switches'])}")
     if (share := fairness(outcomes)) is not None:
         lines.append(f"slowest over fastest: {share:.2f}")
     return "\n".join(lines)
-
-
-def switching(switches: dict[str, Any] | None) -> str:
-    """How many of a session's prompt switches showed, and how soon."""
-    if switches is None:
-        return "-"
-    shown = f"{switches['applied']} of {switches['sent']}"
-    return shown if switches["p50_ms"] is None else f"{shown}, p50 {switches['p50_ms']:.0f} ms"
 
 
 if __name__ == "__main__":

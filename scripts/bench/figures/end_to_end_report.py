@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from scripts.bench.sessions import switching
+from scripts.bench.figures.switches import shown_in_words
 
 COLUMNS = {
     "fps": "fps",
@@ -58,7 +58,7 @@ def sessions_of(report: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 def _session(report: dict[str, Any]) -> dict[str, Any]:
     figures, floor = {name: report["figures"][name] for name in COLUMNS}, report["floor"]
-    notes = [f"switches shown {switching(report['switches'])}"] if report["switches"] else []
+    notes = [f"switches shown {shown_in_words(report['switches'])}"] if report["switches"] else []
     if floor:
         notes.append(f"floor p50 {_number(floor['glass_to_glass_p50_ms'], 0)} ms")
     return {"figures": figures, "note": ", ".join(notes)}

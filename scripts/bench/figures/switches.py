@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from scripts.bench.clients.run_record import Recording
 from scripts.bench.figures.latency import percentile
@@ -54,3 +55,11 @@ def chunk_period_ms(runs: Sequence[Recording]) -> float | None:
             (began, first), (ended, last) = run.chunk_times[0], run.chunk_times[-1]
             seconds, chunks = seconds + ended - began, chunks + last - first
     return 1000 * seconds / chunks if chunks > 0 else None
+
+
+def shown_in_words(switches: dict[str, Any] | None) -> str:
+    """How many of a session's prompt switches showed, and how soon; `switches`: SwitchFigures in a report."""
+    if switches is None:
+        return "-"
+    shown = f"{switches['applied']} of {switches['sent']}"
+    return shown if switches["p50_ms"] is None else f"{shown}, p50 {switches['p50_ms']:.0f} ms"
