@@ -26,10 +26,10 @@ import typer
 from scripts.bench.clients.browser import run_in_browser
 from scripts.bench.clients.numbered_camera import NumberedCamera
 from scripts.bench.clients.numbered_clip import FPS as CLIP_FPS
-from scripts.bench.clients.run_record import Recording
 from scripts.bench.clients.webrtc import BenchClient
 from scripts.bench.clients.websocket import BenchSocketClient
 from scripts.bench.figures.latency_report import build_report, explain, table
+from scripts.bench.figures.run_record import Recording
 from scripts.bench.servers.launch import serving, started
 from scripts.json_file import JsonFile, write_json
 from server.websocket.media_frame import Kind

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from scripts.bench.clients.numbered_clip import number_in, sent_times, write_clip
-from scripts.bench.clients.run_record import Recording
 from scripts.bench.figures.latency import Arrival, percentile
+from scripts.bench.figures.run_record import Recording
 
 SCRIPT = Path(__file__).with_suffix(".js")
 COLUMNS = 200  # samples through the number

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
-from scripts.bench.clients.run_record import PromptSwitch, Recording
+from scripts.bench.figures.run_record import PromptSwitch, Recording
 
 PING_PERIOD_S = 2.0
 APPLIED_LIMIT_S = 10.0

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from scripts.bench.clients.control import Control
 from scripts.bench.clients.numbered_camera import NumberedCamera
-from scripts.bench.clients.run_record import Recording
 from scripts.bench.figures.latency import Arrival
+from scripts.bench.figures.run_record import Recording
 
 
 class BenchSession:

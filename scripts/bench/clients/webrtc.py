@@ -20,7 +20,7 @@ from av import VideoFrame
 
 from scripts.bench.clients.measured_session import BenchSession
 from scripts.bench.clients.numbered_camera import NumberedCamera
-from scripts.bench.clients.run_record import Recording
+from scripts.bench.figures.run_record import Recording
 from scripts.bench.servers.loopback_ice import ice_on_loopback
 from server.webrtc.aiortc_patches.jitter_buffer import give_whole_frames
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from scripts.bench.clients.measured_session import BenchSession
 from scripts.bench.clients.numbered_camera import NumberedCamera
-from scripts.bench.clients.run_record import Recording
+from scripts.bench.figures.run_record import Recording
 from server.media.vp8 import Vp8Decoder, Vp8Encoder
 from server.websocket.flow_control import Allowance, Window
 from server.websocket.media_frame import Kind, MediaFrame, decode_frame

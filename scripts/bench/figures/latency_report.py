@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from scripts.bench.clients.run_record import Recording
 from scripts.bench.figures.latency import bitrate, medians_over_time, summarise
+from scripts.bench.figures.run_record import Recording
 from scripts.bench.figures.switches import SOON_CHUNKS, summarise_switches
 
 PERIOD_S = 30.0  # of the medians that show where a slope comes from

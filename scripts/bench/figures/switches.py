@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scripts.bench.clients.run_record import Recording
 from scripts.bench.figures.latency import percentile
+from scripts.bench.figures.run_record import Recording
 
 SOON_CHUNKS = 2  # a switch shows soon when no more than this many chunks after the one on show as it was sent
 

@@ -11,9 +11,9 @@ import typer
 from typer.testing import CliRunner
 
 from scripts.bench import latency
-from scripts.bench.clients.run_record import PromptSwitch, Recording
 from scripts.bench.figures.latency import Arrival
 from scripts.bench.figures.latency_report import build_report, explain, table
+from scripts.bench.figures.run_record import PromptSwitch, Recording
 from scripts.bench.latency import Transport, main, parse_size
 from server.websocket.media_frame import Kind
 

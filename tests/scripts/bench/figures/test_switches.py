@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts.bench.clients.run_record import PromptSwitch, Recording
+from scripts.bench.figures.run_record import PromptSwitch, Recording
 from scripts.bench.figures.switches import chunk_period_ms, summarise_switches
 
 
