@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from scripts.bench.servers.launch import NotReady, serving
 from scripts.embedded.judging.findings import (
     Case,
     Effort,
@@ -158,16 +159,10 @@ def try_start(subject: Subject, _effort: Effort) -> Finding:
     """The installed server, from its process's start to /readyz; it serves its own default model."""
     del subject
     name = "server: start to ready"
-    try:
-        from scripts.bench.latency import serving
-    except ImportError as error:
-        return Finding([Row(name, None, READY_GOAL_S, True, note=f"not run: {error}")])
-    import typer
-
     with contextlib.ExitStack() as stack:
         try:
             _, seconds = stack.enter_context(serving(None, ""))
-        except typer.Exit:
+        except NotReady:
             return Finding([Row(name, None, READY_GOAL_S, True, note="did not start")])
     return Finding([Row(name, seconds, READY_GOAL_S, at_most=True, unit="s")])
 
