@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from scripts.embedded.scenes.box_blur import box_blur
 from scripts.embedded.scenes.photo import photograph
 from scripts.embedded.scenes.procedural import OBJECTS, Scenes, Surface, inverse_depth, render, sample_scenes
 
@@ -102,16 +103,10 @@ def unfocused(pictures: Tensor, disparity: Tensor, generator: torch.Generator) -
 
     focus = disparity.mean((1, 2), keepdim=True) * some(0.6, 1.4)
     level = ((disparity - focus) / focus).clamp(0, 1) * some(0.5, 2.5) * (some(0, 1) < 0.2)
-    small = _blurred(pictures, 1)
-    level, large = level[:, None], _blurred(small, 2)
+    small = box_blur(pictures, 1, times=2)
+    level, large = level[:, None], box_blur(small, 2, times=2)
     near = pictures + (small - pictures) * level.clamp(0, 1)
     return near + (large - small) * (level - 1).clamp(0, 1)
-
-
-def _blurred(pictures: Tensor, radius: int) -> Tensor:
-    for _ in range(2):
-        pictures = F.avg_pool2d(pictures, 2 * radius + 1, 1, radius, count_include_pad=False)
-    return pictures
 
 
 def framed(

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scripts.embedded.constants import constant
+from scripts.embedded.scenes.box_blur import box_blur
 from scripts.embedded.scenes.procedural import (
     CAPSULES,
     CEILING,
@@ -441,7 +442,7 @@ def _light(surface: Surface, dice: _Dice) -> Tensor:
     # Shadows of what stands nearer, to one side: soft, and not in all pictures.
     disparity = surface.distance.clamp(min=0.1).reciprocal().flatten(0, 1)[:, None]
     side = max(3, width // 24) | 1
-    near_by = F.avg_pool2d(disparity, side, 1, side // 2, count_include_pad=False)
+    near_by = box_blur(disparity, side // 2, times=1)
     shift_x, shift_y = (dice.pick(2 * side, 2) - side).div(2, rounding_mode="floor").unbind()
     near_by = near_by.index_select(2, (torch.arange(height, device=dice.device) - shift_y) % height)
     near_by = near_by.index_select(3, (torch.arange(width, device=dice.device) - shift_x) % width)
@@ -455,10 +456,7 @@ def _light(surface: Surface, dice: _Dice) -> Tensor:
 
 
 def _blur(picture: Tensor, radius: int) -> Tensor:
-    """Three box blurs, which is nearly a Gaussian."""
-    for _ in range(3):
-        picture = F.avg_pool2d(picture, 2 * radius + 1, 1, radius, count_include_pad=False)
-    return picture
+    return box_blur(picture, radius, times=3)
 
 
 def _camera(picture: Tensor, disparity: Tensor, dice: _Dice, *, clips: int, compress: bool) -> Tensor:
