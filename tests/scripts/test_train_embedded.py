@@ -1,12 +1,16 @@
 """Every training stage runs on a CPU, goes on where it stopped, and ends in files that the engine loads."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from scripts.embedded.data.sequences import Pool
+from scripts.embedded.stages import text
 from scripts.train_embedded import app
 from streaming.checkpoints.presets import UNTRAINED, packaged
 from streaming.config import PipelineConfig
@@ -33,28 +37,19 @@ def run(*arguments: str) -> str:
     return result.output
 
 
-SMALL = ("--device", "cpu", "--small", "--steps", "2")
+SMALL = ("--device", "cpu", "--small", "--steps", "1")
 
 
-@pytest.mark.slow
-def test_stages_follow_each_other(out: Path) -> None:
-    run("autoencoder", "--out", str(out), *SMALL, "--batch", "8", "--pool", "8")
-    stage = (
-        "generator",
-        "--out",
-        str(out),
-        *SMALL,
-        "--batch",
-        "2",
-        "--pool",
-        "6",
-        "--scenes",
-        "1",
-        "--paints",
-        "2",
-    )
+def test_stages_follow_each_other(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "QUERIED", Pool(batch=1, size=2, draws=1.0, scenes=1, paints=2))
+    monkeypatch.setattr(text, "SLIPS", 4)
+    monkeypatch.setattr(text, "HELD_OUT", text.HELD_OUT[:8])
+    run("autoencoder", "--out", str(out), *SMALL, "--batch", "3", "--pool", "3")
+    clips = ("--batch", "1", "--pool", "4", "--scenes", "1", "--paints", "2")
+    stage = ("generator", "--out", str(out), *SMALL, *clips)
     run(*stage)
     run(*stage, "--resume")
+    assert [line["step"] for line in log(out, "generator")] == [1, 2]
     run("decoder", *stage[1:])
     run("text", "--out", str(out), *SMALL, "--batch", "4")
     run("export", "--out", str(out), "--folder", str(out / "package"))
@@ -62,6 +57,10 @@ def test_stages_follow_each_other(out: Path) -> None:
     pipeline = LongLivePipeline(config, torch.device("cpu"), torch.float32)
     assert pipeline.models.trained
     assert pipeline(prompts="gold").isfinite().all()
+
+
+def log(out: Path, stage: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / f"{stage}.jsonl").read_text().splitlines()]
 
 
 @pytest.mark.parametrize("stage", ["autoencoder", "generator", "decoder", "text", "depth"])

@@ -111,4 +111,4 @@ def _energy(x: Tensor) -> float:
 def _smooth(x: Tensor) -> Tensor:
     """(T, H, W): the mean of the 21 x 21 pixels around each one, borders continued."""
     padded = F.pad(x[:, None], (10, 10, 10, 10), mode="replicate")
-    return F.avg_pool2d(padded, 21, 1)[:, 0]
+    return F.avg_pool2d(F.avg_pool2d(padded, (1, 21), 1), (21, 1), 1)[:, 0]

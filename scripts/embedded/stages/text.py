@@ -38,6 +38,7 @@ RATE = 2e-4  # at 1e-3 it forgets more than it learns: in 100 steps the error ro
 QUERIED = Pool(batch=4, size=24, draws=1.0, scenes=2, paints=4)  # clips whose queries are recorded
 _ASKED = 24  # queries a step, the same for all captions of it
 _KEPT = 512  # queries of each attention that are recorded
+SLIPS = 300  # phrases with a typo, of the judge
 JUDGED = slice(96)  # queries by which texts are told apart: by a dozen, shares change by a tenth
 
 
@@ -205,7 +206,7 @@ class _Judge:
             self._plain = reader.read(teacher, [plain_caption(Paint(look)) for look in LOOKS], JUDGED)
         self._texts = {
             "unseen": [(text, paint.look) for text, paint in HELD_OUT if paint == Paint(paint.look)],
-            "slips": slips(300, random.Random(5)),
+            "slips": slips(SLIPS, random.Random(5)),
         }
 
     def __call__(self, encoder: TextEncoder) -> dict[str, float]:

@@ -71,7 +71,7 @@ def test_only_what_is_near_is_out_of_focus() -> None:
 
 def test_supply_shows_each_scene_in_several_photographs() -> None:
     supply = Supply(12, 2, torch.Generator().manual_seed(0))
-    pictures, disparity = supply.draw(64)
+    pictures, disparity = supply.draw(24)
     same = [
         not torch.equal(a, b)
         for i, (a, da) in enumerate(zip(pictures, disparity, strict=True))
