@@ -35,7 +35,7 @@ class Effort:
     still_clips: int = 4
     long_chunks: int = 27  # 20 s
     long_looks: tuple[str, ...] = ("lego",)  # one with fine lines: a flat picture has no sharpness to lose
-    switches: int = 6
+    switches: range = range(6)  # which of those that are drawn
     guided_clips: int = 5
     referred_clips: int = 6
     masked_clips: int = 6
@@ -55,7 +55,7 @@ FULL = Effort(
     still_clips=12,
     long_chunks=400,  # 5 minutes at 16 frames a second
     long_looks=("sketch", "gold", "lego"),
-    switches=40,
+    switches=range(40),
     guided_clips=16,
     referred_clips=24,
     masked_clips=24,

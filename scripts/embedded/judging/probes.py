@@ -216,12 +216,17 @@ def train_probes(
 
 @torch.no_grad()
 def judge_truth(
-    probes: Probes, *, device: torch.device, scenes: int = 16, size: tuple[int, int] = (144, 256)
+    probes: Probes,
+    *,
+    device: torch.device,
+    scenes: int = 16,
+    moments: int = 4,
+    size: tuple[int, int] = (144, 256),
 ) -> dict[str, float]:
-    """How well the probes read true pictures of held-out scenes: each plain look, then each coloured look in
-    each colour with backgrounds in turn."""
+    """How well the probes read true pictures of held-out scenes, some moments of each: each plain look, then
+    each coloured look in each colour with backgrounds in turn."""
     generator = torch.Generator(device).manual_seed(HELD_OUT_SEED)
-    depth = _true_depth(scenes, generator, size)  # (N, H, W)
+    depth = _true_depth(scenes, generator, size, moments)  # (N, H, W)
     right: dict[str, list[float]] = {"look": [], "colour": [], "background": [], "depth": []}
     plain = [Paint(look) for look in LOOKS]
     behind = (None, *BACKGROUNDS)
@@ -256,11 +261,11 @@ def judge_truth(
     return figures | {"worst_plain_look": worst[name]}
 
 
-def _true_depth(scenes: int, generator: torch.Generator, size: tuple[int, int]) -> Tensor:
-    """(4 x scenes, H, W): four moments of each of some new scenes, near = 1, normalised by clip."""
+def _true_depth(scenes: int, generator: torch.Generator, size: tuple[int, int], moments: int = 4) -> Tensor:
+    """(moments x scenes, H, W): moments of each of some new scenes, near = 1, normalised by clip."""
     device = generator.device
     start = torch.rand(scenes, 1, generator=generator, device=device) * 10
-    times = start + torch.arange(4, device=device) * 0.7
+    times = start + torch.arange(moments, device=device) * 0.7
     surface = render(sample_scenes(scenes, generator), times, height=size[0], width=size[1])
     return normalised_depth(inverse_depth(surface)).flatten(0, 1)
 

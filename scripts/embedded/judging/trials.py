@@ -249,9 +249,11 @@ def try_switches(subject: Subject, effort: Effort) -> Finding:
     sheet = Sheet(
         "recache: before | chunk 1 first | chunk 1 last | chunk 3 last || cut: chunk 1 last | chunk 3 last"
     )
-    for index in range(effort.switches):
+    for index in range(effort.switches.stop):
         old, new = rng.sample(LOOKS, 2)
         texts = [caption(Paint(look), rng) for look in (old, new)]
+        if index not in effort.switches:
+            continue
         strip: list[Tensor] = []
         outcome: dict[str, Any] = {"from": old, "to": new, "prompts": texts}
         # A window is three chunks long; a cut forgets it whatever it holds.
