@@ -41,11 +41,11 @@ SMALL = ("--device", "cpu", "--small", "--steps", "1")
 
 
 def test_stages_follow_each_other(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "QUERIED", Pool(batch=1, size=2, draws=1.0, scenes=1, paints=2))
+    monkeypatch.setattr(text, "QUERIED", Pool(batch=1, size=1, draws=1.0, scenes=1, paints=1))
     monkeypatch.setattr(text, "SLIPS", 4)
     monkeypatch.setattr(text, "HELD_OUT", text.HELD_OUT[:8])
     run("autoencoder", "--out", str(out), *SMALL, "--batch", "3", "--pool", "3")
-    clips = ("--batch", "1", "--pool", "4", "--scenes", "1", "--paints", "2")
+    clips = ("--batch", "1", "--pool", "3", "--scenes", "1", "--paints", "1")
     stage = ("generator", "--out", str(out), *SMALL, *clips)
     run(*stage)
     run(*stage, "--resume")
