@@ -4,7 +4,7 @@
     engine.warm_up()
     stream = engine.open(prompt="a statue of molten gold", seed=0)
     result = stream.step(pictures, ChunkParameters()) # `stream.frames_wanted` pictures, oldest first
-    engine.settle()                                   # once they are on their way
+    engine.flush()                                   # once they are on their way
 
 One thread calls everything here; it owns the device.
 """
@@ -153,7 +153,7 @@ class StreamEngine:
         that its second user and who already watches need not wait for; False once there is nothing to do."""
         return self.pipeline.prepare_session(self._sessions)
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Finish what the last chunk of every stream left undone, on the device, too. Its pictures need not
         wait for this; the stream's next `step` would begin with it, and what that is given would be as much
         older."""
@@ -195,5 +195,5 @@ class StreamEngine:
         """One chunk, all of it."""
         size, began = (self.info.height, self.info.width, 3), time.perf_counter()
         stream.step([np.full(size, 20 * n, np.uint8) for n in range(stream.frames_wanted)], asked)
-        self.settle()
+        self.flush()
         logger.debug("Warm-up: a chunk in %.2f s", time.perf_counter() - began)

@@ -189,7 +189,7 @@ class EngineThread:
 
     def flush(self) -> None:
         """Finish what chunks have left undone, on the device too."""
-        self._in_background(self._engine.settle, "Finishing a chunk failed")
+        self._in_background(self._engine.flush, "Finishing a chunk failed")
 
     # Its life.
 

@@ -143,11 +143,11 @@ class StreamEngine:
         self._module.may_prepare.wait()
         return True
 
-    def settle(self) -> None:
-        self._module.may_settle.wait()
-        self._module.settled += 1
-        if self._module.settle_error is not None:
-            raise self._module.settle_error
+    def flush(self) -> None:
+        self._module.may_flush.wait()
+        self._module.flushed += 1
+        if self._module.flush_error is not None:
+            raise self._module.flush_error
 
     def check_device(self) -> None:
         if self._module.device_error is not None:
@@ -175,16 +175,16 @@ class FakeEngineModule:
     has_diverged: bool = False
     may_load: Gate = field(default_factory=Gate)
     may_warm_up: Gate = field(default_factory=Gate)
-    may_settle: Gate = field(default_factory=Gate)
+    may_flush: Gate = field(default_factory=Gate)
     may_ask: Gate = field(default_factory=Gate)
     may_go_on: Gate = field(default_factory=Gate)  # after a piece
     may_prepare: Gate = field(default_factory=Gate)
-    settled: int = 0
+    flushed: int = 0
     encoded: list[tuple[str, ...]] = field(default_factory=list)
     to_prepare: int = 0
     prepared: int = 0
     prepare_error: Exception | None = None
-    settle_error: Exception | None = None
+    flush_error: Exception | None = None
     device_error: Exception | None = None
     streams: "weakref.WeakSet[LiveStream]" = field(default_factory=weakref.WeakSet)
     freed_in: list[str] = field(default_factory=list)  # thread in which each stream was freed
@@ -194,7 +194,7 @@ class FakeEngineModule:
     def __post_init__(self) -> None:
         self.may_load.set()
         self.may_warm_up.set()
-        self.may_settle.set()
+        self.may_flush.set()
         self.may_ask.set()
         self.may_go_on.set()
         self.may_prepare.set()

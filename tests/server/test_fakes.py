@@ -33,7 +33,7 @@ REAL = {
         ("StreamEngine", "open"),
         ("StreamEngine", "encode"),
         ("StreamEngine", "prepare"),
-        ("StreamEngine", "settle"),
+        ("StreamEngine", "flush"),
         ("StreamEngine", "check_device"),
         ("StreamEngine", "warm_up"),
     ],

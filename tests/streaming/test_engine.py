@@ -71,9 +71,9 @@ def test_settling_finishes_the_last_chunk_of_every_open_stream(
         run(stream, 1)
     del streams[0], stream
     gc.collect()
-    engine.settle()
+    engine.flush()
     assert len(written) == 2, "a stream that is gone has nothing to finish"
-    engine.settle()
+    engine.flush()
     assert len(written) == 2
 
 

@@ -161,10 +161,10 @@ async def test_law_the_device_thread_waits_for_no_event_loop(worker, engine):
     handle = await worker.open(prompt="clay", seed=0)
     step = asyncio.create_task(worker.step(handle, request(9, "gold")))
     await asyncio.sleep(0)  # it lies in the thread's queue
-    settled, deadline = engine.settled, time.monotonic() + PATIENCE_S
-    while engine.settled == settled and time.monotonic() < deadline:
+    flushed, deadline = engine.flushed, time.monotonic() + PATIENCE_S
+    while engine.flushed == flushed and time.monotonic() < deadline:
         time.sleep(0.001)  # noqa: ASYNC251 -- the loop is to stand still
-    assert engine.settled == settled + 1 and engine.steps[0][1].prompt == "gold"
+    assert engine.flushed == flushed + 1 and engine.steps[0][1].prompt == "gold"
     assert not step.done() and len((await step).frames) == 9
 
 
@@ -366,26 +366,26 @@ async def test_a_server_that_cannot_prepare_serves_all_the_same(settings, engine
 async def test_pictures_do_not_wait_for_what_their_chunk_leaves_undone(worker, engine):
     await worker.ready()
     handle = await worker.open(prompt="snow", seed=0)
-    engine.may_settle.clear()
+    engine.may_flush.clear()
     assert len((await worker.step(handle, request(9))).frames) == 9
     idle = asyncio.create_task(worker.idle())
     await asyncio.sleep(0)  # it has asked
-    assert engine.settled == 0 and not idle.done()
-    engine.may_settle.set()
+    assert engine.flushed == 0 and not idle.done()
+    engine.may_flush.set()
     await idle
-    assert engine.settled == 2, "of the chunk, and of whatever other jobs have left to the device"
+    assert engine.flushed == 2, "of the chunk, and of whatever other jobs have left to the device"
 
 
 async def test_a_chunk_that_cannot_be_finished_is_logged_and_others_go_on(worker, engine, caplog):
     await worker.ready()
-    engine.settle_error = RuntimeError("out of memory")
+    engine.flush_error = RuntimeError("out of memory")
     handle = await worker.open(prompt="snow", seed=0)
     await worker.step(handle, request(9))
     await worker.step(handle, request(12))
     assert "Finishing a chunk failed" in caplog.text
 
 
-@pytest.mark.parametrize("fails", ["step", "settle"])
+@pytest.mark.parametrize("fails", ["step", "flush"])
 async def test_a_device_that_is_gone_makes_the_server_unready(worker, engine, fails):
     """A CUDA error that stays: every chunk of everybody would fail, and /readyz would say 200."""
     await worker.ready()
@@ -395,7 +395,7 @@ async def test_a_device_that_is_gone_makes_the_server_unready(worker, engine, fa
         with pytest.raises(RuntimeError, match="out of memory"):
             await worker.step(handle, request(9, "explode"))
     else:
-        engine.settle_error = RuntimeError("the same")
+        engine.flush_error = RuntimeError("the same")
         await worker.step(handle, request(9))
     await until(lambda: worker.readiness.phase is Phase.FAILED, "the worker to see it")
     assert "start the server again: CUDA error" in worker.readiness.reason
