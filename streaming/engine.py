@@ -167,7 +167,7 @@ class StreamEngine:
             torch.cuda.synchronize(self.pipeline.device)
 
     def warm_up(self) -> float:
-        """Meet what the first real chunks would be slow for; returns pictures a second from then on.
+        """Warm up the kernels that first chunks would wait for; returns frames a second from then on.
 
         On a GPU that is all that a stream can do: prompt switch, region and a reference included. More of
         these use the same kernels, and what their shapes cost once is less than half a second. A CPU prepares
@@ -179,20 +179,20 @@ class StreamEngine:
         # The window is filled, and what it held first leaves it.
         filling = 1 if is_cpu else self.pipeline.preset.window.local_attn_size // CHUNK_LATENTS + 1
         for index in range(filling):
-            self._meet(stream, ChunkParameters(prompts=parse_prompts(f"warming up {index}")))
+            self._warm_up_chunk(stream, ChunkParameters(prompts=parse_prompts(f"warming up {index}")))
         began = time.perf_counter()
-        self._meet(stream, ChunkParameters())  # an ordinary one
+        self._warm_up_chunk(stream, ChunkParameters())  # an ordinary one
         pace = CHUNK / (time.perf_counter() - began)
         if not is_cpu:
             mask = np.full(size, 255, np.uint8)
             mask[: size[0] // 2] = 0
             picture = np.full((*size, 3), 127, np.uint8)
             prompts = parse_prompts("warming up pictures")
-            self._meet(stream, ChunkParameters(mask=mask, references=(picture,), prompts=prompts))
+            self._warm_up_chunk(stream, ChunkParameters(mask=mask, references=(picture,), prompts=prompts))
         return pace
 
-    def _meet(self, stream: LiveStream, asked: ChunkParameters) -> None:
-        """One chunk, all of it."""
+    def _warm_up_chunk(self, stream: LiveStream, asked: ChunkParameters) -> None:
+        """One chunk with its clean pass, so that nothing of it is timed with the next."""
         size, began = (self.info.height, self.info.width, 3), time.perf_counter()
         stream.step([np.full(size, 20 * n, np.uint8) for n in range(stream.frames_wanted)], asked)
         self.flush()

@@ -271,14 +271,14 @@ def test_a_warm_up_tells_the_pace_of_an_ordinary_chunk(
     engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that switches nothing, and not the first, which is slow."""
-    now, met = 100.0, list[ChunkParameters]()
+    now, asked = 100.0, list[ChunkParameters]()
 
-    def meet(stream: LiveStream, controls: ChunkParameters) -> None:
+    def warm_up_chunk(stream: LiveStream, controls: ChunkParameters) -> None:
         nonlocal now
-        now += 0.125 if met else 8.0
-        met.append(controls)
+        now += 0.125 if asked else 8.0
+        asked.append(controls)
 
     monkeypatch.setattr(streaming.engine, "time", SimpleNamespace(perf_counter=lambda: now))
-    monkeypatch.setattr(engine, "_meet", meet)
+    monkeypatch.setattr(engine, "_warm_up_chunk", warm_up_chunk)
     assert engine.warm_up() == 12 / 0.125
-    assert len(met) == 2 and met[0].prompts and met[1] == ChunkParameters()
+    assert len(asked) == 2 and asked[0].prompts and asked[1] == ChunkParameters()
