@@ -29,7 +29,7 @@ def smooth(
 ) -> Tensor:
     """Depth (T, H, W), smoothed; causal, and the same however a stream is cut into calls.
 
-    `pictures` are the frames as `look` gives them; gain * picture + offset, (T,) each, has the brightness of
+    `pictures` are the frames as `half_res_luma` gives them; gain * picture + offset, (T,) each, has the brightness of
     the picture before. `before` (H, W) and `before_picture` are the smoothed depth and the picture of the
     frame before. `strength` (T,) 0 ... 1; 0 also for a frame that nothing joins to the one before.
     """
@@ -46,7 +46,7 @@ def smooth(
     return smoothed
 
 
-def look(frames: Tensor) -> Tensor:
+def half_res_luma(frames: Tensor) -> Tensor:
     """RGB (T, 3, H, W) in [-1, 1] -> (T, 1, H // 2, W // 2) grey: what `smooth` sees of the frames."""
     small = F.avg_pool2d(frames, 2)  # also rids the camera's picture of half its noise
     return (small * small.new_tensor(_LUMA).view(3, 1, 1)).sum(1, keepdim=True)

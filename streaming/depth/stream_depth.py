@@ -25,7 +25,7 @@ from streaming.depth.estimators import DepthEstimator
 from streaming.depth.points import depth_of_points
 from streaming.depth.range import DepthRange
 from streaming.depth.refinement import refine
-from streaming.depth.smoothing import look, smooth
+from streaming.depth.smoothing import half_res_luma, smooth
 from streaming.vace_utils import count_non_finite
 
 _CELLS = 64
@@ -117,7 +117,7 @@ class LiveDepth:
         # Alignment and range in one pass over the pixels.
         values = self._scaled(estimate, slope * scale, slope * shift + offset).clamp_(-1, 1)
         memory = Memory(
-            picture=look(frames[-1:])[0],
+            picture=half_res_luma(frames[-1:])[0],
             depth=self._scaled(estimate[-1:], scale[-1:], shift[-1:])[0],
             values=values[-1].clone(),
         )
@@ -163,7 +163,7 @@ class LiveDepth:
         self, estimate: Tensor, frames: Tensor, steps: Steps, memory: Memory | None, smoothing: float
     ) -> Tensor:
         """Aligned and smoothed depth."""
-        depth, pictures = self._scaled(estimate, steps.scale, steps.shift), look(frames)
+        depth, pictures = self._scaled(estimate, steps.scale, steps.shift), half_res_luma(frames)
         before = (memory.depth, memory.picture) if memory else (depth[0], pictures[0])
         strength = torch.full((len(depth),), smoothing, device=self._device)
         strength[list(steps.cuts)] = 0

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from streaming.depth.smoothing import look, smooth
+from streaming.depth.smoothing import half_res_luma, smooth
 
 COUNT, HEIGHT, WIDTH, RADIUS = 24, 72, 128, 20
 
@@ -32,7 +32,7 @@ def moving_disc(speed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def run(frames: Tensor, depth: Tensor, strength: float = 1.0, gain: float = 1.0) -> Tensor:
-    pictures, ones = look(frames), torch.ones(len(frames))
+    pictures, ones = half_res_luma(frames), torch.ones(len(frames))
     strengths = torch.full((len(frames),), strength)
     return smooth(depth, pictures, gain * ones, 0 * ones, depth[0], pictures[0], strengths)
 
@@ -87,7 +87,7 @@ def test_brightness_that_is_made_up_for_is_no_motion() -> None:
     known = run(frames, noisy)
     darker = frames.clone()
     darker[1::2] *= 0.8
-    pictures, strengths = look(darker), torch.ones(COUNT)
+    pictures, strengths = half_res_luma(darker), torch.ones(COUNT)
     gain = torch.where(torch.arange(COUNT) % 2 == 1, 1 / 0.8, 0.8)
     gain[0] = 1
     found = smooth(noisy, pictures, gain, torch.zeros(COUNT), noisy[0], pictures[0], strengths)
@@ -96,7 +96,7 @@ def test_brightness_that_is_made_up_for_is_no_motion() -> None:
 
 def test_cut_in_pieces_it_is_the_same() -> None:
     frames, _, noisy, _ = moving_disc(2)
-    pictures, ones = look(frames), torch.ones(COUNT)
+    pictures, ones = half_res_luma(frames), torch.ones(COUNT)
     together = run(frames, noisy)
     before, picture, parts = noisy[0], pictures[0], []
     for start, end in ((0, 9), (9, 10), (10, 24)):
