@@ -4,16 +4,16 @@ Networks that estimate relative depth judge every frame anew: where nothing move
 nearer or flatter from one frame to the next, and a range for the whole chunk only makes that visible as
 pulsing. What is to be compared is found in the picture: where it is still, depth has to be as it was.
 
-    steps = align(pictures, depth, before)        # of one chunk; before is None on the first
-    aligned = steps.scale * depth + steps.shift
-    before = steps.after
+    alignment = align(pictures, depth, before)        # of one chunk; before is None on the first
+    aligned = alignment.scale * depth + alignment.shift
+    before = alignment.after
 
 All on a grid of some thousand cells and on the host: frames follow one another here, and many small steps are
 quicker there than on any accelerator.
 
-Why it cannot run away: scale and shift are bounded, they forget (without evidence they return to 1 and 0
-within seconds, and with it they stay as close as the time constant allows), a still area that is too small
-counts for little, and a cut of the scene starts afresh.
+Stability: scale and shift are bounded, they forget (without evidence they return to 1 and 0 within seconds,
+and with it they stay as close as the time constant allows), a still area that is too small counts for little,
+and a cut of the scene starts afresh.
 """
 
 import math
@@ -27,7 +27,7 @@ Array = NDArray[np.float32]
 STILL = 0.05  # difference of grey, in [-1, 1], at which a pixel counts as still by exp(-1): six grey levels
 _FORGET_FRAMES = 32.0  # two seconds at 16 fps: slower than the range, which is to follow what remains
 _FOLLOW = 0.2  # share of a frame in the still part of the reference: noise of one frame is averaged away
-_ENOUGH_STILL = 0.2  # share of still cells from which on a fit is believed wholly
+_ENOUGH_STILL = 0.2  # share of still cells from which on a fit has full confidence
 _SCALE_PRIOR = 0.15  # spread of depth, as a share of the frame's, at which scale is half fitted, half kept
 _MAX_SCALE, _MAX_SHIFT = 1.5, 4.0  # 1/1.5 ... 1.5; shift in spans of the frame
 _CUT_CORRELATION, _CUT_STILL = (
@@ -52,7 +52,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Steps:
+class Alignment:
     """What was found for the T frames of a chunk."""
 
     scale: Array  # (T,)
@@ -65,7 +65,7 @@ class Steps:
     after: Reference
 
 
-def align(pictures: Array, depth: Array, before: Reference | None, *, is_fixed: bool = False) -> Steps:
+def align(pictures: Array, depth: Array, before: Reference | None, *, is_fixed: bool = False) -> Alignment:
     """`pictures` (grey, [-1, 1]) and `depth` (any unit, finite), both (T, h, w), of successive frames.
 
     `is_fixed`: the estimator's scale is known to be steady; scale and shift stay 1 and 0.
@@ -97,7 +97,7 @@ def align(pictures: Array, depth: Array, before: Reference | None, *, is_fixed: 
             kept = aligned
         reference = Reference(pictures[t], kept, float(a), float(b))
     assert reference is not None
-    return Steps(scale, shift, gain, offset, still, moved / count, cuts, reference)
+    return Alignment(scale, shift, gain, offset, still, moved / count, cuts, reference)
 
 
 def fit(x: Array, y: Array, weight: Array, *, prior: float, prior_scale: float) -> tuple[float, float]:
@@ -143,10 +143,10 @@ def _step(depth: Array, still: Array, span: float, reference: Reference) -> tupl
     scale, level = fit(
         depth[some] - middle, reference.depth[some], still[some], prior=prior, prior_scale=reference.scale
     )
-    belief = min(1.0, float(still.mean()) / _ENOUGH_STILL)
+    confidence = min(1.0, float(still.mean()) / _ENOUGH_STILL)
     before = reference.scale * middle + reference.shift - middle
-    scale = reference.scale + belief * (scale - reference.scale)
-    lift = before + belief * (level - middle - before)
+    scale = reference.scale + confidence * (scale - reference.scale)
+    lift = before + confidence * (level - middle - before)
     keep = math.exp(-1 / _FORGET_FRAMES)
     scale = min(max(scale, 1 / _MAX_SCALE), _MAX_SCALE) ** keep
     lift = min(max(keep * lift, -_MAX_SHIFT * span), _MAX_SHIFT * span)

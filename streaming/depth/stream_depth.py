@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streaming.api import DepthSettings, Point
-from streaming.depth.alignment import Array, Reference, Steps, align
+from streaming.depth.alignment import Alignment, Array, Reference, align
 from streaming.depth.estimators import DepthEstimator
 from streaming.depth.points import depth_of_points
 from streaming.depth.range import DepthRange
@@ -108,12 +108,12 @@ class LiveDepth:
         if bad == estimate.numel():  # nothing to learn from
             return Depth(torch.zeros_like(estimate), motion=0.0, non_finite=bad, after=state)
 
-        steps, grid = self._align(frames, estimate, state)
-        scale, shift = steps.scale, steps.shift
+        alignment, grid = self._align(frames, estimate, state)
+        scale, shift = alignment.scale, alignment.shift
         if settings.smoothing:
-            estimate = self._smooth(estimate, frames, steps, state.memory, settings.smoothing)
+            estimate = self._smooth(estimate, frames, alignment, state.memory, settings.smoothing)
             scale, shift = np.ones_like(scale), np.zeros_like(shift)
-        slope, offset, after = self._ranges(grid, steps, state.range)
+        slope, offset, after = self._ranges(grid, alignment, state.range)
         # Alignment and range in one pass over the pixels.
         values = self._scaled(estimate, slope * scale, slope * shift + offset).clamp_(-1, 1)
         memory = Memory(
@@ -123,10 +123,12 @@ class LiveDepth:
         )
         if settings.refinement and generated is not None and state.memory is not None:
             painted, _ = _replace_non_finite(self._estimator.estimate(generated[-1:]))
-            values = refine(values, state.memory.values, painted[0], steps.still, settings.refinement)
+            values = refine(values, state.memory.values, painted[0], alignment.still, settings.refinement)
         span = after.near - after.far
-        motion = min(2.0, 2 * steps.moved / span) if span > 0 else 0.0
-        return Depth(values, motion, bad, replace(state, range=after, reference=steps.after, memory=memory))
+        motion = min(2.0, 2 * alignment.moved / span) if span > 0 else 0.0
+        return Depth(
+            values, motion, bad, replace(state, range=after, reference=alignment.after, memory=memory)
+        )
 
     def keep(self, depth: Depth) -> None:
         """Remember the chunk that `depth` belongs to; the next call goes on from there."""
@@ -144,15 +146,15 @@ class LiveDepth:
             self._points = points, depth_of_points(points, *self._size, self._device)
         return self._points[1]
 
-    def _align(self, frames: Tensor, estimate: Tensor, state: DepthState) -> tuple[Steps, Array]:
+    def _align(self, frames: Tensor, estimate: Tensor, state: DepthState) -> tuple[Alignment, Array]:
         """How each frame follows the one before, and its aligned depth, (T, h, w) on the host."""
         cell = max(1, min(self._size[1] // _CELLS, self._size[0] // 2))
         # Means of cells, colours to grey in the same pass.
         kernel = frames.new_tensor(_LUMA).view(1, 3, 1, 1).repeat(1, 1, cell, cell) / cell**2
         pictures = F.conv2d(frames, kernel, stride=cell)[:, 0]
         coarse = torch.stack([pictures, F.avg_pool2d(estimate[:, None], cell)[:, 0]]).cpu().numpy()
-        steps = align(coarse[0], coarse[1], state.reference, is_fixed=state.range.is_fixed)
-        return steps, coarse[1] * steps.scale[:, None, None] + steps.shift[:, None, None]
+        alignment = align(coarse[0], coarse[1], state.reference, is_fixed=state.range.is_fixed)
+        return alignment, coarse[1] * alignment.scale[:, None, None] + alignment.shift[:, None, None]
 
     def _scaled(self, depth: Tensor, scale: Array, shift: Array) -> Tensor:
         """Each frame of depth (T, H, W) with its own scale and shift, (T,) on the host; a new tensor."""
@@ -160,22 +162,24 @@ class LiveDepth:
         return torch.addcmul(shifts, depth, scales)
 
     def _smooth(
-        self, estimate: Tensor, frames: Tensor, steps: Steps, memory: Memory | None, smoothing: float
+        self, estimate: Tensor, frames: Tensor, alignment: Alignment, memory: Memory | None, smoothing: float
     ) -> Tensor:
         """Aligned and smoothed depth."""
-        depth, pictures = self._scaled(estimate, steps.scale, steps.shift), half_res_luma(frames)
+        depth, pictures = self._scaled(estimate, alignment.scale, alignment.shift), half_res_luma(frames)
         before = (memory.depth, memory.picture) if memory else (depth[0], pictures[0])
         strength = torch.full((len(depth),), smoothing, device=self._device)
-        strength[list(steps.cuts)] = 0
-        gain, offset = (torch.from_numpy(x).to(self._device) for x in (steps.gain, steps.offset))
+        strength[list(alignment.cuts)] = 0
+        gain, offset = (torch.from_numpy(x).to(self._device) for x in (alignment.gain, alignment.offset))
         return smooth(depth, pictures, gain, offset, *before, strength)
 
-    def _ranges(self, grid: Array, steps: Steps, before: DepthRange) -> tuple[Array, Array, DepthRange]:
+    def _ranges(
+        self, grid: Array, alignment: Alignment, before: DepthRange
+    ) -> tuple[Array, Array, DepthRange]:
         """Slope and offset, (T,) each, that bring aligned depth into [-1, 1]: by one range for all frames; by
         one for each scene where the scene changes in a chunk."""
         slope, offset = np.empty(len(grid), np.float32), np.empty(len(grid), np.float32)
-        for first, end in pairwise((0, *steps.cuts, len(grid))):
-            if first in steps.cuts:
+        for first, end in pairwise((0, *alignment.cuts, len(grid))):
+            if first in alignment.cuts:
                 before = self._estimator.new_range()
             if end > first:  # a chunk may begin with a cut
                 before = before.follow(torch.from_numpy(grid[first:end]))

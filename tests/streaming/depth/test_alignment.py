@@ -49,8 +49,8 @@ def depths(scales: list[float], shifts: list[float]) -> Array:
     return np.stack([s * RAMP + b for s, b in zip(scales, shifts, strict=True)]).astype(np.float32)
 
 
-def aligned(steps, depth: Array) -> Array:
-    return steps.scale[:, None, None] * depth + steps.shift[:, None, None]
+def aligned(alignment, depth: Array) -> Array:
+    return alignment.scale[:, None, None] * depth + alignment.shift[:, None, None]
 
 
 # ---- fitting ----
@@ -100,79 +100,82 @@ def test_a_fit_without_weight_is_finite() -> None:
 
 
 def test_a_first_chunk_begins_with_what_the_estimator_says() -> None:
-    steps = align(still(3), depths([1, 1, 1], [0, 0, 0]), None)
-    np.testing.assert_allclose(steps.scale, 1, atol=1e-3)
-    np.testing.assert_allclose(steps.shift, 0, atol=1e-3)
+    alignment = align(still(3), depths([1, 1, 1], [0, 0, 0]), None)
+    np.testing.assert_allclose(alignment.scale, 1, atol=1e-3)
+    np.testing.assert_allclose(alignment.shift, 0, atol=1e-3)
     assert (
-        steps.still[0].max() == 0 and steps.still[1:].min() == 1 and steps.cuts == () and steps.moved < 1e-4
+        alignment.still[0].max() == 0
+        and alignment.still[1:].min() == 1
+        and alignment.cuts == ()
+        and alignment.moved < 1e-4
     )
 
 
 def test_a_wobble_is_taken_back() -> None:
     depth = depths([1, 1.1, 0.9, 1.05], [0, 0.2, -0.1, 0.05])
-    steps = align(still(4), depth, None)
-    assert np.abs(aligned(steps, depth) - RAMP).max() < 0.1 * np.abs(depth - RAMP).max()
+    alignment = align(still(4), depth, None)
+    assert np.abs(aligned(alignment, depth) - RAMP).max() < 0.1 * np.abs(depth - RAMP).max()
 
 
-def test_where_all_moves_the_estimator_is_believed() -> None:
+def test_where_all_moves_the_estimate_is_kept() -> None:
     pictures = np.stack([moving(t % 2) for t in range(13)])
     before = align(pictures[:1], depths([1], [0]), None).after
-    steps = align(pictures[1:], depths([2] * 12, [1] * 12), before)
-    assert steps.cuts == () and steps.still.max() < 1e-3
-    np.testing.assert_allclose(steps.scale, 1, atol=1e-3)
-    np.testing.assert_allclose(steps.shift, 0, atol=1e-3)
+    alignment = align(pictures[1:], depths([2] * 12, [1] * 12), before)
+    assert alignment.cuts == () and alignment.still.max() < 1e-3
+    np.testing.assert_allclose(alignment.scale, 1, atol=1e-3)
+    np.testing.assert_allclose(alignment.shift, 0, atol=1e-3)
 
 
 @pytest.mark.parametrize("num_still", [12, 60, 116, 400])  # of 576: 2, 10, 20 and 70 percent
-def test_a_still_area_is_believed_by_its_size_and_wholly_from_a_fifth_on(num_still: int) -> None:
+def test_a_still_area_counts_by_its_size_and_fully_from_a_fifth_on(num_still: int) -> None:
     """A mark on the lens, or a hand that holds still before a moving room, does not carry the room along."""
     pictures = np.stack([moving(0), moving(1, num_still)])
     jump = align(pictures, depths([1, 1], [0, 1]), None)
     assert jump.still[1].mean() == pytest.approx(num_still / SIZE, rel=0.25) and jump.cuts == ()
-    belief = min(1, float(jump.still[1].mean()) / 0.2)
+    confidence = min(1, float(jump.still[1].mean()) / 0.2)
     assert jump.scale[1] == pytest.approx(1, abs=0.01)
-    assert jump.shift[1] == pytest.approx(-belief * KEPT, abs=0.01)
+    assert jump.shift[1] == pytest.approx(-confidence * KEPT, abs=0.01)
     nearer = align(pictures, depths([1, 1.5], [0, 0]), None)
     whole = align(still(2), depths([1, 1.5], [0, 0]), None)
     told = (nearer.scale[1] ** (1 / KEPT) - 1) / (whole.scale[1] ** (1 / KEPT) - 1)
-    assert told == pytest.approx(belief, abs=0.2 * belief)
+    assert told == pytest.approx(confidence, abs=0.2 * confidence)
     assert num_still > 12 or nearer.scale[1] == pytest.approx(1, abs=0.05)
 
 
 def test_scale_and_shift_are_bounded_and_forgotten() -> None:
     depth = depths([1] + [0.1] * 400, [0] + [30] * 400)
-    steps = align(still(401), depth, None)
-    assert steps.scale.min() >= 1 / 1.5 and steps.scale.max() <= 1.5
-    assert np.abs(aligned(steps, depth)[-1] - depth[-1]).max() < 0.1
+    alignment = align(still(401), depth, None)
+    assert alignment.scale.min() >= 1 / 1.5 and alignment.scale.max() <= 1.5
+    assert np.abs(aligned(alignment, depth)[-1] - depth[-1]).max() < 0.1
 
 
 @pytest.mark.parametrize(("scale", "bound"), [(0.2, 1.5), (3.0, 1 / 1.5)])
 def test_a_frame_is_scaled_by_half_as_much_again_at_most(scale: float, bound: float) -> None:
-    steps = align(still(2), np.stack([SIDES, scale * SIDES]), None)
-    assert steps.scale[1] == pytest.approx(bound**KEPT, rel=1e-3)
+    alignment = align(still(2), np.stack([SIDES, scale * SIDES]), None)
+    assert alignment.scale[1] == pytest.approx(bound**KEPT, rel=1e-3)
 
 
 @pytest.mark.parametrize("shift", [30.0, -30.0])
 def test_a_frame_is_shifted_by_four_of_its_spans_at_most(shift: float) -> None:
-    steps = align(still(2), depths([1, 1], [0, shift]), None)
-    assert steps.shift[1] == pytest.approx(-4 * np.sign(shift), rel=0.01)
+    alignment = align(still(2), depths([1, 1], [0, shift]), None)
+    assert alignment.shift[1] == pytest.approx(-4 * np.sign(shift), rel=0.01)
 
 
 def test_without_evidence_scale_and_shift_are_forgotten_by_a_third_in_two_seconds() -> None:
     """By 1 / e in 32 frames; shift counts around the middle of depth, 0.5 here."""
     before = Reference(moving(0), RAMP, scale=1.25, shift=0.5)
-    steps = align(np.stack([moving((t + 1) % 2) for t in range(32)]), depths([1] * 32, [0] * 32), before)
-    assert np.log(steps.scale[-1]) / np.log(1.25) == pytest.approx(np.exp(-1), rel=0.02)
-    lifts = steps.scale * 0.5 + steps.shift - 0.5
+    alignment = align(np.stack([moving((t + 1) % 2) for t in range(32)]), depths([1] * 32, [0] * 32), before)
+    assert np.log(alignment.scale[-1]) / np.log(1.25) == pytest.approx(np.exp(-1), rel=0.02)
+    lifts = alignment.scale * 0.5 + alignment.shift - 0.5
     assert lifts[-1] / (1.25 * 0.5 + 0.5 - 0.5) == pytest.approx(np.exp(-1), rel=0.02)
 
 
 def test_noise_of_one_frame_is_averaged_away_where_still_and_taken_as_it_is_elsewhere() -> None:
     depth = depths([1, 1], [0, 0])
     depth[1] += np.random.default_rng(0).choice([-0.1, 0.1], SHAPE).astype(np.float32)
-    steps = align(np.stack([moving(0), moving(1, 400)]), depth, None)
-    kept = steps.after.depth - aligned(steps, depth)[1]
-    expected = 0.8 * steps.still[1] * (RAMP - aligned(steps, depth)[1])
+    alignment = align(np.stack([moving(0), moving(1, 400)]), depth, None)
+    kept = alignment.after.depth - aligned(alignment, depth)[1]
+    expected = 0.8 * alignment.still[1] * (RAMP - aligned(alignment, depth)[1])
     np.testing.assert_allclose(kept, expected, atol=1e-5)
     assert np.abs(kept[still_cells(400)]).max() > 0.05 and np.abs(kept[~still_cells(400)]).max() < 1e-3
 
@@ -182,22 +185,22 @@ def test_what_moved_is_counted_where_the_picture_moved() -> None:
     depth = depths([1, 1], [0, 0])
     depth[1][~still_cells(288)] += 0.5
     depth[1][still_cells(288)] += np.where(np.arange(288) % 3, 0, 0.3)  # the estimator's noise: no motion
-    steps = align(np.stack([moving(0), moving(1, 288)]), depth, None)
-    assert steps.moved == pytest.approx(0.5 / 2 / 2, rel=0.05)
+    alignment = align(np.stack([moving(0), moving(1, 288)]), depth, None)
+    assert alignment.moved == pytest.approx(0.5 / 2 / 2, rel=0.05)
 
 
 def test_a_spread_of_depth_that_is_small_for_its_span_keeps_the_scale() -> None:
     """Half fitted, half kept where the spread is 0.15 of the span."""
-    steps = align(still(2), np.stack([SIDES, 1.2 * SIDES]), None)
+    alignment = align(still(2), np.stack([SIDES, 1.2 * SIDES]), None)
     prior = (0.15 * 2 * 1.2) ** 2
-    assert steps.scale[1] == pytest.approx(((1 + prior) / (1.2 + prior)) ** KEPT, abs=0.003)
+    assert alignment.scale[1] == pytest.approx(((1 + prior) / (1.2 + prior)) ** KEPT, abs=0.003)
 
 
 def test_no_bias_accumulates() -> None:
     """Noise in every frame: plain regression would shrink the scale each time, down to its bound."""
     depth = depths([1] * 2000, [0] * 2000) + 0.1 * noise(3, 2000)
-    steps = align(still(2000), depth, None)
-    assert 0.85 < steps.scale[-200:].mean() < 1.15 and abs(steps.shift[-200:].mean()) < 0.1
+    alignment = align(still(2000), depth, None)
+    assert 0.85 < alignment.scale[-200:].mean() < 1.15 and abs(alignment.shift[-200:].mean()) < 0.1
 
 
 # ---- what the picture says ----
@@ -206,33 +209,33 @@ def test_no_bias_accumulates() -> None:
 @pytest.mark.parametrize(("gain", "offset"), [(0.6, 0.0), (1.4, 0.1), (1.0, -0.3)])
 def test_exposure_is_not_motion(gain: float, offset: float) -> None:
     pictures = np.stack([PICTURE, gain * PICTURE + offset]).astype(np.float32)
-    steps = align(pictures, depths([1, 1.2], [0, 0.1]), None)
-    assert steps.still[1].mean() > 0.95 and steps.cuts == ()
-    assert steps.gain[1] * gain == pytest.approx(1, abs=0.05)
+    alignment = align(pictures, depths([1, 1.2], [0, 0.1]), None)
+    assert alignment.still[1].mean() > 0.95 and alignment.cuts == ()
+    assert alignment.gain[1] * gain == pytest.approx(1, abs=0.05)
 
 
 def test_motion_does_not_change_the_gain() -> None:
     moved = still(2)
     moved[1, :, :10] = noise(7)[0, :, :10]
-    steps = align(moved, depths([1, 1], [0, 0]), None)
-    assert steps.gain[1] == pytest.approx(1, abs=0.1) and abs(steps.offset[1]) < 0.03
-    assert steps.still[1, :, 10:].mean() > 0.9 > 0.6 > steps.still[1, :, :10].mean()
+    alignment = align(moved, depths([1, 1], [0, 0]), None)
+    assert alignment.gain[1] == pytest.approx(1, abs=0.1) and abs(alignment.offset[1]) < 0.03
+    assert alignment.still[1, :, 10:].mean() > 0.9 > 0.6 > alignment.still[1, :, :10].mean()
 
 
 def test_a_cut_is_seen_and_begins_afresh() -> None:
     pictures = np.concatenate([still(3), np.repeat(noise(9), 3, axis=0)])
     depth = depths([1, 1.1, 1, 0.5, 0.5, 0.5], [0, 0, 0, 3, 3, 3])
-    steps = align(pictures, depth, None)
-    assert steps.cuts == (3,)
-    assert steps.scale[3] == 1 and steps.shift[3] == 0 and steps.still[3].max() == 0
-    np.testing.assert_allclose(aligned(steps, depth)[3:], depth[3:], atol=0.02)
+    alignment = align(pictures, depth, None)
+    assert alignment.cuts == (3,)
+    assert alignment.scale[3] == 1 and alignment.shift[3] == 0 and alignment.still[3].max() == 0
+    np.testing.assert_allclose(aligned(alignment, depth)[3:], depth[3:], atol=0.02)
 
 
 @pytest.mark.parametrize("level", [-1.0, 0.0, 1.0])
 def test_blank_pictures_are_alike(level: float) -> None:
     blank = np.full((2, *SHAPE), level, np.float32)
-    steps = align(blank, depths([1, 1.1], [0, 0.1]), None)
-    assert steps.cuts == () and steps.still[1].min() > 0.9
+    alignment = align(blank, depths([1, 1.1], [0, 0.1]), None)
+    assert alignment.cuts == () and alignment.still[1].min() > 0.9
 
 
 def test_frame_by_frame_equals_all_at_once() -> None:
@@ -261,9 +264,9 @@ def test_a_difference_of_six_greys_is_still_by_a_third() -> None:
     pictures = np.stack([moving(0), moving(0)])
     brighter = still_cells(48)
     pictures[1][brighter] += np.where(np.arange(48) % 2, 0.05, -0.05).astype(np.float32)
-    steps = align(pictures, depths([1, 1], [0, 0]), None)
-    assert steps.still[1][brighter].mean() == pytest.approx(np.exp(-1), abs=0.02)
-    assert steps.still[1][~brighter].min() > 0.99
+    alignment = align(pictures, depths([1, 1], [0, 0]), None)
+    assert alignment.still[1][brighter].mean() == pytest.approx(np.exp(-1), abs=0.02)
+    assert alignment.still[1][~brighter].min() > 0.99
 
 
 def grain(seed: int) -> Array:
