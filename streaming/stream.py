@@ -28,7 +28,7 @@ from streaming.blocks.region_mask import RegionMask
 from streaming.blocks.text_conditioning import Prompts, parse_prompts
 from streaming.blocks.vace_encoding import GuidanceMode
 from streaming.depth.estimators import DepthEstimator
-from streaming.depth.stream_depth import Depth, LiveDepth
+from streaming.depth.stream_depth import Depth, StreamDepth
 from streaming.frames import fit_frames
 from streaming.gpu.stage_clock import StageClock
 from streaming.pipeline import LongLivePipeline
@@ -94,7 +94,7 @@ class LiveStream:
         self._info = info
         self._pipeline = pipeline
         self._session: StreamSession = pipeline.open_session(seed=seed)
-        self._depth = LiveDepth(estimator, pipeline.device, info.height, info.width)
+        self._depth = StreamDepth(estimator, pipeline.device, info.height, info.width)
         self._parameters = StreamParameters(prompts=parse_prompts(prompt))
         self._liveliness = AdaptiveScale()
         self._had_depth = False  # whether the last chunk had any

@@ -27,7 +27,7 @@ from streaming.api import DepthSettings
 from streaming.checkpoints.presets import EMBEDDED
 from streaming.depth.estimators import DepthEstimator, load_depth
 from streaming.depth.range import DepthRange
-from streaming.depth.stream_depth import LiveDepth
+from streaming.depth.stream_depth import StreamDepth
 from streaming.frames import fit_frames
 
 CLIPS = ("carphone_pristine.mp4", "bikes.mp4")
@@ -196,7 +196,7 @@ def _live(
 ) -> tuple[Tensor, list[float]]:
     """The live path on known estimates, so that only what is done to them takes time."""
     known = _Known(estimator, estimates)
-    live = LiveDepth(known, frames.device, *frames.shape[2:])
+    live = StreamDepth(known, frames.device, *frames.shape[2:])
 
     def guide(chunk: Tensor) -> Tensor:
         depth = live(chunk, settings)

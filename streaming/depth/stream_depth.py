@@ -1,14 +1,14 @@
 """The depth that guides one stream: estimated, steadied and kept within [-1, 1], chunk by chunk.
 
-    live = LiveDepth(estimator, device, height, width)
-    depth = live(frames, settings)                # changes nothing yet
+    stream_depth = StreamDepth(estimator, device, height, width)
+    depth = stream_depth(frames, settings)        # changes nothing yet
     ...                                           # generate; if that fails, nothing is to be undone
-    live.keep(depth)                              # from here on the stream has seen this chunk
+    stream_depth.keep(depth)                      # from here on the stream has seen this chunk
 
 What is done to an estimate, in this order: scale and shift of every frame are brought to those of the frames
-before (depth_alignment.py), the past is blended in where asked for (depth_smoothing.py), one range for the
-whole chunk makes it [-1, 1] (depth_range.py), what was painted last adds its detail where asked for
-(depth_refinement.py). A cut of the camera's scene begins anew from its first frame on.
+before (alignment.py), the past is blended in where asked for (smoothing.py), one range for the
+whole chunk makes it [-1, 1] (range.py), what was painted last adds its detail where asked for
+(refinement.py). A cut of the camera's scene begins anew from its first frame on.
 """
 
 from dataclasses import dataclass, replace
@@ -61,7 +61,7 @@ class Depth:
     after: DepthState
 
 
-class LiveDepth:
+class StreamDepth:
     """Depth of one stream. Calls compute, `keep` remembers: a chunk that fails leaves no trace."""
 
     def __init__(

@@ -10,7 +10,7 @@ from streaming.api import CLEAR, ChunkParameters, ChunkResult, DepthSettings, Ge
 from streaming.blocks.adaptive_scale import AdaptiveScale
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.depth.estimators import DepthRange, load_depth
-from streaming.depth.stream_depth import LiveDepth
+from streaming.depth.stream_depth import StreamDepth
 from streaming.engine import LiveStream, StreamEngine
 from streaming.frames import fit_frames
 from streaming.pipeline import LongLivePipeline
@@ -344,7 +344,7 @@ def test_depth_begins_anew_after_a_pause(engine: StreamEngine, monkeypatch: pyte
         stream.step(still * 12, second)
         estimator.measure = 1.3
         stream.step(still * 12, ChunkParameters(depth=settings))
-    fresh = LiveDepth(estimator, "cpu", *SIZE)
+    fresh = StreamDepth(estimator, "cpu", *SIZE)
     expected = fresh(fit_frames(still * 12, *SIZE, torch.device("cpu")), settings).values
     assert torch.equal(given[2][0, 0], expected) and given[1] is None
     assert not torch.equal(given[5][0, 0], expected), "who goes on remembers"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from streaming.api import DepthSettings
 from streaming.depth.range import DepthRange
-from streaming.depth.stream_depth import Depth, LiveDepth
+from streaming.depth.stream_depth import Depth, StreamDepth
 from tests.streaming.depth_scenes import (
     CHUNKS,
     HEIGHT,
@@ -27,12 +27,12 @@ WALL[:, 48:] = True
 FIXED = DepthRange(3.0, 7.0, is_fixed=True)
 
 
-def live(estimator: Reads | None = None) -> LiveDepth:
-    return LiveDepth(estimator or Reads(), "cpu", HEIGHT, WIDTH)
+def live(estimator: Reads | None = None) -> StreamDepth:
+    return StreamDepth(estimator or Reads(), "cpu", HEIGHT, WIDTH)
 
 
 def stream(
-    depth: LiveDepth,
+    depth: StreamDepth,
     frames: Tensor,
     settings: DepthSettings | None = None,
     chunks: tuple[int, ...] = CHUNKS,
