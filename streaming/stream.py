@@ -96,7 +96,7 @@ class LiveStream:
         self._session: StreamSession = pipeline.open_session(seed=seed)
         self._depth = StreamDepth(estimator, pipeline.device, info.height, info.width)
         self._parameters = StreamParameters(prompts=parse_prompts(prompt))
-        self._liveliness = AdaptiveScale()
+        self._motion_gain = AdaptiveScale()
         self._had_depth = False  # whether the last chunk had any
         self._shown: Tensor | None = None  # (T, 3, H, W) in [-1, 1]: the last piece, while depth looks at it
 
@@ -140,9 +140,9 @@ class LiveStream:
                     camera = camera[-FIRST_CHUNK:]
                 if starts_over or parameters.depth != known:
                     depth = self._estimate(camera, parameters.depth, starts_over)
-            liveliness = AdaptiveScale() if starts_over else self._liveliness
-            liveliness = liveliness.follow(depth.motion) if depth else AdaptiveScale()
-            scale = liveliness.applied(parameters.scale, parameters.adaptive)
+            motion_gain = AdaptiveScale() if starts_over else self._motion_gain
+            motion_gain = motion_gain.follow(depth.motion) if depth else AdaptiveScale()
+            scale = motion_gain.applied(parameters.scale, parameters.adaptive)
             pieces: list[ChunkResult] = []
 
             def decoded(video: Tensor) -> None:
@@ -159,7 +159,7 @@ class LiveStream:
                     guidance_scale=scale,
                 )
                 if not pieces:
-                    self._remember(parameters, liveliness, depth)
+                    self._remember(parameters, motion_gain, depth)
                 pieces.append(piece)
                 if on_frames:
                     on_frames(piece)
@@ -168,7 +168,7 @@ class LiveStream:
                 self._generate(parameters, asked, camera, depth, scale, clock, decoded)
             except GenerationFailed:
                 self._depth.reset()
-                self._liveliness, self._had_depth, self._shown = AdaptiveScale(), False, None
+                self._motion_gain, self._had_depth, self._shown = AdaptiveScale(), False, None
                 self._session.frame += sum(len(piece.frames) for piece in pieces)
                 raise
         pictures = [piece.frames for piece in pieces]
@@ -184,12 +184,14 @@ class LiveStream:
         """Run the clean pass that the last chunk has put off. If it fails, the stream is reset."""
         self._pipeline.flush(self._session)
 
-    def _remember(self, parameters: StreamParameters, liveliness: AdaptiveScale, depth: Depth | None) -> None:
+    def _remember(
+        self, parameters: StreamParameters, motion_gain: AdaptiveScale, depth: Depth | None
+    ) -> None:
         """The chunk is there, its first pictures at least: what it was made with is in effect."""
         if depth is not None:
             self._note_non_finite(depth)
             self._depth.keep(depth)
-        self._parameters, self._liveliness, self._had_depth = parameters, liveliness, depth is not None
+        self._parameters, self._motion_gain, self._had_depth = parameters, motion_gain, depth is not None
 
     def _fit(self, frames: Sequence[np.ndarray]) -> Tensor:
         """Camera pictures -> (T, 3, height, width) float32 in [-1, 1]."""

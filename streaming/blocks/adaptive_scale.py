@@ -16,7 +16,7 @@ _FOLLOW = 0.5  # of the way to the newest chunk's motion: no jump between chunks
 
 @dataclass(frozen=True, slots=True)
 class AdaptiveScale:
-    """How lively the depth of a stream has been: a value, which a failed chunk leaves alone."""
+    """The motion of a stream's depth, averaged: a value, which a failed chunk leaves alone."""
 
     level: float = 0.0  # -1 still ... 0 as usual ... 1 wild
 

@@ -276,7 +276,7 @@ def test_without_depth_nothing_is_adapted_to(engine: StreamEngine) -> None:
     stream = engine.open(prompt="gold", seed=1)
     off = ChunkParameters(adaptive=1.0, guidance_scale=0.7, depth=DepthSettings(enabled=False))
     assert [result.guidance_scale for result in play(stream, off, ChunkParameters())] == [0.7, 0.7]
-    assert stream._liveliness == AdaptiveScale()
+    assert stream._motion_gain == AdaptiveScale()
 
 
 def failing(engine: StreamEngine, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
