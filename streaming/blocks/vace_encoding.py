@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from streaming.blocks.control_lanes import ControlEncoderState, ControlLanes, StreamAutoencoder
+from streaming.blocks.control_encoders import ControlEncoders, ControlEncoderState, StreamAutoencoder
 from streaming.blocks.reference_images import (
     MAX_REFERENCES,
     ReferenceImage,
@@ -121,7 +121,7 @@ class VaceEncodingBlock:
         self.frames_per_chunk = num_frame_per_block * sizes.time_stride
         self.frames_of_first_chunk = self.frames_per_chunk - sizes.time_stride + 1
         self._has_masks = vace_in_dim == full
-        self._lanes = ControlLanes(
+        self._encoders = ControlEncoders(
             autoencoder,
             height=height,
             width=width,
@@ -210,12 +210,12 @@ class VaceEncodingBlock:
         them.
         """
         state = state or ControlState()
-        lanes = {
-            name: self._lanes.advance(lane, None, chunk=state.chunk, batch=batch)[1]
-            for name, lane in (("inactive", state.inactive), ("reactive", state.reactive))
-            if lane.cache is not None
+        videos = {
+            name: self._encoders.advance(video, None, chunk=state.chunk, batch=batch)[1]
+            for name, video in (("inactive", state.inactive), ("reactive", state.reactive))
+            if video.cache is not None
         }
-        return replace(state, chunk=state.chunk + 1, **lanes)
+        return replace(state, chunk=state.chunk + 1, **videos)
 
     def encode_references(self, images: Sequence[ReferenceImage]) -> Tensor:
         """1 to 3 pictures -> control (1, R, vace_in_dim, h, w), each encoded as a picture of its own.
@@ -238,7 +238,7 @@ class VaceEncodingBlock:
     @torch.inference_mode()
     def warm_up(self, batch: int = 1) -> None:
         """Compute now what the first chunks of the process's first stream would have to."""
-        self._lanes.empty_video(batch).settle()
+        self._encoders.empty_video(batch).settle()
 
     def _ready_references(self, given: Sequence[ReferenceImage] | Tensor) -> Tensor:
         if not isinstance(given, Tensor):
@@ -269,8 +269,8 @@ class VaceEncodingBlock:
     ) -> tuple[Tensor, ControlState]:
         """Videos (B, T, 3, H, W), None where empty, and the mask (B, T, 1, H, W), None where all 1."""
         at = {"chunk": state.chunk, "batch": batch if reactive is None else reactive.shape[0]}
-        reactive_latents, reactive_lane = self._lanes.advance(state.reactive, reactive, **at)
-        after = replace(state, chunk=state.chunk + 1, reactive=reactive_lane)
+        reactive_latents, reactive_state = self._encoders.advance(state.reactive, reactive, **at)
+        after = replace(state, chunk=state.chunk + 1, reactive=reactive_state)
         if reactive_latents.shape[1] != self.num_frame_per_block:
             raise ValueError(
                 f"VaceEncodingBlock._encode_depth: Expected {self.num_frame_per_block} latent frames "
@@ -278,7 +278,7 @@ class VaceEncodingBlock:
             )
         if not self._has_masks:
             return reactive_latents, after
-        inactive_latents, inactive_lane = self._lanes.advance(state.inactive, inactive, **at)
+        inactive_latents, inactive_state = self._encoders.advance(state.inactive, inactive, **at)
         stride = self.autoencoder.config.space_stride
         if mask is None:
             shape = (*reactive_latents.shape[:2], stride**2, *reactive_latents.shape[3:])
@@ -287,7 +287,7 @@ class VaceEncodingBlock:
             time_stride = self.vae_temporal_downsample_factor
             channels = mask_latents(mask, time_stride=time_stride, space_stride=stride)
         control = torch.cat([inactive_latents, reactive_latents, channels], dim=2)
-        return control, replace(after, inactive=inactive_lane)
+        return control, replace(after, inactive=inactive_state)
 
     def _as_video(
         self, given: Tensor, state: ControlState, *, name: str, channels: tuple[int, ...], low: float

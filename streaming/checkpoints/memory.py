@@ -33,7 +33,7 @@ WORKSPACE = GB // 2  # what CUDA takes for itself; an allowance, not a measureme
 # peaked at 36.5 GB where everything else adds up to 32.7, 7.1 of them these.
 KERNELS = 2
 DEPTH_MODEL = 3 * GB // 2  # Depth-Anything-V2-Small and a chunk's batch; an allowance, not a measurement
-CONTROL_LANES = 2  # inactive and reactive: both have a cache once a stream uses masks
+CONTROL_VIDEOS = 2  # inactive and reactive: both have a cache once a stream uses masks
 
 _META = torch.device("meta")
 
@@ -97,7 +97,7 @@ def needs(
         dtype=dtype,
         weights=weights,
         shared=CONTEXTS_KEPT * _num_bytes(context) + encoder,
-        session=cache.num_bytes + CONTROL_LANES * encoder + decoded,
+        session=cache.num_bytes + CONTROL_VIDEOS * encoder + decoded,
         activations=peak + (DEPTH_MODEL if depth_model else 0),
         loading=largest + READING if largest else drawn,
     )

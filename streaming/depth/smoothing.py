@@ -31,7 +31,8 @@ def smooth(
 
     `pictures` are the frames as `half_res_luma` gives them; gain * picture + offset, (T,) each, has the
     brightness of the picture before. `before` (H, W) and `before_picture` are the smoothed depth and the
-    picture of the frame before. `strength` (T,) 0 ... 1; 0 also for a frame that nothing joins to the one before.
+    picture of the frame before. `strength` (T,) 0 ... 1; 0 also for a frame that nothing joins to the one
+    before.
     """
     earlier = torch.cat([before_picture[None], pictures[:-1]])
     flow, alike = _follow(pictures * gain.view(-1, 1, 1, 1) + offset.view(-1, 1, 1, 1), earlier)

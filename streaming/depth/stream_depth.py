@@ -6,9 +6,9 @@
     stream_depth.keep(depth)                      # from here on the stream has seen this chunk
 
 What is done to an estimate, in this order: scale and shift of every frame are brought to those of the frames
-before (alignment.py), the past is blended in where asked for (smoothing.py), one range for the
-whole chunk makes it [-1, 1] (range.py), what was painted last adds its detail where asked for
-(refinement.py). A cut of the camera's scene begins anew from its first frame on.
+before (alignment.py), the past is blended in where asked for (smoothing.py), one range for the whole chunk
+makes it [-1, 1] (range.py), the last generated picture adds its detail where asked for (refinement.py). A cut
+of the camera's scene begins anew from its first frame on.
 """
 
 from dataclasses import dataclass, replace

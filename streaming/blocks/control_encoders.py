@@ -44,8 +44,8 @@ class ControlEncoderState:
     empty_chunks: int = 0  # empty chunks since the last picture
 
 
-class ControlLanes:
-    """Encodes the lanes of all streams of one autoencoder and picture size."""
+class ControlEncoders:
+    """Encodes the control videos of all streams of one autoencoder and picture size."""
 
     def __init__(
         self, autoencoder: StreamAutoencoder, *, height: int, width: int, first: int, later: int

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from streaming.blocks.control_lanes import ControlEncoderState, ControlLanes
+from streaming.blocks.control_encoders import ControlEncoders, ControlEncoderState
 from streaming.config import TaehvConfig
 from streaming.modules.taehv import TAEHV
 from streaming.modules.wan_vae import WanVAE, WanVaeConfig
@@ -37,8 +37,8 @@ def autoencoder(request: pytest.FixtureRequest) -> Counted:
 
 
 @pytest.fixture
-def lanes(autoencoder: Counted) -> ControlLanes:
-    return ControlLanes(autoencoder, height=16, width=16, first=9, later=12)
+def encoders(autoencoder: Counted) -> ControlEncoders:
+    return ControlEncoders(autoencoder, height=16, width=16, first=9, later=12)
 
 
 def pictures(chunk: int, seed: int = 0) -> Tensor:
@@ -46,10 +46,10 @@ def pictures(chunk: int, seed: int = 0) -> Tensor:
     return torch.rand(1, 12 if chunk else 9, 3, 16, 16, generator=noise, dtype=torch.float64) * 2 - 1
 
 
-def run(lanes: ControlLanes, videos: list[Tensor | None]) -> list[Tensor]:
-    lane, parts = ControlEncoderState(), []
+def run(encoders: ControlEncoders, videos: list[Tensor | None]) -> list[Tensor]:
+    state, parts = ControlEncoderState(), []
     for chunk, video in enumerate(videos):
-        latents, lane = lanes.advance(lane, video, chunk=chunk, batch=1)
+        latents, state = encoders.advance(state, video, chunk=chunk, batch=1)
         parts.append(latents)
     return parts
 
@@ -78,60 +78,60 @@ SHOWN = {
 
 @pytest.mark.parametrize("is_warm", [False, True], ids=["cold", "warm"])
 @pytest.mark.parametrize("shown", SHOWN.values(), ids=SHOWN.keys())
-def test_a_lane_equals_an_encoder_that_never_rests(
-    autoencoder: Counted, lanes: ControlLanes, shown: set[int], is_warm: bool
+def test_an_encoder_equals_one_that_never_rests(
+    autoencoder: Counted, encoders: ControlEncoders, shown: set[int], is_warm: bool
 ) -> None:
     if is_warm:
-        lanes.empty_video(1).settle()
+        encoders.empty_video(1).settle()
     videos = [pictures(chunk) if chunk in shown else None for chunk in range(CHUNKS)]
-    for chunk, (got, want) in enumerate(zip(run(lanes, videos), live(autoencoder, videos), strict=True)):
+    for chunk, (got, want) in enumerate(zip(run(encoders, videos), live(autoencoder, videos), strict=True)):
         torch.testing.assert_close(got, want, rtol=0, atol=1e-9, msg=lambda m, c=chunk: f"chunk {c}: {m}")
 
 
-def test_an_empty_lane_costs_nothing_once_settled(autoencoder: Counted, lanes: ControlLanes) -> None:
-    settled = lanes.empty_video(1).settle()
+def test_an_empty_video_costs_nothing_once_settled(autoencoder: Counted, encoders: ControlEncoders) -> None:
+    settled = encoders.empty_video(1).settle()
     assert 1 < settled < 12
     calls = autoencoder.calls
-    run(lanes, [None] * 40)
+    run(encoders, [None] * 40)
     assert autoencoder.calls == calls
 
 
-def test_every_stream_shares_the_empty_video(autoencoder: Counted, lanes: ControlLanes) -> None:
-    run(lanes, [None] * CHUNKS)
+def test_every_stream_shares_the_empty_video(autoencoder: Counted, encoders: ControlEncoders) -> None:
+    run(encoders, [None] * CHUNKS)
     calls = autoencoder.calls
-    run(lanes, [None] * CHUNKS)
+    run(encoders, [None] * CHUNKS)
     assert autoencoder.calls == calls
 
 
-def test_a_lane_rests_again_when_its_pictures_are_forgotten(
-    autoencoder: Counted, lanes: ControlLanes
+def test_an_encoder_rests_again_when_its_pictures_are_forgotten(
+    autoencoder: Counted, encoders: ControlEncoders
 ) -> None:
-    settled = lanes.empty_video(1).settle()
-    lane = ControlEncoderState()
+    settled = encoders.empty_video(1).settle()
+    state = ControlEncoderState()
     for chunk in range(settled + 2):
         video = pictures(chunk) if chunk < 2 else None
-        _, lane = lanes.advance(lane, video, chunk=chunk, batch=1)
-    assert lane == ControlEncoderState()
+        _, state = encoders.advance(state, video, chunk=chunk, batch=1)
+    assert state == ControlEncoderState()
     calls = autoencoder.calls
-    lanes.advance(lane, None, chunk=settled + 2, batch=1)
+    encoders.advance(state, None, chunk=settled + 2, batch=1)
     assert autoencoder.calls == calls
 
 
-def test_a_lane_counts_its_empty_chunks_from_its_last_picture(lanes: ControlLanes) -> None:
-    settled = lanes.empty_video(1).settle()
-    lane, counts = ControlEncoderState(), []
+def test_an_encoder_counts_its_empty_chunks_from_its_last_picture(encoders: ControlEncoders) -> None:
+    settled = encoders.empty_video(1).settle()
+    state, counts = ControlEncoderState(), []
     shown = (1, settled)  # the second in the last chunk before the first is forgotten
     for chunk in range(2 * settled + 1):
-        _, lane = lanes.advance(lane, pictures(chunk) if chunk in shown else None, chunk=chunk, batch=1)
-        counts.append(lane.empty_chunks)
-        assert (lane.cache is None) == (chunk in (0, 2 * settled)), "forgotten neither sooner nor later"
+        _, state = encoders.advance(state, pictures(chunk) if chunk in shown else None, chunk=chunk, batch=1)
+        counts.append(state.empty_chunks)
+        assert (state.cache is None) == (chunk in (0, 2 * settled)), "forgotten neither sooner nor later"
     assert counts == [0, *range(settled - 1), *range(settled), 0]
 
 
-def test_an_empty_video_is_kept_for_each_size_of_batch_and_type(lanes: ControlLanes) -> None:
-    kinds = {batch: lanes.empty_video(batch) for batch in (1, 2)}
+def test_an_empty_video_is_kept_for_each_size_of_batch_and_type(encoders: ControlEncoders) -> None:
+    kinds = {batch: encoders.empty_video(batch) for batch in (1, 2)}
     assert kinds[1] is not kinds[2]
-    assert all(lanes.empty_video(batch) is kept for batch, kept in kinds.items())
+    assert all(encoders.empty_video(batch) is kept for batch, kept in kinds.items())
 
 
 def test_an_empty_video_that_never_settles_stays_bounded(autoencoder: Counted) -> None:
@@ -140,13 +140,13 @@ def test_an_empty_video_that_never_settles_stays_bounded(autoencoder: Counted) -
             latents, cache = super().encode(video, cache)
             return latents + 1e-9 * self.calls, cache
 
-    lanes = ControlLanes(Restless(autoencoder._autoencoder), height=16, width=16, first=9, later=12)
-    assert lanes.empty_video(1).settle() == 32
-    assert torch.equal(lanes.empty_video(1).latents(1000), lanes.empty_video(1).latents(31))
+    encoders = ControlEncoders(Restless(autoencoder._autoencoder), height=16, width=16, first=9, later=12)
+    assert encoders.empty_video(1).settle() == 32
+    assert torch.equal(encoders.empty_video(1).latents(1000), encoders.empty_video(1).latents(31))
 
 
-def test_lanes_of_a_batch_have_its_size(lanes: ControlLanes) -> None:
-    latents, _ = lanes.advance(ControlEncoderState(), None, chunk=0, batch=2)
-    one, _ = lanes.advance(ControlEncoderState(), None, chunk=0, batch=1)
+def test_encodings_of_a_batch_have_its_size(encoders: ControlEncoders) -> None:
+    latents, _ = encoders.advance(ControlEncoderState(), None, chunk=0, batch=2)
+    one, _ = encoders.advance(ControlEncoderState(), None, chunk=0, batch=1)
     assert latents.shape[0] == 2
     torch.testing.assert_close(latents[1:], one, rtol=0, atol=1e-12)
