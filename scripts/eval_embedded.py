@@ -1,4 +1,4 @@
-"""Judge the built-in model: on held-out scenes, on real video, and by the clock.
+"""Judgement of the built-in model: on held-out scenes, on real video, and by the clock.
 
 python -m scripts.eval_embedded --quick --json out/eval.json --sheets out/sheets
 python -m scripts.eval_embedded --full --only looks --only switches --model-folder out/model

@@ -1,4 +1,4 @@
-"""Any video file through depth and generator, into another video file of the same length, times and sound.
+"""Video file through depth and generator, into another video file of the same length, times and sound.
 
 python -m scripts.generate --input clip.mp4 --prompt "a statue of molten gold" --output out.mp4
 python -m scripts.generate -i clip.mp4 -p "a winter forest" --transition "4.5:a summer meadow" -o out.mp4

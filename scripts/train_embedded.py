@@ -1,4 +1,4 @@
-"""Train the built-in model, one command a stage. Everything it learns from is rendered while it learns.
+"""Training of the built-in model, one command a stage. Everything it learns from is rendered while it learns.
 
 python -m scripts.train_embedded tokenizer
 python -m scripts.train_embedded autoencoder --out out/train --minutes 5

@@ -1,16 +1,16 @@
-"""All passes over a chunk, on inputs that are allocated once: nothing that a pass reads ever moves.
+"""Passes over a chunk, on buffers that are allocated once: nothing that a pass reads ever moves.
 
 So a pass can be captured and replayed: by any chunk, under any prompt, at any strength. What differs between
 streams is the ring of keys and values alone, gigabytes that nobody wants to copy back and forth (3.5 GB in
-and out are 3 ms at 4.3 TB/s); therefore a graph belongs to a ring, and rings are lent to one stream after
-the other (`KVCachePool`). Where in the ring a chunk is written is an input too, so a ring needs two graphs:
-with guidance and without (the clean pass is a pass without).
+and out are 3 ms at 4.3 TB/s); therefore a graph belongs to a ring, which `KVCachePool` gives to one stream
+after the other. Where in the ring a chunk is written is an input too, so a ring needs two graphs: with
+guidance and without (the clean pass is a pass without).
 
 Only a full window is captured: before, every chunk has a window of another length, and it fills within
 seconds. Without capture the same code runs every time.
 
 The buffers remember no stream: what a chunk's passes read is a value, `ChunkInputs`, that its stream owns,
-and it is loaded again where another stream's chunk went between two of its passes.
+and it is copied into the buffers again if another stream's chunk went between two of its passes.
 """
 
 from collections.abc import Callable
@@ -53,7 +53,7 @@ class ChunkPasses:
     """Shared by all streams of a model, one pass at a time.
 
     chunk = passes.begin(cache, start, context, control, scale)    # once a chunk
-    flow = passes.denoise(chunk, xt, timestep)                     # used up before the next pass
+    flow = passes.denoise(chunk, xt, timestep)                     # overwritten by the next pass
     passes.write_clean_kv(PendingCleanPass(chunk, latents))        # now, or before the stream's next chunk
     """
 
@@ -95,8 +95,8 @@ class ChunkPasses:
         control: Tensor | None = None,
         scale: float = 1.0,
     ) -> ChunkInputs:
-        """Make room for the chunk that begins with latent `start`. Raises ValueError for one that the ring
-        cannot hold."""
+        """Reserve the ring's slots for the chunk that begins with latent `start`, counted from the stream's
+        beginning; returns what its passes read. Raises ValueError for a chunk that the ring cannot hold."""
         return ChunkInputs(cache.begin(start, CHUNK_LATENTS), context, control, scale)
 
     @torch.inference_mode()

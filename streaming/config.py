@@ -1,4 +1,4 @@
-"""What a model is made of: frozen, checked configurations. No torch here; presets are data."""
+"""Configurations of models, frozen and checked. No torch here; presets are data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields

@@ -58,7 +58,7 @@ class Guidance:
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """What a chunk is painted under."""
+    """Text of one chunk."""
 
     context: TextContext
     blend: PromptBlend | None  # under way after this chunk

@@ -1,4 +1,4 @@
-"""One live stream: camera pictures and what is asked in, one generated chunk out."""
+"""Stream of one user: camera pictures and chunk parameters in, one generated chunk out."""
 
 import logging
 from collections.abc import Callable, Sequence

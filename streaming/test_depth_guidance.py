@@ -1,4 +1,4 @@
-"""Does depth guidance work here? Synthetic depth in; the video it gives, the depth and a verdict out.
+"""A check that depth guidance works here: synthetic depth in; the video, the depth and a verdict out.
 
 python -m streaming.test_depth_guidance --output-dir out --chunks 4
 

@@ -1,4 +1,4 @@
-"""The whole way on one machine, part by part: the real server, and headless clients against it.
+"""End-to-end benchmark on one machine, part by part: the real server, and headless clients against it.
 
 python -m scripts.bench.end_to_end --random-weights --out out/e2e --limit 570
 python -m scripts.bench.end_to_end --random-weights --part fast --fast-seconds 300 --out out/slope

@@ -1,4 +1,4 @@
-"""What each lever of streaming/acceleration.py gives one pass of the transformer: one table and JSON.
+"""Gain of each optimization of streaming/acceleration.py in one pass of the transformer: one table and JSON.
 
 python -m scripts.bench.levers --json out/levers.json
 python -m scripts.bench.levers --model embedded --device cpu --levers plain --levers pack --repeats 2

@@ -1,4 +1,4 @@
-"""What a chunk costs, stage by stage, beside what the device could do: one table and JSON.
+"""Cost of a chunk, stage by stage, beside what the device could do: one table and JSON.
 
 python -m scripts.bench.pipeline --model longlive-1.3b --random-weights --json out/exact.json
 python -m scripts.bench.pipeline --random-weights --preset fast --guidance none
@@ -174,7 +174,7 @@ def _built(asked: Asked) -> StreamEngine:
 
 
 def _painted(engine: StreamEngine, asked: Asked) -> list[equality.Painted]:
-    return equality.painted(engine.pipeline, asked.check, guided=asked.guided, steps=asked.steps)
+    return equality.generated(engine.pipeline, asked.check, guided=asked.guided, steps=asked.steps)
 
 
 def _start_apart() -> dict[str, float | None] | None:

@@ -1,4 +1,4 @@
-"""Several sessions on one server at once: what share each gets, who is refused, whom a prompt switch stalls.
+"""Sessions, several on one server at once: what share each gets, who is refused, whom a prompt switch stalls.
 
 python -m scripts.bench.sessions --url http://gpu-host:8080 --sessions 4 --json out/sessions.json
 python -m scripts.bench.sessions --sessions 2 --switches 8        # the first one changes its prompt, often

@@ -1,4 +1,4 @@
-"""Trained networks -> the files that the package ships and `load_models` reads; and back, to go on training.
+"""Export of trained networks -> the files that the package ships and `load_models` reads, and back.
 
     export(models, Path("streaming/embedded"))
     unpack(EMBEDDED, Path("out/train"))

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from streaming.api import MAX_SCALE
 
-_TYPICAL_MOTION = (
-    0.015  # of depth in [-1, 1] per frame: someone who talks before the camera (carphone, median)
-)
+# Of depth in [-1, 1] per frame: someone who talks before the camera (carphone, median).
+_TYPICAL_MOTION = 0.015
 _REACH = 0.5  # fully adaptive, the scale goes from half of what was set to one and a half times it
 _FOLLOW = 0.5  # of the way to the newest chunk's motion: no jump between chunks, most of it within two
 
@@ -21,7 +20,7 @@ class AdaptiveScale:
     level: float = 0.0  # -1 still ... 0 as usual ... 1 wild
 
     def follow(self, motion: float) -> "AdaptiveScale":
-        """`motion`: mean change of depth a frame, 0 ... 2, over the chunk that is about to be painted."""
+        """`motion`: mean change of depth a frame, 0 ... 2, over the chunk that is about to be generated."""
         now = (motion - _TYPICAL_MOTION) / (motion + _TYPICAL_MOTION)
         return AdaptiveScale(self.level + _FOLLOW * (now - self.level))
 

@@ -31,7 +31,7 @@ class PromptBlend:
     start: Tensor  # (text_len, E) embedding that it left from
     chunks: int
     curve: BlendCurve
-    done: int = 0  # chunks painted so far
+    done: int = 0  # chunks generated so far
 
     def __post_init__(self) -> None:
         check_blend(self.chunks, self.curve)

@@ -1,4 +1,4 @@
-"""Will it fit? What a preset needs of memory, known before anything is loaded.
+"""Memory that a preset needs, known before anything is loaded.
 
     check(needs(preset, torch.bfloat16), device, free=free_memory(device))     # raises DoesNotFit
 

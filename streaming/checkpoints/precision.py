@@ -1,4 +1,4 @@
-"""Which floating-point type the models run in on a device."""
+"""Floating-point type that the models run in on a device."""
 
 from typing import get_args
 

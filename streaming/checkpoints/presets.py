@@ -1,4 +1,4 @@
-"""The models this engine knows, as data. A new model is a new entry, never a branch."""
+"""Models that this engine knows, as data. A new model is a new entry, never a branch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

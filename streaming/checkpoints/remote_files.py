@@ -1,4 +1,4 @@
-"""Which published files each preset needs: data alone.
+"""Published files that each preset needs: data alone.
 
 A repository with a commit hash is pinned here, and so is a file with a sha256; a branch name is pinned by the
 first pull (see streaming.hub.pull).

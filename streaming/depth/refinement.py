@@ -1,4 +1,4 @@
-"""Depth refined by what was painted: the generated picture's own depth, where the camera's picture is still.
+"""Depth refined by the generated picture's own depth, where the camera's picture is still.
 
 Why one would want it. The camera knows where a face is, and nothing of the horns that the model gave it. Left
 out of the guidance, such inventions are made up again in every chunk, and change while the person sits still.

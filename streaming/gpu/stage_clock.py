@@ -1,4 +1,4 @@
-"""How long the stages of a chunk take. On a GPU they are timed there, without waiting for it in between."""
+"""Times of a chunk's stages. On a GPU they are timed there, without waiting for it in between."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What can go wrong between a hub and the disk, in words that a user can act on."""
+"""Errors between a hub and the disk, in words that a user can act on."""
 
 import errno
 from collections.abc import Iterator

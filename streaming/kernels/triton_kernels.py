@@ -1,4 +1,4 @@
-"""What lies between the transformer's products, each as one pass over memory: norms with modulation and
+"""Kernels between the transformer's products, each one pass over memory: norms with modulation and
 gated residuals, norm and rotation of queries and keys with the write into the ring, GELU on the way to fp8.
 
 Needs a GPU (or TRITON_INTERPRET=1). Everything is computed in float32 and rounded to the tensors' type

@@ -18,7 +18,7 @@ pytestmark = [
 CHUNKS = 8  # the window is full from the third on, and a prompt switch lies behind it
 
 
-def painted(pipeline: LongLivePipeline) -> list[torch.Tensor]:
+def generated(pipeline: LongLivePipeline) -> list[torch.Tensor]:
     """Two streams in turns, the second on a ring of its own."""
     draws, size = torch.Generator().manual_seed(0), (pipeline.preset.height, pipeline.preset.width)
     sessions = [pipeline.open_session(seed=seed) for seed in (0, 1)]
@@ -55,26 +55,26 @@ def new_pipeline(optimizations: Optimizations, dtype: torch.dtype) -> LongLivePi
     ],
 )
 def test_optimizations_leave_the_pictures_alone(optimizations: Optimizations) -> None:
-    wanted = painted(new_pipeline(Optimizations(), torch.float32))
+    wanted = generated(new_pipeline(Optimizations(), torch.float32))
     pipeline = new_pipeline(optimizations, torch.float32)
-    for got, want in zip(painted(pipeline), wanted, strict=True):
+    for got, want in zip(generated(pipeline), wanted, strict=True):
         torch.testing.assert_close(got, want, atol=5e-3, rtol=0)
     if optimizations.graphs:
         kept = pipeline.passes._graphs
-        painted(pipeline)  # later streams: on the rings of the first
+        generated(pipeline)  # later streams: on the rings of the first
         assert len(kept) == 2 and all(len(recordings) == 2 for recordings in kept.values())
 
 
 def test_streams_on_prepared_rings_record_nothing() -> None:
     optimizations = Optimizations(graphs=True, fuses=True, side_stream=True)
-    wanted = painted(new_pipeline(optimizations, torch.float32))
+    wanted = generated(new_pipeline(optimizations, torch.float32))
     pipeline = new_pipeline(optimizations, torch.float32)
     pipeline.generate(pipeline.open_session(seed=9), parse_prompts("there is a text to record with"))
     while pipeline.prepare_session(limit=3):
         pass
     recorded = {id(made) for both in pipeline.passes._graphs.values() for made in both.values()}
     assert len(recorded) == 4
-    for got, want in zip(painted(pipeline), wanted, strict=True):
+    for got, want in zip(generated(pipeline), wanted, strict=True):
         torch.testing.assert_close(got, want, atol=1e-4, rtol=0)
     assert recorded == {id(made) for both in pipeline.passes._graphs.values() for made in both.values()}
 
@@ -92,7 +92,7 @@ def test_streams_on_prepared_rings_record_nothing() -> None:
 def test_fp8_is_close_to_bfloat16(optimizations: Optimizations) -> None:
     if optimizations.attention == "fa3" and not can_use_fa3(torch.device("cuda")):
         pytest.skip("needs fa3-fwd")
-    wanted = painted(new_pipeline(Optimizations(), torch.bfloat16))
-    got = painted(new_pipeline(optimizations, torch.bfloat16))
+    wanted = generated(new_pipeline(Optimizations(), torch.bfloat16))
+    got = generated(new_pipeline(optimizations, torch.bfloat16))
     assert all(torch.isfinite(frame).all() for frame in got)
     assert (got[0] - wanted[0]).square().mean() < 1e-2

@@ -1,4 +1,4 @@
-"""What every way of measuring shares: pictures are noted, prompts switched, figures asked for."""
+"""Session as every client measures it: pictures are noted, prompts switched, figures asked for."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What this device can do at best, measured in the run whose figures are compared with it."""
+"""Ceilings of this device, measured in the run whose figures are compared with it."""
 
 import statistics
 import time

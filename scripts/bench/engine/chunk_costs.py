@@ -1,4 +1,4 @@
-"""All figures of one engine: chunks as a server runs them, stage by stage."""
+"""Figures of one engine: chunks as a server runs them, stage by stage."""
 
 import dataclasses
 import statistics

@@ -1,4 +1,4 @@
-"""How far the accelerated pipeline is from the plain one: the same streams, before and after."""
+"""Distance of the accelerated pipeline from the plain one: the same streams, before and after."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class Painted:
     frames: Tensor  # (T, H, W, 3) float32 in [0, 1]
 
 
-def painted(
+def generated(
     pipeline: LongLivePipeline, chunks: int, *, guided: bool, steps: tuple[int, ...] | None
 ) -> list[Painted]:
     """The first chunks of a stream. Depth and noise are the same whenever it is called."""

@@ -1,4 +1,4 @@
-"""How much arithmetic a chunk is, from shapes alone, and the time that the measured ceilings leave it."""
+"""Arithmetic of a chunk, from shapes alone, and the time that the measured ceilings leave it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass

@@ -1,4 +1,4 @@
-"""What the machine tells: memory, start-up time, its name; and a compile cache that is cold."""
+"""Facts of the machine: memory, start-up time, its name; and a compile cache that is cold."""
 
 import gc
 import os

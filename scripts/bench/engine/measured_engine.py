@@ -1,4 +1,4 @@
-"""The engine that is measured: a preset's real networks, with weights that need no download if asked."""
+"""Engine that is measured: a preset's real networks, with weights that need no download if asked."""
 
 from typing import Any
 

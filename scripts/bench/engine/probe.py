@@ -1,4 +1,4 @@
-"""Looks inside a chunk: stages that the pipeline does not mark itself, launches, syncs and copies of the
+"""Probes inside a chunk: stages that the pipeline does not mark itself, launches, syncs and copies of the
 ring."""
 
 from collections.abc import Callable, Iterable, Iterator

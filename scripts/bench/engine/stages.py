@@ -1,4 +1,4 @@
-"""The stages of a chunk: their names, what follows from them, and how much arithmetic each is."""
+"""Stages of a chunk: their names, what follows from them, and how much arithmetic each is."""
 
 import statistics
 from collections.abc import Mapping

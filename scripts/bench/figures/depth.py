@@ -1,4 +1,4 @@
-"""How steady depth is and how well it keeps edges: figures of a clip and of what was made of it.
+"""Steadiness of depth and how well it keeps edges: figures of a clip and of what was made of it.
 
     figures = measure(frames, values, reference, borders)
 

@@ -1,4 +1,4 @@
-"""From the pictures that came back to the figures people ask for. Pure: times go in, numbers come out."""
+"""Latency figures from the pictures that came back. Pure: times go in, numbers come out."""
 
 import math
 import statistics

@@ -1,4 +1,4 @@
-"""What one run of the benchmark has seen, whatever carried it."""
+"""Record of one run of the benchmark, whatever carried it."""
 
 import time
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""How soon prompt switches show: in ms and in chunk periods, over one or several runs. Pure."""
+"""Delay until prompt switches show: in ms and in chunk periods, over one or several runs. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The floor: a server that gives the camera's frames back as they come. What it takes, no model can save.
+"""Server that gives the camera's frames back as they come: the floor of latency, which no model can beat.
 
 python -m scripts.bench.servers.echo --port 8090
 """

@@ -1,4 +1,4 @@
-"""What the depth net learns from: photographs of rendered scenes with their true inverse depth.
+"""Training data of the depth net: photographs of rendered scenes with their true inverse depth.
 
 supply = Supply(24_000, 96, generator)
 pictures, disparity = supply.draw(192)      # now and then: supply.renew()

@@ -1,4 +1,4 @@
-"""What the generator learns from: streams of a few chunks as latents, kept on the device and drawn several
+"""Training data of the generator: streams of a few chunks as latents, kept on the device and drawn several
 times."""
 
 import random

@@ -1,4 +1,4 @@
-"""What the autoencoder learns from: videos of looks, of depth and of the camera, kept on the device."""
+"""Training data of the autoencoder: videos of looks, of depth and of the camera, kept on the device."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""An honest test of estimated depth: which of two points is nearer, marked by hand on real clips and photos.
+"""Test of estimated depth: which of two points is nearer, marked by hand on real clips and photos.
 
     marked = MarkedPictures()
     for pixels, pairs in marked:

@@ -1,4 +1,4 @@
-"""How the built-in model is judged: what is measured of one clip, and what a trial hands back."""
+"""Findings about the built-in model: what is measured of one clip, and what a trial hands back."""
 
 import random
 import statistics

@@ -1,4 +1,4 @@
-"""Independent judges of what the built-in model paints: which look is it, and what depth can be read off it?
+"""Judges, independent, of the built-in model's frames: which look is it, and what depth can be read off it?
 
     train_probes(Path("tests/data/probes.safetensors"), device=torch.device("cuda"), minutes=1.25)
     probes = load_probes()

@@ -1,4 +1,4 @@
-"""What the built-in model is judged on: scenes that training never saw, and streams that follow them.
+"""Streams that the built-in model is judged on: scenes that training never saw, and streams that follow them.
 
 scene = held_out_scene(0, num_frames(2), size=(144, 256), device=device)
 chunks = play(pipeline, ["a golden statue"] * 2, scene.depth)        # 9 frames, then 12

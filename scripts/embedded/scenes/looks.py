@@ -1,4 +1,4 @@
-"""What the built-in model paints: every look is a function of the depth that the model is given, and of the
+"""Looks of the built-in model: every look is a function of the depth that the model is given, and of the
 place on the screen. Nothing else: what a target depends on and the model cannot see would come out as blur.
 
     picture = paint(depth, [Paint("gold"), Paint("wool", "blue", "bricks")])   # depth (B, T, H, W), near = 1

@@ -1,4 +1,4 @@
-"""How a scene moves: every motion is a sine, given by amplitude, rate (rad/s) and phase (rad)."""
+"""Motion of a scene: every motion is a sine, given by amplitude, rate (rad/s) and phase (rad)."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""How far predicted inverse depth is from the true one, up to scale and shift."""
+"""Distance of predicted inverse depth from the true one, up to scale and shift."""
 
 import torch.nn.functional as F
 from torch import Tensor

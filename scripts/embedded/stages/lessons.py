@@ -1,4 +1,4 @@
-"""What the generator is, and what it is asked in training: clips of latents -> batches for `predict_flow`."""
+"""Lessons of the generator, and its sizes: clips of latents -> batches for `predict_flow`."""
 
 from dataclasses import replace
 from pathlib import Path

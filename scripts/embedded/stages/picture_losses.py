@@ -1,4 +1,4 @@
-"""How wrong a drawn video is. Videos (B, T, 3, H, W) in [-1, 1]."""
+"""Losses of a decoded video. Videos (B, T, 3, H, W) in [-1, 1]."""
 
 import torch
 import torch.nn.functional as F

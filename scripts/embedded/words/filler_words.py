@@ -1,4 +1,4 @@
-"""What stands around the words of a look: subjects, praise, templates, and prompts without any meaning."""
+"""Words around those of a look: subjects, praise, templates, and prompts without any meaning."""
 
 from scripts.embedded.words.look_words import split
 
