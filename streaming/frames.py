@@ -1,4 +1,4 @@
-"""Camera pictures of any size -> the model's frames."""
+"""Frames of the model: made from camera pictures of any size, and between uint8 and [-1, 1]."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
+
+
+def from_uint8(levels: Tensor) -> Tensor:
+    """uint8 of any shape -> a new float32 tensor in [-1, 1]."""
+    return levels.to(torch.float32, copy=True).div_(127.5).sub_(1)
+
+
+def to_uint8(values: Tensor) -> Tensor:
+    """[-1, 1] of any shape -> uint8, rounded; what lies outside takes the nearest end."""
+    return values.add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def fit_frames(frames: Sequence[np.ndarray], height: int, width: int, device: torch.device | str) -> Tensor:
@@ -24,7 +36,7 @@ def fit_frames(frames: Sequence[np.ndarray], height: int, width: int, device: to
         _check_picture(frame, index)
     pictures = [_to_tensor(crop_to_fill(frame, height, width)).to(device) for frame in frames]
     fitted = torch.stack([_resize(picture, height, width) for picture in pictures])
-    return fitted.float().div_(127.5).sub_(1)
+    return from_uint8(fitted)
 
 
 def crop_to_fill(frame: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -29,7 +29,7 @@ from streaming.blocks.text_conditioning import Prompts, parse_prompts
 from streaming.blocks.vace_encoding import GuidanceMode
 from streaming.depth.estimators import DepthEstimator
 from streaming.depth.stream_depth import Depth, StreamDepth
-from streaming.frames import fit_frames
+from streaming.frames import fit_frames, to_uint8
 from streaming.gpu.stage_clock import StageClock
 from streaming.pipeline import LongLivePipeline
 from streaming.session import StreamSession
@@ -257,4 +257,4 @@ class LiveStream:
 def preview(depth: Tensor) -> np.ndarray:
     """Depth (H, W) in [-1, 1] -> (72, 128) uint8, near = 255."""
     small = F.interpolate(depth[None, None], size=PREVIEW, mode="bilinear", antialias=True)[0, 0]
-    return small.add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8).cpu().numpy()
+    return to_uint8(small).cpu().numpy()

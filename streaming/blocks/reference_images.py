@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from streaming.api import MAX_REFERENCES
+from streaming.frames import from_uint8
 
 ReferenceImage = str | Path | Image.Image | Tensor
 
@@ -52,7 +53,7 @@ def load_reference(image: ReferenceImage) -> Tensor:
     else:
         with Image.open(image) as opened:
             upright = ImageOps.exif_transpose(opened).convert("RGB")
-    return torch.from_numpy(np.array(upright)).movedim(-1, 0).float() / 127.5 - 1
+    return from_uint8(torch.from_numpy(np.array(upright)).movedim(-1, 0))
 
 
 def reference_of(pixels: np.ndarray, height: int, width: int) -> Tensor:
@@ -64,7 +65,7 @@ def reference_of(pixels: np.ndarray, height: int, width: int) -> Tensor:
     if scale < 1:
         inner = [max(1, int(side * scale)) for side in picture.shape[1:]]
         picture = F.interpolate(picture[None], size=inner, mode="bilinear", antialias=True)[0]
-    return picture.float() / 127.5 - 1
+    return from_uint8(picture)
 
 
 def fit_reference(image: Tensor, height: int, width: int) -> Tensor:

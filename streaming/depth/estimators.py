@@ -12,6 +12,7 @@ from torch import Tensor
 
 from streaming.depth.pillow_resize import RESAMPLING, pillow_resize
 from streaming.depth.range import DepthRange
+from streaming.frames import LUMA_WEIGHTS, to_uint8
 
 
 class DepthEstimator(Protocol):
@@ -58,7 +59,7 @@ class EdgesDepth:
     )  # gradient (Sobel, both axes summed, grey levels) that begins and that is a full edge
 
     def __init__(self, device: torch.device | str) -> None:
-        luma = torch.tensor([0.299, 0.587, 0.114]) * 127.5  # [-1, 1] to grey levels; gradients need no offset
+        luma = torch.tensor(LUMA_WEIGHTS) * 127.5  # [-1, 1] to grey levels; gradients need no offset
         self._to_grey = (luma / 4).view(1, 3, 1, 1).repeat(1, 1, 2, 2).to(device)
         blur = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
         # A blur of [1 2 1] / 4 and Sobel's [1 2 1] across and [-1 0 1] along, in one kernel for each axis.
@@ -109,7 +110,7 @@ class TransformersDepth:
     def estimate(self, frames: Tensor) -> Tensor:
         """See `DepthEstimator`."""
         _check_frames(frames)
-        pictures = frames.add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+        pictures = to_uint8(frames)
         if self._preprocess is None:
             depth = self._estimate_with_processor(pictures)
         else:

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_LUMA = (0.299, 0.587, 0.114)
+from streaming.frames import LUMA_WEIGHTS
+
 _MOST = 0.9  # of the past kept by a still pixel at smoothing 1: an average over ten frames
 _ALIKE = 0.06  # difference of grey, in [-1, 1], at which the past counts exp(-1): eight grey levels
 _BETTER = 0.1  # by how much a place elsewhere must look more alike than the same place
@@ -50,7 +51,7 @@ def smooth(
 def half_res_luma(frames: Tensor) -> Tensor:
     """RGB (T, 3, H, W) in [-1, 1] -> (T, 1, H // 2, W // 2) grey: what `smooth` sees of the frames."""
     small = F.avg_pool2d(frames, 2)  # also rids the camera's picture of half its noise
-    return (small * small.new_tensor(_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+    return (small * small.new_tensor(LUMA_WEIGHTS).view(3, 1, 1)).sum(1, keepdim=True)
 
 
 def _follow(pictures: Tensor, earlier: Tensor) -> tuple[Tensor, Tensor]:

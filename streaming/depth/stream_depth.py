@@ -26,10 +26,10 @@ from streaming.depth.points import depth_of_points
 from streaming.depth.range import DepthRange
 from streaming.depth.refinement import refine
 from streaming.depth.smoothing import half_res_luma, smooth
+from streaming.frames import LUMA_WEIGHTS
 from streaming.vace_utils import count_non_finite
 
 _CELLS = 64
-_LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,7 +150,7 @@ class StreamDepth:
         """How each frame follows the one before, and its aligned depth, (T, h, w) on the host."""
         cell = max(1, min(self._size[1] // _CELLS, self._size[0] // 2))
         # Means of cells, colours to grey in the same pass.
-        kernel = frames.new_tensor(_LUMA).view(1, 3, 1, 1).repeat(1, 1, cell, cell) / cell**2
+        kernel = frames.new_tensor(LUMA_WEIGHTS).view(1, 3, 1, 1).repeat(1, 1, cell, cell) / cell**2
         pictures = F.conv2d(frames, kernel, stride=cell)[:, 0]
         coarse = torch.stack([pictures, F.avg_pool2d(estimate[:, None], cell)[:, 0]]).cpu().numpy()
         alignment = align(coarse[0], coarse[1], state.reference, is_fixed=state.range.is_fixed)

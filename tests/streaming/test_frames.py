@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from streaming.frames import crop_to_fill, fit_frames
+from streaming.frames import crop_to_fill, fit_frames, from_uint8, to_uint8
 
 HEIGHT, WIDTH = 18, 32
 
@@ -30,6 +30,14 @@ def test_a_picture_of_the_target_size_keeps_every_pixel():
     [fitted] = fit_frames([frame], HEIGHT, WIDTH, "cpu")
     levels = ((fitted + 1) * 127.5).round().to(torch.uint8)
     assert np.array_equal(levels.permute(1, 2, 0).numpy(), frame)
+
+
+def test_levels_and_values_are_each_other_s_inverse_and_what_is_out_of_range_is_clamped():
+    levels = torch.arange(256, dtype=torch.uint8)
+    values = from_uint8(levels)
+    assert torch.equal(to_uint8(values), levels) and torch.equal(levels, torch.arange(256).byte())
+    assert torch.equal(values, from_uint8(levels)), "to_uint8 leaves what it is given"
+    assert to_uint8(torch.tensor([-1.1, 1.1, 0.004 / 127.5])).tolist() == [0, 255, 128]
 
 
 def test_black_is_minus_one_and_white_plus_one():

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from streaming.frames import LUMA_WEIGHTS
+
 WINDOW = 8  # frames over which a pixel must be still: half a second at 16 fps
 _STILL = 6 / 127.5  # from the brightest to the darkest grey of a window: six levels
 _CLEAR = 5  # side of the square around a still pixel that must be still, too
@@ -54,7 +56,7 @@ def measure(frames: Tensor, values: Tensor, reference: Tensor, borders: Sequence
 
 def grey(frames: Tensor) -> Tensor:
     """(T, 3, H, W) -> (T, H, W), without the finest noise."""
-    luma = frames.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    luma = frames.new_tensor(LUMA_WEIGHTS).view(3, 1, 1)
     return F.avg_pool2d((frames * luma).sum(1, keepdim=True), 3, 1, 1, count_include_pad=False)[:, 0]
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from scripts.embedded.scenes.box_blur import box_blur
 from scripts.embedded.scenes.photo import photograph
 from scripts.embedded.scenes.procedural import OBJECTS, Scenes, Surface, inverse_depth, render, sample_scenes
+from streaming.frames import from_uint8, to_uint8
 
 HEIGHT, WIDTH = 72, 128  # what the net sees: half of the served picture each way
 _PHOTOGRAPHS = 3  # of each rendered scene: another light, other colours, another camera
@@ -77,7 +78,7 @@ class Supply:
             pictures, disparity = photographs(surface, scenes, self._generator)
             pictures = unfocused(pictures, disparity, self._generator)
             first = self._made % len(self._pictures)
-            self._pictures[first : first + self._batch] = ((pictures + 1) * 127.5).round_().to(torch.uint8)
+            self._pictures[first : first + self._batch] = to_uint8(pictures)
             self._disparity[first : first + self._batch] = disparity
             self._made += self._batch
 
@@ -85,7 +86,7 @@ class Supply:
         """RGB (N, 3, h, w) in [-1, 1] and true inverse depth (N, h, w), no two draws of a picture alike."""
         filled = min(self._made, len(self._pictures))
         at = torch.randint(filled, (count,), generator=self._generator, device=self._generator.device)
-        pictures = self._pictures[at].float() / 127.5 - 1
+        pictures = from_uint8(self._pictures[at])
         pictures, disparity = framed(pictures, self._disparity[at].float(), self._generator)
         return varied(pictures, disparity, self._generator)
 

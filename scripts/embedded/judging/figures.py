@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from streaming.frames import LUMA_WEIGHTS
+
 HALF_A_GREY_LEVEL = 0.5 / 255
 
 
@@ -99,7 +101,7 @@ def drift(first: float, last: float, floor: float = 0.05) -> float:
 
 def _laplacian(frames: Tensor) -> Tensor:
     """Of the luma: (T, 3, H, W) -> (T, 1, H - 2, W - 2)."""
-    luma = (frames * frames.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
+    luma = (frames * frames.new_tensor(LUMA_WEIGHTS).view(3, 1, 1)).sum(1, keepdim=True)
     kernel = frames.new_tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
     return F.conv2d(luma, kernel[None, None])
 

@@ -28,6 +28,7 @@ from scripts.embedded.constants import constant
 from scripts.embedded.scenes.draws import HELD_OUT_SEED
 from scripts.embedded.scenes.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint, paint, shape_of
 from scripts.embedded.scenes.procedural import inverse_depth, normalised_depth, render, sample_scenes
+from streaming.frames import from_uint8, to_uint8
 
 PROBES = Path(__file__).resolve().parents[3] / "tests" / "data" / "probes.safetensors"
 NO_LABEL = -100  # what cross_entropy ignores: the colour of a picture whose prompt names none
@@ -319,7 +320,7 @@ class _Gallery:
         labels[:, :2] = torch.where(is_hidden[:, None], NO_LABEL, labels[:, :2])
         frames = paint(depth, paints).flatten(0, 1)
         at = slice(first := self._made % len(self._pictures), first + len(frames))
-        self._pictures[at] = ((frames + 1) * 127.5).round_().to(torch.uint8)
+        self._pictures[at] = to_uint8(frames)
         self._depth[at], self._labels[at] = depth.flatten(0, 1), labels
         self._made += len(frames)
 
@@ -327,7 +328,7 @@ class _Gallery:
         """Pictures (N, 3, H, W) in [-1, 1], depth (N, H, W), class numbers (N, 3) of the three heads."""
         filled = min(self._made, len(self._pictures))
         at = torch.randint(filled, (count,), generator=self._generator, device=self._generator.device)
-        return self._pictures[at].float() / 127.5 - 1, self._depth[at].float(), self._labels[at]
+        return from_uint8(self._pictures[at]), self._depth[at].float(), self._labels[at]
 
 
 def _draw_paints(rng: random.Random) -> list[Paint]:

@@ -36,6 +36,7 @@ from scripts.embedded.scenes.procedural import (
     Scenes,
     Surface,
 )
+from streaming.frames import LUMA_WEIGHTS
 
 _TEXELS = 128  # side of a texture
 _KINDS, _PER_KIND = 9, 10  # textures drawn anew for every batch
@@ -493,7 +494,7 @@ def _camera(picture: Tensor, disparity: Tensor, dice: _Dice, *, clips: int, comp
         1 - each(dice.uniform(0, 0.45, clips) * dice.chance(0.5, clips).float()) * (xs**2 + ys**2) / 2
     )
     picture = picture.clamp(1e-4, 1) ** each(1 / dice.uniform(1.5, 2.5, clips))
-    grey = (picture * constant((0.299, 0.587, 0.114), dice.device).view(3, 1, 1)).sum(1, keepdim=True)
+    grey = (picture * constant(LUMA_WEIGHTS, dice.device).view(3, 1, 1)).sum(1, keepdim=True)
     saturation = dice.uniform(0.3, 1.5, clips) * (~dice.chance(0.08, clips)).float()
     picture = grey + (picture - grey) * each(saturation)
     picture = (
