@@ -146,7 +146,7 @@ class StreamEngine:
 
     def encode(self, texts: Sequence[str]) -> None:
         """Encode prompts that a stream will soon be asked for: its chunk then finds that done."""
-        self.pipeline.text.embedding(parse_prompts(texts))
+        self.pipeline.text.prefetch(texts)
 
     def prepare(self) -> bool:
         """Make the next stream's memory ready while none is open, a few tenths of a second of a GPU's time

@@ -1,6 +1,6 @@
 """Prompts in any of their forms -> the text context of the transformer, cached by prompt."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import torch
@@ -68,6 +68,12 @@ class TextConditioning:
     def __call__(self, prompts: WeightedPrompts) -> TextContext:
         """Cross-attention keys and values of `prompts`, a result of `parse_prompts`."""
         return self._context(prompts)
+
+    @torch.inference_mode()
+    def prefetch(self, texts: Iterable[str]) -> None:
+        """Encode `texts` ahead of the call that needs them; how they are weighted comes with the call."""
+        for text in texts:
+            self._embedding(text)
 
     @torch.inference_mode()
     def embedding(self, prompts: WeightedPrompts) -> Tensor:

@@ -67,3 +67,7 @@ def test_a_prompt_is_encoded_once() -> None:
     text(parse_prompts(["gold", "clay"]))
     assert text(parse_prompts([{"text": "gold", "weight": 3}])) is first
     assert asked == ["gold", "clay"]
+    text.prefetch(["gold", "glass"])
+    assert asked == ["gold", "clay", "glass"]
+    text(parse_prompts("glass"))
+    assert asked == ["gold", "clay", "glass"]
