@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary, ref
 import torch
 from torch import Tensor
 
+from streaming.api import DEFAULT_SCALE
 from streaming.config import CHUNK_LATENTS
 from streaming.gpu.cuda_graphs import CapturedGraph, GraphCapture
 from streaming.gpu.side_stream import SideStream
@@ -38,7 +39,7 @@ class ChunkInputs:
     span: CacheSpan  # where the chunk's keys and values go
     context: TextContext
     control: Tensor | None = None  # (1, L, E) as `embed_control` gives it; None: unguided
-    scale: float = 1.0  # strength of the control
+    scale: float = DEFAULT_SCALE  # strength of the control
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class ChunkPasses:
         start: int,
         context: TextContext,
         control: Tensor | None = None,
-        scale: float = 1.0,
+        scale: float = DEFAULT_SCALE,
     ) -> ChunkInputs:
         """Reserve the ring's slots for the chunk that begins with latent `start`, counted from the stream's
         beginning; returns what its passes read. Raises ValueError for a chunk that the ring cannot hold."""
