@@ -29,29 +29,14 @@ from streaming.checkpoints.memory import (
 from streaming.checkpoints.models import random_models
 from streaming.checkpoints.presets import EMBEDDED, LONGLIVE, Preset
 from streaming.checkpoints.remote_files import REMOTE_FILES, RemoteFile
-from streaming.config import TaehvConfig, TextConfig, WanConfig, WindowConfig
+from streaming.config import TaehvConfig, WindowConfig
 from streaming.kernels.attention import attend
 from streaming.modules.causal_vace_model import CausalVaceWanModel
 from streaming.modules.wan_vae import WanVaeConfig
+from tests.streaming.tiny_preset import tiny_preset
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
-TINY = Preset(
-    name="tiny",
-    transformer=WanConfig(
-        dim=24,
-        ffn_dim=40,
-        num_heads=2,
-        num_layers=2,
-        freq_dim=16,
-        text_dim=16,
-        text_len=8,
-        vace_layers=(0,),
-    ),
-    autoencoder=TaehvConfig(),
-    text=TextConfig(vocab_size=384, d_kv=4, d_ff=16, num_layers=1, num_heads=2),
-    height=32,
-    width=48,
-)
+TINY = tiny_preset("tiny", TaehvConfig(), width=48)
 LARGER = replace(TINY, name="larger", height=64, width=96)
 
 

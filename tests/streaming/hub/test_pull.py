@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 from transformers import ByT5Tokenizer
 
 from streaming.checkpoints.models import random_models
-from streaming.checkpoints.presets import PRESETS, Preset
+from streaming.checkpoints.presets import PRESETS
 from streaming.checkpoints.remote_files import REMOTE_FILES, RemoteFile
-from streaming.config import PipelineConfig, TaehvConfig, TextConfig, WanConfig
+from streaming.config import PipelineConfig, TaehvConfig
 from streaming.hub import transfer as hub_transfer
 from streaming.hub.errors import explained
 from streaming.hub.pull import HubError, Progress, inventory, pull, readable, verify
@@ -27,6 +27,7 @@ from streaming.modules.taehv import TAEHV
 from streaming.modules.text_encoder import to_wan_keys
 from streaming.modules.wan_vae import WanVaeConfig
 from tests.streaming.hub_stand_in import MAIN, MOVED, Hub, digest_of, running_hub, use_endpoint
+from tests.streaming.tiny_preset import tiny_preset
 
 MB = 2**20
 REPO, OTHER = "studio/generator", "studio/extras"
@@ -447,23 +448,7 @@ def test_catalogue_fits_the_engine():
         assert required <= roles or not preset.needs_files
 
 
-TINY = Preset(
-    name="toy",
-    transformer=WanConfig(
-        dim=24,
-        ffn_dim=40,
-        num_heads=2,
-        num_layers=2,
-        freq_dim=16,
-        text_dim=16,
-        text_len=8,
-        vace_layers=(0,),
-    ),
-    autoencoder=WanVaeConfig(dim=4),
-    text=TextConfig(vocab_size=384, d_kv=4, d_ff=16, num_layers=1, num_heads=2),
-    height=32,
-    width=32,
-)
+TINY = tiny_preset("toy", WanVaeConfig(dim=4))
 
 
 @pytest.fixture
