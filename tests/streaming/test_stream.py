@@ -17,7 +17,7 @@ from streaming.pipeline import LongLivePipeline
 from streaming.session import StreamSession
 from streaming.stream import preview
 
-SIZE = (64, 96)
+SIZE = (32, 48)
 CLAY = parse_prompts("clay")
 
 
@@ -26,6 +26,18 @@ def engine() -> StreamEngine:
     cpu = torch.device("cpu")
     pipeline = LongLivePipeline({"height": SIZE[0], "width": SIZE[1]}, cpu, torch.float32)
     return StreamEngine(pipeline, load_depth("edges", cpu, torch.float32), "edges")
+
+
+@pytest.fixture(scope="module")
+def by_brightness(engine: StreamEngine) -> StreamEngine:
+    """The same networks behind an estimator whose range moves with the scene."""
+    return StreamEngine(engine.pipeline, Brightness(), "brightness")
+
+
+@pytest.fixture(scope="module")
+def plain(engine: StreamEngine) -> list[ChunkResult]:
+    """Three chunks of a stream of which nothing is asked."""
+    return play(engine.open(prompt="gold", seed=1), *[ChunkParameters()] * 3)
 
 
 def camera(count: int, salt: int = 0) -> list[np.ndarray]:
@@ -79,19 +91,21 @@ def same(one: ChunkResult, other: ChunkResult) -> bool:
 
 
 @each_control
-def test_what_one_session_asks_does_not_touch_another(engine: StreamEngine, asked: ChunkParameters) -> None:
-    alone, beside, asking = (engine.open(prompt="gold", seed=1) for _ in range(3))
-    wanted = play(alone, ChunkParameters(), ChunkParameters(), ChunkParameters())
+def test_what_one_session_asks_does_not_touch_another(
+    engine: StreamEngine, plain: list[ChunkResult], asked: ChunkParameters
+) -> None:
+    beside, asking = (engine.open(prompt="gold", seed=1) for _ in range(2))
     for number, controls in enumerate((ChunkParameters(), asked, ChunkParameters())):
         play(asking, controls, salt=number)
-        assert same(play(beside, ChunkParameters(), salt=number)[0], wanted[number])
+        assert same(play(beside, ChunkParameters(), salt=number)[0], plain[number])
 
 
 @each_control
-def test_what_is_asked_shapes_the_chunk_it_comes_with(engine: StreamEngine, asked: ChunkParameters) -> None:
-    plain, asking = (engine.open(prompt="gold", seed=1) for _ in range(2))
-    before = play(plain, ChunkParameters(), ChunkParameters())[1]
-    after = play(asking, ChunkParameters(), asked)[1]
+def test_what_is_asked_shapes_the_chunk_it_comes_with(
+    engine: StreamEngine, plain: list[ChunkResult], asked: ChunkParameters
+) -> None:
+    before = plain[1]
+    after = play(engine.open(prompt="gold", seed=1), ChunkParameters(), asked)[1]
     count = len(after.frames)
     assert count == (9 if asked.transition == "cut" else 12)
     assert not np.array_equal(after.frames, before.frames[-count:])
@@ -107,27 +121,46 @@ class Brightness:
         return DepthRange()
 
 
+def after_the_dark(engine: StreamEngine) -> LiveStream:
+    """A stream that has seen a dark scene, which the range must forget with a reset."""
+    stream = engine.open(prompt="gold", seed=1)
+    stream.step([frame // 3 for frame in camera(9)], ChunkParameters())
+    return stream
+
+
+@pytest.fixture(scope="module")
+def undisturbed(by_brightness: StreamEngine) -> ChunkResult:
+    """The chunk after the dark scene."""
+    return play(after_the_dark(by_brightness), ChunkParameters(), salt=5)[0]
+
+
+@pytest.fixture(scope="module")
+def fresh(by_brightness: StreamEngine) -> list[ChunkResult]:
+    """The first chunks of a stream."""
+    return play(by_brightness.open(prompt="gold", seed=1), *[ChunkParameters()] * 2)
+
+
 @each_control
 def test_what_was_asked_of_a_chunk_that_failed_has_not_happened(
-    engine: StreamEngine, asked: ChunkParameters, monkeypatch: pytest.MonkeyPatch
+    by_brightness: StreamEngine,
+    undisturbed: ChunkResult,
+    fresh: list[ChunkResult],
+    asked: ChunkParameters,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Bad pictures leave the stream as it was; numbers that blow up reset it, and no more."""
-    monkeypatch.setattr(engine, "estimator", Brightness())
-    stream, twin = (engine.open(prompt="gold", seed=1) for _ in range(2))
-    for each in (stream, twin):  # a dark scene, which the range must forget with a reset
-        each.step([frame // 3 for frame in camera(9)], ChunkParameters())
+    engine, stream = by_brightness, after_the_dark(by_brightness)
     bad = [frame.astype(np.float64) for frame in camera(12)]
     with pytest.raises(ValueError, match="float64"):
         stream.step(bad, asked)
-    assert same(*(play(each, ChunkParameters(), salt=5)[0] for each in (stream, twin)))
+    assert same(play(stream, ChunkParameters(), salt=5)[0], undisturbed)
     decode = engine.pipeline.decoder.decode
     with monkeypatch.context() as patch:
         patch.setattr(engine.pipeline.decoder, "decode", lambda z, m: (decode(z, m)[0] * float("nan"), None))
         with pytest.raises(GenerationFailed):
             play(stream, asked)
-    fresh = engine.open(prompt="gold", seed=1)
-    for number in range(2):
-        assert same(*(play(each, ChunkParameters(), salt=number)[0] for each in (stream, fresh)))
+    for again, wanted in zip(play(stream, *[ChunkParameters()] * 2), fresh, strict=True):
+        assert same(again, wanted)
 
 
 @pytest.mark.parametrize(
