@@ -76,16 +76,19 @@ SHOWN = {
 }
 
 
-@pytest.mark.parametrize("is_warm", [False, True], ids=["cold", "warm"])
 @pytest.mark.parametrize("shown", SHOWN.values(), ids=SHOWN.keys())
 def test_an_encoder_equals_one_that_never_rests(
-    autoencoder: Counted, encoders: ControlEncoders, shown: set[int], is_warm: bool
+    autoencoder: Counted, encoders: ControlEncoders, shown: set[int]
 ) -> None:
-    if is_warm:
-        encoders.empty_video(1).settle()
+    """Whether the empty video is known or not."""
     videos = [pictures(chunk) if chunk in shown else None for chunk in range(CHUNKS)]
-    for chunk, (got, want) in enumerate(zip(run(encoders, videos), live(autoencoder, videos), strict=True)):
-        torch.testing.assert_close(got, want, rtol=0, atol=1e-9, msg=lambda m, c=chunk: f"chunk {c}: {m}")
+    wanted, cold = live(autoencoder, videos), run(encoders, videos)
+    encoders.empty_video(1).settle()
+    for name, found in (("cold", cold), ("warm", run(encoders, videos))):
+        for chunk, (got, want) in enumerate(zip(found, wanted, strict=True)):
+            torch.testing.assert_close(
+                got, want, rtol=0, atol=1e-9, msg=lambda m, place=(name, chunk): f"{place}: {m}"
+            )
 
 
 def test_an_empty_video_costs_nothing_once_settled(autoencoder: Counted, encoders: ControlEncoders) -> None:
