@@ -15,7 +15,7 @@ from streaming.pipeline import GenerationFailed, LongLivePipeline
 from streaming.session import StreamSession
 
 CPU = torch.device("cpu")
-SIZE = (64, 96)
+SIZE = (32, 48)
 DOCUMENT = {
     "model_dir": "models",
     "model_config": {"base_model_name": "embedded", "base_model_kwargs": {"vace_in_dim": 96}},
@@ -102,7 +102,7 @@ def test_bad_input_is_named_before_anything_changes(pipeline: LongLivePipeline) 
             {"guidance_mode": "depth", "vace_input": depth(0), "vace_source": depth(1)},
             "needs vace_input_masks",
         ),
-        ({"guidance_mode": "r2v", "ref_images": depth(0)}, r"ref_images must be .* got \(1, 1, 12, 64, 96\)"),
+        ({"guidance_mode": "r2v", "ref_images": depth(0)}, r"ref_images must be .* got \(1, 1, 12, 32, 48\)"),
         ({"guidance_mode": "edges"}, "guidance_mode must be .* got 'edges'"),
         ({"vace_context_scale": 2.5}, "vace_context_scale must be 0 ... 2, got 2.5"),
         ({"guidance_mode": "depth", "vace_input": depth(0, frames=10)}, "Expected 12 depth frames .* got 10"),
@@ -136,7 +136,7 @@ def test_a_bad_configuration_is_named() -> None:
 
 
 def test_sessions_have_the_size_of_the_model_and_not_of_the_document() -> None:
-    assert PipelineConfig.from_mapping(DOCUMENT).height == 64
+    assert PipelineConfig.from_mapping(DOCUMENT).height == SIZE[0]
     assert PipelineConfig().weight_paths == {}
 
 
