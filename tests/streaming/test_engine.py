@@ -17,11 +17,15 @@ from streaming.depth.estimators import DepthRange, EdgesDepth
 from streaming.engine import LiveStream, StreamEngine, choose_device
 from streaming.modules.taehv import TAEHV
 from streaming.modules.wan_vae import WanVAE, WanVaeConfig
+from streaming.pipeline import LongLivePipeline
 
 
 @pytest.fixture(scope="module")
 def engine() -> StreamEngine:
-    return StreamEngine.load(model="embedded", depth="edges", device="cpu")
+    """The built-in model at a size for tests."""
+    cpu = torch.device("cpu")
+    pipeline = LongLivePipeline({"height": 32, "width": 48}, cpu, torch.float32)
+    return StreamEngine(pipeline, EdgesDepth(cpu), "edges")
 
 
 def pictures(count: int, salt: int = 0, size: tuple[int, int] = (48, 64)) -> list[np.ndarray]:
