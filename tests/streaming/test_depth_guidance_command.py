@@ -1,6 +1,7 @@
 """The feature document's check: it runs, writes what it says, and its verdict can fail."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -20,7 +21,7 @@ SIZE = (64, 96)
 @pytest.fixture(autouse=True)
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tested is the command, whatever the weights are."""
-    monkeypatch.setitem(PRESETS, "embedded", UNTRAINED)
+    monkeypatch.setitem(PRESETS, "embedded", replace(UNTRAINED, height=SIZE[0], width=SIZE[1]))
 
 
 def frames_of(path: Path) -> np.ndarray:
@@ -34,19 +35,19 @@ def test_it_writes_both_videos_and_says_what_it_found(
     assert command.main(["--output-dir", str(tmp_path / "new" / "out"), "--chunks", "2"]) == 0
     said = capsys.readouterr().out
     for words in (
-        "model   embedded (untrained), 256x144",
-        "depth   (24, 144, 256) -> (1, 1, 24, 144, 256) within [-0.80, 1.00]",
-        "chunk 0 (1, 1, 12, 144, 256) -> (9, 144, 256, 3), ms: encode",
-        "chunk 1 (1, 1, 12, 144, 256) -> (12, 144, 256, 3), ms: encode",
+        "model   embedded (untrained), 96x64",
+        "depth   (24, 64, 96) -> (1, 1, 24, 64, 96) within [-0.80, 1.00]",
+        "chunk 0 (1, 1, 12, 64, 96) -> (9, 64, 96, 3), ms: encode",
+        "chunk 1 (1, 1, 12, 64, 96) -> (12, 64, 96, 3), ms: encode",
         "pass    frame count: 21, expected 21",
         "pass    depth has an effect",
     ):
         assert words in said
     assert "FAIL" not in said
     output, depth = (frames_of(tmp_path / "new" / "out" / f"{name}.mp4") for name in ("output", "depth"))
-    assert output.shape == depth.shape == (21, 144, 256, 3)
+    assert output.shape == depth.shape == (21, 64, 96, 3)
     # Frame k of one belongs to frame k of the other: a first chunk leaves out the oldest 3 of its 12.
-    maps = command.synthetic_depth(24, 144, 256)[3:]
+    maps = command.synthetic_depth(24, 64, 96)[3:]
     assert np.abs(depth[..., 0] / 255 - maps).mean() < 0.02
 
 

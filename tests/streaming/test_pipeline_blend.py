@@ -13,7 +13,7 @@ GOLD, CLAY, ICE = (parse_prompts(text) for text in ("gold", "clay", "ice"))
 
 @pytest.fixture(scope="module")
 def pipeline() -> LongLivePipeline:
-    return LongLivePipeline({"height": 64, "width": 96}, device=torch.device("cpu"), dtype=torch.float32)
+    return LongLivePipeline({"height": 32, "width": 48}, device=torch.device("cpu"), dtype=torch.float32)
 
 
 def begun(pipeline: LongLivePipeline, chunks: int = 2) -> StreamSession:
