@@ -21,24 +21,31 @@ def new_pipeline() -> LongLivePipeline:
     return LongLivePipeline({"height": 32, "width": 48}, device=CPU, dtype=torch.float32)
 
 
+@pytest.fixture(scope="module")
+def plain() -> LongLivePipeline:
+    """One that no test accelerates."""
+    return new_pipeline()
+
+
 def run(pipeline: LongLivePipeline) -> torch.Tensor:
     session, depth = pipeline.open_session(seed=0), torch.zeros(1, 1, 12, 32, 48)
     return pipeline.generate(session, parse_prompts("gold"), guidance_mode="depth", vace_input=depth)
 
 
 @pytest.mark.parametrize("name", ["fuses", "fp8", "fp8_attention", "side_stream", "graphs"])
-def test_what_needs_a_gpu_says_so(name: str) -> None:
+def test_what_needs_a_gpu_says_so(plain: LongLivePipeline, name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} needs a GPU, got device cpu"):
-        accelerate(new_pipeline(), Optimizations(**{name: True}))
+        accelerate(plain, Optimizations(**{name: True}))
 
 
-def test_an_arranged_pipeline_paints_the_same() -> None:
-    plain, other = new_pipeline(), new_pipeline()
+def test_an_arranged_pipeline_paints_the_same(plain: LongLivePipeline) -> None:
+    other = new_pipeline()
     accelerate(other, Optimizations(packs=True, channels_last=True))
     torch.testing.assert_close(run(other), run(plain), atol=1e-5, rtol=0)
 
 
 def test_two_pipelines_with_other_optimizations_do_not_touch_each_other(
+    plain: LongLivePipeline,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In one process, chunk by chunk in turns: neither attention's kernel nor what is compiled is used by the
@@ -52,7 +59,7 @@ def test_two_pipelines_with_other_optimizations_do_not_touch_each_other(
         depth = torch.full((1, 1, 12, 32, 48), 0.1 * session.chunk)
         return pipeline.generate(session, parse_prompts("gold"), guidance_mode="depth", vace_input=depth)
 
-    plain, other = new_pipeline(), new_pipeline()
+    other = new_pipeline()
     before = plain.open_session(seed=0)
     wanted = [chunk(plain, before) for _ in range(3)]
     monkeypatch.setattr(attention, "_attend_in_order", noted("kernel", attention._attend_in_order))
@@ -97,8 +104,9 @@ def test_fp8_is_for_fast_and_for_cards_that_have_it(
     assert optimizations.attention == ("fa3" if "fa3" in has else "auto")
 
 
-def test_optimizations_that_do_not_go_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    pipeline = new_pipeline()
-    monkeypatch.setattr(pipeline, "device", torch.device("cuda"))
+def test_optimizations_that_do_not_go_together_are_refused(
+    plain: LongLivePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plain, "device", torch.device("cuda"))
     with pytest.raises(ValueError, match="fp8_attention needs fused blocks and attention fa3, got cudnn"):
-        accelerate(pipeline, Optimizations(fuses=True, fp8_attention=True, attention="cudnn"))
+        accelerate(plain, Optimizations(fuses=True, fp8_attention=True, attention="cudnn"))
