@@ -1,5 +1,6 @@
 """Dropping the published files into a folder gives the model that was published."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -56,6 +57,13 @@ def tiny_preset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, TINY.name, TINY)
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The path keys of TINY's published files; tests leave them as they are."""
+    models = random_models(TINY, device=CPU, dtype=torch.float32)
+    return write_published_files(models, tmp_path_factory.mktemp("published"))
+
+
 def run(pipeline: LongLivePipeline) -> list[torch.Tensor]:
     session, outputs = pipeline.open_session(seed=1), []
     for index in range(3):
@@ -86,15 +94,14 @@ def test_files_in_the_published_layouts_give_the_same_stream(tmp_path: Path) -> 
     assert counts == [9, 12, 12]
 
 
-def test_the_documents_configuration_loads_as_it_is_written(tmp_path: Path) -> None:
+def test_the_documents_configuration_loads_as_it_is_written(files: dict[str, str], tmp_path: Path) -> None:
     """It names no VAE; that lies in the model folder, where the published layout has it."""
-    files = write_published_files(random_models(TINY, device=CPU, dtype=torch.float32), tmp_path)
     place = tmp_path / "Wan2.1-T2V-1.3B" / "Wan2.1_VAE.pth"
     place.parent.mkdir()
-    Path(files.pop("vae_path")).rename(place)
+    shutil.copyfile(files["vae_path"], place)
     config = {
         "model_dir": str(tmp_path),
-        **files,
+        **{key: path for key, path in files.items() if key != "vae_path"},
         "model_config": {"base_model_name": TINY.name, "base_model_kwargs": {"vace_in_dim": 96}},
         "height": 32,
         "width": 48,
@@ -103,8 +110,7 @@ def test_the_documents_configuration_loads_as_it_is_written(tmp_path: Path) -> N
     assert pipeline.models.trained and pipeline(prompts=[{"text": "gold", "weight": 100}]).shape[0] == 9
 
 
-def test_the_engine_pulls_checks_and_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = write_published_files(random_models(TINY, device=CPU, dtype=torch.float32), tmp_path)
+def test_the_engine_pulls_checks_and_loads(files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[object] = []
 
     def pull(preset: str, *, without: set[str], on_progress: Callable[[object], None]) -> dict[str, Path]:
@@ -120,25 +126,22 @@ def test_the_engine_pulls_checks_and_loads(tmp_path: Path, monkeypatch: pytest.M
         StreamEngine.load(model=TINY.name, depth="edges", device="cpu")
 
 
-def test_files_run_in_bfloat16(tmp_path: Path) -> None:
+def test_files_run_in_bfloat16(files: dict[str, str]) -> None:
     """What a GPU runs: every stage keeps the type of the weights, statistics of the latents included."""
-    files = write_published_files(random_models(TINY, device=CPU, dtype=torch.float32), tmp_path)
     pipeline = LongLivePipeline({"model_config": {"base_model_name": TINY.name}} | files, CPU, torch.bfloat16)
     assert [video.shape[0] for video in run(pipeline)] == [9, 12, 12]
 
 
-def test_a_branch_for_16_channels_draws_its_own_patch_embedding(tmp_path: Path) -> None:
+def test_a_branch_for_16_channels_draws_its_own_patch_embedding(files: dict[str, str]) -> None:
     """The document's alternative: pretrained blocks, no pretrained vace_patch_embedding, depth latents
     alone."""
-    files = write_published_files(random_models(TINY, device=CPU, dtype=torch.float32), tmp_path)
     config = {"model_config": {"base_model_name": TINY.name, "base_model_kwargs": {"vace_in_dim": 16}}}
     pipeline = LongLivePipeline(config | files, CPU, torch.float32)
     assert pipeline.models.transformer.vace_patch_embedding.weight.shape[1] == 16
     assert [video.shape[0] for video in run(pipeline)] == [9, 12, 12]
 
 
-def test_files_that_were_mixed_up_say_what_they_are(tmp_path: Path) -> None:
-    files = write_published_files(random_models(TINY, device=CPU, dtype=torch.float32), tmp_path)
+def test_files_that_were_mixed_up_say_what_they_are(files: dict[str, str]) -> None:
     base = {"model_config": {"base_model_name": TINY.name}} | files
     for name, other, told in (
         (
