@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,19 +43,29 @@ class Server:
         (line,) = [line for line in self.get("/metrics").splitlines() if line.startswith(f"{name} ")]
         return float(line.split()[1])
 
+    def wait_free(self, others: int = 0) -> None:
+        """Until no more than so many sessions are left."""
+        end = time.monotonic() + PEER_TIMEOUT_S + END_LIMIT_S
+        while (sessions := self.info()["sessions"]) > others:
+            assert time.monotonic() < end, (
+                f"{sessions} sessions are left, of which {others} were there before"
+            )
+            time.sleep(0.05)
+
     def get(self, path: str) -> str:
         with urllib.request.urlopen(self.url + path, timeout=ANSWER_LIMIT_S) as response:
             return response.read().decode()
 
 
-@pytest.fixture(scope="session")
+# One camera, server and browser for this folder. No longer: while Playwright runs, no test may run asyncio.
+@pytest.fixture(scope="package")
 def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("camera") / "carphone.y4m"
     write_camera_file(path, numbered=True)
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The real server process with its default model, ready."""
     with socket.socket() as probe:
@@ -99,7 +110,7 @@ def wait_ready(server: Server, process: subprocess.Popen[bytes], log: Path) -> S
     pytest.fail(f"the server is not ready: {reason}\n{log.read_text()[-4000:]}")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser(camera_file: Path) -> Iterator[Browser]:
     """Headless Chromium with the clip as its camera. It grants no page the camera by itself: contexts do."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -141,20 +152,28 @@ class Visit:
 OpenPage = Callable[..., Visit]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def open_page(browser: Browser, server: Server) -> Iterator[OpenPage]:
-    """open_page(camera=True, **context options): the page, loaded."""
-    contexts = []
+    """open_page(camera=True, **context options): the page, loaded; gone after the test."""
+    with pages_of(browser, server) as open_it:
+        yield open_it
+
+
+@contextmanager
+def pages_of(browser: Browser, server: Server) -> Iterator[OpenPage]:
+    """A function that opens pages. In the end all are left and closed: none costs a later test anything."""
+    contexts, others = [], server.info()["sessions"]
 
     def open_it(
         *,
         camera: bool = True,
         prepare: Callable[[Page], None] | None = None,
         path: str = "/",
+        site: str = server.url,
         **options: Any,
     ) -> Visit:
         permissions = ["camera"] if camera else []
-        context = browser.new_context(base_url=server.url, permissions=permissions, **options)
+        context = browser.new_context(base_url=site, permissions=permissions, **options)
         context.set_default_timeout(PAGE_LIMIT_MS)
         contexts.append(context)
         page = context.new_page()
@@ -169,8 +188,12 @@ def open_page(browser: Browser, server: Server) -> Iterator[OpenPage]:
         page.goto(path)
         return visit
 
-    yield open_it
-    for context in contexts:
-        for page in context.pages:
+    try:
+        yield open_it
+    finally:
+        for page in [page for context in contexts for page in context.pages]:
             page.unroute_all(behavior="ignoreErrors")  # an answer on its way to a closed page is no failure
-        context.close()
+            page.goto("about:blank")
+        server.wait_free(others)  # closed earlier, a context would take the page's last request with it
+        for context in contexts:
+            context.close()

@@ -4,8 +4,8 @@
   const notePhase = () => (sampled.wasAlwaysLive &&= document.body.dataset.phase === "live");
   notePhase();
   new MutationObserver(notePhase).observe(document.body, { attributes: true, attributeFilter: ["data-phase"] });
-  const began = performance.now() + settleMs; // until then pictures may be shown from before the page said live
-  const watch = (id) => {
+  const begin = performance.now();
+  const watch = (id, began) => {
     const video = document.getElementById(id);
     const seen = { frames: [], presented: 0, width: 0, height: 0 };
     const canvas = new OffscreenCanvas(Math.max(strip.width, thumbnail.width), 1 + thumbnail.height);
@@ -34,6 +34,6 @@
     video.requestVideoFrameCallback(look);
     return seen;
   };
-  sampled.input = watch("input");
-  sampled.output = watch("output");
+  sampled.input = watch("input", begin); // the first pictures of the output are made from what it shows now
+  sampled.output = watch("output", begin + settleMs); // till then pictures may be from before the page said live
 }

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from scripts.bench.clients import frame_number
 from scripts.bench.figures.latency import CAMERA_PICTURE_BELOW, percentile
 from server.protocol.codec import CLIENT_MESSAGES, decode
 from server.protocol.requests import GetStats
-from tests.e2e.conftest import PEER_TIMEOUT_S, OpenPage, Server, Visit
+from tests.e2e.conftest import PEER_TIMEOUT_S, OpenPage, Server, Visit, pages_of
 from tests.e2e.page import (
     FREED_LIMIT_S,
     LIVE_LIMIT_MS,
@@ -40,10 +40,9 @@ SAMPLER = (Path(__file__).parent / "sampler.js").read_text()
 STRIP = {"width": 200}
 THUMBNAIL = {"width": 32, "height": 18}
 SETTLE_S = 2.0
-SAMPLE_S = 4.0
 LEAST_SAMPLED = 31  # output frames; a slow machine is waited for
 SAMPLED_LIMIT_S = 120.0
-MOST_SAMPLES = 6
+MOST_SAMPLES = 3  # that are waited for as long as that
 PROTOCOL = (Path(__file__).parents[2] / "PROTOCOL.md").read_text(encoding="utf-8")
 FROM_SERVER = re.findall(r"```json\n(.*?)\n```", PROTOCOL.split("## Server to client")[1], re.DOTALL)
 DECODE = """async (raw) => {
@@ -104,7 +103,7 @@ class Sample:
     """What the page showed for some seconds."""
 
     camera: Shown
-    output: Shown
+    output: Shown  # from SETTLE_S after the first frame of the camera
     fps: float  # of the output, as the browser counts
     was_always_live: bool
 
@@ -112,9 +111,8 @@ class Sample:
     def of(cls, page: Page) -> "Sample":
         page.evaluate(SAMPLER, {"strip": STRIP, "thumbnail": THUMBNAIL, "settleMs": 1000 * SETTLE_S})
         frames, began = frames_shown(page), time.monotonic()
-        time.sleep(SETTLE_S + SAMPLE_S)
-        fps = (frames_shown(page) - frames) / (time.monotonic() - began)
         wait_until(lambda: page.evaluate(IS_SAMPLED, LEAST_SAMPLED), SAMPLED_LIMIT_S)
+        fps = (frames_shown(page) - frames) / (time.monotonic() - began)
         seen = page.evaluate("() => { window.sampled.stopped = true; return window.sampled; }")
         camera, output = Shown.from_page(seen["input"]), Shown.from_page(seen["output"])
         return cls(camera, output, fps, seen["wasAlwaysLive"])
@@ -127,29 +125,29 @@ class Live:
     visit: Visit
     camera: Shown
     output: Shown
-    fps: float  # at first, whatever was shown
+    fps: float
 
     @property
     def page(self) -> Page:
         return self.visit.page
 
 
-@pytest.fixture(scope="module")
-def live(open_page: OpenPage) -> Iterator[Live]:
+@pytest.fixture(scope="class")
+def live(browser: Browser, server: Server) -> Iterator[Live]:
     """One stream for the tests of TestLiveStream; in file order the last of them stops it.
 
     A slow machine starves the stream now and then, most of all in the beginning. The page says so, and shows
     the camera meanwhile: then it is sampled anew.
     """
-    visit = open_page()
-    page = visit.page
-    start(page)
-    samples = [Sample.of(page)]
-    while not samples[-1].was_always_live:
-        assert len(samples) < MOST_SAMPLES, f"never live for {SAMPLE_S:g} s on end"
-        wait_live(page)
-        samples.append(Sample.of(page))
-    yield Live(visit, samples[-1].camera, samples[-1].output, samples[0].fps)
+    with pages_of(browser, server) as open_page:
+        visit = open_page()
+        page = visit.page
+        start(page)
+        end = time.monotonic() + MOST_SAMPLES * SAMPLED_LIMIT_S
+        while not (sample := Sample.of(page)).was_always_live:
+            assert time.monotonic() < end, f"never live for {LEAST_SAMPLED} pictures on end"
+            wait_live(page)
+        yield Live(visit, sample.camera, sample.output, sample.fps)
 
 
 class TestLiveStream:

@@ -76,8 +76,7 @@ def state_of(server: Server, session: str) -> dict[str, Any]:
 
 
 def test_a_browser_restarts_its_ice_and_the_session_goes_on(open_page: OpenPage, server: Server) -> None:
-    page = open_page().page
-    page.goto(server.url + "/healthz")
+    page = open_page(path="/healthz").page
     session = page.evaluate(PUBLISH).rpartition("/")[2]
     assert wait_until(lambda: state_of(server, session)["figures"]["chunk"] is not None, MOVING_LIMIT_S)
     assert wait_until(lambda: page.evaluate(PATH)["framesDecoded"] > 20, MOVING_LIMIT_S)

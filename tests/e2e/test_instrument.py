@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import Browser, Page, Response, expect
 
-from tests.e2e.conftest import PAGE_LIMIT_MS, OpenPage, Visit
+from tests.e2e.conftest import PAGE_LIMIT_MS, OpenPage, Server, Visit, pages_of
 from tests.e2e.page import (
     APPLIED_LIMIT_MS,
     colour,
@@ -51,18 +51,19 @@ def sessions() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def visit(open_page: OpenPage, sessions: list[str]) -> Iterator[Visit]:
+def visit(browser: Browser, server: Server, sessions: list[str]) -> Iterator[Visit]:
     """One live page for the tests of this file that take one stream."""
 
     def note(response: Response) -> None:
         if response.status == 201 and "location" in response.headers:
             sessions.append(response.headers["location"])
 
-    visit = open_page(prepare=lambda page: page.on("response", note))
-    start(visit.page)
-    yield visit
-    visit.page.click("#stop")
-    assert visit.errors == []
+    with pages_of(browser, server) as open_page:
+        visit = open_page(prepare=lambda page: page.on("response", note))
+        start(visit.page)
+        yield visit
+        visit.page.click("#stop")
+        assert visit.errors == []
 
 
 @pytest.fixture

@@ -92,17 +92,10 @@ def open_client(open_page: OpenPage, server: Server):
             ),
         )
 
-    pages: list[Page] = []
-
     def open_it() -> Page:
-        page = open_page(prepare=serve_vendor).page
-        page.goto(server.url + "/healthz")
-        pages.append(page)
-        return page
+        return open_page(prepare=serve_vendor, path="/healthz").page
 
-    yield open_it
-    for page in pages:
-        page.context.close()
+    return open_it
 
 
 def state_of(server: Server, session: str) -> dict[str, Any]:

@@ -237,23 +237,16 @@ def test_who_gives_up_waiting_gives_the_place_back(open_page: OpenPage, leave: s
     page.click("#stop")
 
 
-def test_the_output_view_starts_by_itself_where_the_camera_is_allowed(
-    open_page: OpenPage, server: Server
-) -> None:
-    page = open_page(prepare=lambda page: None).page
-    page.goto(f"{server.url}/?view=output")
+def test_the_output_view_starts_by_itself_where_the_camera_is_allowed(open_page: OpenPage) -> None:
+    page = open_page(path="/?view=output").page
     wait_live(page)
     expect(page.locator("html")).to_have_attribute("data-cursor", "hidden")
     for hidden in ("#status", "#prompt", "#problem", "#command", ".masthead", ".controls"):
         expect(page.locator(hidden)).to_be_hidden()
-    page.goto("about:blank")
 
 
-def test_the_output_view_asks_where_the_camera_is_not_allowed_yet(
-    open_page: OpenPage, server: Server
-) -> None:
-    page = open_page(camera=False).page
-    page.goto(f"{server.url}/?view=output")
+def test_the_output_view_asks_where_the_camera_is_not_allowed_yet(open_page: OpenPage) -> None:
+    page = open_page(camera=False, path="/?view=output").page
     expect(page.locator("#picture-words")).to_be_visible()
     page.click("#picture")
     expect(page.locator("#problem")).to_contain_text("The camera was refused")
