@@ -21,7 +21,7 @@ def arguments(of: ast.ClassDef, method: str) -> list[str]:
 FAKE = classes("tests/server/fakes.py")
 REAL = {
     name: found
-    for module in ("engine", "live_stream")
+    for module in ("engine", "stream")
     for name, found in classes(f"streaming/{module}.py").items()
 }
 
