@@ -10,7 +10,7 @@ TICKET = re.compile(r"[A-Za-z0-9_-]{16,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class QueueStatus:
     """Where somebody who asks stands. Without a ticket nobody stands in line: `position` is None then."""
 
     may_enter: bool
@@ -18,12 +18,12 @@ class Standing:
     waiting: int  # how many are in line, who asks included if that one is
 
 
-class WaitingLine:
+class AdmissionQueue:
     """First come, first served, for those who ask with a ticket of their own making, again and again.
 
-    line = WaitingLine()
-    standing = line.ask(ticket, free, now)     # joins the end of the line, or keeps the place in it
-    line.leave(ticket)                         # came in, or gave up
+    queue = AdmissionQueue()
+    status = queue.ask(ticket, free, now)  # joins the end of the line, or keeps the place in it
+    queue.leave(ticket)                    # came in, or gave up
 
     A ticket that is not renewed is passed over after PRESENT_S and expires after FORGOTTEN_S. Whoever asks
     without one comes in only while nobody waits.
@@ -32,16 +32,16 @@ class WaitingLine:
     def __init__(self) -> None:
         self._asked: dict[str, float] = {}  # by ticket, the first in line first: when it last asked
 
-    def ask(self, ticket: str | None, free: int, now: float) -> Standing:
+    def ask(self, ticket: str | None, free: int, now: float) -> QueueStatus:
         """Where `ticket` stands while `free` places are free; with None, whether anybody else may come in."""
         self._asked = {held: at for held, at in self._asked.items() if now - at <= FORGOTTEN_S}
         if ticket is not None and (ticket in self._asked or len(self._asked) < MAX_WAITING):
             self._asked[ticket] = now  # one that is known keeps its place in the order
         present = [held for held, at in self._asked.items() if now - at <= PRESENT_S]
         if ticket is None or ticket not in self._asked:
-            return Standing(may_enter=len(present) < free, position=None, waiting=len(present))
+            return QueueStatus(may_enter=len(present) < free, position=None, waiting=len(present))
         position = present.index(ticket) + 1
-        return Standing(may_enter=position <= free, position=position, waiting=len(present))
+        return QueueStatus(may_enter=position <= free, position=position, waiting=len(present))
 
     def leave(self, ticket: str | None) -> bool:
         """It waits no more; False for one that did not wait."""

@@ -11,7 +11,7 @@ from server.media.recordings import Recordings
 from server.metrics import Metrics
 from server.session.session import LiveSession
 from server.settings import Settings
-from server.transport.admission import PRESENT_S, Standing, WaitingLine
+from server.transport.admission import PRESENT_S, AdmissionQueue, QueueStatus
 from server.transport.registry import Registry
 
 
@@ -70,7 +70,7 @@ class Peers:
         self._peers: Registry[str, Guest] = Registry(self._close, metrics.sessions)
         self._kept: dict[str, LiveSession] = {}  # without a peer; oldest first
         self._ends: dict[str, asyncio.Task[None]] = {}  # of those, each at its time
-        self._line = WaitingLine()
+        self._queue = AdmissionQueue()
         self._now = asyncio.get_running_loop().time
 
     @property
@@ -130,9 +130,9 @@ class Peers:
         await self._peers.add(session.id, guest, begin)
         return guest
 
-    def leave_line(self, ticket: str) -> bool:
+    def leave_queue(self, ticket: str) -> bool:
         """Whoever holds this ticket waits no more; False when nobody held it."""
-        return self._line.leave(ticket)
+        return self._queue.leave(ticket)
 
     async def dismiss(self, id: str, reason: str, *, may_return: bool = False) -> bool:
         """End a peer, and its session unless it may return; False when there is none of this id.
@@ -162,12 +162,12 @@ class Peers:
     def _check_room(self, ticket: str | None) -> None:
         """Raise ServerFull unless whoever holds `ticket` may come in now; it waits no more then."""
         places = self.places
-        standing = self._line.ask(ticket, places - len(self._peers), self._now())
-        if not standing.may_enter:
+        status = self._queue.ask(ticket, places - len(self._peers), self._now())
+        if not status.may_enter:
             is_slow = places < self._settings.max_sessions
             reason = f"; one more would slow all below {self._settings.min_fps:g} fps" if is_slow else ""
-            raise ServerFull(_full(places, reason, standing), standing.position)
-        self._line.leave(ticket)
+            raise ServerFull(_full(places, reason, status), status.position)
+        self._queue.leave(ticket)
 
     async def _take_up(self, id: str) -> LiveSession:
         """The session of a lost peer, no longer kept here. Raises SessionGone or ServerFull."""
@@ -209,12 +209,12 @@ class Peers:
         await session.close()
 
 
-def _full(places: int, reason: str, standing: Standing) -> str:
+def _full(places: int, reason: str, status: QueueStatus) -> str:
     """Why there is no place, and what to do."""
     words = f"all {places} places are taken{reason}"
-    if standing.position is not None:
-        place = f"number {standing.position} of {standing.waiting} in line"
+    if status.position is not None:
+        place = f"number {status.position} of {status.waiting} in line"
         return f"{words}; you are {place}: ask again within {PRESENT_S:g} s"
-    if standing.waiting:
-        return f"{words}, and {standing.waiting} wait; try again later"
+    if status.waiting:
+        return f"{words}, and {status.waiting} wait; try again later"
     return f"{words}; try again soon"

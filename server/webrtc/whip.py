@@ -32,7 +32,7 @@ class Whip:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post("/whip", self.post),
-            web.delete("/whip", self.leave_line),
+            web.delete("/whip", self.leave_queue),
             web.options("/whip", self.options),
             web.options("/whip/{id}", self.options_of_resource),
             web.delete("/whip/{id}", self.delete),
@@ -107,12 +107,12 @@ class Whip:
             return web.Response(status=404, text="no such session; it may have ended")
         return web.Response(text="ended")
 
-    async def leave_line(self, request: web.Request) -> web.Response:
+    async def leave_queue(self, request: web.Request) -> web.Response:
         """Give back the place in line of `?ticket=`: 200; 400 if it is no ticket, 404 if nobody has it."""
         ticket = request.query.get("ticket", "")
         if not is_ticket(ticket):
             return self._endpoint.refuse(400, BAD_TICKET)
-        if not self._peers.leave_line(ticket):
+        if not self._peers.leave_queue(ticket):
             return web.Response(status=404, text="nobody waits with this ticket; it may have come in")
         return web.Response(text="left the line")
 
