@@ -21,7 +21,7 @@ class Kind(IntEnum):
     CREDIT = 0  # `sequence`: how many pictures the other side may have sent in all; no payload
     JPEG = 1
     VP8 = 2  # builds on all pictures before it, back to a key frame
-    WANT = 3  # `sequence`: JPEG or VP8, from now on; VP8 each time beginning with a key frame; no payload
+    CODEC_REQUEST = 3  # `sequence`: JPEG or VP8, from now on; VP8 begins with a key frame; no payload
 
 
 PICTURES = (Kind.JPEG, Kind.VP8)
@@ -60,7 +60,7 @@ def decode_frame(data: bytes) -> MediaFrame:
     try:
         kind = Kind(number)
     except ValueError as error:
-        raise FrameError(f"kind: got {number}, expected {Kind.CREDIT} to {Kind.WANT}") from error
+        raise FrameError(f"kind: got {number}, expected {Kind.CREDIT} to {Kind.CODEC_REQUEST}") from error
     if timestamp > MAX_TIMESTAMP_US:
         raise FrameError(f"timestamp: got {timestamp}, expected at most {MAX_TIMESTAMP_US}")
     payload = data[HEADER.size :]
@@ -68,6 +68,6 @@ def decode_frame(data: bytes) -> MediaFrame:
         raise FrameError(f"payload: {len(payload)} bytes, expected at most {MAX_PAYLOAD_BYTES}")
     if (kind in PICTURES) != bool(payload):
         raise FrameError(f"payload: {len(payload)} bytes, expected some with a picture and none without")
-    if kind is Kind.WANT and sequence not in PICTURES:
+    if kind is Kind.CODEC_REQUEST and sequence not in PICTURES:
         raise FrameError(f"wanted: got {sequence}, expected {Kind.JPEG} or {Kind.VP8}")
     return MediaFrame(kind, sequence, timestamp, skipped, payload)

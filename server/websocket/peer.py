@@ -145,8 +145,8 @@ class MediaPeer:
             case Kind.CREDIT:
                 self._download.allow(frame.sequence)
                 self._wake()
-            case Kind.WANT:
-                self._download.want(Kind(frame.sequence))
+            case Kind.CODEC_REQUEST:
+                self._download.request_codec(Kind(frame.sequence))
             case Kind.JPEG | Kind.VP8:
                 self._upload.take(frame)
 
@@ -169,9 +169,9 @@ class MediaPeer:
             while self._texts:
                 async with asyncio.timeout(SEND_TIMEOUT_S):
                     await self._socket.send_str(self._texts.popleft())
-            if (wanted := self._upload.wants) is not None:
-                self._upload.wants = None
-                await self._send_frame(MediaFrame(Kind.WANT, wanted))
+            if (wanted := self._upload.codec_request) is not None:
+                self._upload.codec_request = None
+                await self._send_frame(MediaFrame(Kind.CODEC_REQUEST, wanted))
             if self._upload.credit > self._granted:
                 self._granted = self._upload.credit
                 await self._send_frame(MediaFrame(Kind.CREDIT, self._granted))

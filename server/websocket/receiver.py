@@ -21,7 +21,7 @@ COMPLAINTS_PER_S = 1.0
 class Upload:
     """Nothing waits that a newer picture makes needless, as one does that stands alone.
 
-    Afterwards, and at first, look at `credit` and `wants`: what the client is to be told.
+    Afterwards, and at first, look at `credit` and `codec_request`: what the client is to be told.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Upload:
         self._came = asyncio.Event()
         self._decoder = Vp8Decoder()
         self._complaints = RateLimit(COMPLAINTS_PER_S)
-        self.wants: Kind | None = Kind.VP8  # None: nothing new
+        self.codec_request: Kind | None = Kind.VP8  # None: nothing new
         self._is_key_due = True  # the client was told to begin with one
 
     @property
@@ -95,4 +95,4 @@ class Upload:
         """Once: no message is lost on its way."""
         if not self._is_key_due:
             self._is_key_due = True
-            self.wants = Kind.VP8
+            self.codec_request = Kind.VP8

@@ -40,7 +40,7 @@ class Download:
         """The client takes so many in all. Raises CreditError."""
         self._allowance.raise_to(total)
 
-    def want(self, kind: Kind) -> None:
+    def request_codec(self, kind: Kind) -> None:
         """The client wants its pictures so from the next one on, of VP8 first one that stands alone."""
         if kind is not Kind.VP8:
             self._encoder = None

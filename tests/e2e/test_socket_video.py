@@ -126,7 +126,7 @@ def test_a_damaged_picture_costs_a_key_frame_and_the_stream_goes_on(
     asked, other = (
         (traffic.received, traffic.sent) if script == DAMAGED_UP else (traffic.sent, traffic.received)
     )
-    wanted = [[frame.kind for frame in frames].count(Kind.WANT) for frames in (asked, other)]
+    wanted = [[frame.kind for frame in frames].count(Kind.CODEC_REQUEST) for frames in (asked, other)]
     assert wanted == [2, 1], "at first, and then once more by whom it met"
     assert newest(traffic.sent) == newest(traffic.received) == {Kind.VP8}
     page.click("#stop")

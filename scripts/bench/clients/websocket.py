@@ -72,7 +72,7 @@ class BenchSocketClient:
         return self.recording
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        await socket.send_bytes(MediaFrame(Kind.WANT, self._kind).encode())
+        await socket.send_bytes(MediaFrame(Kind.CODEC_REQUEST, self._kind).encode())
         await self._give_credit(socket)
         while True:
             message = await socket.receive()
@@ -87,7 +87,7 @@ class BenchSocketClient:
                 self._upload.raise_to(frame.sequence)
                 self._may_send.set()
                 continue
-            if frame.kind is Kind.WANT:
+            if frame.kind is Kind.CODEC_REQUEST:
                 self._answer(Kind(frame.sequence))
                 continue
             self._window.receive(frame.sequence)

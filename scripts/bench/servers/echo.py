@@ -95,7 +95,7 @@ async def echo_socket(request: web.Request) -> web.WebSocketResponse:
         if message.type is not WSMsgType.BINARY:
             continue
         frame = decode_frame(message.data)
-        if frame.kind is Kind.WANT:
+        if frame.kind is Kind.CODEC_REQUEST:
             await socket.send_bytes(frame.encode())
         elif frame.kind is Kind.CREDIT:
             allowance.raise_to(frame.sequence)

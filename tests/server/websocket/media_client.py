@@ -63,7 +63,7 @@ class MediaClient:
             if frame.kind is Kind.CREDIT:
                 self.upload.raise_to(frame.sequence)
                 continue
-            if frame.kind is Kind.WANT:
+            if frame.kind is Kind.CODEC_REQUEST:
                 self.wants.append(frame.sequence)
                 self.key_is_due = True
                 if self.takes_vp8 and self.encoder is None:
@@ -108,7 +108,7 @@ class MediaClient:
         return self.encoder.encode(frame, 500_000, key=key)
 
     async def want(self, kind: Kind) -> None:
-        await self.socket.send_bytes(MediaFrame(Kind.WANT, kind).encode())
+        await self.socket.send_bytes(MediaFrame(Kind.CODEC_REQUEST, kind).encode())
 
     async def publish(self, data: bytes, kind: Kind = Kind.JPEG) -> None:
         now = round(asyncio.get_running_loop().time() * 1e6)

@@ -28,10 +28,10 @@ SENT = st.builds(
 CREDITS = st.builds(MediaFrame, kind=st.just(Kind.CREDIT), sequence=st.integers(0, 2**32 - 1))
 
 
-WANTS = st.builds(MediaFrame, kind=st.just(Kind.WANT), sequence=st.sampled_from(PICTURES))
+CODEC_REQUESTS = st.builds(MediaFrame, kind=st.just(Kind.CODEC_REQUEST), sequence=st.sampled_from(PICTURES))
 
 
-@given(SENT | CREDITS | WANTS)
+@given(SENT | CREDITS | CODEC_REQUESTS)
 def test_what_is_encoded_comes_back(frame):
     assert decode_frame(frame.encode()) == frame
 

@@ -25,7 +25,7 @@ class Taken(Upload):
         self.drops = 0
         self.words: list[str] = []
         super().__init__(self.kept.append, self._drop, self.words.append, lambda: None)
-        self.wants = None  # as if it had been told
+        self.codec_request = None  # as if it had been told
         self._sequence = 0
 
     def _drop(self) -> None:
@@ -61,7 +61,7 @@ async def test_pictures_that_build_on_each_other_are_all_decoded():
     assert upload.credit == UPLOAD_WINDOW, "no more may come"
     async with decoding(upload):
         await until(lambda: len(upload.kept) == 3, "all of them")
-    assert upload.drops == 0 and upload.wants is None
+    assert upload.drops == 0 and upload.codec_request is None
 
 
 async def test_what_waits_is_needless_once_a_picture_comes_that_stands_alone():
@@ -85,12 +85,12 @@ async def test_a_picture_whose_ground_was_passed_over_asks_for_a_key_frame_once(
             upload.come(kind, data)
             await until(lambda: len(upload.kept) > count, "it is shown")  # noqa: B023 -- awaited here
         upload.come(Kind.VP8, second)
-        await until(lambda: upload.wants is Kind.VP8, "a key frame is wanted")
-        upload.wants = None
+        await until(lambda: upload.codec_request is Kind.VP8, "a key frame is wanted")
+        upload.codec_request = None
         credit = upload.credit
         upload.come(Kind.VP8, third)
         await until(lambda: upload.credit > credit, "it was left out")
-        assert upload.wants is None and len(upload.kept) == 2 and upload.words == []
+        assert upload.codec_request is None and len(upload.kept) == 2 and upload.words == []
         upload.come(Kind.VP8, first)
         await until(lambda: len(upload.kept) == 3, "the key frame is shown")
 
