@@ -25,7 +25,7 @@ from server.session.parameters import Parameters
 from server.settings import Settings
 from server.transport.peers import Peers
 from server.webrtc.aiortc_patches.udp_ports import udp_ports_from
-from server.webrtc.ice_servers import MintedServer, minted
+from server.webrtc.ice_servers import ResolvedIceServer, with_turn_credentials
 from server.webrtc.viewers import Viewers
 from server.webrtc.whep import Whep
 from server.webrtc.whip import Whip
@@ -103,7 +103,7 @@ class Api:
                 default_prompt=self._settings.prompt,
                 max_sessions=self._peers.places,
                 sessions=len(self._peers),
-                ice_servers=tuple(map(_rtc_ice_server, minted(self._settings))),
+                ice_servers=tuple(map(_rtc_ice_server, with_turn_credentials(self._settings))),
                 limits=self._limits,
                 defaults=self._defaults,
             )
@@ -207,7 +207,7 @@ def _json(model: BaseModel, status: int = 200) -> web.Response:
     return web.Response(text=model.model_dump_json(), status=status, content_type="application/json")
 
 
-def _rtc_ice_server(server: MintedServer) -> IceServerInfo:
+def _rtc_ice_server(server: ResolvedIceServer) -> IceServerInfo:
     """As RTCPeerConnection takes it in the page; TURN credentials are meant for it."""
     return IceServerInfo(urls=server.urls, username=server.username, credential=server.credential)
 

@@ -6,7 +6,7 @@ from aiohttp import hdrs, web
 
 from server.metrics import Metrics
 from server.settings import Settings
-from server.webrtc.ice_servers import minted
+from server.webrtc.ice_servers import with_turn_credentials
 from server.webrtc.trickle_patch import ACCEPT_PATCH, FRAGMENT, FragmentRefused, Trickled, take_fragment
 
 logger = logging.getLogger(__name__)
@@ -67,5 +67,5 @@ class SdpEndpoint:
         return web.Response(headers={hdrs.ALLOW: METHODS_OF_CONNECTION, ACCEPT_PATCH: FRAGMENT})
 
     def _add_links(self, response: web.Response) -> None:
-        for link in (link for server in minted(self._settings) for link in server.links()):
+        for link in (link for server in with_turn_credentials(self._settings) for link in server.links()):
             response.headers.add(hdrs.LINK, link)

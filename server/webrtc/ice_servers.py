@@ -15,8 +15,8 @@ TURN = ("turn:", "turns:")
 
 
 @dataclass(frozen=True, slots=True)
-class MintedServer:
-    """One ICE server, ready to be used."""
+class ResolvedIceServer:
+    """One ICE server with the credentials that it is used with."""
 
     urls: tuple[str, ...]
     username: str | None = None
@@ -32,7 +32,7 @@ class MintedServer:
         return [f'<{url}>; rel="ice-server"{login}' for url in self.urls]
 
 
-def minted(settings: Settings, now: float | None = None) -> tuple[MintedServer, ...]:
+def with_turn_credentials(settings: Settings, now: float | None = None) -> tuple[ResolvedIceServer, ...]:
     """Every configured ICE server; with a secret, a TURN server without a user name gets one that expires.
 
     As coturn's `use-auth-secret` expects it: the name is `expiry:anything`, the credential its HMAC-SHA1 in
@@ -40,7 +40,7 @@ def minted(settings: Settings, now: float | None = None) -> tuple[MintedServer, 
     sessions therefore never share credentials. `now` is Unix time.
     """
     return tuple(
-        _minted(server, settings, time.time() if now is None else now) for server in settings.ice_servers
+        _resolved(server, settings, time.time() if now is None else now) for server in settings.ice_servers
     )
 
 
@@ -49,16 +49,16 @@ def rtc_configuration(settings: Settings) -> RTCConfiguration:
     return RTCConfiguration(
         iceServers=[
             RTCIceServer(urls=list(server.urls), username=server.username, credential=server.credential)
-            for server in minted(settings)
+            for server in with_turn_credentials(settings)
         ]
     )
 
 
-def _minted(server: IceServer, settings: Settings, now: float) -> MintedServer:
+def _resolved(server: IceServer, settings: Settings, now: float) -> ResolvedIceServer:
     if server.username is None and settings.turn_secret is not None and server.urls[0].startswith(TURN):
         username = f"{int(now + settings.turn_seconds)}:{secrets.token_hex(8)}"
         secret = settings.turn_secret.get_secret_value().encode()
         digest = hmac.new(secret, username.encode(), hashlib.sha1).digest()
-        return MintedServer(server.urls, username, base64.b64encode(digest).decode())
+        return ResolvedIceServer(server.urls, username, base64.b64encode(digest).decode())
     credential = server.credential.get_secret_value() if server.credential else None
-    return MintedServer(server.urls, server.username, credential)
+    return ResolvedIceServer(server.urls, server.username, credential)

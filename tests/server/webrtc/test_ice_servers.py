@@ -5,7 +5,7 @@ import hmac
 from aiortc import RTCIceServer
 
 from server.settings import load_settings
-from server.webrtc.ice_servers import MintedServer, minted, rtc_configuration
+from server.webrtc.ice_servers import ResolvedIceServer, rtc_configuration, with_turn_credentials
 from tests.server.running import running_server
 
 SECRET = {"turn_secret": "hunter2", "turn_seconds": 600}
@@ -13,8 +13,8 @@ SECRET = {"turn_secret": "hunter2", "turn_seconds": 600}
 
 def test_turn_credentials_are_what_coturn_expects_and_expire():
     settings = load_settings({"ice_servers": ["stun:a:1", "turn:b:2"], **SECRET})
-    stun, turn = minted(settings, now=1_000_000.5)
-    assert stun == MintedServer(("stun:a:1",))
+    stun, turn = with_turn_credentials(settings, now=1_000_000.5)
+    assert stun == ResolvedIceServer(("stun:a:1",))
     expiry, _, name = str(turn.username).partition(":")
     assert expiry == "1000600" and len(name) == 16
     digest = hmac.new(b"hunter2", str(turn.username).encode(), hashlib.sha1).digest()
@@ -23,13 +23,13 @@ def test_turn_credentials_are_what_coturn_expects_and_expire():
 
 def test_each_time_they_are_others():
     settings = load_settings({"ice_servers": ["turn:b:2"], **SECRET})
-    assert minted(settings, now=1.0) != minted(settings, now=1.0)
+    assert with_turn_credentials(settings, now=1.0) != with_turn_credentials(settings, now=1.0)
 
 
 def test_a_turn_server_with_a_user_name_keeps_its_own():
     own = {"urls": ["turn:own"], "username": "me", "credential": "mine"}
     settings = load_settings({"ice_servers": [own, "turn:b:2"], **SECRET})
-    assert minted(settings)[0] == MintedServer(("turn:own",), "me", "mine")
+    assert with_turn_credentials(settings)[0] == ResolvedIceServer(("turn:own",), "me", "mine")
 
 
 def test_the_server_itself_asks_no_server_that_is_not_configured():
