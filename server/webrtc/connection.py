@@ -14,7 +14,7 @@ from server.protocol.requests import Quality
 from server.session.session import LiveSession
 from server.settings import Settings
 from server.webrtc.aiortc_patches.bitrate import BitrateControl
-from server.webrtc.aiortc_patches.jitter_buffer import give_whole_frames
+from server.webrtc.aiortc_patches.jitter_buffer import use_marker_jitter_buffer
 from server.webrtc.aiortc_patches.udp_ports import announced
 from server.webrtc.codecs import codec_preferences
 from server.webrtc.ice_servers import rtc_configuration
@@ -80,7 +80,7 @@ class WebRtcConnection:
         self._pc.on("connectionstatechange", self._on_connection_state)
         transceiver = self._pc.addTransceiver(self._track, direction="sendrecv" if receives else "sendonly")
         if receives:
-            give_whole_frames(transceiver.receiver)
+            use_marker_jitter_buffer(transceiver.receiver)
         self._bitrate = BitrateControl(transceiver.sender)
         # Ignored without a word once the offer is set.
         transceiver.setCodecPreferences(codec_preferences(self._settings.codecs))

@@ -22,7 +22,7 @@ from scripts.bench.clients.measured_session import BenchSession
 from scripts.bench.clients.numbered_camera import NumberedCamera
 from scripts.bench.figures.run_record import Recording
 from scripts.bench.servers.loopback_ice import ice_on_loopback
-from server.webrtc.aiortc_patches.jitter_buffer import give_whole_frames
+from server.webrtc.aiortc_patches.jitter_buffer import use_marker_jitter_buffer
 
 
 class BenchClient:
@@ -48,7 +48,9 @@ class BenchClient:
         pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         pumps: list[asyncio.Task[None]] = []
         pc.on("track", lambda track: pumps.append(asyncio.create_task(self._watch(track))))
-        give_whole_frames(pc.addTransceiver(self._camera, direction="sendrecv").receiver)  # as browsers do
+        use_marker_jitter_buffer(
+            pc.addTransceiver(self._camera, direction="sendrecv").receiver
+        )  # as browsers do
         self._channel = pc.createDataChannel("control")
         self._channel.on("message", self._session.control.receive)
         telemetry = pc.createDataChannel("telemetry", ordered=False, maxRetransmits=0)

@@ -14,7 +14,7 @@ from aiohttp import WSMsgType, web
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 
-from server.webrtc.aiortc_patches.jitter_buffer import give_whole_frames
+from server.webrtc.aiortc_patches.jitter_buffer import use_marker_jitter_buffer
 from server.websocket.flow_control import Allowance, Window
 from server.websocket.media_frame import MAX_MESSAGE_BYTES, Kind, MediaFrame, decode_frame
 
@@ -42,7 +42,7 @@ def create_echo() -> web.Application:
         peers[id] = pc
         transceiver = pc.addTransceiver("video", direction="sendrecv")
         transceiver.setCodecPreferences(_h264_first())  # as the real server
-        give_whole_frames(transceiver.receiver)  # likewise
+        use_marker_jitter_buffer(transceiver.receiver)  # likewise
 
         def give_back(track: MediaStreamTrack) -> None:
             if track.kind == "video":

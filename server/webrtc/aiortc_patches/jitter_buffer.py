@@ -16,14 +16,14 @@ CAPACITY = 512  # packets; aiortc's own for video, a power of 2
 _PLACE = "_RTCRtpReceiver__jitter_buffer"  # aiortc has no public one
 
 
-def give_whole_frames(receiver: RTCRtpReceiver) -> None:
+def use_marker_jitter_buffer(receiver: RTCRtpReceiver) -> None:
     """Before a video `receiver` has received anything. Raises AttributeError where aiortc keeps its buffer
     elsewhere."""
     getattr(receiver, _PLACE)
-    setattr(receiver, _PLACE, WholeFrames(capacity=CAPACITY, is_video=True))
+    setattr(receiver, _PLACE, MarkerJitterBuffer(capacity=CAPACITY, is_video=True))
 
 
-class WholeFrames(JitterBuffer):
+class MarkerJitterBuffer(JitterBuffer):
     """What aiortc's would give with the next packet, it gives with this one, if that was the last missing."""
 
     _given: int | None = None  # RTP timestamp of the last frame

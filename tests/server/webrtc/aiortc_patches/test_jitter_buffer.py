@@ -7,7 +7,7 @@ from aiortc.rtp import RtpPacket
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.webrtc.aiortc_patches.jitter_buffer import WholeFrames, give_whole_frames
+from server.webrtc.aiortc_patches.jitter_buffer import MarkerJitterBuffer, use_marker_jitter_buffer
 
 
 def packets_of(sizes: list[int], first: int = 65530, *, marked: bool = True) -> list[RtpPacket]:
@@ -28,8 +28,8 @@ def text_of(frame: int, size: int) -> bytes:
     return b"".join(b"%d.%d " % (frame, part) for part in range(size))
 
 
-def new_buffer() -> WholeFrames:
-    return WholeFrames(capacity=64, is_video=True)
+def new_buffer() -> MarkerJitterBuffer:
+    return MarkerJitterBuffer(capacity=64, is_video=True)
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=40))
@@ -79,7 +79,7 @@ def test_padding_after_a_mark_is_no_frame() -> None:
 
 
 def test_a_late_copy_of_a_large_frame_changes_nothing() -> None:
-    buffer = WholeFrames(capacity=512, is_video=True)
+    buffer = MarkerJitterBuffer(capacity=512, is_video=True)
     packets = packets_of([120, *(4,) * 30])
     for packet in packets[:120]:
         buffer.add(packet)
@@ -89,7 +89,7 @@ def test_a_late_copy_of_a_large_frame_changes_nothing() -> None:
 
 
 def test_a_sender_that_begins_anew_is_heard() -> None:
-    buffer = WholeFrames(capacity=64, is_video=True)
+    buffer = MarkerJitterBuffer(capacity=64, is_video=True)
     for packet in packets_of([4] * 10, first=40_000):
         buffer.add(packet)
     anew = packets_of([4] * 10, first=20_000)  # timestamps begin again, too
@@ -100,8 +100,8 @@ def test_a_sender_that_begins_anew_is_heard() -> None:
 async def test_a_receiver_takes_it() -> None:
     pc = RTCPeerConnection()
     receiver = pc.addTransceiver("video").receiver
-    give_whole_frames(receiver)
-    assert isinstance(receiver._RTCRtpReceiver__jitter_buffer, WholeFrames)
+    use_marker_jitter_buffer(receiver)
+    assert isinstance(receiver._RTCRtpReceiver__jitter_buffer, MarkerJitterBuffer)
     await pc.close()
     with pytest.raises(AttributeError):
-        give_whole_frames(object())  # pyright: ignore[reportArgumentType] stands for another aiortc
+        use_marker_jitter_buffer(object())  # pyright: ignore[reportArgumentType] stands for another aiortc
