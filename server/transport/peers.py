@@ -28,7 +28,7 @@ class SessionGone(Exception):
     """There is no session to go on with; the text says what to do."""
 
 
-class Guest(Protocol):
+class Peer(Protocol):
     """Who holds a place with a session, whichever way it came."""
 
     @property
@@ -50,7 +50,7 @@ class Guest(Protocol):
     async def close(self, *, keeps_session: bool = False) -> None: ...
 
 
-AnyGuest = TypeVar("AnyGuest", bound=Guest)
+AnyPeer = TypeVar("AnyPeer", bound=Peer)
 
 
 class Peers:
@@ -67,7 +67,7 @@ class Peers:
         self._worker = worker
         self._metrics = metrics
         self._recordings = recordings
-        self._peers: Registry[str, Guest] = Registry(self._close, metrics.sessions)
+        self._peers: Registry[str, Peer] = Registry(self._close, metrics.sessions)
         self._kept: dict[str, LiveSession] = {}  # without a peer; oldest first
         self._ends: dict[str, asyncio.Task[None]] = {}  # of those, each at its time
         self._queue = AdmissionQueue()
@@ -92,22 +92,22 @@ class Peers:
         peer = self._peers.get(id)
         return peer.session if peer else self._kept.get(id)
 
-    def peer(self, id: str) -> Guest | None:
+    def peer(self, id: str) -> Peer | None:
         """Who holds this session, once it has begun; None while nobody does."""
         return self._peers.admitted(id)
 
     async def add(
         self,
-        make: Callable[[LiveSession], AnyGuest],
+        make: Callable[[LiveSession], AnyPeer],
         former: str | None = None,
         ticket: str | None = None,
-    ) -> AnyGuest:
+    ) -> AnyPeer:
         """Let in whoever `make` makes of a session: a new one, or that of a lost peer, whose id is `former`.
         Both have begun when this returns.
 
         With a ticket, whoever finds the server full waits in line: asking again with it keeps the place. The
         old connection of `former`, if it is not known to be lost yet, is closed. Raises ServerFull,
-        SessionGone and what the guest's `begin` does; the session of `former` is not harmed.
+        SessionGone and what the peer's `begin` does; the session of `former` is not harmed.
         """
         self._check_open()
         if former is None:
@@ -115,20 +115,20 @@ class Peers:
             id = secrets.token_urlsafe(16)  # whoever knows it may control and end the session
             session = LiveSession(id, self._settings, self._worker, self._metrics, self._recordings)
         else:
-            session = await self._take_up(former)
-        guest = make(session)
+            session = await self._reclaim(former)
+        peer = make(session)
 
         async def begin() -> None:
             if self._kept and len(self._peers) + len(self._kept) > self.places:
                 await self._end_kept(next(iter(self._kept)))
-            await guest.begin()
+            await peer.begin()
             if former is None:
                 session.start()
             else:
                 session.peer_changed()
 
-        await self._peers.add(session.id, guest, begin)
-        return guest
+        await self._peers.add(session.id, peer, begin)
+        return peer
 
     def leave_queue(self, ticket: str) -> bool:
         """Whoever holds this ticket waits no more; False when nobody held it."""
@@ -169,7 +169,7 @@ class Peers:
             raise ServerFull(_full(places, reason, status), status.position)
         self._queue.leave(ticket)
 
-    async def _take_up(self, id: str) -> LiveSession:
+    async def _reclaim(self, id: str) -> LiveSession:
         """The session of a lost peer, no longer kept here. Raises SessionGone or ServerFull."""
         if await self._peers.dismiss(
             id, lambda peer: peer.hang_up("its peer comes back another way", may_return=True)
@@ -181,7 +181,7 @@ class Peers:
         self._ends.pop(id).cancel()
         return session
 
-    async def _close(self, peer: Guest) -> None:
+    async def _close(self, peer: Peer) -> None:
         """Close a peer that leaves; its session goes with it or is kept."""
         id, seconds = peer.session.id, self._settings.resume_seconds
         is_closing = self._peers.is_closing

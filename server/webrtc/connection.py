@@ -50,7 +50,8 @@ def video_directions(offer: str) -> list[str]:
 class WebRtcConnection:
     """Owns one RTCPeerConnection, the track that it sends and the tasks that empty those it receives.
 
-    A Peer is one, and a Viewer. What the other side sends is read and dropped, unless they make more of it.
+    A WebRtcPeer is one, and a Viewer. What the other side sends is read and dropped, unless they make more
+    of it.
 
     try:
         ...                        # answer its offer

@@ -24,7 +24,7 @@ MAX_UNREAD_CONTROL_BYTES = 1 << 20  # queued for a peer that does not read: it i
 MAX_UNREAD_TELEMETRY_BYTES = 1 << 14  # beyond this newer figures are worth more than all of these
 
 
-class Peer(WebRtcConnection):
+class WebRtcPeer(WebRtcConnection):
     """A connection and the session behind it, which may outlive it: `close` ends the session too, unless
     `may_return` and it is to be kept."""
 

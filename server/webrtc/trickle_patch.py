@@ -15,7 +15,7 @@ RETRY_AFTER_S = "2"
 
 
 class Trickled(Protocol):
-    """A connection that takes candidates after its offer. Peer and Viewer are ones."""
+    """A connection that takes candidates after its offer. WebRtcPeer and Viewer are ones."""
 
     @property
     def etag(self) -> str:

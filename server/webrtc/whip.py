@@ -12,7 +12,7 @@ from server.transport.peers import Peers, ServerFull, SessionGone
 from server.webrtc.aiortc_patches.udp_ports import NoUdpPort
 from server.webrtc.connection import InvalidOffer
 from server.webrtc.endpoint import METHODS_OF_CONNECTION, SDP, SdpEndpoint, others_refused
-from server.webrtc.peer import Peer, check_offer
+from server.webrtc.peer import WebRtcPeer, check_offer
 
 RETRY_AFTER_S = 2
 QUEUE_POSITION = "Queue-Position"
@@ -58,7 +58,7 @@ class Whip:
             offer = await request.text()
             check_offer(offer)  # before a former peer is hung up for it, or a place is taken
             peer = await self._peers.add(
-                lambda session: Peer(session, self._settings, offer, is_back=former is not None),
+                lambda session: WebRtcPeer(session, self._settings, offer, is_back=former is not None),
                 former,
                 ticket,
             )
@@ -118,7 +118,7 @@ class Whip:
 
     async def patch(self, request: web.Request) -> web.Response:
         peer = self._peers.peer(request.match_info["id"])
-        connection = peer if isinstance(peer, Peer) else None
+        connection = peer if isinstance(peer, WebRtcPeer) else None
         return await self._endpoint.patched(
             request, connection, "no such session, or it has no WebRTC connection"
         )

@@ -12,7 +12,7 @@ from server.settings import Settings
 from server.transport.admission import is_ticket
 from server.transport.peers import Peers, ServerFull, SessionGone
 from server.websocket.media_frame import MAX_MESSAGE_BYTES
-from server.websocket.peer import MediaPeer, close_reason
+from server.websocket.peer import WebSocketPeer, close_reason
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +57,8 @@ class MediaSocket:
         )
         await socket.prepare(request)
 
-        def make(session: LiveSession) -> MediaPeer:
-            return MediaPeer(socket, session, self._metrics, self._settings.peer_timeout)
+        def make(session: LiveSession) -> WebSocketPeer:
+            return WebSocketPeer(socket, session, self._metrics, self._settings.peer_timeout)
 
         if self._worker.readiness.phase in (Phase.FAILED, Phase.STOPPED):
             return await self._refuse(socket, NO_MODEL, self._worker.readiness.reason)

@@ -29,8 +29,8 @@ ENDED = WSCloseCode.OK
 KEPT = 4000  # the connection is given up, the session may be taken up again
 
 
-class MediaPeer:
-    """A Guest of the register: owns one open WebSocket and the session behind it, which may outlive it.
+class WebSocketPeer:
+    """A Peer of the registry: owns one open WebSocket and the session behind it, which may outlive it.
 
     Pictures come in by Upload and go out by Download; messages to the client wait here.
     """

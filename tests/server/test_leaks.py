@@ -11,7 +11,7 @@ from aiortc import RTCPeerConnection
 
 from server.session.session import LiveSession
 from server.settings import load_settings
-from server.websocket.peer import MediaPeer
+from server.websocket.peer import WebSocketPeer
 from tests.server.running import CAMERA_FPS, PATIENCE_S, RunningServer, until
 from tests.server.transport.test_peers import id_of
 from tests.server.webrtc.watching import until_viewers, watcher
@@ -38,7 +38,7 @@ def left() -> dict[str, object]:
         "files": len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0,
         "connections": types[RTCPeerConnection],
         "sessions": types[LiveSession],
-        "sockets": types[MediaPeer],
+        "sockets": types[WebSocketPeer],
     }
 
 

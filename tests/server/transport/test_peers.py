@@ -183,7 +183,7 @@ async def test_a_lost_session_can_still_be_asked(server, engine):
     assert len(engine.streams) == 1
 
 
-class SlowGuest:
+class SlowPeer:
     """Holds a place until it is hung up, and takes until `may_close` to leave."""
 
     def __init__(self, session: LiveSession, may_close: asyncio.Event) -> None:
@@ -216,9 +216,9 @@ def at_once() -> asyncio.Event:
     return event
 
 
-async def left(peers: Peers, guest: SlowGuest, *, may_return: bool = True) -> None:
-    guest.hang_up("a loss", may_return=may_return)
-    await until(lambda: guest.session.id not in peers._peers.keys(), "it has left")
+async def left(peers: Peers, peer: SlowPeer, *, may_return: bool = True) -> None:
+    peer.hang_up("a loss", may_return=may_return)
+    await until(lambda: peer.session.id not in peers._peers.keys(), "it has left")
 
 
 def timers() -> int:
@@ -237,105 +237,105 @@ async def peers(settings, worker):
 
 async def test_each_loss_is_kept_for_the_whole_time(peers):
     """The timer of the loss before goes when the session is taken up: it would end the next one early."""
-    guest = await peers.add(lambda session: SlowGuest(session, at_once()))
+    peer = await peers.add(lambda session: SlowPeer(session, at_once()))
     for _ in range(3):
-        await left(peers, guest)
-        assert peers.find(guest.session.id) is guest.session and timers() == 1
-        guest = await peers.add(lambda session: SlowGuest(session, at_once()), former=guest.session.id)
+        await left(peers, peer)
+        assert peers.find(peer.session.id) is peer.session and timers() == 1
+        peer = await peers.add(lambda session: SlowPeer(session, at_once()), former=peer.session.id)
         await asyncio.sleep(0)
         assert timers() == 0 and len(peers) == 1
 
 
 async def test_a_heartbeat_of_the_former_peer_is_not_expected_of_the_next(peers):
-    guest = await peers.add(lambda session: SlowGuest(session, at_once()))
-    link, long_after = guest.session.link, asyncio.get_running_loop().time() + 1e6
-    guest.session.receive('{"type": "ping", "id": "1"}', lambda text: None, is_peer=True)
+    peer = await peers.add(lambda session: SlowPeer(session, at_once()))
+    link, long_after = peer.session.link, asyncio.get_running_loop().time() + 1e6
+    peer.session.receive('{"type": "ping", "id": "1"}', lambda text: None, is_peer=True)
     assert link.is_lost(long_after)
-    await left(peers, guest)
-    await peers.add(lambda session: SlowGuest(session, at_once()), former=guest.session.id)
+    await left(peers, peer)
+    await peers.add(lambda session: SlowPeer(session, at_once()), former=peer.session.id)
     assert not link.is_lost(long_after)
 
 
 async def test_who_takes_a_session_up_has_promised_no_heartbeat_yet(peers):
-    guest = await peers.add(lambda session: SlowGuest(session, at_once()))
+    peer = await peers.add(lambda session: SlowPeer(session, at_once()))
     long_after = asyncio.get_running_loop().time() + 1e6
-    guest.session.receive('{"type": "ping", "id": "1"}', lambda text: None, is_peer=True)
-    assert guest.session.link.is_lost(long_after)
-    await left(peers, guest)
-    await peers.add(lambda session: SlowGuest(session, at_once()), former=guest.session.id)
-    assert not guest.session.link.is_lost(long_after)
+    peer.session.receive('{"type": "ping", "id": "1"}', lambda text: None, is_peer=True)
+    assert peer.session.link.is_lost(long_after)
+    await left(peers, peer)
+    await peers.add(lambda session: SlowPeer(session, at_once()), former=peer.session.id)
+    assert not peer.session.link.is_lost(long_after)
 
 
 async def test_a_session_that_failed_is_not_kept(peers, engine):
-    guest = await peers.add(lambda session: SlowGuest(session, at_once()))
-    guest.session._fail("out of memory")
-    await left(peers, guest)
-    assert peers.find(guest.session.id) is None and timers() == 0
+    peer = await peers.add(lambda session: SlowPeer(session, at_once()))
+    peer.session._fail("out of memory")
+    await left(peers, peer)
+    assert peers.find(peer.session.id) is None and timers() == 0
     with pytest.raises(SessionGone, match="begin a new one"):
-        await peers.add(lambda session: SlowGuest(session, at_once()), former=guest.session.id)
+        await peers.add(lambda session: SlowPeer(session, at_once()), former=peer.session.id)
 
 
 async def test_who_may_not_return_takes_the_session_along(peers, engine):
-    guest = await peers.add(lambda session: SlowGuest(session, at_once()))
+    peer = await peers.add(lambda session: SlowPeer(session, at_once()))
     await until(lambda: len(engine.streams) == 1, "it has a stream")
-    await left(peers, guest, may_return=False)
-    assert peers.find(guest.session.id) is None
+    await left(peers, peer, may_return=False)
+    assert peers.find(peer.session.id) is None
     await until(lambda: len(engine.streams) == 0, "the stream is freed")
 
 
 async def test_kept_sessions_are_closed_with_the_server(peers, engine):
-    guests = [await peers.add(lambda session: SlowGuest(session, at_once())) for _ in range(2)]
+    all_peers = [await peers.add(lambda session: SlowPeer(session, at_once())) for _ in range(2)]
     await until(lambda: len(engine.streams) == 2, "each has a stream")
-    for guest in guests:
-        await left(peers, guest)
+    for peer in all_peers:
+        await left(peers, peer)
     assert timers() == 2 and len(peers) == 0
     await peers.dismiss_all()
     await asyncio.sleep(0)
     assert timers() == 0
-    assert [peers.find(guest.session.id) for guest in guests] == [None, None]
+    assert [peers.find(peer.session.id) for peer in all_peers] == [None, None]
     await until(lambda: len(engine.streams) == 0, "the streams are freed")
 
 
 async def test_the_oldest_kept_session_gives_its_place_and_only_when_it_is_needed(peers):
-    first = await peers.add(lambda session: SlowGuest(session, at_once()))
+    first = await peers.add(lambda session: SlowPeer(session, at_once()))
     await left(peers, first)
-    second = await peers.add(lambda session: SlowGuest(session, at_once()))
+    second = await peers.add(lambda session: SlowPeer(session, at_once()))
     assert peers.find(first.session.id) is first.session, "there is room for both"
     await left(peers, second)
-    third = await peers.add(lambda session: SlowGuest(session, at_once()))  # of two places in all
+    third = await peers.add(lambda session: SlowPeer(session, at_once()))  # of two places in all
     assert peers.find(first.session.id) is None and peers.find(second.session.id) is second.session
     assert timers() == 1
-    await peers.add(lambda session: SlowGuest(session, at_once()), former=second.session.id)
+    await peers.add(lambda session: SlowPeer(session, at_once()), former=second.session.id)
     with pytest.raises(ServerFull):
-        await peers.add(lambda session: SlowGuest(session, at_once()))
+        await peers.add(lambda session: SlowPeer(session, at_once()))
     assert peers.find(third.session.id) is third.session
 
 
 async def test_a_kept_session_is_ended_by_dismissal_unless_it_may_return(peers):
-    guest = await peers.add(lambda session: SlowGuest(session, at_once()))
-    await left(peers, guest)
-    assert await peers.dismiss(guest.session.id, "asked to", may_return=True) is False
-    assert peers.find(guest.session.id) is guest.session
-    assert await peers.dismiss(guest.session.id, "asked to") is True
-    assert peers.find(guest.session.id) is None
+    peer = await peers.add(lambda session: SlowPeer(session, at_once()))
+    await left(peers, peer)
+    assert await peers.dismiss(peer.session.id, "asked to", may_return=True) is False
+    assert peers.find(peer.session.id) is peer.session
+    assert await peers.dismiss(peer.session.id, "asked to") is True
+    assert peers.find(peer.session.id) is None
     await asyncio.sleep(0)
     assert timers() == 0
-    assert await peers.dismiss(guest.session.id, "asked to") is False
+    assert await peers.dismiss(peer.session.id, "asked to") is False
 
 
 async def test_nobody_comes_back_while_the_server_shuts_down(server, settings, engine):
     peers = Peers(settings, server.worker, Metrics(), Recordings(settings))
     may_close = asyncio.Event()
-    guest = await peers.add(lambda session: SlowGuest(session, may_close))
-    comes_back = asyncio.create_task(peers.add(lambda s: SlowGuest(s, may_close), former=guest.session.id))
-    await guest.is_closing.wait()
+    peer = await peers.add(lambda session: SlowPeer(session, may_close))
+    comes_back = asyncio.create_task(peers.add(lambda s: SlowPeer(s, may_close), former=peer.session.id))
+    await peer.is_closing.wait()
     leave = asyncio.create_task(peers.dismiss_all())
     await until(lambda: peers._peers.is_closing, "the server shuts down")
     may_close.set()
     with pytest.raises(ServerFull, match="shutting down"):
         await comes_back
     await asyncio.wait_for(leave, PATIENCE_S)
-    assert len(peers) == 0 and peers.find(guest.session.id) is None
+    assert len(peers) == 0 and peers.find(peer.session.id) is None
     await until(lambda: len(engine.streams) == 0, "the stream is freed")
 
 

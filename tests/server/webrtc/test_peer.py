@@ -14,7 +14,7 @@ from server.session.channel import MAX_CLIENTS
 from server.session.session import LiveSession
 from server.settings import Settings, load_settings
 from server.webrtc.connection import InvalidOffer
-from server.webrtc.peer import MAX_UNREAD_CONTROL_BYTES, MAX_UNREAD_TELEMETRY_BYTES, Peer
+from server.webrtc.peer import MAX_UNREAD_CONTROL_BYTES, MAX_UNREAD_TELEMETRY_BYTES, WebRtcPeer
 from tests.server.running import PATIENCE_S, Camera, running_server, until
 
 
@@ -30,8 +30,8 @@ async def offer_of(*tracks: tuple[str, str], channel: bool = False) -> str:
     return sdp
 
 
-def peer_of(worker: EngineClient, settings: Settings, offer: str = "") -> Peer:
-    return Peer(LiveSession("abc", settings, worker, Metrics()), settings, offer)
+def peer_of(worker: EngineClient, settings: Settings, offer: str = "") -> WebRtcPeer:
+    return WebRtcPeer(LiveSession("abc", settings, worker, Metrics()), settings, offer)
 
 
 @pytest.fixture
@@ -122,13 +122,13 @@ class Channel:
         self.readyState = "closed"
 
 
-def told(peer: Peer, count: int) -> None:
+def told(peer: WebRtcPeer, count: int) -> None:
     """The session tells its clients something, so many times."""
     for _ in range(count):
         peer.session.link.send(Pong(id="x"))
 
 
-def figures(peer: Peer, count: int) -> None:
+def figures(peer: WebRtcPeer, count: int) -> None:
     for _ in range(count):
         telemetry = Telemetry(depth_preview=None, timeline_position=None, **dict(peer.session.figures()))
         peer.session.link.send_telemetry(telemetry)

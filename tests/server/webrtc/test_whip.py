@@ -9,7 +9,7 @@ from aiohttp import web
 
 from server.cors import Origins
 from server.settings import load_settings
-from server.webrtc.peer import Peer
+from server.webrtc.peer import WebRtcPeer
 from tests.server.running import CAMERA_FPS, PATIENCE_S, Viewer, running_server, until
 
 
@@ -56,14 +56,14 @@ async def test_a_viewer_who_leaves_while_its_offer_is_answered_frees_the_place(
 ):
     caplog.set_level("INFO")
     is_asked, may_answer = asyncio.Event(), asyncio.Event()
-    accept = Peer.accept
+    accept = WebRtcPeer.accept
 
-    async def accept_slowly(peer: Peer, offer: str) -> str:
+    async def accept_slowly(peer: WebRtcPeer, offer: str) -> str:
         is_asked.set()
         await asyncio.wait_for(may_answer.wait(), 2 * PATIENCE_S)
         return await accept(peer, offer)
 
-    monkeypatch.setattr(Peer, "accept", accept_slowly)
+    monkeypatch.setattr(WebRtcPeer, "accept", accept_slowly)
     async with running_server(patient, engine) as server, aiohttp.ClientSession() as http:
         offer = await offer_sent(http, server.url)
         await asyncio.wait_for(is_asked.wait(), PATIENCE_S)

@@ -1,4 +1,4 @@
-"""What one WebSocket may leave behind or pile up: a MediaPeer on a socket of the test's own."""
+"""What one WebSocket may leave behind or pile up: a WebSocketPeer on a socket of the test's own."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -12,7 +12,7 @@ from server.protocol.replies import Telemetry
 from server.session.channel import MAX_CLIENTS
 from server.session.session import LiveSession
 from server.websocket.media_frame import Kind, MediaFrame
-from server.websocket.peer import ENDED, KEPT, UNREAD_MESSAGES, UNREAD_TELEMETRY, MediaPeer
+from server.websocket.peer import ENDED, KEPT, UNREAD_MESSAGES, UNREAD_TELEMETRY, WebSocketPeer
 from tests.server.running import PATIENCE_S, until
 
 TIMEOUT_S = 1000 * PATIENCE_S
@@ -62,10 +62,10 @@ async def session(settings, worker) -> AsyncIterator[LiveSession]:
 @asynccontextmanager
 async def attended(
     session: LiveSession, patience: float = TIMEOUT_S, *, keeps_session: bool = True
-) -> AsyncIterator[tuple[MediaPeer, Socket, Callable[[], bool]]]:
+) -> AsyncIterator[tuple[WebSocketPeer, Socket, Callable[[], bool]]]:
     """A peer, its socket, and whether attend() has returned; closed at the end."""
     socket = Socket()
-    peer = MediaPeer(socket, session, Metrics(), patience)  # pyright: ignore[reportArgumentType]
+    peer = WebSocketPeer(socket, session, Metrics(), patience)  # pyright: ignore[reportArgumentType]
     attending = asyncio.create_task(peer.attend())
     await asyncio.sleep(0)
     try:
