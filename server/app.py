@@ -23,10 +23,10 @@ from server.protocol.limits import defaults, limits
 from server.protocol.replies import ModelInfo, OutputState
 from server.session.parameters import Parameters
 from server.settings import Settings
-from server.transport.peers import Peers
+from server.transport.peer_registry import PeerRegistry
 from server.webrtc.aiortc_patches.udp_ports import udp_ports_from
 from server.webrtc.ice_servers import ResolvedIceServer, with_turn_credentials
-from server.webrtc.viewers import Viewers
+from server.webrtc.viewer_registry import ViewerRegistry
 from server.webrtc.whep import Whep
 from server.webrtc.whip import Whip
 from server.websocket.endpoint import MediaSocket
@@ -53,7 +53,9 @@ SECURITY_HEADERS = {
 class Api:
     """What is not signaling: the page, the state of the server, its figures."""
 
-    def __init__(self, settings: Settings, worker: EngineClient, metrics: Metrics, peers: Peers) -> None:
+    def __init__(
+        self, settings: Settings, worker: EngineClient, metrics: Metrics, peers: PeerRegistry
+    ) -> None:
         self._settings = settings
         self._worker = worker
         self._metrics = metrics
@@ -137,8 +139,8 @@ def create_app(settings: Settings, worker: EngineClient) -> web.Application:
     """The application. It starts `worker` with itself; viewers, peers, recordings, `worker` stop in order."""
     metrics = Metrics()
     recordings = Recordings(settings)
-    peers = Peers(settings, worker, metrics, recordings)
-    viewers = Viewers(settings, peers.find, metrics)
+    peers = PeerRegistry(settings, worker, metrics, recordings)
+    viewers = ViewerRegistry(settings, peers.find, metrics)
     origins = Origins(settings.allowed_origins)
 
     async def keep_udp_ports(app: web.Application) -> AsyncIterator[None]:

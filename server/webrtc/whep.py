@@ -7,7 +7,7 @@ from server.settings import Settings
 from server.webrtc.aiortc_patches.udp_ports import NoUdpPort
 from server.webrtc.connection import InvalidOffer
 from server.webrtc.endpoint import METHODS_OF_CONNECTION, SDP, SdpEndpoint, others_refused
-from server.webrtc.viewers import NothingToWatch, Viewers, ViewersFull
+from server.webrtc.viewer_registry import NothingToWatch, ViewerRegistry, ViewersFull
 
 RETRY_AFTER_S = "5"
 METHODS = "POST, OPTIONS"
@@ -17,7 +17,7 @@ NO_VIEWER = "no such viewer; it may have left, or its session ended"
 class Whep:
     """The routes of the WHEP endpoint of each session. Refusals are plain text that says what to do."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, viewers: Viewers) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, viewers: ViewerRegistry) -> None:
         self._viewers = viewers
         self._endpoint = SdpEndpoint(settings, metrics, "WHEP")
 

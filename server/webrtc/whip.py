@@ -8,7 +8,7 @@ from server.engine.client import EngineClient, Phase
 from server.metrics import Metrics
 from server.settings import Settings
 from server.transport.admission import is_ticket
-from server.transport.peers import Peers, ServerFull, SessionGone
+from server.transport.peer_registry import PeerRegistry, ServerFull, SessionGone
 from server.webrtc.aiortc_patches.udp_ports import NoUdpPort
 from server.webrtc.connection import InvalidOffer
 from server.webrtc.endpoint import METHODS_OF_CONNECTION, SDP, SdpEndpoint, others_refused
@@ -23,7 +23,9 @@ BAD_TICKET = "ticket: expected 16 to 64 letters, digits, - or _"
 class Whip:
     """The routes of the WHIP endpoint. Refusals are plain text that says what to do."""
 
-    def __init__(self, settings: Settings, worker: EngineClient, metrics: Metrics, peers: Peers) -> None:
+    def __init__(
+        self, settings: Settings, worker: EngineClient, metrics: Metrics, peers: PeerRegistry
+    ) -> None:
         self._settings = settings
         self._worker = worker
         self._peers = peers

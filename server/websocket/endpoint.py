@@ -10,7 +10,7 @@ from server.metrics import Metrics
 from server.session.session import LiveSession
 from server.settings import Settings
 from server.transport.admission import is_ticket
-from server.transport.peers import Peers, ServerFull, SessionGone
+from server.transport.peer_registry import PeerRegistry, ServerFull, SessionGone
 from server.websocket.media_frame import MAX_MESSAGE_BYTES
 from server.websocket.peer import WebSocketPeer, close_reason
 
@@ -29,7 +29,12 @@ class MediaSocket:
     """The route. Refusals are close codes with plain text that says what to do."""
 
     def __init__(
-        self, settings: Settings, worker: EngineClient, metrics: Metrics, peers: Peers, origins: Origins
+        self,
+        settings: Settings,
+        worker: EngineClient,
+        metrics: Metrics,
+        peers: PeerRegistry,
+        origins: Origins,
     ) -> None:
         self._settings = settings
         self._worker = worker

@@ -13,7 +13,7 @@ from server.session.session import LiveSession
 from server.settings import load_settings
 from server.websocket.peer import WebSocketPeer
 from tests.server.running import CAMERA_FPS, PATIENCE_S, RunningServer, until
-from tests.server.transport.test_peers import id_of
+from tests.server.transport.test_peer_registry import id_of
 from tests.server.webrtc.watching import until_viewers, watcher
 from tests.server.websocket.media_client import media_client
 

@@ -9,7 +9,7 @@ from aiortc import RTCSessionDescription
 from server.webrtc.trickle import MAX_CANDIDATES, InvalidFragment, parse_fragment
 from server.webrtc.whep import NO_VIEWER
 from tests.server.running import RunningServer, Viewer, until
-from tests.server.transport.test_peers import id_of
+from tests.server.transport.test_peer_registry import id_of
 from tests.server.webrtc.watching import Watcher
 
 NO_PATH_S = 0.5

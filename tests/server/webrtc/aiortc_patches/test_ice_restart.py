@@ -23,7 +23,7 @@ from server.webrtc.aiortc_patches.ice_restart import (
 )
 from server.webrtc.trickle import parse_fragment
 from tests.server.running import CAMERA_FPS, PATIENCE_S, RunningServer, Viewer, running_server, until
-from tests.server.transport.test_peers import id_of
+from tests.server.transport.test_peer_registry import id_of
 from tests.server.webrtc.aiortc_patches.test_udp_ports import free_port
 from tests.server.webrtc.test_trickle import CANDIDATE, FRAGMENT
 from tests.server.webrtc.watching import Watcher

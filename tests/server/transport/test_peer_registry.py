@@ -11,7 +11,7 @@ from server.media.recordings import Recordings
 from server.metrics import Metrics
 from server.session.session import LiveSession
 from server.settings import load_settings
-from server.transport.peers import Peers, ServerFull, SessionGone
+from server.transport.peer_registry import PeerRegistry, ServerFull, SessionGone
 from tests.server.running import CAMERA_FPS, PATIENCE_S, RunningServer, Viewer, running_server, until
 
 
@@ -216,19 +216,19 @@ def at_once() -> asyncio.Event:
     return event
 
 
-async def left(peers: Peers, peer: SlowPeer, *, may_return: bool = True) -> None:
+async def left(peers: PeerRegistry, peer: SlowPeer, *, may_return: bool = True) -> None:
     peer.hang_up("a loss", may_return=may_return)
     await until(lambda: peer.session.id not in peers._peers.keys(), "it has left")
 
 
 def timers() -> int:
     """Of sessions that are kept."""
-    return sum(task.get_coro().__qualname__ == "Peers._end_later" for task in asyncio.all_tasks())
+    return sum(task.get_coro().__qualname__ == "PeerRegistry._end_later" for task in asyncio.all_tasks())
 
 
 @pytest.fixture
 async def peers(settings, worker):
-    peers = Peers(
+    peers = PeerRegistry(
         settings.model_copy(update={"resume_seconds": 1000.0}), worker, Metrics(), Recordings(settings)
     )
     yield peers
@@ -324,7 +324,7 @@ async def test_a_kept_session_is_ended_by_dismissal_unless_it_may_return(peers):
 
 
 async def test_nobody_comes_back_while_the_server_shuts_down(server, settings, engine):
-    peers = Peers(settings, server.worker, Metrics(), Recordings(settings))
+    peers = PeerRegistry(settings, server.worker, Metrics(), Recordings(settings))
     may_close = asyncio.Event()
     peer = await peers.add(lambda session: SlowPeer(session, may_close))
     comes_back = asyncio.create_task(peers.add(lambda s: SlowPeer(s, may_close), former=peer.session.id))

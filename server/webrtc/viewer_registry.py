@@ -20,7 +20,7 @@ class ViewersFull(Exception):
     """As many watch this session as may; the text says how many."""
 
 
-class Viewers:
+class ViewerRegistry:
     """Every viewer of this process. One takes no place of a session and leaves with the one it watches."""
 
     def __init__(

@@ -53,7 +53,7 @@ class Peer(Protocol):
 AnyPeer = TypeVar("AnyPeer", bound=Peer)
 
 
-class Peers:
+class PeerRegistry:
     """Every peer of this process, with its session.
 
     The session of a peer that was lost, not dismissed, is kept for `resume_seconds`: with its prompt, its
