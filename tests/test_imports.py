@@ -63,7 +63,7 @@ PURE = {
     "server.protocol.requests",
     "server.protocol.replies",
 }
-# Folders and the modules beside them, the lowest first. Each imports what stands above its line, nothing else.
+# Folders and the modules beside them, the lowest first. Each imports what stands above its line alone.
 LAYERS = {
     "streaming": [
         {"config", "frames", "vace_utils", "kernels"},
