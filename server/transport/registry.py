@@ -6,8 +6,6 @@ from typing import Generic, Protocol, TypeVar
 
 from prometheus_client import Gauge
 
-ADMITTING_S = 0.05  # how soon one that is being admitted is looked at again
-
 
 class Member(Protocol):
     """Who can be registered."""
@@ -39,6 +37,8 @@ class Registry(Generic[Key, AnyMember]):
         self._count = count
         self._members: dict[Key, AnyMember] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
 
     def __len__(self) -> int:
         return len(self._members)
@@ -58,6 +58,7 @@ class Registry(Generic[Key, AnyMember]):
     async def add(self, key: Key, member: AnyMember, begin: Callable[[], Awaitable[T]]) -> T:
         """Register a member and return what `begin` does. If that fails it is closed and was never here."""
         self._members[key] = member
+        self._is_empty.clear()
         self._count.set(len(self))
         try:
             begun = await begin()
@@ -81,11 +82,7 @@ class Registry(Generic[Key, AnyMember]):
         self.is_closing = True
         for member in self._members.values():
             hang_up(member)
-        while self._members:  # one that is being admitted has no task yet
-            if self._tasks:
-                await asyncio.wait(list(self._tasks.values()))
-            else:
-                await asyncio.sleep(ADMITTING_S)
+        await self._is_empty.wait()  # not their tasks: one that is being admitted has none yet
 
     async def _attend(self, key: Key) -> None:
         try:
@@ -100,3 +97,5 @@ class Registry(Generic[Key, AnyMember]):
             del self._members[key]
             self._tasks.pop(key, None)
             self._count.set(len(self))
+            if not self._members:
+                self._is_empty.set()
