@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
+from contextlib import AsyncExitStack
 from typing import Generic, Protocol, TypeVar
 
 from prometheus_client import Gauge
@@ -60,11 +61,10 @@ class Registry(Generic[Key, AnyMember]):
         self._members[key] = member
         self._is_empty.clear()
         self._count.set(len(self))
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._leave, key)
             begun = await begin()
-        except BaseException:
-            await self._leave(key)
-            raise
+            undo.pop_all()
         self._tasks[key] = asyncio.create_task(self._attend(key))
         return begun
 

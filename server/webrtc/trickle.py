@@ -5,6 +5,7 @@ import ipaddress
 import re
 import secrets
 from collections import deque
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
 from aiortc import RTCIceCandidate, RTCIceGatherer, RTCIceParameters, RTCPeerConnection
@@ -157,11 +158,10 @@ class Trickle:
         if self._ice is None:
             raise RestartRefused("only a connection whose media are bundled can be restarted")
         gatherer = await self._ice.prepare(rtc_configuration(self._settings).iceServers)
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._ice.abandon)
             answer = announced(_fragment(gatherer, offer), self._settings)
-        except BaseException:
-            await self._ice.abandon()
-            raise
+            undo.pop_all()
         self._ice.go_over(remote, candidates, self._settings.peer_timeout)
         before = {self._restarted[0]} if self._restarted else _ufrags(offer)
         self._former.extend(before)

@@ -75,7 +75,9 @@ class WebSocketPeer:
             return self.hang_up(str(error))
         self._wake()  # the first credit
         for work in (self._read, self._upload.run, self._watch, self._write):
-            self._tasks.append(asyncio.create_task(self._run(work)))
+            task = asyncio.create_task(self._run(work))
+            task.add_done_callback(self._task_ended)
+            self._tasks.append(task)
         while not self._gone.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_PERIOD_S):
@@ -121,8 +123,11 @@ class WebSocketPeer:
             self.hang_up(f"took nothing for {SEND_TIMEOUT_S:g} s")
         except ConnectionError:
             self.hang_up("the connection was lost")
-        except Exception:  # a bug of ours ends this peer, not the process
-            self._log.exception("Serving the socket failed")
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        """A bug of ours ends this peer, not the process."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.error("Serving the socket failed", exc_info=error)
             self._code = WSCloseCode.INTERNAL_ERROR
             self.hang_up("internal error", may_return=False)
 

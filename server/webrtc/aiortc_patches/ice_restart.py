@@ -9,7 +9,7 @@ aiortc keeps or uses its connection in another way.
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from aioice import Candidate, Connection, ConnectionClosed
@@ -146,15 +146,13 @@ class RestartableIce:
         self._last = now
         gatherer: Any = RTCIceGatherer(iceServers=servers)
         self._next = gatherer._connection
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self.abandon)
             await gatherer.gather()
-        except BaseException:
-            await self.abandon()
-            raise
-        if self._is_lost.is_set():
-            await gatherer._connection.close()  # again, if it was: it has opened sockets meanwhile
-            await self.abandon()
-            raise RestartRefused("the connection is over")
+            if self._is_lost.is_set():
+                await gatherer._connection.close()  # again, if it was: it has opened sockets meanwhile
+                raise RestartRefused("the connection is over")
+            undo.pop_all()
         return gatherer
 
     def go_over(
