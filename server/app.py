@@ -21,6 +21,7 @@ from server.metrics import Metrics
 from server.protocol.http_models import IceServerInfo, LookInfo, NotReady, Ready, ServerInfo
 from server.protocol.limits import defaults, limits
 from server.protocol.replies import ModelInfo, OutputState
+from server.services import Services
 from server.session.parameters import Parameters
 from server.settings import Settings
 from server.transport.peer_registry import PeerRegistry
@@ -53,12 +54,11 @@ SECURITY_HEADERS = {
 class Api:
     """What is not signaling: the page, the state of the server, its figures."""
 
-    def __init__(
-        self, settings: Settings, worker: EngineClient, metrics: Metrics, peers: PeerRegistry
-    ) -> None:
+    def __init__(self, services: Services, peers: PeerRegistry) -> None:
+        settings = services.settings
         self._settings = settings
-        self._worker = worker
-        self._metrics = metrics
+        self._engine = services.engine
+        self._metrics = services.metrics
         self._peers = peers
         self._page = page_directory()
         self._openapi = json.dumps(document(), ensure_ascii=False)
@@ -89,7 +89,7 @@ class Api:
         """200 once the model is warm, else 503 with the reason."""
         if self._is_ready():
             return _json(Ready(model=self._model()))
-        return _json(NotReady(reason=self._worker.readiness.reason), status=503)
+        return _json(NotReady(reason=self._engine.readiness.reason), status=503)
 
     async def metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=self._metrics.render(), headers={"Content-Type": self._metrics.content_type})
@@ -99,7 +99,7 @@ class Api:
         return _json(
             ServerInfo(
                 ready=self._is_ready(),
-                reason=self._worker.readiness.reason,
+                reason=self._engine.readiness.reason,
                 model=self._model(),
                 looks=tuple(_look(look) for look in self._looks()),
                 default_prompt=self._settings.prompt,
@@ -125,22 +125,22 @@ class Api:
         return web.FileResponse(picture, headers=headers)
 
     def _is_ready(self) -> bool:
-        return self._worker.readiness.phase is Phase.READY
+        return self._engine.readiness.phase is Phase.READY
 
     def _model(self) -> ModelInfo | None:
-        return model_info(self._worker.info) if self._worker.info else None
+        return model_info(self._engine.info) if self._engine.info else None
 
     def _looks(self) -> tuple[Look, ...]:
         """Those of the model; none while it is loading."""
-        return self._worker.info.looks if self._worker.info else ()
+        return self._engine.info.looks if self._engine.info else ()
 
 
-def create_app(settings: Settings, worker: EngineClient) -> web.Application:
-    """The application. It starts `worker` with itself; viewers, peers, recordings, `worker` stop in order."""
-    metrics = Metrics()
+def create_app(settings: Settings, engine: EngineClient) -> web.Application:
+    """The application. It starts `engine` with itself; viewers, peers, recordings, `engine` stop in order."""
     recordings = Recordings(settings)
-    peers = PeerRegistry(settings, worker, metrics, recordings)
-    viewers = ViewerRegistry(settings, peers.find, metrics)
+    services = Services(settings, engine, Metrics(), recordings)
+    peers = PeerRegistry(services)
+    viewers = ViewerRegistry(services, peers.find)
     origins = Origins(settings.allowed_origins)
 
     async def keep_udp_ports(app: web.Application) -> AsyncIterator[None]:
@@ -148,7 +148,7 @@ def create_app(settings: Settings, worker: EngineClient) -> web.Application:
             yield
 
     async def start(app: web.Application) -> None:
-        worker.start()
+        engine.start()
 
     async def end_peers(app: web.Application) -> None:
         await viewers.dismiss_all()
@@ -156,7 +156,7 @@ def create_app(settings: Settings, worker: EngineClient) -> web.Application:
 
     async def stop(app: web.Application) -> None:
         await recordings.close()
-        await worker.stop()
+        await engine.stop()
 
     policy = CONTENT_SECURITY_POLICY.format(frame_ancestors=origins.frame_ancestors)
 
@@ -171,11 +171,11 @@ def create_app(settings: Settings, worker: EngineClient) -> web.Application:
     app.on_response_prepare.append(origins.add_headers)
     app.on_shutdown.append(end_peers)
     app.on_cleanup.append(stop)
-    app.add_routes(Whip(settings, worker, metrics, peers).routes())
-    app.add_routes(MediaSocket(settings, worker, metrics, peers, origins).routes())
-    app.add_routes(Whep(settings, metrics, viewers).routes())
+    app.add_routes(Whip(services, peers).routes())
+    app.add_routes(MediaSocket(services, peers, origins).routes())
+    app.add_routes(Whep(services, viewers).routes())
     app.add_routes(SessionApi(peers.find, recordings, origins).routes())
-    app.add_routes(Api(settings, worker, metrics, peers).routes())
+    app.add_routes(Api(services, peers).routes())
     return app
 
 

@@ -80,6 +80,7 @@ LAYERS = {
         {"cors", "logs", "progress_bar", "protocol", "settings"},
         {"media", "metrics", "models_cli"},
         {"engine"},
+        {"services"},
         {"session"},
         {"transport"},
         {"webrtc", "websocket"},

@@ -9,14 +9,13 @@ from contextlib import suppress
 
 from av import VideoFrame
 
-from server.engine.client import EngineClient, model_info
+from server.engine.client import model_info
 from server.engine.errors import EngineUnavailable, InputRejected
 from server.logs import session_logger
 from server.media.frames import Picture, Rgb, Size
 from server.media.images import ImageStore
-from server.media.recordings import Recordings
 from server.media.snapshot import SnapshotParameters
-from server.metrics import Metrics, StreamMeter
+from server.metrics import StreamMeter
 from server.protocol.http_models import SessionFigures, SessionView
 from server.protocol.replies import (
     ErrorReply,
@@ -28,6 +27,7 @@ from server.protocol.replies import (
     Stats,
     Telemetry,
 )
+from server.services import Services
 from server.session.camera import CameraFeed
 from server.session.channel import ControlLink, Detach, Send
 from server.session.commands import Desk
@@ -35,7 +35,6 @@ from server.session.depth_preview import DepthPreview
 from server.session.generation import MAX_FAILURES, GenerationLoop
 from server.session.playout import Playout
 from server.session.state import Standing, State
-from server.settings import Settings
 from streaming.api import EngineInfo
 
 PROVISIONAL_SIZE = (256, 144)  # of the output until the model, and so its size, is known
@@ -46,7 +45,7 @@ SILENCE_S = 2.0  # without a camera frame, or a picture, before the output says 
 class LiveSession:
     """Everything one viewer's stream owns. A FrameSource for Playout, a Stage for Desk.
 
-        session = LiveSession(id, settings, worker, metrics, recordings)
+        session = LiveSession(id, services)
         session.start()
         leave = session.join(send)                       # once the peer's data channel is there
         session.receive(text, send, is_peer=True)        # what came on it
@@ -56,14 +55,8 @@ class LiveSession:
     At most one chunk of a session is with the worker; frames that come meanwhile wait in the camera's feed.
     """
 
-    def __init__(
-        self,
-        id: str,
-        settings: Settings,
-        worker: EngineClient,
-        metrics: Metrics,
-        recordings: Recordings | None = None,
-    ) -> None:
+    def __init__(self, id: str, services: Services) -> None:
+        settings, worker, metrics = services.settings, services.engine, services.metrics
         self.id = id
         self.link = ControlLink(settings.peer_timeout, metrics)
         self._settings = settings
@@ -82,7 +75,7 @@ class LiveSession:
 
         self._feed = CameraFeed(id, settings.max_fps, self._began)
         self.desk = Desk(
-            self, self.link, recordings, session_id=id, prompt=settings.prompt, seed=settings.seed
+            self, self.link, services.recordings, session_id=id, prompt=settings.prompt, seed=settings.seed
         )
         self.playout = Playout(self, self._now, metrics.dropped.labels("output").inc)
         self.pacer = self.playout.pacer

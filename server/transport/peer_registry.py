@@ -5,12 +5,9 @@ import secrets
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from server.engine.client import EngineClient
 from server.logs import session_logger
-from server.media.recordings import Recordings
-from server.metrics import Metrics
+from server.services import Services
 from server.session.session import LiveSession
-from server.settings import Settings
 from server.transport.admission import PRESENT_S, AdmissionQueue, QueueStatus
 from server.transport.registry import Registry
 
@@ -60,14 +57,10 @@ class PeerRegistry:
     pictures and its recording. It gives its place to whoever comes while all are taken.
     """
 
-    def __init__(
-        self, settings: Settings, worker: EngineClient, metrics: Metrics, recordings: Recordings
-    ) -> None:
-        self._settings = settings
-        self._worker = worker
-        self._metrics = metrics
-        self._recordings = recordings
-        self._peers: Registry[str, Peer] = Registry(self._close, metrics.sessions)
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._settings = services.settings
+        self._peers: Registry[str, Peer] = Registry(self._close, services.metrics.sessions)
         self._kept: dict[str, LiveSession] = {}  # without a peer; oldest first
         self._ends: dict[str, asyncio.Task[None]] = {}  # of those, each at its time
         self._queue = AdmissionQueue()
@@ -77,7 +70,7 @@ class PeerRegistry:
     def places(self) -> int:
         """How many may be here: as many as each keep `min_fps`, by the measured pace of the model. Whoever is
         alone may always."""
-        most, pace = self._settings.max_sessions, self._worker.pace
+        most, pace = self._settings.max_sessions, self._services.engine.pace
         needed = min(self._settings.min_fps, self._settings.max_fps)
         if pace is None or not needed:
             return most
@@ -113,7 +106,7 @@ class PeerRegistry:
         if former is None:
             self._check_room(ticket)
             id = secrets.token_urlsafe(16)  # whoever knows it may control and end the session
-            session = LiveSession(id, self._settings, self._worker, self._metrics, self._recordings)
+            session = LiveSession(id, self._services)
         else:
             session = await self._reclaim(former)
         peer = make(session)

@@ -4,8 +4,7 @@ import logging
 
 from aiohttp import hdrs, web
 
-from server.metrics import Metrics
-from server.settings import Settings
+from server.services import Services
 from server.webrtc.ice_servers import with_turn_credentials
 from server.webrtc.trickle_patch import ACCEPT_PATCH, FRAGMENT, FragmentRefused, Trickled, take_fragment
 
@@ -27,10 +26,10 @@ def others_refused(path: str, methods: str) -> web.RouteDef:
 class SdpEndpoint:
     """Takes offers at one address and speaks of each connection at an address of its own."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, name: str) -> None:
+    def __init__(self, services: Services, name: str) -> None:
         """`name` is what the log calls the endpoint."""
-        self._settings = settings
-        self._metrics = metrics
+        self._settings = services.settings
+        self._metrics = services.metrics
         self._name = name
 
     def accepted(self, answer: str, location: str, connection: Trickled | None) -> web.Response:

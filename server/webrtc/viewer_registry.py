@@ -3,9 +3,8 @@
 import secrets
 from collections.abc import Callable
 
-from server.metrics import Metrics
+from server.services import Services
 from server.session.session import LiveSession
-from server.settings import Settings
 from server.transport.registry import Registry
 from server.webrtc.viewer import Viewer, check_viewer_offer
 
@@ -23,13 +22,11 @@ class ViewersFull(Exception):
 class ViewerRegistry:
     """Every viewer of this process. One takes no place of a session and leaves with the one it watches."""
 
-    def __init__(
-        self, settings: Settings, find: Callable[[str], LiveSession | None], metrics: Metrics
-    ) -> None:
+    def __init__(self, services: Services, find: Callable[[str], LiveSession | None]) -> None:
         """`find` gives the running session of an id."""
-        self._settings = settings
+        self._settings = services.settings
         self._find = find
-        self._viewers: Registry[Key, Viewer] = Registry(Viewer.close, metrics.viewers)
+        self._viewers: Registry[Key, Viewer] = Registry(Viewer.close, services.metrics.viewers)
 
     def __len__(self) -> int:
         return len(self._viewers)

@@ -2,8 +2,7 @@
 
 from aiohttp import hdrs, web
 
-from server.metrics import Metrics
-from server.settings import Settings
+from server.services import Services
 from server.webrtc.aiortc_patches.udp_ports import NoUdpPort
 from server.webrtc.connection import InvalidOffer
 from server.webrtc.endpoint import METHODS_OF_CONNECTION, SDP, SdpEndpoint, others_refused
@@ -17,9 +16,9 @@ NO_VIEWER = "no such viewer; it may have left, or its session ended"
 class Whep:
     """The routes of the WHEP endpoint of each session. Refusals are plain text that says what to do."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, viewers: ViewerRegistry) -> None:
+    def __init__(self, services: Services, viewers: ViewerRegistry) -> None:
         self._viewers = viewers
-        self._endpoint = SdpEndpoint(settings, metrics, "WHEP")
+        self._endpoint = SdpEndpoint(services, "WHEP")
 
     def routes(self) -> list[web.RouteDef]:
         return [

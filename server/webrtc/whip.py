@@ -4,9 +4,8 @@ from contextlib import suppress
 
 from aiohttp import hdrs, web
 
-from server.engine.client import EngineClient, Phase
-from server.metrics import Metrics
-from server.settings import Settings
+from server.engine.client import Phase
+from server.services import Services
 from server.transport.admission import is_ticket
 from server.transport.peer_registry import PeerRegistry, ServerFull, SessionGone
 from server.webrtc.aiortc_patches.udp_ports import NoUdpPort
@@ -23,13 +22,11 @@ BAD_TICKET = "ticket: expected 16 to 64 letters, digits, - or _"
 class Whip:
     """The routes of the WHIP endpoint. Refusals are plain text that says what to do."""
 
-    def __init__(
-        self, settings: Settings, worker: EngineClient, metrics: Metrics, peers: PeerRegistry
-    ) -> None:
-        self._settings = settings
-        self._worker = worker
+    def __init__(self, services: Services, peers: PeerRegistry) -> None:
+        self._settings = services.settings
+        self._engine = services.engine
         self._peers = peers
-        self._endpoint = SdpEndpoint(settings, metrics, "WHIP")
+        self._endpoint = SdpEndpoint(services, "WHIP")
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -51,8 +48,8 @@ class Whip:
         """
         if request.content_type != SDP:
             return self._endpoint.refuse(415, f"expected Content-Type {SDP}, got {request.content_type}")
-        if self._worker.readiness.phase in (Phase.FAILED, Phase.STOPPED):
-            return self._endpoint.refuse(503, self._worker.readiness.reason)
+        if self._engine.readiness.phase in (Phase.FAILED, Phase.STOPPED):
+            return self._endpoint.refuse(503, self._engine.readiness.reason)
         former, ticket = request.query.get("session"), request.query.get("ticket")
         if ticket is not None and not is_ticket(ticket):
             return self._endpoint.refuse(400, BAD_TICKET)

@@ -5,10 +5,9 @@ import logging
 from aiohttp import web
 
 from server.cors import Origins
-from server.engine.client import EngineClient, Phase
-from server.metrics import Metrics
+from server.engine.client import Phase
+from server.services import Services
 from server.session.session import LiveSession
-from server.settings import Settings
 from server.transport.admission import is_ticket
 from server.transport.peer_registry import PeerRegistry, ServerFull, SessionGone
 from server.websocket.media_frame import MAX_MESSAGE_BYTES
@@ -28,17 +27,8 @@ NO_MODEL = 4500
 class MediaSocket:
     """The route. Refusals are close codes with plain text that says what to do."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        worker: EngineClient,
-        metrics: Metrics,
-        peers: PeerRegistry,
-        origins: Origins,
-    ) -> None:
-        self._settings = settings
-        self._worker = worker
-        self._metrics = metrics
+    def __init__(self, services: Services, peers: PeerRegistry, origins: Origins) -> None:
+        self._services = services
         self._peers = peers
         self._origins = origins
 
@@ -63,10 +53,11 @@ class MediaSocket:
         await socket.prepare(request)
 
         def make(session: LiveSession) -> WebSocketPeer:
-            return WebSocketPeer(socket, session, self._metrics, self._settings.peer_timeout)
+            return WebSocketPeer(socket, session, self._services)
 
-        if self._worker.readiness.phase in (Phase.FAILED, Phase.STOPPED):
-            return await self._refuse(socket, NO_MODEL, self._worker.readiness.reason)
+        readiness = self._services.engine.readiness
+        if readiness.phase in (Phase.FAILED, Phase.STOPPED):
+            return await self._refuse(socket, NO_MODEL, readiness.reason)
         try:
             peer = await self._peers.add(make, request.query.get("session"), ticket)
         except SessionGone as error:
@@ -78,6 +69,6 @@ class MediaSocket:
 
     async def _refuse(self, socket: web.WebSocketResponse, code: int, reason: str) -> web.WebSocketResponse:
         logger.info("Refused a WebSocket with %d: %s", code, reason)
-        self._metrics.refused.labels(str(code)).inc()
+        self._services.metrics.refused.labels(str(code)).inc()
         await socket.close(code=code, message=close_reason(reason))
         return socket

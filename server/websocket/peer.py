@@ -9,8 +9,8 @@ from typing import Any
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from server.logs import session_logger
-from server.metrics import Metrics
 from server.protocol.replies import ErrorReply
+from server.services import Services
 from server.session.broadcast import BroadcastEnded
 from server.session.channel import Detach, LinkFull
 from server.session.session import LiveSession
@@ -35,15 +35,13 @@ class WebSocketPeer:
     Pictures come in by Upload and go out by Download; messages to the client wait here.
     """
 
-    def __init__(
-        self, socket: web.WebSocketResponse, session: LiveSession, metrics: Metrics, timeout: float
-    ) -> None:
+    def __init__(self, socket: web.WebSocketResponse, session: LiveSession, services: Services) -> None:
         self.session = session
         self.may_return = True
         self.is_closed = asyncio.Event()
         self._socket = socket
-        self._metrics = metrics
-        self._timeout = timeout
+        self._metrics = services.metrics
+        self._timeout = services.settings.peer_timeout
         self._log = session_logger(__name__, session.id)
         self._now = asyncio.get_running_loop().time
         self._pictures = session.playout.broadcast.subscribe()
@@ -54,7 +52,7 @@ class WebSocketPeer:
         self._tasks: list[asyncio.Task[None]] = []
         self._upload = Upload(
             keep=session.camera_frame,
-            dropped=metrics.dropped.labels("upload").inc,
+            dropped=services.metrics.dropped.labels("upload").inc,
             rejected=self._complain,
             changed=self._wake,
         )

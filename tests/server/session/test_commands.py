@@ -11,6 +11,7 @@ from server.engine.scheduler import Client
 from server.media.images import KEPT_IMAGES
 from server.media.recordings import Recordings
 from server.metrics import Metrics
+from server.services import Services
 from server.session.session import LiveSession
 from server.settings import load_settings
 from streaming.api import CLEAR
@@ -35,7 +36,7 @@ async def recordings(settings):
 @pytest.fixture
 async def stage(settings, worker, recordings, monkeypatch):
     monkeypatch.setattr(server.session.session, "TELEMETRY_PERIOD_S", 0.1)
-    session = LiveSession("abc", settings, worker, Metrics(), recordings)
+    session = LiveSession("abc", Services(settings, worker, Metrics(), recordings))
     stage = Stage(session)
     session.start()
     await stage.live()
@@ -315,7 +316,7 @@ async def test_a_recording_is_made_told_and_found(stage, recordings):
 
 
 async def test_law_a_recording_runs_with_no_track_pulled_at_all(settings, worker, recordings):
-    stage = Stage(LiveSession("def", settings, worker, Metrics(), recordings), is_watched=False)
+    stage = Stage(LiveSession("def", Services(settings, worker, Metrics(), recordings)), is_watched=False)
     stage.session.start()
     await stage.live()
     await stage.applied("record.start", "1")
@@ -330,7 +331,7 @@ async def test_law_a_recording_runs_with_no_track_pulled_at_all(settings, worker
 async def test_a_recording_ends_with_its_session_and_can_still_be_fetched(
     settings, worker, recordings, monkeypatch
 ):
-    stage = Stage(LiveSession("def", settings, worker, Metrics(), recordings))
+    stage = Stage(LiveSession("def", Services(settings, worker, Metrics(), recordings)))
     stage.session.start()
     await stage.live()
     await stage.applied("record.start", "1")
@@ -341,7 +342,7 @@ async def test_a_recording_ends_with_its_session_and_can_still_be_fetched(
 
 
 async def test_where_nothing_is_recorded_it_is_refused(settings, worker):
-    stage = Stage(LiveSession("def", settings, worker, Metrics()))
+    stage = Stage(LiveSession("def", Services(settings, worker, Metrics())))
     stage.session.start()
     stage.ask("record.start", "1")
     assert "keeps no recordings" in (await stage.until("error", id="1"))["message"]

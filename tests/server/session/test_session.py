@@ -11,6 +11,7 @@ import pytest
 import server.session.session
 from server.engine.scheduler import Client
 from server.metrics import Metrics
+from server.services import Services
 from server.session.generation import MAX_FAILURES
 from server.session.session import PROVISIONAL_SIZE, LiveSession
 from server.settings import load_settings
@@ -31,7 +32,7 @@ def settings():
 async def stage(settings, worker, monkeypatch):
     monkeypatch.setattr(server.session.session, "SILENCE_S", 1.0)
     monkeypatch.setattr(server.session.session, "TELEMETRY_PERIOD_S", 0.1)
-    session = LiveSession("abc", settings, worker, Metrics())
+    session = LiveSession("abc", Services(settings, worker, Metrics()))
     stage = Stage(session)
     session.start()
     yield stage
@@ -180,7 +181,7 @@ async def test_law_pictures_last_until_a_chunk_under_a_new_prompt_is_there(stage
 
 @pytest.mark.parametrize("transition", ["cut", "recache"])
 async def test_a_switch_sweeps_what_waits_to_be_shown(settings, worker, monkeypatch, transition):
-    session = LiveSession("abc", settings, worker, Metrics())
+    session = LiveSession("abc", Services(settings, worker, Metrics()))
     monkeypatch.setattr(session.pacer, "due", lambda: None)  # nothing is shown
     stage = Stage(session, is_watched=False)
     session.start()
@@ -193,7 +194,7 @@ async def test_a_switch_sweeps_what_waits_to_be_shown(settings, worker, monkeypa
 
 
 async def test_law_commands_are_applied_with_no_track_pulled_at_all(settings, worker):
-    session = LiveSession("abc", settings, worker, Metrics())
+    session = LiveSession("abc", Services(settings, worker, Metrics()))
     stage = Stage(session, is_watched=False)
     session.start()
     await stage.live()
@@ -224,7 +225,7 @@ async def test_law_a_command_is_applied_once_and_each_picture_counted_once_with_
 
 async def test_what_a_slow_subscriber_does_not_take_is_counted(settings, worker):
     metrics = Metrics()
-    session = LiveSession("abc", settings, worker, metrics)
+    session = LiveSession("abc", Services(settings, worker, metrics))
     stage = Stage(session, is_watched=False)
     session.playout.broadcast.subscribe()
     session.start()
@@ -399,7 +400,7 @@ async def test_only_failures_in_a_row_are_counted(stage, monkeypatch):
 
 async def test_law_who_comes_back_sees_nothing_from_before(settings, worker, engine):
     """Neither what was queued nor what was filmed while nobody watched; what is dropped is counted."""
-    session = LiveSession("abc", settings, worker, Metrics())
+    session = LiveSession("abc", Services(settings, worker, Metrics()))
     stage = Stage(session, is_watched=False)
     stage.hold()
     session.start()
@@ -432,7 +433,7 @@ async def test_two_sessions_have_one_chunk_between_them_with_the_worker(
             at_once -= 1
 
     monkeypatch.setattr(worker, "step", counted)
-    other = Stage(LiveSession("def", settings, worker, Metrics()))
+    other = Stage(LiveSession("def", Services(settings, worker, Metrics())))
     other.session.start()
     await stage.until("state", state="live")
     await other.until("state", state="live")
@@ -443,7 +444,7 @@ async def test_two_sessions_have_one_chunk_between_them_with_the_worker(
 
 async def test_frames_are_chosen_when_the_chunk_before_is_finished(settings, worker, engine, monkeypatch):
     """Chosen before, they would grow old while the model remembers it."""
-    session, taken = LiveSession("abc", settings, worker, Metrics()), 0
+    session, taken = LiveSession("abc", Services(settings, worker, Metrics())), 0
     take = session._feed.take
 
     def counted(*arguments):
@@ -492,7 +493,7 @@ async def test_telemetry_has_every_figure(stage):
 async def test_while_the_model_loads_the_session_says_so(settings, engine):
     engine.may_warm_up.clear()
     async with started_worker(settings, engine) as worker:
-        session = LiveSession("abc", settings, worker, Metrics())
+        session = LiveSession("abc", Services(settings, worker, Metrics()))
         stage = Stage(session)
         session.start()
         await stage.until("state", state="warming", detail="warming up the model")
@@ -508,7 +509,7 @@ async def test_while_the_model_loads_the_session_says_so(settings, engine):
 async def test_a_model_that_does_not_load_fails_the_session(settings, engine):
     engine.load_error = ValueError("no such preset")
     async with started_worker(settings, engine) as worker:
-        session = LiveSession("abc", settings, worker, Metrics())
+        session = LiveSession("abc", Services(settings, worker, Metrics()))
         stage = Stage(session)
         session.start()
         assert "no such preset" in (await stage.until("state", state="failed"))["detail"]
@@ -516,7 +517,7 @@ async def test_a_model_that_does_not_load_fails_the_session(settings, engine):
 
 
 async def test_a_default_prompt_that_the_model_rejects_is_told(engine, worker):
-    session = LiveSession("abc", load_settings({"prompt": "reject"}), worker, Metrics())
+    session = LiveSession("abc", Services(load_settings({"prompt": "reject"}), worker, Metrics()))
     stage = Stage(session)
     session.start()
     assert "not known" in (await stage.until("state", state="failed"))["detail"]
@@ -524,7 +525,7 @@ async def test_a_default_prompt_that_the_model_rejects_is_told(engine, worker):
 
 
 async def test_a_stream_that_cannot_be_opened_is_told(engine, worker, caplog):
-    session = LiveSession("abc", load_settings({"prompt": "explode"}), worker, Metrics())
+    session = LiveSession("abc", Services(load_settings({"prompt": "explode"}), worker, Metrics()))
     stage = Stage(session)
     session.start()
     assert "out of memory" in (await stage.until("state", state="failed"))["detail"]
@@ -534,7 +535,7 @@ async def test_a_stream_that_cannot_be_opened_is_told(engine, worker, caplog):
 
 async def test_closing_frees_the_stream_even_during_a_chunk(settings, worker, engine):
     engine.step_seconds = 0.1
-    session = LiveSession("abc", settings, worker, Metrics())
+    session = LiveSession("abc", Services(settings, worker, Metrics()))
     stage = Stage(session)
     session.start()
     await until(lambda: bool(engine.steps), "a step")

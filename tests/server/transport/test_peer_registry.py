@@ -7,8 +7,8 @@ import av
 import pytest
 from PIL import Image
 
-from server.media.recordings import Recordings
 from server.metrics import Metrics
+from server.services import Services
 from server.session.session import LiveSession
 from server.settings import load_settings
 from server.transport.peer_registry import PeerRegistry, ServerFull, SessionGone
@@ -228,9 +228,8 @@ def timers() -> int:
 
 @pytest.fixture
 async def peers(settings, worker):
-    peers = PeerRegistry(
-        settings.model_copy(update={"resume_seconds": 1000.0}), worker, Metrics(), Recordings(settings)
-    )
+    kept_long = settings.model_copy(update={"resume_seconds": 1000.0})
+    peers = PeerRegistry(Services(kept_long, worker, Metrics()))
     yield peers
     await peers.dismiss_all()
 
@@ -324,7 +323,7 @@ async def test_a_kept_session_is_ended_by_dismissal_unless_it_may_return(peers):
 
 
 async def test_nobody_comes_back_while_the_server_shuts_down(server, settings, engine):
-    peers = PeerRegistry(settings, server.worker, Metrics(), Recordings(settings))
+    peers = PeerRegistry(Services(settings, server.worker, Metrics()))
     may_close = asyncio.Event()
     peer = await peers.add(lambda session: SlowPeer(session, may_close))
     comes_back = asyncio.create_task(peers.add(lambda s: SlowPeer(s, may_close), former=peer.session.id))

@@ -10,6 +10,7 @@ from av import VideoFrame
 from server.engine.client import EngineClient
 from server.metrics import Metrics
 from server.protocol.replies import Pong, Telemetry
+from server.services import Services
 from server.session.channel import MAX_CLIENTS
 from server.session.session import LiveSession
 from server.settings import Settings, load_settings
@@ -31,7 +32,7 @@ async def offer_of(*tracks: tuple[str, str], channel: bool = False) -> str:
 
 
 def peer_of(worker: EngineClient, settings: Settings, offer: str = "") -> WebRtcPeer:
-    return WebRtcPeer(LiveSession("abc", settings, worker, Metrics()), settings, offer)
+    return WebRtcPeer(LiveSession("abc", Services(settings, worker, Metrics())), settings, offer)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection
 from aiortc.sdp import SessionDescription
 
 from server.metrics import Metrics
+from server.services import Services
 from server.session.session import LiveSession
 from server.webrtc.connection import InvalidOffer
 from server.webrtc.viewer import Viewer
@@ -25,7 +26,7 @@ async def offer_of(*tracks: tuple[str, str]) -> str:
 
 @pytest.fixture
 async def session(settings, worker):
-    session = LiveSession("abc", settings, worker, Metrics())
+    session = LiveSession("abc", Services(settings, worker, Metrics()))
     yield session
     await session.close()
 

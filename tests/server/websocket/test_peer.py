@@ -9,13 +9,12 @@ from aiohttp import WSMessage, WSMsgType
 
 from server.metrics import Metrics
 from server.protocol.replies import Telemetry
+from server.services import Services
 from server.session.channel import MAX_CLIENTS
 from server.session.session import LiveSession
 from server.websocket.media_frame import Kind, MediaFrame
 from server.websocket.peer import ENDED, KEPT, UNREAD_MESSAGES, UNREAD_TELEMETRY, WebSocketPeer
-from tests.server.running import PATIENCE_S, until
-
-TIMEOUT_S = 1000 * PATIENCE_S
+from tests.server.running import until
 
 
 class Socket:
@@ -53,19 +52,24 @@ class Socket:
 
 
 @pytest.fixture
-async def session(settings, worker) -> AsyncIterator[LiveSession]:
-    session = LiveSession("abc", settings, worker, Metrics())
+def services(settings, worker) -> Services:
+    return Services(settings, worker, Metrics())
+
+
+@pytest.fixture
+async def session(services) -> AsyncIterator[LiveSession]:
+    session = LiveSession("abc", services)
     yield session
     await session.close()
 
 
 @asynccontextmanager
 async def attended(
-    session: LiveSession, patience: float = TIMEOUT_S, *, keeps_session: bool = True
+    session: LiveSession, services: Services, *, keeps_session: bool = True
 ) -> AsyncIterator[tuple[WebSocketPeer, Socket, Callable[[], bool]]]:
     """A peer, its socket, and whether attend() has returned; closed at the end."""
     socket = Socket()
-    peer = WebSocketPeer(socket, session, Metrics(), patience)  # pyright: ignore[reportArgumentType]
+    peer = WebSocketPeer(socket, session, services)  # pyright: ignore[reportArgumentType]
     attending = asyncio.create_task(peer.attend())
     await asyncio.sleep(0)
     try:
@@ -79,8 +83,8 @@ def telemetry(session: LiveSession) -> Telemetry:
     return Telemetry(depth_preview=None, timeline_position=None, **dict(session.figures()))
 
 
-async def test_a_client_that_does_not_read_its_messages_is_given_up_for_good(session):
-    async with attended(session) as (peer, socket, is_over):
+async def test_a_client_that_does_not_read_its_messages_is_given_up_for_good(session, services):
+    async with attended(session, services) as (peer, socket, is_over):
         for _ in range(2 * UNREAD_MESSAGES):
             socket.come(WSMsgType.TEXT, "each is answered, if with an error")
         await until(is_over, "it is given up")
@@ -90,8 +94,8 @@ async def test_a_client_that_does_not_read_its_messages_is_given_up_for_good(ses
     assert socket.closed_with == [(KEPT, b"it does not read its messages")]
 
 
-async def test_figures_that_are_not_read_are_dropped_and_end_nothing(session):
-    async with attended(session) as (peer, socket, is_over):
+async def test_figures_that_are_not_read_are_dropped_and_end_nothing(session, services):
+    async with attended(session, services) as (peer, socket, is_over):
         for _ in range(2 * UNREAD_MESSAGES):
             session.link.send_telemetry(telemetry(session))
         assert len(peer._texts) == UNREAD_TELEMETRY and not is_over()
@@ -102,19 +106,19 @@ async def test_figures_that_are_not_read_are_dropped_and_end_nothing(session):
         assert not is_over() and peer.may_return is True
 
 
-async def test_a_socket_that_is_gone_listens_no_more(session):
+async def test_a_socket_that_is_gone_listens_no_more(session, services):
     """Nothing leaks: a kept session is taken up again and again."""
     for _ in range(MAX_CLIENTS + 1):
-        async with attended(session) as (_, socket, is_over):
+        async with attended(session, services) as (_, socket, is_over):
             assert not is_over()
             socket.leave(1006)
             await until(is_over, "the loss is seen")
     assert not session.link.is_watched and session.link._clients == []
 
 
-async def test_who_listens_in_vain_is_told_so_and_leaves_nothing(session):
+async def test_who_listens_in_vain_is_told_so_and_leaves_nothing(session, services):
     leaves = [session.join(lambda text: None) for _ in range(MAX_CLIENTS)]
-    async with attended(session) as (_, socket, is_over):
+    async with attended(session, services) as (_, socket, is_over):
         await until(is_over, "there is no room")
     assert socket.closed_with[0][1] == b"8 clients listen to this session already"
     for leave in leaves:
@@ -123,15 +127,15 @@ async def test_who_listens_in_vain_is_told_so_and_leaves_nothing(session):
 
 
 @pytest.mark.parametrize(("code", "may_return"), [(1000, False), (1001, False), (1006, True), (None, True)])
-async def test_who_leaves_with_a_word_does_not_return(session, code, may_return):
-    async with attended(session) as (peer, socket, is_over):
+async def test_who_leaves_with_a_word_does_not_return(session, services, code, may_return):
+    async with attended(session, services) as (peer, socket, is_over):
         socket.leave(code)
         await until(is_over, "it is over")
         assert peer.may_return is may_return
 
 
-async def test_who_breaks_the_protocol_does_not_return(session):
-    async with attended(session, keeps_session=False) as (peer, socket, is_over):
+async def test_who_breaks_the_protocol_does_not_return(session, services):
+    async with attended(session, services, keeps_session=False) as (peer, socket, is_over):
         socket.come(WSMsgType.BINARY, MediaFrame(Kind.JPEG, 77, payload=b"x").encode())
         await until(is_over, "it is over")
         assert peer.may_return is False
@@ -140,8 +144,9 @@ async def test_who_breaks_the_protocol_does_not_return(session):
 
 
 async def test_a_heartbeat_that_stops_ends_the_peer_and_its_session_waits(settings, worker):
-    session = LiveSession("abc", settings.model_copy(update={"peer_timeout": 0.01}), worker, Metrics())
-    async with attended(session, 0.01) as (peer, socket, is_over):
+    services = Services(settings.model_copy(update={"peer_timeout": 0.01}), worker, Metrics())
+    session = LiveSession("abc", services)
+    async with attended(session, services) as (peer, socket, is_over):
         socket.may_send.set()
         socket.come(WSMsgType.TEXT, '{"type": "ping", "id": "1"}')
         await until(is_over, "it is missed")
@@ -150,11 +155,11 @@ async def test_a_heartbeat_that_stops_ends_the_peer_and_its_session_waits(settin
     await session.close()
 
 
-async def test_a_fault_of_ours_ends_the_peer_alone_and_is_logged(session, monkeypatch, caplog):
+async def test_a_fault_of_ours_ends_the_peer_alone_and_is_logged(session, services, monkeypatch, caplog):
     def fail(*arguments: object, **options: object) -> None:
         raise ZeroDivisionError
 
-    async with attended(session, keeps_session=False) as (peer, socket, is_over):
+    async with attended(session, services, keeps_session=False) as (peer, socket, is_over):
         monkeypatch.setattr(session, "receive", fail)
         socket.come(WSMsgType.TEXT, "anything")
         await until(is_over, "it is over")
@@ -162,17 +167,17 @@ async def test_a_fault_of_ours_ends_the_peer_alone_and_is_logged(session, monkey
     assert socket.closed_with == [(1011, b"internal error")] and "ZeroDivisionError" in caplog.text
 
 
-async def test_what_takes_nothing_for_long_is_lost_and_may_return(session, monkeypatch):
+async def test_what_takes_nothing_for_long_is_lost_and_may_return(session, services, monkeypatch):
     monkeypatch.setattr("server.websocket.peer.SEND_TIMEOUT_S", 0.01)
-    async with attended(session) as (peer, socket, is_over):
+    async with attended(session, services) as (peer, socket, is_over):
         await until(is_over, "the first message is not taken")
         assert peer.may_return is True and socket.closed_with == []
     assert socket.closed_with == [(KEPT, b"took nothing for 0.01 s")]
 
 
-async def test_the_end_of_the_session_is_told_by_the_close_code(session):
+async def test_the_end_of_the_session_is_told_by_the_close_code(session, services):
     for keeps_session, code in ((True, KEPT), (False, ENDED)):
-        async with attended(session, keeps_session=keeps_session) as (peer, socket, _):
+        async with attended(session, services, keeps_session=keeps_session) as (peer, socket, _):
             peer.hang_up("first")
             peer.hang_up("second", may_return=False)
             assert peer.may_return is True, "the first word counts"

@@ -1,0 +1,18 @@
+"""Collaborators that a process has once and that all its sessions and connections share."""
+
+from dataclasses import dataclass
+
+from server.engine.client import EngineClient
+from server.media.recordings import Recordings
+from server.metrics import Metrics
+from server.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Made with the application; whoever takes it ends none of it."""
+
+    settings: Settings
+    engine: EngineClient
+    metrics: Metrics
+    recordings: Recordings | None = None  # None: sessions cannot be recorded
