@@ -8,11 +8,10 @@ from typing import Protocol
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from server.protocol.codec import MAX_MESSAGE_BYTES
+from server.websocket.socket_writer import SocketWriter
 
-UNREAD_MESSAGES = 256  # for a client that does not read: it is given up
 HEARTBEAT_S = 20.0  # of the WebSocket itself; the client needs no ping messages
 POLL_S = 0.5  # how soon a session's end is noticed
-SEND_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 1.0
 
 Send = Callable[[str], None]
@@ -33,28 +32,22 @@ async def serve_control(
 
     Raises what `session.join` raises, before the request has been answered.
     """
-    outgoing: asyncio.Queue[str] = asyncio.Queue(UNREAD_MESSAGES)
+    socket = web.WebSocketResponse(
+        timeout=CLOSE_TIMEOUT_S, heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES
+    )
+    writer = SocketWriter(socket)
     is_stuck = False
-
-    def send(text: str) -> None:
-        nonlocal is_stuck
-        try:
-            outgoing.put_nowait(text)
-        except asyncio.QueueFull:
-            is_stuck = True
-
+    send = writer.put
     leave = session.join(send)
     try:
-        socket = web.WebSocketResponse(
-            timeout=CLOSE_TIMEOUT_S, heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES
-        )
         await socket.prepare(request)
         reading = asyncio.create_task(_read(socket, session, send))
         try:
-            while not reading.done() and not is_stuck and lives():
-                if (text := await _next(outgoing)) is not None:
-                    async with asyncio.timeout(SEND_TIMEOUT_S):
-                        await socket.send_str(text)
+            while not reading.done() and not writer.is_full and lives():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_S):
+                        await writer.wait()
+                await writer.flush()
         except TimeoutError:
             is_stuck = True
         except ConnectionError:
@@ -62,21 +55,13 @@ async def serve_control(
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
-        if is_stuck:
+        if is_stuck or writer.is_full:
             await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"does not read")
         else:
             await socket.close(message=b"the session has ended")
         return socket
     finally:
         leave()
-
-
-async def _next(outgoing: asyncio.Queue[str]) -> str | None:
-    """The next message; None if there is none for a while."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(POLL_S):
-            return await outgoing.get()
-    return None
 
 
 async def _read(socket: web.WebSocketResponse, session: Joinable, send: Send) -> None:

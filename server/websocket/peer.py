@@ -1,7 +1,6 @@
 """One peer on a WebSocket, from its handshake to its end: pictures and messages around one LiveSession."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
@@ -18,11 +17,10 @@ from server.websocket.flow_control import CreditError
 from server.websocket.media_frame import FrameError, Kind, MediaFrame, decode_frame
 from server.websocket.receiver import Upload
 from server.websocket.sender import Download
+from server.websocket.socket_writer import SEND_TIMEOUT_S, SocketWriter
 
-UNREAD_MESSAGES = 256  # for a client that does not read: it is given up
 UNREAD_TELEMETRY = 4  # beyond this newer figures are worth more than all of these
 WATCH_PERIOD_S = 0.5
-SEND_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 2.0
 MAX_REASON_BYTES = 123  # of a close frame
 ENDED = WSCloseCode.OK
@@ -32,7 +30,7 @@ KEPT = 4000  # the connection is given up, the session may be taken up again
 class WebSocketPeer:
     """A Peer of the registry: owns one open WebSocket and the session behind it, which may outlive it.
 
-    Pictures come in by Upload and go out by Download; messages to the client wait here.
+    Pictures come in by Upload and go out by Download; messages to the client wait in a SocketWriter.
     """
 
     def __init__(self, socket: web.WebSocketResponse, session: LiveSession, services: Services) -> None:
@@ -40,6 +38,7 @@ class WebSocketPeer:
         self.may_return = True
         self.is_closed = asyncio.Event()
         self._socket = socket
+        self._writer = SocketWriter(socket)
         self._metrics = services.metrics
         self._timeout = services.settings.peer_timeout
         self._log = session_logger(__name__, session.id)
@@ -54,12 +53,10 @@ class WebSocketPeer:
             keep=session.camera_frame,
             dropped=services.metrics.dropped.labels("upload").inc,
             rejected=self._complain,
-            changed=self._wake,
+            changed=self._writer.wake,
         )
         self._granted = 0  # what the client knows of its credit
         self._download = Download()
-        self._texts: deque[str] = deque()
-        self._to_send = asyncio.Event()
 
     async def begin(self) -> None:
         """The socket is open already."""
@@ -71,7 +68,7 @@ class WebSocketPeer:
             self._detach.append(self.session.link.attach_telemetry(self._send_telemetry))
         except LinkFull as error:
             return self.hang_up(str(error))
-        self._wake()  # the first credit
+        self._writer.wake()  # the first credit
         for work in (self._read, self._upload.run, self._watch, self._write):
             task = asyncio.create_task(self._run(work))
             task.add_done_callback(self._task_ended)
@@ -147,7 +144,7 @@ class WebSocketPeer:
         match frame.kind:
             case Kind.CREDIT:
                 self._download.allow(frame.sequence)
-                self._wake()
+                self._writer.wake()
             case Kind.CODEC_REQUEST:
                 self._download.request_codec(Kind(frame.sequence))
             case Kind.JPEG | Kind.VP8:
@@ -163,42 +160,31 @@ class WebSocketPeer:
             while True:
                 if self._download.put(await self._pictures.next()):
                     self._metrics.dropped.labels("download").inc()
-                self._wake()
+                self._writer.wake()
 
     async def _write(self) -> None:
         while True:
-            await self._to_send.wait()
-            self._to_send.clear()
-            while self._texts:
-                async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await self._socket.send_str(self._texts.popleft())
+            await self._writer.wait()
+            await self._writer.flush()
             if (wanted := self._upload.codec_request) is not None:
                 self._upload.codec_request = None
-                await self._send_frame(MediaFrame(Kind.CODEC_REQUEST, wanted))
+                await self._writer.send_bytes(MediaFrame(Kind.CODEC_REQUEST, wanted).encode())
             if self._upload.credit > self._granted:
                 self._granted = self._upload.credit
-                await self._send_frame(MediaFrame(Kind.CREDIT, self._granted))
+                await self._writer.send_bytes(MediaFrame(Kind.CREDIT, self._granted).encode())
             if self._download.may_send:
                 frame = await self._download.next(self.session.desk.output.quality)
                 if frame is not None:
-                    await self._send_frame(frame)
-                self._wake()  # what has come meanwhile
-
-    async def _send_frame(self, frame: MediaFrame) -> None:
-        async with asyncio.timeout(SEND_TIMEOUT_S):
-            await self._socket.send_bytes(frame.encode())
+                    await self._writer.send_bytes(frame.encode())
+                self._writer.wake()  # what has come meanwhile
 
     def _send_text(self, text: str) -> None:
-        if len(self._texts) >= UNREAD_MESSAGES:
-            return self.hang_up("it does not read its messages", may_return=False)
-        self._texts.append(text)
-        self._wake()
-
-    def _wake(self) -> None:
-        self._to_send.set()
+        self._writer.put(text)
+        if self._writer.is_full:
+            self.hang_up("it does not read its messages", may_return=False)
 
     def _send_telemetry(self, text: str) -> None:
-        if len(self._texts) < UNREAD_TELEMETRY:
+        if len(self._writer) < UNREAD_TELEMETRY:
             self._send_text(text)
 
 

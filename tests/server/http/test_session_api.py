@@ -38,7 +38,7 @@ from server.protocol.requests import WeightedPrompt
 from server.session.channel import LinkFull
 from server.session.command_queue import RateLimit
 from server.settings import load_settings
-from server.websocket.control import UNREAD_MESSAGES
+from server.websocket.socket_writer import UNREAD_MESSAGES
 from tests.server.running import PATIENCE_S, until
 
 VIEW = SessionView(

@@ -13,7 +13,8 @@ from server.services import Services
 from server.session.channel import MAX_CLIENTS
 from server.session.session import LiveSession
 from server.websocket.media_frame import Kind, MediaFrame
-from server.websocket.peer import ENDED, KEPT, UNREAD_MESSAGES, UNREAD_TELEMETRY, WebSocketPeer
+from server.websocket.peer import ENDED, KEPT, UNREAD_TELEMETRY, WebSocketPeer
+from server.websocket.socket_writer import UNREAD_MESSAGES
 from tests.server.running import until
 
 
@@ -88,7 +89,7 @@ async def test_a_client_that_does_not_read_its_messages_is_given_up_for_good(ses
         for _ in range(2 * UNREAD_MESSAGES):
             socket.come(WSMsgType.TEXT, "each is answered, if with an error")
         await until(is_over, "it is given up")
-        held = len(peer._texts) + 1  # one may be on its way
+        held = len(peer._writer) + 1  # one may be on its way
         assert UNREAD_MESSAGES <= held <= UNREAD_MESSAGES + 1, "messages are bounded"
         assert peer.may_return is False
     assert socket.closed_with == [(KEPT, b"it does not read its messages")]
@@ -98,11 +99,11 @@ async def test_figures_that_are_not_read_are_dropped_and_end_nothing(session, se
     async with attended(session, services) as (peer, socket, is_over):
         for _ in range(2 * UNREAD_MESSAGES):
             session.link.send_telemetry(telemetry(session))
-        assert len(peer._texts) == UNREAD_TELEMETRY and not is_over()
+        assert len(peer._writer) == UNREAD_TELEMETRY and not is_over()
         socket.may_send.set()
-        await until(lambda: not peer._texts, "all is sent")
+        await until(lambda: not len(peer._writer), "all is sent")
         session.link.send_telemetry(telemetry(session))
-        await until(lambda: not peer._texts, "newer figures are sent again")
+        await until(lambda: not len(peer._writer), "newer figures are sent again")
         assert not is_over() and peer.may_return is True
 
 
@@ -168,7 +169,8 @@ async def test_a_fault_of_ours_ends_the_peer_alone_and_is_logged(session, servic
 
 
 async def test_what_takes_nothing_for_long_is_lost_and_may_return(session, services, monkeypatch):
-    monkeypatch.setattr("server.websocket.peer.SEND_TIMEOUT_S", 0.01)
+    for module in ("peer", "socket_writer"):
+        monkeypatch.setattr(f"server.websocket.{module}.SEND_TIMEOUT_S", 0.01)
     async with attended(session, services) as (peer, socket, is_over):
         await until(is_over, "the first message is not taken")
         assert peer.may_return is True and socket.closed_with == []
