@@ -35,7 +35,7 @@ import typer
 
 from scripts.bench.figures.end_to_end_report import goals_of, sessions_of, table
 from scripts.bench.figures.latency_report import describe_machine
-from scripts.bench.servers.launch import NotReady, end_group, serving, wait_ready
+from scripts.bench.servers.launch import ServerNotReady, end_group, serving, wait_ready
 from scripts.json_file import write_json, write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,12 +155,12 @@ class Servers:
         return self._flags == part.flags and not part.is_fresh
 
     def ready(self, name: str, part: Part) -> str:
-        """The address of a ready server. Raises NotReady; then none runs, and `about` has its phases."""
+        """The address of a ready server. Raises ServerNotReady; then none runs, and `about` has its phases."""
         if self.runs(part):
             try:
                 wait_ready(self._address, None, limit_s=STILL_READY_S)
                 return self._address
-            except NotReady as error:
+            except ServerNotReady as error:
                 self.close(error)
         self.close()
         return self._start(name, part)
@@ -361,8 +361,8 @@ def _fill(
         record |= {"status": "ended", "why": str(error)}
         return error
     except Exception as error:  # a part's border: whatever it is, the others go on
-        why = error.reason if isinstance(error, NotReady) else f"{type(error).__name__}: {error}"
-        record["why"] = f"the server is not ready: {why}" if isinstance(error, NotReady) else why
+        why = error.reason if isinstance(error, ServerNotReady) else f"{type(error).__name__}: {error}"
+        record["why"] = f"the server is not ready: {why}" if isinstance(error, ServerNotReady) else why
         return error
     finally:
         record["sessions"] = sessions_of(record["report"])

@@ -29,7 +29,7 @@ from scripts.bench.clients.numbered_clip import FPS as CLIP_FPS
 from scripts.bench.clients.webrtc import BenchClient
 from scripts.bench.clients.websocket import BenchSocketClient
 from scripts.bench.figures.latency_report import build_report, explain, table
-from scripts.bench.figures.run_record import Recording
+from scripts.bench.figures.run_record import RunRecord
 from scripts.bench.servers.launch import serving, started
 from scripts.json_file import JsonFile, write_json
 from server.websocket.media_frame import Kind
@@ -52,7 +52,7 @@ class Video(StrEnum):
     jpeg = "jpeg"
 
 
-Run = Callable[[str, bool], Recording]  # (address, whether it is the echo server) -> what was seen
+Run = Callable[[str, bool], RunRecord]  # (address, whether it is the echo server) -> what was seen
 
 
 def main(
@@ -102,7 +102,7 @@ def main(
     prompts = () if steady else prompt or DEFAULT_PROMPTS
     load_before = os.getloadavg()[0]
 
-    def run(address: str, is_echo: bool) -> Recording:
+    def run(address: str, is_echo: bool) -> RunRecord:
         wait = ECHO_PATIENCE_S if is_echo else patience
         if browser:
             query = f"transport={transport}&video={video}"
@@ -143,10 +143,10 @@ def way(browser: bool, transport: Transport, video: Video) -> str:
 
 def measure(
     run: Run, runs: int, url: str | None, server_args: str, *, has_floor: bool
-) -> tuple[list[Recording], list[Recording], float | None]:
+) -> tuple[list[RunRecord], list[RunRecord], float | None]:
     """`runs` sessions of the server, each followed by one of the echo server; seconds until it was ready."""
-    measured: list[Recording] = []
-    floors: list[Recording] = []
+    measured: list[RunRecord] = []
+    floors: list[RunRecord] = []
     with contextlib.ExitStack() as stack:
         address, start_s = stack.enter_context(serving(url, server_args))
         echo = stack.enter_context(started("scripts.bench.servers.echo"))[0] if has_floor else None

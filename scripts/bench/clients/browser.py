@@ -14,7 +14,7 @@ from typing import Any
 
 from scripts.bench.clients.numbered_clip import number_in, sent_times, write_clip
 from scripts.bench.figures.latency import Arrival, percentile
-from scripts.bench.figures.run_record import Recording
+from scripts.bench.figures.run_record import RunRecord
 
 SCRIPT = Path(__file__).with_suffix(".js")
 COLUMNS = 200  # samples through the number
@@ -43,7 +43,7 @@ def run_in_browser(
     *,
     echo: bool = False,
     query: str = "",
-) -> Recording:
+) -> RunRecord:
     """One visit to the page at `url`: #start is pressed, then what #input and #output show is noted.
 
     `echo`: the page of servers/echo.py. `query`: of the page's address, as "transport=ws". Raises
@@ -87,7 +87,7 @@ def run_in_browser(
     return recording_of(seen, model=None if echo else _model(url))
 
 
-def recording_of(seen: dict[str, Any], *, model: dict[str, Any] | None) -> Recording:
+def recording_of(seen: dict[str, Any], *, model: dict[str, Any] | None) -> RunRecord:
     """What browser.js noted, as a run. Times are on the page's own clock."""
     captured = [
         (_seconds(frame["shown"] if frame["captured"] is None else frame["captured"]), number)
@@ -103,7 +103,7 @@ def recording_of(seen: dict[str, Any], *, model: dict[str, Any] | None) -> Recor
     counted = [
         (frame, arrival) for frame, arrival in zip(output, arrivals, strict=True) if arrival.is_generated
     ]
-    return Recording(
+    return RunRecord(
         offered=_seconds(seen["began"]),
         arrivals=arrivals,
         model=model,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
-from scripts.bench.figures.run_record import PromptSwitch, Recording
+from scripts.bench.figures.run_record import PromptSwitch, RunRecord
 
 PING_PERIOD_S = 2.0
 APPLIED_LIMIT_S = 10.0
@@ -25,7 +25,7 @@ class Control:
     `send` takes a text, and may drop it while the way is not open. Give every text received to `receive`.
     """
 
-    def __init__(self, recording: Recording, send: Callable[[str], None]) -> None:
+    def __init__(self, recording: RunRecord, send: Callable[[str], None]) -> None:
         self.is_live = False
         self._recording = recording
         self._send = send

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scripts.bench.clients.control import Control
 from scripts.bench.clients.numbered_camera import NumberedCamera
 from scripts.bench.figures.latency import Arrival
-from scripts.bench.figures.run_record import Recording
+from scripts.bench.figures.run_record import RunRecord
 
 
 class BenchSession:
@@ -21,7 +21,7 @@ class BenchSession:
     """
 
     def __init__(self, camera: NumberedCamera, send: Callable[[str], None], *, echo: bool = False) -> None:
-        self.recording = Recording()
+        self.recording = RunRecord()
         self.control = Control(self.recording, send)
         self._camera = camera
         self._is_echo = echo

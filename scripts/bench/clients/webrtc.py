@@ -20,7 +20,7 @@ from av import VideoFrame
 
 from scripts.bench.clients.measured_session import BenchSession
 from scripts.bench.clients.numbered_camera import NumberedCamera
-from scripts.bench.figures.run_record import Recording
+from scripts.bench.figures.run_record import RunRecord
 from scripts.bench.servers.loopback_ice import ice_on_loopback
 from server.webrtc.aiortc_patches.jitter_buffer import use_marker_jitter_buffer
 
@@ -38,12 +38,12 @@ class BenchClient:
         self._session = BenchSession(camera, self._send, echo=echo)
 
     @property
-    def recording(self) -> Recording:
+    def recording(self) -> RunRecord:
         return self._session.recording
 
     async def run(
         self, seconds: float, prompts: Sequence[str], patience: float, switches: int = 0
-    ) -> Recording:
+    ) -> RunRecord:
         """As BenchSession.measure. Raises ConnectionError too, when the server refuses the offer."""
         pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         pumps: list[asyncio.Task[None]] = []

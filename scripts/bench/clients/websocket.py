@@ -13,7 +13,7 @@ from PIL import Image
 
 from scripts.bench.clients.measured_session import BenchSession
 from scripts.bench.clients.numbered_camera import NumberedCamera
-from scripts.bench.figures.run_record import Recording
+from scripts.bench.figures.run_record import RunRecord
 from server.media.vp8 import Vp8Decoder, Vp8Encoder
 from server.websocket.flow_control import Allowance, Window
 from server.websocket.media_frame import Kind, MediaFrame, decode_frame
@@ -46,12 +46,12 @@ class BenchSocketClient:
         self._decoder = Vp8Decoder()
 
     @property
-    def recording(self) -> Recording:
+    def recording(self) -> RunRecord:
         return self._session.recording
 
     async def run(
         self, seconds: float, prompts: Sequence[str], patience: float, switches: int = 0
-    ) -> Recording:
+    ) -> RunRecord:
         """As BenchSession.measure. Raises ConnectionError too, when the server refuses it or ends it."""
         self._session.offer()
         try:

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from scripts.bench.figures.latency import bitrate, medians_over_time, summarise
-from scripts.bench.figures.run_record import Recording
+from scripts.bench.figures.run_record import RunRecord
 from scripts.bench.figures.switches import SOON_CHUNKS, summarise_switches
 
 PERIOD_S = 30.0  # of the medians that show where a slope comes from
 STAGES = ("collect", "depth", "encode", "generate", "decode", "pace", "total")
 
 
-def explain(error: Exception, recording: Recording, patience: float) -> str:
+def explain(error: Exception, recording: RunRecord, patience: float) -> str:
     """Why there is nothing to report, with what was seen until then."""
     if isinstance(error, ConnectionError):
         return str(error)
@@ -33,8 +33,8 @@ def explain(error: Exception, recording: Recording, patience: float) -> str:
 
 
 def build_report(
-    runs: Sequence[Recording],
-    floor: Sequence[Recording] = (),
+    runs: Sequence[RunRecord],
+    floor: Sequence[RunRecord] = (),
     *,
     command: str,
     way: str,
@@ -65,7 +65,7 @@ def build_report(
     }
 
 
-def _record(run: Recording) -> dict[str, Any]:
+def _record(run: RunRecord) -> dict[str, Any]:
     return {
         "figures": _figures(run),
         "page": run.page,
@@ -78,7 +78,7 @@ def _record(run: Recording) -> dict[str, Any]:
     }
 
 
-def _figures(run: Recording) -> dict[str, float | None]:
+def _figures(run: RunRecord) -> dict[str, float | None]:
     """Latencies and rates, and what a WebSocket carried from the first generated picture to the last."""
     times = [arrival.time for arrival in run.arrivals if arrival.is_generated]
     carried = {"sent_kbps": run.sent, "received_kbps": run.received}
@@ -95,7 +95,7 @@ def _medians(records: Sequence[Mapping[str, float | None]]) -> dict[str, float |
     return {name: statistics.median(values) if values else None for name, values in known.items()}
 
 
-def stage_median(recording: Recording, stage: str) -> float | None:
+def stage_median(recording: RunRecord, stage: str) -> float | None:
     """Median over the run of what telemetry said about one stage, in ms."""
     values = [message["latency_ms"].get(stage) for message in recording.telemetry]
     known = [value for value in values if value is not None]

@@ -24,7 +24,7 @@ class PromptSwitch:
 
 
 @dataclass(slots=True)
-class Recording:
+class RunRecord:
     """Everything one run has seen. Times are seconds on `time.monotonic` unless a comment says otherwise."""
 
     offered: float = field(default_factory=time.monotonic)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scripts.bench.figures.latency import percentile
-from scripts.bench.figures.run_record import Recording
+from scripts.bench.figures.run_record import RunRecord
 
 SOON_CHUNKS = 2  # a switch shows soon when no more than this many chunks after the one on show as it was sent
 
@@ -24,7 +24,7 @@ class SwitchFigures:
     p95_periods: float | None
 
 
-def summarise_switches(runs: Sequence[Recording]) -> SwitchFigures:
+def summarise_switches(runs: Sequence[RunRecord]) -> SwitchFigures:
     """Over all switches that know which chunk was on show when they were sent."""
     switches = [switch for run in runs for switch in run.switches if switch.chunk_at_send is not None]
     took = [switch.applied_ms for switch in switches if switch.applied_ms is not None]
@@ -47,7 +47,7 @@ def summarise_switches(runs: Sequence[Recording]) -> SwitchFigures:
     )
 
 
-def chunk_period_ms(runs: Sequence[Recording]) -> float | None:
+def chunk_period_ms(runs: Sequence[RunRecord]) -> float | None:
     """Mean time from chunk to chunk, as telemetry told; None when no run has seen two."""
     seconds, chunks = 0.0, 0
     for run in runs:

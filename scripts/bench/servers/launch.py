@@ -28,7 +28,7 @@ FAILED = ("cannot load", "loading the model failed")  # how the reason begins of
 Note = Callable[[str, float], None]  # (the server's reason for not being ready, seconds since its start)
 
 
-class NotReady(typer.Exit):
+class ServerNotReady(typer.Exit):
     """A server did not get ready, which has been said; why is in `reason`."""
 
     def __init__(self, reason: str) -> None:
@@ -47,7 +47,7 @@ def serving(
 ) -> Iterator[tuple[str, float | None]]:
     """A ready server's address and the seconds it took from its start (None for one that ran already).
 
-    `log_file`, `note`, `limit_s`: as for `started`. Raises NotReady.
+    `log_file`, `note`, `limit_s`: as for `started`. Raises ServerNotReady.
     """
     if url is not None:
         wait_ready(url, process=None, note=note, limit_s=limit_s)
@@ -101,7 +101,7 @@ def wait_ready(
     note: Note | None = None,
     limit_s: float = READY_LIMIT_S,
 ) -> None:
-    """Return when /readyz says yes. Raises NotReady, with the server's own reason, when it never will.
+    """Return when /readyz says yes. Raises ServerNotReady, with the server's own reason, when it never will.
 
     `note` is told each answer until then.
     """
@@ -123,7 +123,7 @@ def wait_ready(
             reason = str(error)
         time.sleep(0.25)
     typer.echo(f"{address} is not ready: {reason}", err=True)
-    raise NotReady(reason)
+    raise ServerNotReady(reason)
 
 
 def _reason(body: str) -> str:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from scripts.bench import latency
 from scripts.bench.figures.latency import Arrival
 from scripts.bench.figures.latency_report import build_report, explain, table
-from scripts.bench.figures.run_record import PromptSwitch, Recording
+from scripts.bench.figures.run_record import PromptSwitch, RunRecord
 from scripts.bench.latency import Transport, main, parse_size
 from server.websocket.media_frame import Kind
 
@@ -31,7 +31,7 @@ MODEL = {
 }
 
 
-def recording() -> Recording:
+def recording() -> RunRecord:
     arrivals = [
         Arrival(time=10 + index / 10, sent=9.5 + index / 10, difference=60.0, is_live=True)
         for index in range(21)
@@ -43,10 +43,10 @@ def recording() -> Recording:
         ),
         PromptSwitch("ice"),
     ]
-    return Recording(offered=8.0, arrivals=arrivals, model=MODEL, telemetry=telemetry, switches=switches)
+    return RunRecord(offered=8.0, arrivals=arrivals, model=MODEL, telemetry=telemetry, switches=switches)
 
 
-def report(*runs: Recording, floor: Sequence[Recording] = ()) -> dict[str, Any]:
+def report(*runs: RunRecord, floor: Sequence[RunRecord] = ()) -> dict[str, Any]:
     camera = {"width": 640, "height": 480, "fps": 30.0}
     return build_report(
         runs, floor, command="bench", way="test", camera=camera, server_start_s=4.2, load_before=0.5
@@ -80,7 +80,7 @@ def test_a_steady_run_switches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         def __init__(self, *_: Any, **__: Any) -> None:
             pass
 
-        async def run(self, *arguments: Any) -> Recording:
+        async def run(self, *arguments: Any) -> RunRecord:
             ran.append(arguments)
             return recording()
 
@@ -104,7 +104,7 @@ def test_the_floor_is_measured_over_the_same_transport(
 ) -> None:
     ran: list[tuple[str, str, bool]] = []
 
-    def in_browser(address: str, *_: Any, query: str, echo: bool) -> Recording:
+    def in_browser(address: str, *_: Any, query: str, echo: bool) -> RunRecord:
         ran.append((address, query.removeprefix("transport=").removesuffix("&video=jpeg"), echo))
         return recording()
 
@@ -114,7 +114,7 @@ def test_the_floor_is_measured_over_the_same_transport(
                 assert kind == (Kind.JPEG if way == "ws" else None)
                 ran.append((address, way, echo))
 
-            async def run(self, *_: Any) -> Recording:
+            async def run(self, *_: Any) -> RunRecord:
                 return recording()
 
         return Client
@@ -153,7 +153,7 @@ def test_the_table_says_untrained_and_what_was_not_applied() -> None:
     assert "not applied before the run ended" in text
 
 
-def slower(by: float) -> Recording:
+def slower(by: float) -> RunRecord:
     run = recording()
     run.arrivals = [replace(arrival, time=arrival.time + by) for arrival in run.arrivals]
     return run
@@ -190,16 +190,16 @@ def test_what_a_web_socket_carried_is_told_of_the_time_of_generated_pictures() -
 
 
 def test_a_figure_that_one_run_lacks_is_the_median_of_the_others() -> None:
-    both = report(Recording(offered=0.0), recording())
+    both = report(RunRecord(offered=0.0), recording())
     assert both["figures"]["glass_to_glass_p50_ms"] == pytest.approx(500)
 
 
 def test_an_empty_run_still_makes_a_table() -> None:
-    assert "first picture" in table(report(Recording(offered=0.0)))
+    assert "first picture" in table(report(RunRecord(offered=0.0)))
 
 
 def test_no_numbers_in_any_picture_points_at_the_flag() -> None:
     blank = Arrival(time=1.0, sent=None, difference=None, is_live=True)
-    words = explain(TimeoutError(), Recording(offered=0.0, arrivals=[blank], states=[(0.1, "live")]), 10)
+    words = explain(TimeoutError(), RunRecord(offered=0.0, arrivals=[blank], states=[(0.1, "live")]), 10)
     assert "--stamp-source" in words
     assert "live" in words

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts.bench.figures.run_record import PromptSwitch, Recording
+from scripts.bench.figures.run_record import PromptSwitch, RunRecord
 from scripts.bench.figures.switches import chunk_period_ms, summarise_switches
 
 
@@ -11,8 +11,8 @@ def switch(waited: int | None, ms: float | None) -> PromptSwitch:
     return PromptSwitch("ice", applied_ms=ms, chunk=chunk, chunk_at_send=10)
 
 
-def run(*switches: PromptSwitch) -> Recording:
-    return Recording(offered=0.0, switches=list(switches), chunk_times=[(1.0, 4), (1.7, 5), (3.0, 8)])
+def run(*switches: PromptSwitch) -> RunRecord:
+    return RunRecord(offered=0.0, switches=list(switches), chunk_times=[(1.0, 4), (1.7, 5), (3.0, 8)])
 
 
 def test_soon_is_no_more_than_two_chunks_after_the_one_on_show() -> None:
@@ -40,4 +40,4 @@ def test_a_switch_that_does_not_know_what_was_on_show_is_left_out() -> None:
 
 
 def test_one_chunk_has_no_period() -> None:
-    assert chunk_period_ms([Recording(offered=0.0, chunk_times=[(1.0, 4), (2.0, 4)])]) is None
+    assert chunk_period_ms([RunRecord(offered=0.0, chunk_times=[(1.0, 4), (2.0, 4)])]) is None
