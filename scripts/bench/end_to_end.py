@@ -81,7 +81,7 @@ class Part:
 
 
 @dataclass(slots=True, kw_only=True)
-class Plan:
+class RunPlan:
     """What every part shares."""
 
     out: Path
@@ -142,7 +142,7 @@ class Stop:
 class Servers:
     """One server at a time; it goes on from part to part while its flags stay the same."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: RunPlan) -> None:
         self._plan = plan
         self._stack = contextlib.ExitStack()
         self._address = ""
@@ -233,7 +233,7 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     weights = ["--random-weights"] if random_weights else []
     flags = ["--model", model, "--device", device, "--cache-dir", str(cache_dir.absolute())]
-    plan = Plan(
+    plan = RunPlan(
         out=out,
         server=(*flags, "--max-sessions", str(PLACES), *weights, *shlex.split(server_args)),
         camera=("--size", size, "--fps", f"{fps:g}", "--patience", f"{patience:g}"),
@@ -286,7 +286,7 @@ def _many(flags: tuple[str, ...], sessions: int, seconds: float, *more: str) -> 
     )
 
 
-def measure(parts: dict[Name, Part], plan: Plan) -> list[dict[str, Any]]:
+def measure(parts: dict[Name, Part], plan: RunPlan) -> list[dict[str, Any]]:
     """A record of each part, in order, whatever becomes of it; on disk before the next one starts.
 
     After a signal to stop the rest is skipped.
@@ -332,7 +332,7 @@ def _blank(name: str, at_s: float) -> dict[str, Any]:
 
 
 def _fill(
-    record: dict[str, Any], part: Part, plan: Plan, servers: Servers, stop: Stop
+    record: dict[str, Any], part: Part, plan: RunPlan, servers: Servers, stop: Stop
 ) -> BaseException | None:
     """Measure `part` into `record`, as far as it gets; what ended it early, if the server goes with it."""
     name = record["part"]
@@ -370,7 +370,7 @@ def _fill(
     return None
 
 
-def _run_client(part: Part, address: str, plan: Plan, said: list[str]) -> dict[str, Any]:
+def _run_client(part: Part, address: str, plan: RunPlan, said: list[str]) -> dict[str, Any]:
     """The report of a client in a process of its own, its lines shown and added to `said` as they come.
 
     Raises Hanging when it took too long, its whole group ended; ValueError when it reported nothing.
@@ -423,7 +423,7 @@ def client_command(part: Part, address: str, file: Path, camera: Sequence[str]) 
     return [sys.executable, "-m", part.module, *part.arguments, *where, *camera]
 
 
-def keep(records: Sequence[dict[str, Any]], plan: Plan) -> None:
+def keep(records: Sequence[dict[str, Any]], plan: RunPlan) -> None:
     """Write the last record, and the table and short records of all so far; show the table."""
     last, shown = records[-1], table(records)
     write_json(plan.out / f"{last['part']}.json", last)

@@ -15,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from scripts.bench import end_to_end
-from scripts.bench.end_to_end import DEFAULT_ORDER, Name, Part, Plan, main, measure, parts_of
+from scripts.bench.end_to_end import DEFAULT_ORDER, Name, Part, RunPlan, main, measure, parts_of
 from scripts.bench.figures.end_to_end_report import COLUMNS, goals_of, sessions_of, table
 from scripts.bench.servers import launch
 
@@ -30,7 +30,7 @@ FAST, SLOW = ("--speed", "fast"), ("--speed", "exact")
 
 
 @pytest.fixture
-def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunPlan:
     """Fake servers, and clients that are the Python code in their part's first argument."""
 
     def command(part: Part, address: str, file: Path, camera: Sequence[str]) -> list[str]:
@@ -42,7 +42,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.setattr(launch, "STOP_LIMIT_S", 1.0)
     monkeypatch.setattr(end_to_end, "client_command", command)
     monkeypatch.setattr(end_to_end, "SLACK_S", 1.0)
-    return Plan(
+    return RunPlan(
         out=tmp_path,
         server=(),
         camera=(),
@@ -57,7 +57,7 @@ def part(code: str, flags: tuple[str, ...] = FAST, **more: Any) -> Part:
     return Part(flags=flags, module="client", arguments=(code,), **{"planned_s": LONG_S / 10} | more)
 
 
-def on_disk(plan: Plan, name: str) -> dict[str, Any]:
+def on_disk(plan: RunPlan, name: str) -> dict[str, Any]:
     return json.loads((plan.out / f"{name}.json").read_text())
 
 
@@ -77,7 +77,7 @@ def wait_until(holds: Callable[[], bool]) -> bool:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_hanging_part_is_ended_with_its_server_and_all_that_started_and_the_next_part_runs(
-    plan: Plan,
+    plan: RunPlan,
 ) -> None:
     hangs = part(HANGS, (*FAST, "--stubborn"), planned_s=0.0)
     hung, done = measure({Name.fast: hangs, Name.exact: part(REPORTS, SLOW)}, plan)
@@ -89,12 +89,14 @@ def test_a_hanging_part_is_ended_with_its_server_and_all_that_started_and_the_ne
         assert wait_until(lambda pids=pids: not any(map(is_alive, pids)))
 
 
-def test_the_server_of_a_part_that_went_wrong_serves_no_other(plan: Plan) -> None:
+def test_the_server_of_a_part_that_went_wrong_serves_no_other(plan: RunPlan) -> None:
     records = measure({Name.fast: part(BREAKS), Name.two: part(REPORTS)}, plan)
     assert [(record["status"], record["started"]) for record in records] == [("failed", True), ("done", True)]
 
 
-def test_what_a_hanging_client_said_is_kept_line_by_line(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_hanging_client_said_is_kept_line_by_line(
+    plan: RunPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The client is ended as soon as its line is here; one that it keeps to itself is waited for in vain."""
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     came = threading.Event()
@@ -114,7 +116,7 @@ def test_what_a_hanging_client_said_is_kept_line_by_line(plan: Plan, monkeypatch
     assert on_disk(plan, "fast")["said"] == ["half of it"]
 
 
-def test_a_part_that_does_not_fit_is_skipped_and_named(plan: Plan) -> None:
+def test_a_part_that_does_not_fit_is_skipped_and_named(plan: RunPlan) -> None:
     skipped, done = measure({Name.two: part(REPORTS, planned_s=10 * LONG_S), Name.fast: part(REPORTS)}, plan)
     assert (skipped["status"], done["status"]) == ("skipped", "done")
     assert on_disk(plan, "two")["status"] == "skipped"
@@ -122,7 +124,7 @@ def test_a_part_that_does_not_fit_is_skipped_and_named(plan: Plan) -> None:
     assert "skipped: needs 36000 s" in line and "s are left" in line
 
 
-def test_a_start_counts_for_whether_a_part_fits(plan: Plan) -> None:
+def test_a_start_counts_for_whether_a_part_fits(plan: RunPlan) -> None:
     servers = end_to_end.Servers(plan)
     servers.start_s = LONG_S
     record = end_to_end._blank("fast", 0.0)
@@ -130,7 +132,9 @@ def test_a_start_counts_for_whether_a_part_fits(plan: Plan) -> None:
     assert record["status"] == "skipped"
 
 
-def test_figures_are_on_disk_before_the_next_part_starts(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_are_on_disk_before_the_next_part_starts(
+    plan: RunPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[tuple[list[str], Any]] = []
     usual = end_to_end.Servers.ready
 
@@ -147,7 +151,7 @@ def test_figures_are_on_disk_before_the_next_part_starts(plan: Plan, monkeypatch
     assert seen == [(["fast"], REPORT)]
 
 
-def test_a_signal_to_stop_leaves_what_is_there_and_names_the_rest(plan: Plan) -> None:
+def test_a_signal_to_stop_leaves_what_is_there_and_names_the_rest(plan: RunPlan) -> None:
     usual = signal.getsignal(signal.SIGTERM)
     parts = {name: part(code) for name, code in zip(list(Name)[:3], (REPORTS, STOPS, REPORTS), strict=True)}
     records = measure(parts, plan)
@@ -159,11 +163,11 @@ def test_a_signal_to_stop_leaves_what_is_there_and_names_the_rest(plan: Plan) ->
 
 
 def test_a_signal_while_figures_are_written_waits_until_they_are(
-    plan: Plan, monkeypatch: pytest.MonkeyPatch
+    plan: RunPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual = end_to_end.keep
 
-    def keep(records: Sequence[dict[str, Any]], plan: Plan) -> None:
+    def keep(records: Sequence[dict[str, Any]], plan: RunPlan) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         usual(records, plan)
 
@@ -173,7 +177,7 @@ def test_a_signal_while_figures_are_written_waits_until_they_are(
     assert on_disk(plan, "fast")["report"] == REPORT
 
 
-def test_a_server_that_cannot_get_ready_is_given_up_at_once(plan: Plan) -> None:
+def test_a_server_that_cannot_get_ready_is_given_up_at_once(plan: RunPlan) -> None:
     failed, done = measure(
         {Name.fast: part(REPORTS, (*FAST, "--fail")), Name.exact: part(REPORTS, SLOW)}, plan
     )
@@ -183,12 +187,12 @@ def test_a_server_that_cannot_get_ready_is_given_up_at_once(plan: Plan) -> None:
     assert "cannot load the model" in failed["server"]["phases_s"]
 
 
-def test_a_client_without_figures_fails_its_part_with_its_last_words(plan: Plan) -> None:
+def test_a_client_without_figures_fails_its_part_with_its_last_words(plan: RunPlan) -> None:
     (failed,) = measure({Name.fast: part(BREAKS)}, plan)
     assert (failed["status"], "no picture came" in failed["why"]) == ("failed", True)
 
 
-def test_a_server_goes_on_while_its_flags_stay_the_same(plan: Plan) -> None:
+def test_a_server_goes_on_while_its_flags_stay_the_same(plan: RunPlan) -> None:
     parts = {
         Name.fast: part(REPORTS),
         Name.two: part(REPORTS),
@@ -216,7 +220,7 @@ def test_parts_come_in_the_order_given_else_by_importance(
 ) -> None:
     orders: list[list[str]] = []
 
-    def measured(parts: dict[Name, Part], plan: Plan) -> list[dict[str, Any]]:
+    def measured(parts: dict[Name, Part], plan: RunPlan) -> list[dict[str, Any]]:
         orders.append(list(parts))
         assert "--random-weights" in plan.server and plan.server[-2:] == ("--depth", "edges")
         return [{"status": "done"}, {"status": "skipped"}]
