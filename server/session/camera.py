@@ -95,5 +95,5 @@ class CameraFeed:
         return False
 
     def take(self, count: int, now: float) -> Chunk[VideoFrame]:
-        """The newest chunk. Raises server.session.chunk_assembler.NotReady."""
+        """The newest chunk. Raises server.session.chunk_assembler.ChunkNotReady."""
         return self._assembler.take(count, now)

@@ -33,7 +33,7 @@ _A_LITTLE_SLOWER = 1.75  # times as long from frame to frame as `max_fps` allows
 _SMOOTHING = 1 / 64  # weight of the newest frame in the camera's pace
 
 
-class NotReady(Exception):
+class ChunkNotReady(Exception):
     """`take` was called before `ready_at` allowed it."""
 
 
@@ -138,7 +138,7 @@ class ChunkAssembler(Generic[T]):
         return max(now, self._ring[0][0] + shortest)
 
     def take(self, count: int, now: float) -> Chunk[T]:
-        """The chunk of `count` frames that ends at the newest one; empties the ring. Raises NotReady.
+        """The chunk of `count` frames that ends at the newest one; empties the ring. Raises ChunkNotReady.
 
         Samples are spread evenly over the time since the last chunk (the first chunk: over the last
         `count / max_fps` seconds), each the nearest frame, the newer of two as near. A frame is repeated only
@@ -147,7 +147,9 @@ class ChunkAssembler(Generic[T]):
         ready = self.ready_at(count, now)
         if ready is None or ready > now:
             reason = "another frame is needed" if ready is None else f"ready at {ready:.3f} s"
-            raise NotReady(f"no chunk of {count} frames at {now:.3f} s with {self.held} new ones: {reason}")
+            raise ChunkNotReady(
+                f"no chunk of {count} frames at {now:.3f} s with {self.held} new ones: {reason}"
+            )
         times, frames = zip(*self._ring, strict=True)
         span = self._span(count)
         chosen = _sample_evenly(times, count, span)

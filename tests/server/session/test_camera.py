@@ -8,7 +8,7 @@ import pytest
 from av import VideoFrame
 
 from server.session.camera import RING, CameraFeed
-from server.session.chunk_assembler import NotReady
+from server.session.chunk_assembler import ChunkNotReady
 
 pytestmark = pytest.mark.virtual_time
 
@@ -51,7 +51,7 @@ async def test_a_chunk_has_the_newest_frames_oldest_first():
     assert numbers(chunk) == list(range(11, 20))
     assert chunk.span == pytest.approx(9 / MAX_FPS)
     assert not camera.feed.is_ready(12)
-    with pytest.raises(NotReady):
+    with pytest.raises(ChunkNotReady):
         camera.take(12)
 
 

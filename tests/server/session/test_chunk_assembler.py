@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from server.session.chunk_assembler import Chunk, ChunkAssembler, NotReady
+from server.session.chunk_assembler import Chunk, ChunkAssembler, ChunkNotReady
 
 FIRST, LATER = 9, 12
 
@@ -240,14 +240,14 @@ def test_a_very_slow_camera_goes_with_the_frames_it_has():
     assembler.take(FIRST, 1.0)
     assembler.push(2.0, 2.0)
     assert assembler.ready_at(LATER, 2.0) == 2.75
-    with pytest.raises(NotReady, match=r"1 new ones: ready at 2\.750 s"):
+    with pytest.raises(ChunkNotReady, match=r"1 new ones: ready at 2\.750 s"):
         assembler.take(LATER, 2.5)
     assert assembler.ready_at(LATER, 2.8) == 2.8
     assert assembler.take(LATER, 2.8).times == (2.0,) * LATER
 
 
 def test_take_before_anything_came_says_so():
-    with pytest.raises(NotReady, match="no chunk of 9 frames .* another frame is needed"):
+    with pytest.raises(ChunkNotReady, match="no chunk of 9 frames .* another frame is needed"):
         ChunkAssembler[float](capacity=8, max_fps=16).take(FIRST, 0.0)
 
 
