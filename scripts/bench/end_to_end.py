@@ -155,7 +155,7 @@ class Servers:
         return self._flags == part.flags and not part.is_fresh
 
     def ready(self, name: str, part: Part) -> str:
-        """The address of a ready server. Raises ServerNotReady; then none runs, and `about` has its phases."""
+        """The address of a ready server. Raises ServerNotReady; none runs then; `about` has its phases."""
         if self.runs(part):
             try:
                 wait_ready(self._address, None, limit_s=STILL_READY_S)
