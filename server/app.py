@@ -1,4 +1,4 @@
-"""The HTTP side: routes, the page, start-up and shutdown in order."""
+"""The aiohttp application: its parts put together, the page, start-up and shutdown in order."""
 
 import asyncio
 import json

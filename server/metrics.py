@@ -1,4 +1,4 @@
-"""What the process counts, for Prometheus, and what one stream measures, for its viewer."""
+"""Counters of the process, for Prometheus, and figures of one stream, for its client."""
 
 from collections import Counter as Tally
 from collections import deque

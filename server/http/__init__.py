@@ -1,1 +1,1 @@
-"""HTTP on a running session, and who may use it."""
+"""HTTP API of a running session, and its OpenAPI document."""

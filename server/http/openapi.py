@@ -1,4 +1,4 @@
-"""openapi.json: the HTTP side of the server, made from the models that encode and decode it."""
+"""OpenAPI document of the HTTP side of the server, made from the models that encode and decode it."""
 
 from importlib.metadata import PackageNotFoundError, version
 

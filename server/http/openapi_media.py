@@ -1,4 +1,4 @@
-"""The part of openapi.json that is about pictures on their way: WHIP, WHEP and the WebSocket."""
+"""OpenAPI paths of media connections: WHIP, WHEP and the WebSocket."""
 
 from server.http.openapi_parts import NO_SESSION, Json, answer, operation, parameter, text
 

@@ -1,4 +1,4 @@
-"""What an OpenAPI document is put together from."""
+"""Building blocks of an OpenAPI document."""
 
 from typing import Any, TypeAlias
 

@@ -1,4 +1,4 @@
-"""HTTP on a running session: commands, state, pictures, snapshots, recordings. Its id is the key to it."""
+"""HTTP API of a session: commands, state, pictures, snapshots, recordings. Its id is the key to it."""
 
 import asyncio
 import weakref

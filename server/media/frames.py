@@ -1,4 +1,4 @@
-"""Between av.VideoFrame and uint8 arrays. Rgb is always (H, W, 3) uint8, 0 to 255."""
+"""Conversions between av.VideoFrame and uint8 arrays. Rgb is always (H, W, 3) uint8, 0 to 255."""
 
 import math
 import textwrap

@@ -1,4 +1,4 @@
-"""When a generated picture goes out, and with which timestamp. Pure: the caller brings the clock.
+"""Schedule of generated pictures: when each goes out, with which timestamp. Pure: the caller has the clock.
 
 Pictures are made in chunks but must leave one by one: a browser shown a burst freezes. The pacer spreads a
 chunk over the time until the next one should arrive, so that playback neither runs dry nor falls behind. That

@@ -1,4 +1,4 @@
-"""One recording of what a session shows: an MP4 file, written by a thread of its own.
+"""Recording of what a session shows: an MP4 file, written by a thread of its own.
 
 The event loop offers pictures and never waits; the thread converts, codes and writes them.
 """

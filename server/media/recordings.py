@@ -1,4 +1,4 @@
-"""All recordings of the server: their temporary folder, their limits, finding them again."""
+"""Store of all recordings of the server: their temporary folder, their limits, finding them again."""
 
 import asyncio
 import logging

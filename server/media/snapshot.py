@@ -1,4 +1,4 @@
-"""One picture as PNG, with what made it as text inside: a still that can be made again."""
+"""Snapshot of the output: a PNG whose text says how it was made, so that it can be made again."""
 
 import io
 import json

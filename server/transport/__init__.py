@@ -1,1 +1,1 @@
-"""Who may come in, who is here, and who leaves: for every kind of connection."""
+"""Admission and registry of peers, for every kind of connection."""

@@ -1,4 +1,4 @@
-"""Who waits for a place, in the order of arrival. No clock and no network: the caller tells the time."""
+"""Queue of clients that wait for a place, first come, first served. Pure: the caller tells the time."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The register of peers: who is here, who may come in, and whose session waits for its peer to return."""
+"""Registry of peers: their admission, and the sessions that are kept for a lost peer to return."""
 
 import asyncio
 import secrets
@@ -26,7 +26,7 @@ class SessionGone(Exception):
 
 
 class Peer(Protocol):
-    """Who holds a place with a session, whichever way it came."""
+    """A client that holds a place with a session, over WebRTC or a WebSocket."""
 
     @property
     def session(self) -> LiveSession: ...

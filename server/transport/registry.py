@@ -1,4 +1,4 @@
-"""A register of connections: each has one task that attends it and closes it, whatever happens."""
+"""Registry of connections: each has one task that attends it and closes it, whatever happens."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable

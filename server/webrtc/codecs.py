@@ -1,4 +1,4 @@
-"""Which video codecs are offered to a receiver, and in which order."""
+"""Video codecs that are offered to a receiver, in their order."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""One WebRTC connection that sends a session's pictures: from its offer to its end."""
+"""WebRTC connection that sends a session's pictures: from its offer to its end."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What the endpoints of WHIP and WHEP share: refusals in plain text, ICE servers, PATCH, OPTIONS."""
+"""Base of the WHIP and WHEP endpoints: refusals in plain text, ICE servers, PATCH, OPTIONS."""
 
 import logging
 

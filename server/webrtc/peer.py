@@ -1,4 +1,4 @@
-"""One WebRTC peer, from its offer to its end: connection, camera and data channels around one LiveSession."""
+"""WebRTC peer, from its offer to its end: connection, camera and data channels around one LiveSession."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""Media in, media out: a pump that empties incoming tracks, and the track that is sent to whoever watches."""
+"""Media tracks: a pump that empties incoming ones, and the one that is sent to peers and viewers."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Somebody who watches a session: one connection that takes the pictures on show, and gives none."""
+"""Viewer of a session: a WebRTC connection that receives its pictures and sends none."""
 
 from server.session.session import LiveSession
 from server.settings import Settings

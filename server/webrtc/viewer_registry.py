@@ -1,4 +1,4 @@
-"""The register of those who watch sessions: how many may, and who ends with which session."""
+"""Registry of viewers: how many may watch a session, and which end with it."""
 
 import secrets
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""WHEP: anybody who knows a session's id may watch it; an SDP offer in, an answer out."""
+"""WHEP endpoint: anybody who knows a session's id may watch it; an SDP offer in, an answer out."""
 
 from aiohttp import hdrs, web
 

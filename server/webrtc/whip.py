@@ -1,4 +1,4 @@
-"""WHIP (RFC 9725): an SDP offer in, an answer out."""
+"""WHIP endpoint (RFC 9725): an SDP offer in, an answer out."""
 
 from contextlib import suppress
 

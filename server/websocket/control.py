@@ -1,4 +1,4 @@
-"""The control protocol on a WebSocket: what the data channel carries, for clients without WebRTC."""
+"""Control protocol on a WebSocket: what the data channel carries, for clients without WebRTC."""
 
 import asyncio
 from collections.abc import Callable

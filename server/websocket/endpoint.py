@@ -1,4 +1,4 @@
-"""GET /ws: a session whose pictures and messages go through a WebSocket, where UDP does not get through."""
+"""Endpoint /ws: a session whose pictures and messages go by WebSocket, where UDP does not get through."""
 
 import logging
 

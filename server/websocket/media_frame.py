@@ -1,4 +1,4 @@
-"""A binary message of the media WebSocket: 16 bytes of header, then, for a picture, its bytes.
+"""Binary message of the media WebSocket: 16 bytes of header, then, for a picture, its bytes.
 
 Pictures are JPEGs until the other side wants VP8; and JPEGs may be sent instead at any time.
 

@@ -1,4 +1,4 @@
-"""One peer on a WebSocket, from its handshake to its end: pictures and messages around one LiveSession."""
+"""WebSocket peer, from its handshake to its end: pictures and messages around one LiveSession."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

@@ -1,4 +1,4 @@
-"""The camera of one WebSocket: coded pictures taken within credit, decoded in order."""
+"""Receiver of the camera on one WebSocket: coded pictures within credit, decoded in order."""
 
 import asyncio
 from collections import deque

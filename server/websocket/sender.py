@@ -1,4 +1,4 @@
-"""Generated pictures on their way to one WebSocket: the newest alone waits, coded once it may be sent."""
+"""Sender of generated pictures on one WebSocket: the newest alone waits, coded once it may be sent."""
 
 import asyncio
 import logging

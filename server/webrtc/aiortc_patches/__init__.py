@@ -1,4 +1,4 @@
-"""Places where this server reaches behind the public names of aiortc 1.16 and aioice 0.13.
+"""Patches of aiortc: places where this server reaches behind the public names of aiortc 1.16 and aioice 0.13.
 
 Look here at each upgrade: tests of the same names fail where a place has moved.
 

@@ -1,4 +1,4 @@
-"""The bitrate of one sender: coarse steps below what the receiver says it can take, and seldom a new one."""
+"""Bitrate of one sender: coarse steps below what the receiver says it can take, and seldom a new one."""
 
 from bisect import bisect_right
 from typing import Protocol

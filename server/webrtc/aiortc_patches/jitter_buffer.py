@@ -1,4 +1,4 @@
-"""A frame is decoded when its last packet has come.
+"""Jitter buffer that gives a frame out when its last packet, which carries the RTP marker, has come.
 
 aiortc's jitter buffer gives a frame away when it sees a packet of the next one: every picture of the camera
 waits for its successor, 33 ms at 30 frames a second. But RTP marks the last packet of a frame (RFC 6184, 5.1

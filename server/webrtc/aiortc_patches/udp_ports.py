@@ -1,4 +1,4 @@
-"""The UDP ports that media uses: those of a range, for a firewall or a container that maps only these.
+"""UDP ports of media: those of a range, for a firewall or a container that maps only these.
 
 aioice has no setting for it: it binds every socket to `(address, 0)` through the event loop. So that is
 where to choose: while a range is in force, a UDP socket that asks for any port of an address gets one of it.
