@@ -4,7 +4,8 @@ from aiortc.sdp import SessionDescription
 from server.settings import load_settings
 from server.webrtc.codecs import codec_preferences
 from server.webrtc.connection import InvalidOffer
-from tests.server.webrtc.test_peer import offer_of, peer_of
+from tests.server.webrtc.offers import offer_of
+from tests.server.webrtc.test_peer import peer_of
 
 
 @pytest.mark.parametrize("codecs", [("h264", "vp8"), ("vp8", "h264"), ("vp8",), ("h264",)])

@@ -2,7 +2,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection
+from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import SessionDescription
 from av import VideoFrame
@@ -16,19 +16,8 @@ from server.session.session import LiveSession
 from server.settings import Settings, load_settings
 from server.webrtc.connection import InvalidOffer
 from server.webrtc.peer import MAX_UNREAD_CONTROL_BYTES, MAX_UNREAD_TELEMETRY_BYTES, WebRtcPeer
-from tests.server.running import PATIENCE_S, Camera, running_server, until
-
-
-async def offer_of(*tracks: tuple[str, str], channel: bool = False) -> str:
-    pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    for kind, direction in tracks:
-        pc.addTransceiver(Camera() if kind == "video" else "audio", direction=direction)
-    if channel:
-        pc.createDataChannel("control")
-    await pc.setLocalDescription(await pc.createOffer())
-    sdp = pc.localDescription.sdp
-    await pc.close()
-    return sdp
+from tests.server.running import PATIENCE_S, running_server, until
+from tests.server.webrtc.offers import broken, offer_of
 
 
 def peer_of(worker: EngineClient, settings: Settings, offer: str = "") -> WebRtcPeer:
@@ -224,14 +213,10 @@ async def test_an_offer_of_unknown_codecs_only_is_refused(peer):
 
 
 async def test_broken_offers_raise_nothing_else(settings, worker):
-    """Every single line left out, and every line cut short."""
-    lines = (await offer_of(("video", "sendrecv"))).splitlines()
-    broken = [lines[:n] + lines[n + 1 :] for n in range(len(lines))]
-    broken += [[*lines[:n], lines[n][: len(lines[n]) // 2], *lines[n + 1 :]] for n in range(len(lines))]
-    for text in broken:
+    for text in broken(await offer_of(("video", "sendrecv"))):
         peer = peer_of(worker, settings)
         try:
-            await peer.accept("\r\n".join(text) + "\r\n")
+            await peer.accept(text)
         except InvalidOffer:
             pass
         await peer.close()

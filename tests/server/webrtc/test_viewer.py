@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from aiortc import RTCConfiguration, RTCPeerConnection
 from aiortc.sdp import SessionDescription
 
 from server.metrics import Metrics
@@ -12,16 +11,7 @@ from server.session.session import LiveSession
 from server.webrtc.connection import InvalidOffer
 from server.webrtc.viewer import Viewer
 from tests.server.running import PATIENCE_S
-
-
-async def offer_of(*tracks: tuple[str, str]) -> str:
-    pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    for kind, direction in tracks:
-        pc.addTransceiver(kind, direction=direction)
-    await pc.setLocalDescription(await pc.createOffer())
-    sdp = pc.localDescription.sdp
-    await pc.close()
-    return sdp
+from tests.server.webrtc.offers import broken, offer_of
 
 
 @pytest.fixture
@@ -64,13 +54,10 @@ async def test_an_offer_that_does_not_watch_is_refused(viewer, tracks, told):
 
 
 async def test_broken_offers_raise_nothing_else(session, settings):
-    lines = (await offer_of(("video", "recvonly"))).splitlines()
-    broken = [lines[:n] + lines[n + 1 :] for n in range(len(lines))]
-    broken += [[*lines[:n], lines[n][: len(lines[n]) // 2], *lines[n + 1 :]] for n in range(len(lines))]
-    for text in [*broken, ["hello"], ["v=0"]]:
+    for text in [*broken(await offer_of(("video", "recvonly"))), "hello\r\n", "v=0\r\n"]:
         viewer = Viewer("v", session, settings)
         try:
-            await viewer.accept("\r\n".join(text) + "\r\n")
+            await viewer.accept(text)
         except InvalidOffer:
             pass
         await viewer.close()

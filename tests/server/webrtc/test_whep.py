@@ -9,7 +9,7 @@ from tests.server.fakes import HEIGHT, WIDTH
 from tests.server.running import CAMERA_FPS, Camera, running_server, until
 from tests.server.test_obs import publish
 from tests.server.transport.test_peer_registry import id_of
-from tests.server.webrtc.test_viewer import offer_of
+from tests.server.webrtc.offers import offer_of
 from tests.server.webrtc.watching import HEADERS, Watcher, until_viewers, viewers, watcher
 
 
