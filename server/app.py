@@ -16,7 +16,7 @@ from server.cors import Origins
 from server.engine.client import EngineClient, Phase, model_info
 from server.http.openapi import document
 from server.http.session_api import SessionApi
-from server.media.recordings import Recordings
+from server.media.recording_store import RecordingStore
 from server.metrics import Metrics
 from server.protocol.http_models import IceServerInfo, LookInfo, NotReady, Ready, ServerInfo
 from server.protocol.limits import defaults, limits
@@ -137,7 +137,7 @@ class Api:
 
 def create_app(settings: Settings, engine: EngineClient) -> web.Application:
     """The application. It starts `engine` with itself; viewers, peers, recordings, `engine` stop in order."""
-    recordings = Recordings(settings)
+    recordings = RecordingStore(settings)
     services = Services(settings, engine, Metrics(), recordings)
     peers = PeerRegistry(services)
     viewers = ViewerRegistry(services, peers.find)

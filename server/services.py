@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from server.engine.client import EngineClient
-from server.media.recordings import Recordings
+from server.media.recording_store import RecordingStore
 from server.metrics import Metrics
 from server.settings import Settings
 
@@ -15,4 +15,4 @@ class Services:
     settings: Settings
     engine: EngineClient
     metrics: Metrics
-    recordings: Recordings | None = None  # None: sessions cannot be recorded
+    recordings: RecordingStore | None = None  # None: sessions cannot be recorded

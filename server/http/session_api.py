@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 from server.cors import Origins
 from server.media.frames import Rgb
 from server.media.images import IMAGE_TYPES, MAX_IMAGE_BYTES, ImageRejected, ImageStore, decode_image
-from server.media.recordings import Recordings
+from server.media.recording_store import RecordingStore
 from server.media.snapshot import SnapshotParameters, encode_png
 from server.protocol.codec import MAX_MESSAGE_BYTES
 from server.protocol.http_models import Replies, SessionView, UploadedImage
@@ -67,7 +67,7 @@ class SessionApi:
     """The routes under /sessions/{id}. Refusals are plain text, or the protocol's `error` for a command."""
 
     def __init__(
-        self, find: Callable[[str], ControlledSession | None], recordings: Recordings, origins: Origins
+        self, find: Callable[[str], ControlledSession | None], recordings: RecordingStore, origins: Origins
     ) -> None:
         self._find = find
         self._recordings = recordings

@@ -69,7 +69,7 @@ class _Shot:
 
 
 class Recording:
-    """One file being written. Made by `Recordings.start`; everything but `_run` is the event loop's."""
+    """One file being written. Made by `RecordingStore.start`; everything but `_run` is the event loop's."""
 
     def __init__(
         self, session: str, name: str, path: Path, side_by_side: bool, max_seconds: float, on_change: OnChange

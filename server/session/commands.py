@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from server.engine.chunk_job import LatestWins
 from server.media.frames import Picture, Rgb
 from server.media.images import ImageStore
-from server.media.recordings import RecordingRefused, Recordings
+from server.media.recording_store import RecordingRefused, RecordingStore
 from server.protocol.replies import (
     Ack,
     ErrorReply,
@@ -64,7 +64,7 @@ class Desk:
         self,
         stage: Stage,
         link: ControlLink,
-        recordings: Recordings | None,
+        recordings: RecordingStore | None,
         *,
         session_id: str,
         prompt: str,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from server.media.frames import Picture
 from server.media.recording import Recording
-from server.media.recordings import RecordingRefused, Recordings
+from server.media.recording_store import RecordingRefused, RecordingStore
 from server.protocol.replies import RecordingChanged
 
 
@@ -12,7 +12,10 @@ class Recorder:
     """At most one recording at a time; `on_change` is told at its start, every second and at its end."""
 
     def __init__(
-        self, recordings: Recordings | None, session_id: str, on_change: Callable[[RecordingChanged], None]
+        self,
+        recordings: RecordingStore | None,
+        session_id: str,
+        on_change: Callable[[RecordingChanged], None],
     ) -> None:
         self._recordings = recordings
         self._session_id = session_id

@@ -18,7 +18,7 @@ import server.http.session_api
 from server.cors import Origins
 from server.http.session_api import SessionApi
 from server.media.images import MAX_IMAGE_BYTES, ImageStore
-from server.media.recordings import Recordings
+from server.media.recording_store import RecordingStore
 from server.media.snapshot import SnapshotParameters, read_parameters
 from server.protocol.codec import MAX_MESSAGE_BYTES, ProtocolError, decode
 from server.protocol.http_models import SessionFigures, SessionView
@@ -140,8 +140,8 @@ def session() -> Session:
 
 
 @pytest.fixture
-async def recordings() -> AsyncIterator[Recordings]:
-    recordings = Recordings(load_settings({}))
+async def recordings() -> AsyncIterator[RecordingStore]:
+    recordings = RecordingStore(load_settings({}))
     yield recordings
     await recordings.close()
 

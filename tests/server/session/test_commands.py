@@ -9,7 +9,7 @@ import pytest
 import server.session.session
 from server.engine.scheduler import Client
 from server.media.images import KEPT_IMAGES
-from server.media.recordings import Recordings
+from server.media.recording_store import RecordingStore
 from server.metrics import Metrics
 from server.services import Services
 from server.session.session import LiveSession
@@ -28,7 +28,7 @@ def settings():
 
 @pytest.fixture
 async def recordings(settings):
-    recordings = Recordings(settings)
+    recordings = RecordingStore(settings)
     yield recordings
     await recordings.close()
 

@@ -22,10 +22,10 @@ class RecordingRefused(Exception):
     """No recording can begin now; the text says why."""
 
 
-class Recordings:
+class RecordingStore:
     """All recordings of the server, within its limits. On the event loop.
 
-        recordings = Recordings(settings)
+        recordings = RecordingStore(settings)
         recording = recordings.start(session_id, side_by_side=False, on_change=tell)
         recording.offer(rgb, pts, now, camera)       # each picture that is shown
         recording.stop(now)

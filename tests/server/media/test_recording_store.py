@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import server.media.recordings
+import server.media.recording_store
 from server.media.recording import Recording
-from server.media.recordings import RecordingRefused, Recordings
+from server.media.recording_store import RecordingRefused, RecordingStore
 from server.protocol.replies import RecordingChanged
 from server.settings import load_settings
 from tests.server.running import PATIENCE_S, until
@@ -19,7 +19,7 @@ Usage = namedtuple("Usage", "total used free")
 
 @pytest.fixture
 async def recordings():
-    recordings = Recordings(load_settings({"max_recordings_mb": 1}))
+    recordings = RecordingStore(load_settings({"max_recordings_mb": 1}))
     yield recordings
     await recordings.close()
 
@@ -93,7 +93,7 @@ async def test_a_running_recording_is_stopped_when_the_room_is_used_up(recording
 
 
 async def test_a_full_disk_is_told_before_anything_is_written(recordings, monkeypatch):
-    monkeypatch.setattr(server.media.recordings.shutil, "disk_usage", lambda path: Usage(1, 1, 0))
+    monkeypatch.setattr(server.media.recording_store.shutil, "disk_usage", lambda path: Usage(1, 1, 0))
     with pytest.raises(RecordingRefused, match="no room"):
         recordings.start("mine", side_by_side=False, on_change=ignore)
 
@@ -101,14 +101,14 @@ async def test_a_full_disk_is_told_before_anything_is_written(recordings, monkey
 async def test_a_disk_that_fills_up_ends_the_recording(recordings, monkeypatch):
     news: list[RecordingChanged] = []
     recording = recordings.start("mine", side_by_side=False, on_change=news.append)
-    monkeypatch.setattr(server.media.recordings.shutil, "disk_usage", lambda path: Usage(1, 1, 0))
+    monkeypatch.setattr(server.media.recording_store.shutil, "disk_usage", lambda path: Usage(1, 1, 0))
     await record(recording, 30)
     await until(lambda: recording.has_ended, "it has ended")
     assert "disk is nearly full" in news[-1].detail
 
 
 async def test_many_small_recordings_are_too_many_all_the_same(recordings, monkeypatch):
-    monkeypatch.setattr(server.media.recordings, "MAX_FILES", 3)
+    monkeypatch.setattr(server.media.recording_store, "MAX_FILES", 3)
     names = []
     for _ in range(5):
         recording = recordings.start("mine", side_by_side=False, on_change=ignore)
@@ -125,7 +125,7 @@ async def test_many_small_recordings_are_too_many_all_the_same(recordings, monke
 
 
 async def test_closing_ends_what_runs_and_deletes_everything():
-    recordings = Recordings(load_settings({}))
+    recordings = RecordingStore(load_settings({}))
     news: list[RecordingChanged] = []
     done = recordings.start("mine", side_by_side=False, on_change=ignore)
     await record(done)
@@ -143,8 +143,8 @@ async def test_closing_ends_what_runs_and_deletes_everything():
 
 
 async def test_nothing_is_made_on_the_disk_until_somebody_records(monkeypatch):
-    monkeypatch.setattr(server.media.recordings.tempfile, "TemporaryDirectory", None)
-    await Recordings(load_settings({})).close()
+    monkeypatch.setattr(server.media.recording_store.tempfile, "TemporaryDirectory", None)
+    await RecordingStore(load_settings({})).close()
 
 
 def ignore(news: RecordingChanged) -> None:
