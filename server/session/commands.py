@@ -52,9 +52,9 @@ class Desk:
     """Takes commands for one session and keeps what they have changed.
 
     desk.receive(raw, send)                    # a client's message
-    slot = desk.begin(turn)                    # chunk number `turn` goes to the model
+    slot = desk.begin(sequence)                # chunk number `sequence` goes to the model
     plan = desk.taken()                        # which has taken what is in `slot`
-    desk.made(turn, result)                    # ... and its first pictures come back; or:
+    desk.made(sequence, result)                # ... and its first pictures come back; or:
     desk.rejected(reason); desk.lost()
     desk.finished()                            # whatever has become of it
     desk.shown(picture, pts, now)              # a picture goes to the encoder
@@ -85,7 +85,7 @@ class Desk:
         self._controls = self._planner.queue
         self._loop = asyncio.get_running_loop()
         self._clock = PausableClock()
-        self._makings: dict[int, Making] = {}  # by turn, of chunks that are not past yet
+        self._makings: dict[int, Making] = {}  # by sequence, of chunks that are not past yet
         self._refresh_timer: asyncio.TimerHandle | None = None
         self._news = SettingsNews(self.settings, self._link.send)
 
@@ -208,10 +208,10 @@ class Desk:
 
     # Chunks.
 
-    def begin(self, turn: int) -> LatestWins[ChunkParameters]:
-        """Chunk number `turn` gets its camera frames. Returns where the engine finds what else is asked of
-        it, kept up to date until it takes that."""
-        slot = self._planner.begin(turn, self._time())
+    def begin(self, sequence: int) -> LatestWins[ChunkParameters]:
+        """Chunk number `sequence` gets its camera frames. Returns where the engine finds what else is asked
+        of it, kept up to date until it takes that."""
+        slot = self._planner.begin(sequence, self._time())
         self._refresh_later()
         return slot
 
@@ -225,10 +225,10 @@ class Desk:
         self._stop_refreshing()
         return self._planner.taken()
 
-    def made(self, turn: int, result: ChunkResult) -> None:
+    def made(self, sequence: int, result: ChunkResult) -> None:
         """The chunk has been made, its first pictures at least: what it changed is in effect."""
         before = self.parameters
-        self._makings[turn] = Making(self._planner.made(result.chunk), result.guidance_scale)
+        self._makings[sequence] = Making(self._planner.made(result.chunk), result.guidance_scale)
         self._changed(before)
 
     def rejected(self, reason: str) -> list[ErrorReply]:
@@ -257,10 +257,10 @@ class Desk:
 
     def shown(self, picture: Picture, pts: int, now: float) -> None:
         """A picture goes to the encoder: whatever it shaped has now been applied."""
-        self.making = self._makings.get(picture.turn, self.making)
-        for turn in [turn for turn in self._makings if turn < picture.turn]:
-            del self._makings[turn]
-        self._link.send(*self._controls.shown(picture.turn, picture.chunk, picture.frame, now))
+        self.making = self._makings.get(picture.sequence, self.making)
+        for sequence in [sequence for sequence in self._makings if sequence < picture.sequence]:
+            del self._makings[sequence]
+        self._link.send(*self._controls.shown(picture.sequence, picture.chunk, picture.frame, now))
         self._recorder.offer(picture, pts, now)
 
     def _changed(self, before: Parameters) -> None:

@@ -28,9 +28,9 @@ MAX_FAILURES = 5  # chunks in a row; then the stream is given up
 class _UnderWay:
     """One chunk on its way from the camera to the pacer."""
 
-    turn: int
+    sequence: int
     camera: Chunk[VideoFrame]
-    began: float  # its turn of the model
+    began: float  # when the model was given to it
     asked: ChunkParameters = ChunkParameters()  # as the device thread has taken it
     pictures: int = 0  # that have come
     is_stale: bool = False  # nothing of it is shown, whatever comes meanwhile
@@ -70,7 +70,7 @@ class GenerationLoop:
         self._goes_on = asyncio.Event()
         self._goes_on.set()
         self._frames_wanted = 0  # by the next chunk
-        self._turn = 0
+        self._sequence = 0
         self._generation = 0
         self._failures = 0
         self._durations = ChunkDurations()
@@ -102,7 +102,7 @@ class GenerationLoop:
         self._goes_on.set()
 
     def _on_eta(self, wait: float) -> None:
-        """The next chunk's turn comes in so many seconds: what is queued is to last until that is made."""
+        """The device is free for the next chunk in so many seconds: the queue must last until it is made."""
         if (took := self._durations.usual(self._frames_wanted, self._worker.pace)) is not None:
             longer = self._durations.recache_overhead(took) if self._desk.is_recache_ahead else 0.0
             now = self._now()
@@ -117,13 +117,13 @@ class GenerationLoop:
 
     async def _one_chunk(self, handle: StreamHandle, began: float) -> None:
         """Send the newest frames and the waiting commands to the model; queue what comes back."""
-        self._turn += 1
+        self._sequence += 1
         taken_at = self._now()
         chunk = self._feed.take(self._frames_wanted, taken_at)
-        under_way = _UnderWay(self._turn, chunk, began)
+        under_way = _UnderWay(self._sequence, chunk, began)
         job = ChunkJob(
             partial(to_rgb, chunk.frames),  # in the device thread: the loop touches no pixels
-            self._desk.begin(self._turn),
+            self._desk.begin(self._sequence),
             on_taken=partial(self._taken, under_way),
             on_frames=partial(self._add, under_way),
         )
@@ -156,7 +156,7 @@ class GenerationLoop:
     def _add(self, under_way: _UnderWay, piece: ChunkResult) -> None:
         """Some pictures of the chunk are there."""
         if not under_way.pictures:
-            self._desk.made(under_way.turn, piece)
+            self._desk.made(under_way.sequence, piece)
             took = self._now() - under_way.began
             self._durations.note(took, chunk=piece.chunk, recaches=under_way.asked.recaches)
         self._deliver(under_way, piece)
@@ -164,7 +164,7 @@ class GenerationLoop:
 
     def _chunk_failed(self, *replies: ErrorReply) -> None:
         self._failures += 1
-        self._log.warning("Turn %d: %s", self._turn, replies[0].message)
+        self._log.warning("Chunk %d of the session: %s", self._sequence, replies[0].message)
         self._failed(*replies)
 
     def _deliver(self, under_way: _UnderWay, piece: ChunkResult) -> None:
@@ -188,7 +188,7 @@ class GenerationLoop:
                 rgb=rgb,
                 chunk=piece.chunk,
                 frame=piece.first_frame + number,
-                turn=under_way.turn,
+                sequence=under_way.sequence,
                 captured=time,
                 made=now,
                 source=source,
