@@ -1,4 +1,4 @@
-"""The control desk of one session: what its clients ask for, what is in effect, what they are told about it.
+"""Command handler of a session: what clients ask for, what is in effect, what they are told about it.
 
 Commands come in by `ask` and `receive`; each chunk takes those that wait by `plan`, then tells how it went.
 """
@@ -48,16 +48,16 @@ from streaming.api import ChunkParameters, ChunkResult
 SEED_BITS = 31  # of random seeds: short enough to be read out
 
 
-class Desk:
+class CommandHandler:
     """Takes commands for one session and keeps what they have changed.
 
-    desk.receive(raw, send)                    # a client's message
-    slot = desk.begin(sequence)                # chunk number `sequence` goes to the model
-    plan = desk.taken()                        # which has taken what is in `slot`
-    desk.made(sequence, result)                # ... and its first pictures come back; or:
-    desk.rejected(reason); desk.lost()
-    desk.finished()                            # whatever has become of it
-    desk.shown(picture, pts, now)              # a picture goes to the encoder
+    handler.receive(raw, send)                    # a client's message
+    slot = handler.begin(sequence)                # chunk number `sequence` goes to the model
+    plan = handler.taken()                        # which has taken what is in `slot`
+    handler.made(sequence, result)                # ... and its first pictures come back; or:
+    handler.rejected(reason); handler.lost()
+    handler.finished()                            # whatever has become of it
+    handler.shown(picture, pts, now)              # a picture goes to the encoder
     """
 
     def __init__(

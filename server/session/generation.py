@@ -18,7 +18,7 @@ from server.media.pacing import Pacer
 from server.metrics import StreamMeter
 from server.protocol.replies import ErrorReply
 from server.session.camera import CameraFeed, Chunk
-from server.session.commands import Desk
+from server.session.commands import CommandHandler
 from streaming.api import ChunkParameters, ChunkResult
 
 MAX_FAILURES = 5  # chunks in a row; then the stream is given up
@@ -47,7 +47,7 @@ class GenerationLoop:
         self,
         worker: EngineClient,
         feed: CameraFeed,
-        desk: Desk,
+        commands: CommandHandler,
         pacer: Pacer[Picture],
         meter: StreamMeter,
         log: "logging.LoggerAdapter[logging.Logger]",
@@ -60,7 +60,7 @@ class GenerationLoop:
         self.is_busy = False  # a chunk is with the model
         self._worker = worker
         self._feed = feed
-        self._desk = desk
+        self._commands = commands
         self._pacer = pacer
         self._meter = meter
         self._log = log
@@ -104,7 +104,7 @@ class GenerationLoop:
     def _on_eta(self, wait: float) -> None:
         """The device is free for the next chunk in so many seconds: the queue must last until it is made."""
         if (took := self._durations.usual(self._frames_wanted, self._worker.pace)) is not None:
-            longer = self._durations.recache_overhead(took) if self._desk.is_recache_ahead else 0.0
+            longer = self._durations.recache_overhead(took) if self._commands.is_recache_ahead else 0.0
             now = self._now()
             self._pacer.expect(now + wait + took + longer, now)
 
@@ -123,7 +123,7 @@ class GenerationLoop:
         under_way = _UnderWay(self._sequence, chunk, began)
         job = ChunkJob(
             partial(to_rgb, chunk.frames),  # in the device thread: the loop touches no pixels
-            self._desk.begin(self._sequence),
+            self._commands.begin(self._sequence),
             on_taken=partial(self._taken, under_way),
             on_frames=partial(self._add, under_way),
         )
@@ -131,11 +131,11 @@ class GenerationLoop:
         try:
             result = await self._worker.step(handle, job)
         except InputRejected as error:
-            replies = self._desk.rejected(str(error))
+            replies = self._commands.rejected(str(error))
             self._chunk_failed(*(replies or [ErrorReply(code="rejected", message=str(error))]))
         except StreamWasReset as error:
             self._frames_wanted = error.frames_wanted
-            self._desk.lost()
+            self._commands.lost()
             self._chunk_failed(ErrorReply(code="reset", message=str(error)))
         else:
             self._failures = 0
@@ -145,18 +145,18 @@ class GenerationLoop:
         finally:
             job.close()
             self.is_busy = False
-            self._desk.finished()
+            self._commands.finished()
 
     def _taken(self, under_way: _UnderWay) -> None:
         """The device thread knows what the chunk is asked; nothing can be added."""
-        under_way.asked = self._desk.taken().change
+        under_way.asked = self._commands.taken().change
         if under_way.asked.recaches:
             self._tell_of_recache(under_way.began)
 
     def _add(self, under_way: _UnderWay, piece: ChunkResult) -> None:
         """Some pictures of the chunk are there."""
         if not under_way.pictures:
-            self._desk.made(under_way.sequence, piece)
+            self._commands.made(under_way.sequence, piece)
             took = self._now() - under_way.began
             self._durations.note(took, chunk=piece.chunk, recaches=under_way.asked.recaches)
         self._deliver(under_way, piece)

@@ -30,7 +30,7 @@ from server.protocol.replies import (
 )
 from server.session.camera import CameraFeed
 from server.session.channel import ControlLink, Detach, Send
-from server.session.commands import Desk
+from server.session.commands import CommandHandler
 from server.session.depth_preview import DepthPreview
 from server.session.generation import MAX_FAILURES, GenerationLoop
 from server.session.playout import Playout
@@ -44,7 +44,7 @@ SILENCE_S = 2.0  # without a camera frame, or a picture, before the output says 
 
 
 class LiveSession:
-    """Everything one viewer's stream owns. A FrameSource for Playout, a Stage for Desk.
+    """Everything one viewer's stream owns. A FrameSource for Playout, a Stage for CommandHandler.
 
         session = LiveSession(id, settings, worker, metrics, recordings)
         session.start()
@@ -81,7 +81,7 @@ class LiveSession:
         self._preview = DepthPreview()
 
         self._feed = CameraFeed(id, settings.max_fps, self._began)
-        self.desk = Desk(
+        self.commands = CommandHandler(
             self, self.link, recordings, session_id=id, prompt=settings.prompt, seed=settings.seed
         )
         self.playout = Playout(self, self._now, metrics.dropped.labels("output").inc)
@@ -89,7 +89,7 @@ class LiveSession:
         self._generation_loop = GenerationLoop(
             worker,
             self._feed,
-            self.desk,
+            self.commands,
             self.pacer,
             self._meter,
             self._log,
@@ -117,7 +117,7 @@ class LiveSession:
         """End the stream and free what it owns. Safe to call twice."""
         self._unsubscribe()
         self.playout.broadcast.end()
-        self.desk.close()
+        self.commands.close()
         tasks = [task for task in (*self._tasks, self._encoding) if task is not None]
         for task in tasks:
             task.cancel()
@@ -161,13 +161,13 @@ class LiveSession:
 
     @property
     def is_paused(self) -> bool:
-        return self.desk.is_paused
+        return self.commands.is_paused
 
     def shown(self, picture: Picture, pts: int, now: float) -> None:
         """A picture has gone out: whatever it shaped has now been applied."""
         self._shown_at = now
         self._meter.shown(now, captured=picture.captured, made=picture.made)
-        self.desk.shown(picture, pts, now)
+        self.commands.shown(picture, pts, now)
 
     # Camera to pictures.
 
@@ -201,7 +201,7 @@ class LiveSession:
         with suppress(EngineUnavailable, InputRejected):  # the chunk that has them will tell
             await self._worker.encode(texts)
 
-    # What the desk has a hand on.
+    # What commands need of the stream.
 
     @property
     def failure(self) -> str | None:
@@ -240,7 +240,7 @@ class LiveSession:
     @property
     def images(self) -> ImageStore:
         """The pictures uploaded to this session."""
-        return self.desk.images
+        return self.commands.images
 
     def join(self, send: Send) -> Detach:
         """Greet a client and tell it what happens from now on; returns what ends that. Raises LinkFull."""
@@ -250,11 +250,11 @@ class LiveSession:
 
     def receive(self, raw: str | bytes, send: Send | None = None, *, is_peer: bool = False) -> None:
         """One message of a client's; answers go to `send` (None: to all). Nothing in it raises."""
-        self.desk.receive(raw, send, is_peer=is_peer)
+        self.commands.receive(raw, send, is_peer=is_peer)
 
     def ask(self, raw: str | bytes) -> list[ServerMessage]:
         """One message of a client's without a channel; returns what it is answered at once."""
-        return self.desk.ask(raw)
+        return self.commands.ask(raw)
 
     def view(self) -> SessionView:
         """How it stands, all in one."""
@@ -263,13 +263,13 @@ class LiveSession:
             id=self.id,
             state=self._standing.state.value,
             detail=self._standing.detail,
-            settings=self.desk.settings(),
+            settings=self.commands.settings(),
             figures=SessionFigures.model_validate(figures, strict=False),
         )
 
     def snapshot(self) -> tuple[Rgb, SnapshotParameters] | None:
         """The picture on show, (H, W, 3) uint8, and what made it; None before the first."""
-        picture, making = self.picture, self.desk.making
+        picture, making = self.picture, self.commands.making
         if picture is None or making is None or self._info is None:
             return None
         return picture.rgb, making.of(picture, self._info)
@@ -277,12 +277,12 @@ class LiveSession:
     def _hello(self) -> list[Hello | SessionSettings]:
         if self._info is None:
             return []  # it follows once the model is known
-        settings = self.desk.settings()
+        settings = self.commands.settings()
         hello = Hello(
             session=self.id,
             model=model_info(self._info),
             prompt=settings.prompts[0].text,
-            guidance_scale=self.desk.parameters.scale,
+            guidance_scale=self.commands.parameters.scale,
         )
         return [hello, settings]
 
@@ -324,7 +324,7 @@ class LiveSession:
             figures, result = self.figures(), self._generation_loop.result
             if self.link.is_watched:
                 preview = self._preview.of(result.depth_preview if result else None)
-                position = self.desk.timeline_position()
+                position = self.commands.timeline_position()
                 self.link.send_telemetry(
                     Telemetry(depth_preview=preview, timeline_position=position, **dict(figures))
                 )

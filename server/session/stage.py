@@ -1,4 +1,4 @@
-"""What a session's desk has a hand on, and what the pictures that come of it are made with."""
+"""What a session's commands need of it, and what the pictures that come of it are made with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from streaming.api import EngineInfo
 
 
 class Stage(Protocol):
-    """The stream, as its desk sees it. LiveSession is one."""
+    """The stream, as its command handler sees it. LiveSession is one."""
 
     @property
     def failure(self) -> str | None:

@@ -73,7 +73,7 @@ class Peer(WebRtcConnection):
 
     @property
     def quality(self) -> Quality:
-        return self.session.desk.output.quality
+        return self.session.commands.output.quality
 
     def _reason_to_end(self, now: float) -> str | None:
         if self.session.link.is_lost(now):

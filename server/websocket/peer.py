@@ -176,7 +176,7 @@ class MediaPeer:
                 self._granted = self._upload.credit
                 await self._send_frame(MediaFrame(Kind.CREDIT, self._granted))
             if self._download.may_send:
-                frame = await self._download.next(self.session.desk.output.quality)
+                frame = await self._download.next(self.session.commands.output.quality)
                 if frame is not None:
                     await self._send_frame(frame)
                 self._wake()  # what has come meanwhile

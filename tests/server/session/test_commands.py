@@ -61,15 +61,15 @@ async def test_weighted_prompts_and_their_blend_reach_the_model_and_are_told(sta
 
 
 async def test_a_switch_is_known_ahead_and_told_to_sessions_that_wait(stage, engine, worker):
-    """The desk knows before the chunk is planned; who waits for the model is told once more amid it."""
-    assert not stage.session.desk.is_recache_ahead
+    """The handler knows before the chunk is planned; who waits for the model is told once more amid it."""
+    assert not stage.session.commands.is_recache_ahead
     await until(lambda: len(engine.steps) > 3, "chunks whose making tells how long a switch takes")
     told = []
     async with worker.scheduler.take(Client(lambda _: None)):
         stage.ask("prompt.set", "1", text="ice", transition="blend")
-        assert not stage.session.desk.is_recache_ahead
+        assert not stage.session.commands.is_recache_ahead
         stage.ask("prompt.set", "2", text="gold")
-        assert stage.session.desk.is_recache_ahead
+        assert stage.session.commands.is_recache_ahead
         engine.may_ask.clear()
     await until(lambda: stage.session.is_busy, "its turn")
 
@@ -85,7 +85,7 @@ async def test_a_switch_is_known_ahead_and_told_to_sessions_that_wait(stage, eng
     await asyncio.sleep(0)
     assert (before, len(told), told[-1]) == (1, 3, 0.0)
     await stage.until("applied", id="2")
-    assert not stage.session.desk.is_recache_ahead
+    assert not stage.session.commands.is_recache_ahead
 
 
 async def test_every_dial_reaches_the_model_and_the_settings(stage, engine):
@@ -129,7 +129,7 @@ async def test_a_reset_keeps_the_prompt(stage, engine):
     applied = await stage.applied("reset", "2")
     assert applied["chunk"] == 0
     await until(lambda: rgb(stage.shown[-1])[1] == len("molten gold"), "the prompt")
-    assert stage.session.desk.settings().prompts[0].text == "molten gold"
+    assert stage.session.commands.settings().prompts[0].text == "molten gold"
     reset = next(c for c in controls(engine) if c.reset)
     assert reset.prompts is None and reset.seed == 3
 
@@ -163,10 +163,10 @@ async def test_a_timeline_paints_its_steps_in_time_and_stops(stage, engine):
     told = [c.prompt for c in controls(engine) if c.prompt]
     assert told[:3] == ["one", "three", "one"]
     assert engine.encoded[:2] == [("three",), ("one",)], "each step while the one before it is painted"
-    assert stage.session.desk.settings().timeline is not None
+    assert stage.session.commands.settings().timeline is not None
     await until(lambda: stage.telemetry[-1]["timeline_position"] is not None, "the position")
     await stage.applied("timeline.stop", "2")
-    assert stage.session.desk.settings().timeline is None
+    assert stage.session.commands.settings().timeline is None
     count = len([c for c in controls(engine) if c.prompt])
     await asyncio.sleep(1.2)
     assert len([c for c in controls(engine) if c.prompt]) == count
@@ -226,9 +226,9 @@ async def test_pausing_twice_and_resuming_what_runs_is_answered(stage):
 async def test_no_time_passes_for_a_timeline_during_a_pause(stage):
     await stage.applied("timeline.set", "1", steps=[{"at": 0, "text": "one"}])
     await stage.applied("pause", "2")
-    before = stage.session.desk.settings().timeline.position
+    before = stage.session.commands.settings().timeline.position
     await asyncio.sleep(0.5)
-    assert stage.session.desk.settings().timeline.position == before
+    assert stage.session.commands.settings().timeline.position == before
 
 
 async def test_a_frozen_camera_stands_while_the_model_goes_on(stage, engine):
@@ -291,12 +291,12 @@ async def test_the_output_is_limited(stage):
     applied = await stage.applied("output.set", "1", fps=10, quality="low")
     assert applied["command"] == "output.set"
     await stage.applied("output.set", "2", quality="medium")
-    output = stage.session.desk.settings().output
+    output = stage.session.commands.settings().output
     assert (output.fps, output.quality) == (10, "medium")
     await asyncio.sleep(3.5)
     assert 9 <= stage.telemetry[-1]["fps"] <= 11
     await stage.applied("output.set", "3", fps=None)
-    assert stage.session.desk.settings().output.fps is None
+    assert stage.session.commands.settings().output.fps is None
 
 
 async def test_a_recording_is_made_told_and_found(stage, recordings):
@@ -382,7 +382,7 @@ async def test_a_snapshot_tells_of_the_picture_on_show_and_not_of_newer_ones(sta
     stage.ask("prompt.set", "1", text="molten gold", transition="blend")
     stage.ask("guidance.set", "2", scale=0.5)
     engine.may_ask.set()
-    await until(lambda: session.desk.parameters.scale == 0.5, "a chunk made of that")
+    await until(lambda: session.commands.parameters.scale == 0.5, "a chunk made of that")
     for _ in range(2):
         picture, made_of = session.snapshot()
         assert picture is shown.rgb and (made_of.chunk, made_of.frame) == (shown.chunk, shown.frame)

@@ -278,7 +278,7 @@ async def test_a_chunk_that_breaks_off_has_done_what_it_was_asked_for(stage, eng
     await until(lambda: len(engine.steps) > steps + 2, "more chunks")
     await until(lambda: stage.session.picture.chunk > 0, "pictures of them")
     assert len(stage.of("applied", id="a")) == 1
-    assert stage.session.desk.parameters.prompts[0].text == "break off"
+    assert stage.session.commands.parameters.prompts[0].text == "break off"
 
 
 async def test_a_stream_whose_chunks_always_break_off_is_given_up(stage):
