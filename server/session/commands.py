@@ -36,7 +36,7 @@ from server.protocol.requests import (
     StopRecording,
     WeightedPrompt,
 )
-from server.session.channel import ControlLink, Send
+from server.session.channel import ClientChannels, Send
 from server.session.chunk_planner import ChunkPlanner
 from server.session.parameters import Parameters, Plan
 from server.session.recorder import Recorder
@@ -63,7 +63,7 @@ class CommandHandler:
     def __init__(
         self,
         stage: Stage,
-        link: ControlLink,
+        channels: ClientChannels,
         recordings: Recordings | None,
         *,
         session_id: str,
@@ -80,14 +80,14 @@ class CommandHandler:
         self.is_frozen = False
         self.making: Making | None = None  # of the picture on show
         self._stage = stage
-        self._link = link
+        self._channels = channels
         self._recorder = Recorder(recordings, session_id, self._tell_recording)
         self._controls = self._planner.queue
         self._loop = asyncio.get_running_loop()
         self._clock = PausableClock()
         self._makings: dict[int, Making] = {}  # by sequence, of chunks that are not past yet
         self._refresh_timer: asyncio.TimerHandle | None = None
-        self._news = SettingsNews(self.settings, self._link.send)
+        self._news = SettingsNews(self.settings, self._channels.send)
 
     def close(self) -> None:
         """End a recording that runs; its file can still be fetched."""
@@ -106,15 +106,15 @@ class CommandHandler:
         """Handle a message: answers go to `send` (None: to all), news to all. No message raises."""
         answers, news = self._handle(raw, is_peer)
         if send is None:
-            self._link.send(*answers)
+            self._channels.send(*answers)
         else:
-            self._link.reply(send, *answers)
-        self._link.send(*news)
+            self._channels.reply(send, *answers)
+        self._channels.send(*news)
 
     def ask(self, raw: str | bytes) -> list[ServerMessage]:
         """Handle a message; returns all that its id has been answered so far. No message raises."""
         answers, news = self._handle(raw, is_peer=False)
-        self._link.send(*news)
+        self._channels.send(*news)
         ids = {answer.id for answer in answers if isinstance(answer, Ack)}
         return [*answers, *(message for message in news if getattr(message, "id", None) in ids)]
 
@@ -123,7 +123,7 @@ class CommandHandler:
     ) -> tuple[Sequence[ServerMessage], Sequence[ServerMessage]]:
         """What to answer the one who asked, and what to tell everybody."""
         now = self._loop.time()
-        match self._link.read(raw, now, is_peer=is_peer):
+        match self._channels.read(raw, now, is_peer=is_peer):
             case ErrorReply() | Pong() as answer:
                 return [answer], []
             case GetStats(id=id):
@@ -235,7 +235,7 @@ class CommandHandler:
         """The model refuses what the chunk was to change. Returns what to tell those who asked for it."""
         before = self.parameters
         replies = self._planner.reject(reason, self._time())
-        self._link.send(*(reply for reply in replies if isinstance(reply, Superseded)))
+        self._channels.send(*(reply for reply in replies if isinstance(reply, Superseded)))
         self._changed(before)
         return [reply for reply in replies if isinstance(reply, ErrorReply)]
 
@@ -243,7 +243,7 @@ class CommandHandler:
         """The chunk could not be made and the stream has started afresh: its commands wait again, unless its
         first pictures were made with them."""
         before = self.parameters
-        self._link.send(*self._planner.lost())
+        self._channels.send(*self._planner.lost())
         self._changed(before)
 
     def finished(self) -> None:
@@ -253,14 +253,14 @@ class CommandHandler:
         now = self._loop.time()
         for command in self._controls.waiting if self.is_paused else []:
             if isinstance(command, Pause):
-                self._link.send(*self._done(command, now))
+                self._channels.send(*self._done(command, now))
 
     def shown(self, picture: Picture, pts: int, now: float) -> None:
         """A picture goes to the encoder: whatever it shaped has now been applied."""
         self.making = self._makings.get(picture.sequence, self.making)
         for sequence in [sequence for sequence in self._makings if sequence < picture.sequence]:
             del self._makings[sequence]
-        self._link.send(*self._controls.shown(picture.sequence, picture.chunk, picture.frame, now))
+        self._channels.send(*self._controls.shown(picture.sequence, picture.chunk, picture.frame, now))
         self._recorder.offer(picture, pts, now)
 
     def _changed(self, before: Parameters) -> None:
@@ -317,7 +317,7 @@ class CommandHandler:
         return None if timeline is None else round(timeline.position(self._time()), 2)
 
     def _tell_recording(self, news: RecordingChanged) -> None:
-        self._link.send(news)
+        self._channels.send(news)
         self._news.soon()
 
     def _time(self) -> float:

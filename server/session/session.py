@@ -29,7 +29,7 @@ from server.protocol.replies import (
     Telemetry,
 )
 from server.session.camera import CameraFeed
-from server.session.channel import ControlLink, Detach, Send
+from server.session.channel import ClientChannels, Detach, Send
 from server.session.commands import CommandHandler
 from server.session.depth_preview import DepthPreview
 from server.session.generation import MAX_FAILURES, GenerationLoop
@@ -65,7 +65,7 @@ class LiveSession:
         recordings: Recordings | None = None,
     ) -> None:
         self.id = id
-        self.link = ControlLink(settings.peer_timeout, metrics)
+        self.channels = ClientChannels(settings.peer_timeout, metrics)
         self._settings = settings
         self._worker = worker
         self._log = session_logger(__name__, id)
@@ -82,7 +82,7 @@ class LiveSession:
 
         self._feed = CameraFeed(id, settings.max_fps, self._began)
         self.commands = CommandHandler(
-            self, self.link, recordings, session_id=id, prompt=settings.prompt, seed=settings.seed
+            self, self.channels, recordings, session_id=id, prompt=settings.prompt, seed=settings.seed
         )
         self.playout = Playout(self, self._now, metrics.dropped.labels("output").inc)
         self.pacer = self.playout.pacer
@@ -94,7 +94,7 @@ class LiveSession:
             self._meter,
             self._log,
             painted=self._chunk_painted,
-            failed=self.link.send,
+            failed=self.channels.send,
         )
         self._shown_at = self._began
 
@@ -108,7 +108,7 @@ class LiveSession:
 
     def peer_changed(self) -> None:
         """The peer came back by another connection: nothing of what it was to see before is shown now."""
-        self.link.peer_changed()
+        self.channels.peer_changed()
         self._feed.skip_to_latest()
         self._meter.dropped_more("stale", self.pacer.clear())
         self.pacer.restart()
@@ -180,7 +180,7 @@ class LiveSession:
         """The stream's life: wait for the model, then chunk after chunk. What ends it becomes its state."""
         try:
             self._info = await self._worker.ready()
-            self.link.send(*self._hello())
+            self.channels.send(*self._hello())
             self._standing.become(State.WAITING, "waiting for pictures from the camera")
             handle = await self._worker.open(prompt=self._settings.prompt, seed=self._settings.seed)
             try:
@@ -243,9 +243,9 @@ class LiveSession:
         return self.commands.images
 
     def join(self, send: Send) -> Detach:
-        """Greet a client and tell it what happens from now on; returns what ends that. Raises LinkFull."""
-        leave = self.link.attach(send)
-        self.link.reply(send, *self._hello(), self._standing.message)
+        """Greet a client and tell it what happens; returns what ends that. Raises TooManyClients."""
+        leave = self.channels.attach(send)
+        self.channels.reply(send, *self._hello(), self._standing.message)
         return leave
 
     def receive(self, raw: str | bytes, send: Send | None = None, *, is_peer: bool = False) -> None:
@@ -287,11 +287,11 @@ class LiveSession:
         return [hello, settings]
 
     def _standing_changed(self, message: StateChanged) -> None:
-        self.link.send(message)
+        self.channels.send(message)
         self.playout.wake()
 
     def _fail(self, reason: str) -> None:
-        self.link.send(ErrorReply(code="internal", message=reason))
+        self.channels.send(ErrorReply(code="internal", message=reason))
         self._standing.become(State.FAILED, reason)
 
     def _worker_changed(self) -> None:
@@ -322,10 +322,10 @@ class LiveSession:
             await asyncio.sleep(TELEMETRY_PERIOD_S)
             self._check_pulse(self._now())
             figures, result = self.figures(), self._generation_loop.result
-            if self.link.is_watched:
+            if self.channels.is_watched:
                 preview = self._preview.of(result.depth_preview if result else None)
                 position = self.commands.timeline_position()
-                self.link.send_telemetry(
+                self.channels.send_telemetry(
                     Telemetry(depth_preview=preview, timeline_position=position, **dict(figures))
                 )
 

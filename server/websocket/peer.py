@@ -12,7 +12,7 @@ from server.logs import session_logger
 from server.metrics import Metrics
 from server.protocol.replies import ErrorReply
 from server.session.broadcast import BroadcastEnded
-from server.session.channel import Detach, LinkFull
+from server.session.channel import Detach, TooManyClients
 from server.session.session import LiveSession
 from server.websocket.flow_control import CreditError
 from server.websocket.media_frame import FrameError, Kind, MediaFrame, decode_frame
@@ -70,8 +70,8 @@ class MediaPeer:
         """Serve the socket; returns when the client is gone, breaks the rules or stops its heartbeat."""
         try:
             self._detach.append(self.session.join(self._send_text))
-            self._detach.append(self.session.link.attach_telemetry(self._send_telemetry))
-        except LinkFull as error:
+            self._detach.append(self.session.channels.attach_telemetry(self._send_telemetry))
+        except TooManyClients as error:
             return self.hang_up(str(error))
         self._wake()  # the first credit
         for work in (self._read, self._upload.run, self._watch, self._write):
@@ -80,7 +80,7 @@ class MediaPeer:
             with suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_PERIOD_S):
                     await self._gone.wait()
-            if self.session.link.is_lost(self._now()):
+            if self.session.channels.is_lost(self._now()):
                 self.hang_up(f"no heartbeat for {self._timeout:g} s")
 
     def hang_up(self, reason: str, *, may_return: bool | None = None) -> None:
@@ -151,7 +151,7 @@ class MediaPeer:
                 self._upload.take(frame)
 
     def _complain(self, words: str) -> None:
-        self.session.link.reply(self._send_text, ErrorReply(code="rejected", message=words))
+        self.session.channels.reply(self._send_text, ErrorReply(code="rejected", message=words))
 
     # To the client.
 

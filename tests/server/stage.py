@@ -25,7 +25,7 @@ class Stage:
         self.shown: list[VideoFrame] = []
         self.camera_runs = True
         session.join(lambda text: self.messages.append(json.loads(text)))
-        session.link.attach_telemetry(lambda text: self.telemetry.append(json.loads(text)))
+        session.channels.attach_telemetry(lambda text: self.telemetry.append(json.loads(text)))
         self._track = OutputTrack(session.playout.broadcast)
         self._tasks = [asyncio.create_task(self._film())]
         if is_watched:
