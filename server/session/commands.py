@@ -40,7 +40,7 @@ from server.session.channel import ClientChannels, Send
 from server.session.chunk_planner import ChunkPlanner
 from server.session.parameters import Parameters, Plan
 from server.session.recorder import Recorder
-from server.session.settings_notifier import SettingsNews
+from server.session.settings_notifier import SettingsNotifier
 from server.session.stage import Making, Stage
 from server.session.timeline import PausableClock
 from streaming.api import ChunkParameters, ChunkResult
@@ -87,13 +87,13 @@ class CommandHandler:
         self._clock = PausableClock()
         self._makings: dict[int, Making] = {}  # by sequence, of chunks that are not past yet
         self._refresh_timer: asyncio.TimerHandle | None = None
-        self._news = SettingsNews(self.settings, self._channels.send)
+        self._notifier = SettingsNotifier(self.settings, self._channels.send)
 
     def close(self) -> None:
         """End a recording that runs; its file can still be fetched."""
         self._recorder.stop(self._loop.time(), "the session ended")
         self._stop_refreshing()
-        self._news.close()
+        self._notifier.close()
 
     @property
     def parameters(self) -> Parameters:
@@ -163,7 +163,7 @@ class CommandHandler:
                 self.is_paused = True
                 self._clock.pause(now)
                 self._stage.pause()
-                self._news.soon()
+                self._notifier.schedule()
                 return [] if self._stage.is_busy else self._done(command, now)
             case Resume():
                 if not self.is_paused:
@@ -183,7 +183,7 @@ class CommandHandler:
                     self._stage.limit_fps(fps)
                 if quality is not None:
                     self.output = self.output.model_copy(update={"quality": quality})
-                self._news.soon()
+                self._notifier.schedule()
                 return self._done(command, now)
             case StartRecording(id=id, side_by_side=side_by_side):
                 try:
@@ -198,7 +198,7 @@ class CommandHandler:
                 return self._done(command, now)
             case _:
                 return []
-        self._news.soon()
+        self._notifier.schedule()
         return []
 
     def _done(self, command: Command, now: float) -> Sequence[ServerMessage]:
@@ -268,7 +268,7 @@ class CommandHandler:
         timeline = self.parameters.timeline
         if timeline is not None and timeline is not before.timeline and (step := timeline.coming):
             self._expect(step)
-        self._news.soon()
+        self._notifier.schedule()
 
     def _refresh_later(self) -> None:
         """As soon as something moves by itself, ask it of the chunk under way."""
@@ -318,7 +318,7 @@ class CommandHandler:
 
     def _tell_recording(self, news: RecordingChanged) -> None:
         self._channels.send(news)
-        self._news.soon()
+        self._notifier.schedule()
 
     def _time(self) -> float:
         """Seconds on the clock of what moves by itself, which stands still during a pause."""
