@@ -34,7 +34,7 @@ from server.session.commands import CommandHandler
 from server.session.depth_preview import DepthPreview
 from server.session.generation import MAX_FAILURES, GenerationLoop
 from server.session.playout import Playout
-from server.session.state import Standing, State
+from server.session.state import SessionStateMachine, State
 from server.settings import Settings
 from streaming.api import EngineInfo
 
@@ -75,7 +75,7 @@ class LiveSession:
         self._encoding: asyncio.Task[None] | None = None  # of a prompt, ahead of its chunk
         self._unsubscribe = worker.subscribe(self._worker_changed)
 
-        self._standing = Standing(worker.readiness.reason, self._standing_changed, self._log)
+        self._state = SessionStateMachine(worker.readiness.reason, self._state_changed, self._log)
         self._info: EngineInfo | None = None  # None while warming
         self._meter = StreamMeter(metrics, self._began)
         self._preview = DepthPreview()
@@ -143,7 +143,7 @@ class LiveSession:
     @property
     def note(self) -> str | None:
         """Words over the camera while nothing generated is there to show."""
-        return None if self._standing.state is State.LIVE else self._standing.detail
+        return None if self._state.state is State.LIVE else self._state.detail
 
     @property
     def camera(self) -> VideoFrame | None:
@@ -181,7 +181,7 @@ class LiveSession:
         try:
             self._info = await self._worker.ready()
             self.channels.send(*self._hello())
-            self._standing.become(State.WAITING, "waiting for pictures from the camera")
+            self._state.become(State.WAITING, "waiting for pictures from the camera")
             handle = await self._worker.open(prompt=self._settings.prompt, seed=self._settings.seed)
             try:
                 await self._generation_loop.play(handle)
@@ -195,7 +195,7 @@ class LiveSession:
             self._fail(f"internal error: {type(error).__name__}: {error}")
 
     def _chunk_painted(self) -> None:
-        self._standing.become(State.LIVE, "live")
+        self._state.become(State.LIVE, "live")
 
     async def _encode(self, texts: Sequence[str]) -> None:
         with suppress(EngineUnavailable, InputRejected):  # the chunk that has them will tell
@@ -205,7 +205,7 @@ class LiveSession:
 
     @property
     def failure(self) -> str | None:
-        return self._standing.detail if self._standing.state is State.FAILED else None
+        return self._state.detail if self._state.state is State.FAILED else None
 
     @property
     def is_busy(self) -> bool:
@@ -214,8 +214,8 @@ class LiveSession:
     def pause(self) -> None:
         self._generation_loop.pause()
         # No chunk will come to end a wait for the camera, such as a lost peer leaves behind.
-        if self._standing.state is State.WAITING and self.picture is not None:
-            self._standing.become(State.LIVE, "live")
+        if self._state.state is State.WAITING and self.picture is not None:
+            self._state.become(State.LIVE, "live")
 
     def resume(self) -> None:
         self._shown_at = self._now()
@@ -245,7 +245,7 @@ class LiveSession:
     def join(self, send: Send) -> Detach:
         """Greet a client and tell it what happens; returns what ends that. Raises TooManyClients."""
         leave = self.channels.attach(send)
-        self.channels.reply(send, *self._hello(), self._standing.message)
+        self.channels.reply(send, *self._hello(), self._state.message)
         return leave
 
     def receive(self, raw: str | bytes, send: Send | None = None, *, is_peer: bool = False) -> None:
@@ -261,8 +261,8 @@ class LiveSession:
         figures = self.stats("").model_dump(exclude={"type", "id"})
         return SessionView(
             id=self.id,
-            state=self._standing.state.value,
-            detail=self._standing.detail,
+            state=self._state.state.value,
+            detail=self._state.detail,
             settings=self.commands.settings(),
             figures=SessionFigures.model_validate(figures, strict=False),
         )
@@ -286,26 +286,26 @@ class LiveSession:
         )
         return [hello, settings]
 
-    def _standing_changed(self, message: StateChanged) -> None:
+    def _state_changed(self, message: StateChanged) -> None:
         self.channels.send(message)
         self.playout.wake()
 
     def _fail(self, reason: str) -> None:
         self.channels.send(ErrorReply(code="internal", message=reason))
-        self._standing.become(State.FAILED, reason)
+        self._state.become(State.FAILED, reason)
 
     def _worker_changed(self) -> None:
-        if self._standing.state is State.WARMING:
-            self._standing.become(State.WARMING, self._worker.readiness.reason)
+        if self._state.state is State.WARMING:
+            self._state.become(State.WARMING, self._worker.readiness.reason)
 
     def _check_pulse(self, now: float) -> None:
         """Say so when the camera or the generator has fallen silent; a silent picture looks like a crash."""
         patience = max(SILENCE_S, 2 * self.pacer.interval)
         is_silent = not self.is_paused and not len(self.pacer) and now - self._shown_at > patience
         detail = None
-        if self._standing.state is State.LIVE and is_silent:
+        if self._state.state is State.LIVE and is_silent:
             detail = "the model is slower than usual"
-        if self._standing.state is State.WAITING or detail:
+        if self._state.state is State.WAITING or detail:
             if self.is_paused:
                 detail = "paused"
             elif now - self._feed.seen_at > SILENCE_S:
@@ -313,7 +313,7 @@ class LiveSession:
             elif self.picture is None and self.camera is not None:
                 detail = "painting the first pictures"
         if detail:
-            self._standing.become(State.WAITING, detail)
+            self._state.become(State.WAITING, detail)
 
     # Figures.
 
@@ -336,7 +336,7 @@ class LiveSession:
         result = self._generation_loop.result
         return self._meter.figures(
             self._now(),
-            state=self._standing.state.value,
+            state=self._state.state.value,
             chunk=self.picture.chunk if self.picture else None,
             guidance_scale=result.guidance_scale if result else None,
         )

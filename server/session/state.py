@@ -1,4 +1,4 @@
-"""How a session stands: four states, the ways between them, and the words that go with each."""
+"""State machine of a session: four states, the ways between them, and the words that go with each."""
 
 import logging
 from collections.abc import Callable
@@ -22,7 +22,7 @@ TRANSITIONS: dict[State, set[State]] = {
 }
 
 
-class Standing:
+class SessionStateMachine:
     """A session's state. `tell` hears of every change of it or its words."""
 
     def __init__(
