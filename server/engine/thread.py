@@ -80,7 +80,7 @@ def import_engine() -> "type[StreamEngine]":
 
 
 @contextlib.contextmanager
-def long_lived() -> Generator[None]:
+def gc_frozen() -> Generator[None]:
     """For what makes millions of objects that stay: libraries, networks, compiled code.
 
     Python's garbage collector looks through them again and again meanwhile, a quarter of the time that
@@ -108,7 +108,7 @@ class EngineThread:
         self._listener = listener
         self._jobs: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         # A daemon, so that a hanging download cannot keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name="gpu-worker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._told_progress = float("-inf")
         # Pictures a second, in the warm-up and chunk by chunk; pictures of the job at hand.
         self._warm_pace = 0.0
@@ -199,7 +199,7 @@ class EngineThread:
     def _run(self) -> None:
         try:
             began = time.monotonic()
-            with long_lived():
+            with gc_frozen():
                 engine_class = self._import_engine()
                 imported = time.monotonic()
                 self._engine = self._load(engine_class)

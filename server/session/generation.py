@@ -25,7 +25,7 @@ MAX_FAILURES = 5  # chunks in a row; then the stream is given up
 
 
 @dataclass(slots=True)
-class _UnderWay:
+class _ChunkInProgress:
     """One chunk on its way from the camera to the pacer."""
 
     sequence: int
@@ -52,10 +52,10 @@ class GenerationLoop:
         meter: StreamMeter,
         log: "logging.LoggerAdapter[logging.Logger]",
         *,
-        painted: Callable[[], None],
-        failed: Callable[..., None],
+        on_frames: Callable[[], None],
+        on_failed: Callable[..., None],
     ) -> None:
-        """`painted` is called whenever pictures have been queued, `failed` with what to tell of others."""
+        """`on_frames` is called when pictures have been queued, `on_failed` with what to tell of failures."""
         self.result: ChunkResult | None = None  # the newest
         self.is_busy = False  # a chunk is with the model
         self._worker = worker
@@ -64,8 +64,8 @@ class GenerationLoop:
         self._pacer = pacer
         self._meter = meter
         self._log = log
-        self._painted = painted
-        self._failed = failed
+        self._on_frames = on_frames
+        self._on_failed = on_failed
         self._now = asyncio.get_running_loop().time
         self._goes_on = asyncio.Event()
         self._goes_on.set()
@@ -120,12 +120,12 @@ class GenerationLoop:
         self._sequence += 1
         taken_at = self._now()
         chunk = self._feed.take(self._frames_wanted, taken_at)
-        under_way = _UnderWay(self._sequence, chunk, began)
+        in_progress = _ChunkInProgress(self._sequence, chunk, began)
         job = ChunkJob(
             partial(to_rgb, chunk.frames),  # in the device thread: the loop touches no pixels
             self._commands.begin(self._sequence),
-            on_taken=partial(self._taken, under_way),
-            on_frames=partial(self._add, under_way),
+            on_taken=partial(self._taken, in_progress),
+            on_frames=partial(self._add, in_progress),
         )
         self.is_busy = True
         try:
@@ -147,39 +147,39 @@ class GenerationLoop:
             self.is_busy = False
             self._commands.finished()
 
-    def _taken(self, under_way: _UnderWay) -> None:
+    def _taken(self, in_progress: _ChunkInProgress) -> None:
         """The device thread knows what the chunk is asked; nothing can be added."""
-        under_way.asked = self._commands.taken().change
-        if under_way.asked.recaches:
-            self._tell_of_recache(under_way.began)
+        in_progress.asked = self._commands.taken().change
+        if in_progress.asked.recaches:
+            self._tell_of_recache(in_progress.began)
 
-    def _add(self, under_way: _UnderWay, piece: ChunkResult) -> None:
+    def _add(self, in_progress: _ChunkInProgress, piece: ChunkResult) -> None:
         """Some pictures of the chunk are there."""
-        if not under_way.pictures:
-            self._commands.made(under_way.sequence, piece)
-            took = self._now() - under_way.began
-            self._durations.note(took, chunk=piece.chunk, recaches=under_way.asked.recaches)
-        self._deliver(under_way, piece)
-        under_way.pictures += len(piece.frames)
+        if not in_progress.pictures:
+            self._commands.made(in_progress.sequence, piece)
+            took = self._now() - in_progress.began
+            self._durations.note(took, chunk=piece.chunk, recaches=in_progress.asked.recaches)
+        self._deliver(in_progress, piece)
+        in_progress.pictures += len(piece.frames)
 
     def _chunk_failed(self, *replies: ErrorReply) -> None:
         self._failures += 1
         self._log.warning("Chunk %d of the session: %s", self._sequence, replies[0].message)
-        self._failed(*replies)
+        self._on_failed(*replies)
 
-    def _deliver(self, under_way: _UnderWay, piece: ChunkResult) -> None:
+    def _deliver(self, in_progress: _ChunkInProgress, piece: ChunkResult) -> None:
         """Queue pictures to be shown; what is of an older generation, or too late, is dropped."""
-        count, done = len(piece.frames), under_way.pictures
+        count, done = len(piece.frames), in_progress.pictures
         if piece.generation < self._generation or not self._goes_on.is_set():
-            under_way.is_stale = True
-        if under_way.is_stale:
+            in_progress.is_stale = True
+        if in_progress.is_stale:
             self._meter.dropped_more("stale", count)
             return
-        if not done and (piece.generation > self._generation or under_way.asked.is_switch):
+        if not done and (piece.generation > self._generation or in_progress.asked.is_switch):
             # What is left of the former look gives way: who has asked for another one waits for it.
             self._generation = piece.generation
             self._meter.dropped_more("stale", self._pacer.clear())
-        now, camera = self._now(), under_way.camera
+        now, camera = self._now(), in_progress.camera
         # After a cut the newest 9 of 12 frames come back.
         whole = slice(len(camera.times) - piece.frames_in_chunk, None)
         times, sources = camera.times[whole][done:], camera.frames[whole][done:]
@@ -188,7 +188,7 @@ class GenerationLoop:
                 rgb=rgb,
                 chunk=piece.chunk,
                 frame=piece.first_frame + number,
-                sequence=under_way.sequence,
+                sequence=in_progress.sequence,
                 captured=time,
                 made=now,
                 source=source,
@@ -202,4 +202,4 @@ class GenerationLoop:
         else:
             span = camera.span * piece.frames_in_chunk / len(camera.times)
             self._pacer.push(pictures, span, now, of=piece.frames_in_chunk)
-        self._painted()
+        self._on_frames()

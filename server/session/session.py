@@ -93,8 +93,8 @@ class LiveSession:
             self.pacer,
             self._meter,
             self._log,
-            painted=self._chunk_painted,
-            failed=self.channels.send,
+            on_frames=self._frames_queued,
+            on_failed=self.channels.send,
         )
         self._shown_at = self._began
 
@@ -123,7 +123,7 @@ class LiveSession:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
-        # A session that was there when the model got ready may itself stay: see engine.thread.long_lived.
+        # A session that was there when the model got ready may itself stay: see engine.thread.gc_frozen.
         self._feed.clear()
         self.playout.clear()
         self._generation_loop.result = None
@@ -194,7 +194,7 @@ class LiveSession:
             self._log.exception("Generation failed")
             self._fail(f"internal error: {type(error).__name__}: {error}")
 
-    def _chunk_painted(self) -> None:
+    def _frames_queued(self) -> None:
         self._state.become(State.LIVE, "live")
 
     async def _encode(self, texts: Sequence[str]) -> None:

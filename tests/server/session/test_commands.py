@@ -162,7 +162,7 @@ async def test_a_timeline_paints_its_steps_in_time_and_stops(stage, engine):
     await until(lambda: [c.prompt for c in controls(engine)].count("one") > 1, "the second round")
     told = [c.prompt for c in controls(engine) if c.prompt]
     assert told[:3] == ["one", "three", "one"]
-    assert engine.encoded[:2] == [("three",), ("one",)], "each step while the one before it is painted"
+    assert engine.encoded[:2] == [("three",), ("one",)], "each step while the one before it is shown"
     assert stage.session.commands.settings().timeline is not None
     await until(lambda: stage.telemetry[-1]["timeline_position"] is not None, "the position")
     await stage.applied("timeline.stop", "2")

@@ -89,8 +89,8 @@ class Rig:
             self.pacer,
             self.meter,
             logging.LoggerAdapter(logging.getLogger("test")),
-            painted=lambda: self.told.append("painted"),
-            failed=lambda *replies: self.told.append(replies[0].code),
+            on_frames=lambda: self.told.append("frames"),
+            on_failed=lambda *replies: self.told.append(replies[0].code),
         )
         handle = SimpleNamespace(frames_wanted=9)
         self.tasks = [asyncio.create_task(self.loop.play(handle)), asyncio.create_task(self.film())]
@@ -131,7 +131,7 @@ async def test_a_chunk_is_asked_for_made_and_queued_piece_by_piece(rig):
     job.taken()
     job.add(piece(whole, 0, 1))
     job.add(piece(whole, 1, 8))
-    assert len(rig.pacer) == 9 and rig.told == ["painted", "painted"]
+    assert len(rig.pacer) == 9 and rig.told == ["frames", "frames"]
     future.set_result(whole)
     job, _ = await rig.engine.next(2)
     assert len(job.frames()) == 12, "as many as the result said"
