@@ -37,7 +37,7 @@ class _ChunkInProgress:
 
 
 class GenerationLoop:
-    """Keeps one chunk of a stream with the worker, unless it is paused.
+    """Keeps one chunk of a stream with the engine, unless it is paused.
 
     await loop.play(handle)              # returns when it gives up
     loop.pause(); loop.resume()
@@ -45,7 +45,7 @@ class GenerationLoop:
 
     def __init__(
         self,
-        worker: EngineClient,
+        engine: EngineClient,
         feed: CameraFeed,
         commands: CommandHandler,
         pacer: Pacer[Picture],
@@ -58,7 +58,7 @@ class GenerationLoop:
         """`on_frames` is called when pictures have been queued, `on_failed` with what to tell of failures."""
         self.result: ChunkResult | None = None  # the newest
         self.is_busy = False  # a chunk is with the model
-        self._worker = worker
+        self._engine = engine
         self._feed = feed
         self._commands = commands
         self._pacer = pacer
@@ -83,10 +83,10 @@ class GenerationLoop:
             await self._goes_on.wait()
             if not await self._feed.ready(self._frames_wanted):
                 continue
-            async with self._worker.scheduler.take(client):
+            async with self._engine.scheduler.take(client):
                 began = self._now()
-                await self._worker.idle()
-                # Others may have had the worker for long: it may not be wanted any more.
+                await self._engine.idle()
+                # Others may have had the device for long: it may not be wanted any more.
                 if self._goes_on.is_set() and self._feed.is_ready(self._frames_wanted):
                     await self._one_chunk(handle, began)
 
@@ -103,17 +103,17 @@ class GenerationLoop:
 
     def _on_eta(self, wait: float) -> None:
         """The device is free for the next chunk in so many seconds: the queue must last until it is made."""
-        if (took := self._durations.usual(self._frames_wanted, self._worker.pace)) is not None:
+        if (took := self._durations.usual(self._frames_wanted, self._engine.pace)) is not None:
             longer = self._durations.recache_overhead(took) if self._commands.is_recache_ahead else 0.0
             now = self._now()
             self._pacer.expect(now + wait + took + longer, now)
 
     def _tell_of_recache(self, began: float) -> None:
         """The chunk that is being made since then will be late, and so will those of others."""
-        if (took := self._durations.usual(self._frames_wanted, self._worker.pace)) is not None:
+        if (took := self._durations.usual(self._frames_wanted, self._engine.pace)) is not None:
             longer = self._durations.recache_overhead(took)
             self._pacer.expect(began + took + longer, self._now())
-            self._worker.scheduler.extend(longer)
+            self._engine.scheduler.extend(longer)
 
     async def _one_chunk(self, handle: StreamHandle, began: float) -> None:
         """Send the newest frames and the waiting commands to the model; queue what comes back."""
@@ -129,7 +129,7 @@ class GenerationLoop:
         )
         self.is_busy = True
         try:
-            result = await self._worker.step(handle, job)
+            result = await self._engine.step(handle, job)
         except InputRejected as error:
             replies = self._commands.rejected(str(error))
             self._chunk_failed(*(replies or [ErrorReply(code="rejected", message=str(error))]))

@@ -46,36 +46,36 @@ SILENCE_S = 2.0  # without a camera frame, or a picture, before the output says 
 class LiveSession:
     """Everything one viewer's stream owns. A FrameSource for Playout, a Stage for CommandHandler.
 
-        session = LiveSession(id, settings, worker, metrics, recordings)
+        session = LiveSession(id, settings, engine, metrics, recordings)
         session.start()
         leave = session.join(send)                       # once the peer's data channel is there
         session.receive(text, send, is_peer=True)        # what came on it
         session.camera_frame(frame)                      # as the camera's track delivers them
         await session.close()
 
-    At most one chunk of a session is with the worker; frames that come meanwhile wait in the camera's feed.
+    At most one chunk of a session is with the engine; frames that come meanwhile wait in the camera's feed.
     """
 
     def __init__(
         self,
         id: str,
         settings: Settings,
-        worker: EngineClient,
+        engine: EngineClient,
         metrics: Metrics,
         recordings: Recordings | None = None,
     ) -> None:
         self.id = id
         self.channels = ClientChannels(settings.peer_timeout, metrics)
         self._settings = settings
-        self._worker = worker
+        self._engine = engine
         self._log = session_logger(__name__, id)
         self._now = asyncio.get_running_loop().time
         self._began = self._now()
         self._tasks: list[asyncio.Task[None]] = []
         self._encoding: asyncio.Task[None] | None = None  # of a prompt, ahead of its chunk
-        self._unsubscribe = worker.subscribe(self._worker_changed)
+        self._unsubscribe = engine.subscribe(self._readiness_changed)
 
-        self._state = SessionStateMachine(worker.readiness.reason, self._state_changed, self._log)
+        self._state = SessionStateMachine(engine.readiness.reason, self._state_changed, self._log)
         self._info: EngineInfo | None = None  # None while warming
         self._meter = StreamMeter(metrics, self._began)
         self._preview = DepthPreview()
@@ -87,7 +87,7 @@ class LiveSession:
         self.playout = Playout(self, self._now, metrics.dropped.labels("output").inc)
         self.pacer = self.playout.pacer
         self._generation_loop = GenerationLoop(
-            worker,
+            engine,
             self._feed,
             self.commands,
             self.pacer,
@@ -179,14 +179,14 @@ class LiveSession:
     async def _generate(self) -> None:
         """The stream's life: wait for the model, then chunk after chunk. What ends it becomes its state."""
         try:
-            self._info = await self._worker.ready()
+            self._info = await self._engine.ready()
             self.channels.send(*self._hello())
             self._state.become(State.WAITING, "waiting for pictures from the camera")
-            handle = await self._worker.open(prompt=self._settings.prompt, seed=self._settings.seed)
+            handle = await self._engine.open(prompt=self._settings.prompt, seed=self._settings.seed)
             try:
                 await self._generation_loop.play(handle)
             finally:
-                self._worker.close(handle)
+                self._engine.close(handle)
             self._fail(f"gave up: {MAX_FAILURES} chunks in a row could not be generated")
         except (EngineUnavailable, InputRejected) as error:
             self._fail(str(error))
@@ -199,7 +199,7 @@ class LiveSession:
 
     async def _encode(self, texts: Sequence[str]) -> None:
         with suppress(EngineUnavailable, InputRejected):  # the chunk that has them will tell
-            await self._worker.encode(texts)
+            await self._engine.encode(texts)
 
     # What commands need of the stream.
 
@@ -294,9 +294,9 @@ class LiveSession:
         self.channels.send(ErrorReply(code="internal", message=reason))
         self._state.become(State.FAILED, reason)
 
-    def _worker_changed(self) -> None:
+    def _readiness_changed(self) -> None:
         if self._state.state is State.WARMING:
-            self._state.become(State.WARMING, self._worker.readiness.reason)
+            self._state.become(State.WARMING, self._engine.readiness.reason)
 
     def _check_pulse(self, now: float) -> None:
         """Say so when the camera or the generator has fallen silent; a silent picture looks like a crash."""
