@@ -1,4 +1,4 @@
-"""Commands and parameters of one session, chunk by chunk: what the next one is asked, what is in effect.
+"""Chunk planner of a session: of its commands, what the next chunk is asked and what is in effect.
 
 Sans-IO. `now` is the time of clients, `time` that of what moves by itself, which stands still in a pause.
 """
@@ -48,6 +48,11 @@ class ChunkPlanner:
         self._image = image
         self._draw_seed = draw_seed
         self._planned: _PlannedChunk | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a chunk is under way."""
+        return self._planned is not None
 
     def begin(self, sequence: int, time: float) -> LatestWins[ChunkParameters]:
         """Chunk number `sequence` gets its camera frames. Returns where the engine finds what is asked."""

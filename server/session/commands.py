@@ -5,7 +5,7 @@ Commands come in by `ask` and `receive`; each chunk takes those that wait by `pl
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from server.engine.chunk_job import LatestWins
 from server.media.frames import Picture, Rgb
@@ -19,6 +19,7 @@ from server.protocol.replies import (
     RecordingChanged,
     ServerMessage,
     SessionSettings,
+    Stats,
     Superseded,
 )
 from server.protocol.requests import (
@@ -36,12 +37,17 @@ from server.protocol.requests import (
     StopRecording,
     WeightedPrompt,
 )
+from server.session.camera import CameraFeed
 from server.session.channel import ClientChannels, Send
+from server.session.chunk_metadata import ChunkMetadata
 from server.session.chunk_planner import ChunkPlanner
+from server.session.gate import GenerationGate
 from server.session.parameters import Parameters, Plan
+from server.session.playout import Playout
+from server.session.prompt_prefetch import PromptPrefetch
 from server.session.recorder import Recorder
 from server.session.settings_notifier import SettingsNotifier
-from server.session.stage import Making, Stage
+from server.session.state import SessionStateMachine, State
 from server.session.timeline import PausableClock
 from streaming.api import ChunkParameters, ChunkResult
 
@@ -62,14 +68,20 @@ class CommandHandler:
 
     def __init__(
         self,
-        stage: Stage,
         channels: ClientChannels,
         recordings: Recordings | None,
         *,
+        feed: CameraFeed,
+        gate: GenerationGate,
+        playout: Playout,
+        state: SessionStateMachine,
+        prefetch: PromptPrefetch,
+        stats: Callable[[str], Stats],
         session_id: str,
         prompt: str,
         seed: int,
     ) -> None:
+        """The parts are those that commands act on at once; `stats` answers the command with that id."""
         begin_with = Parameters(
             prompts=(WeightedPrompt(text=prompt, weight=1.0),), seed=seed, current_seed=seed
         )
@@ -78,14 +90,19 @@ class CommandHandler:
         self.output = OutputState()
         self.is_paused = False
         self.is_frozen = False
-        self.making: Making | None = None  # of the picture on show
-        self._stage = stage
+        self.metadata: ChunkMetadata | None = None  # of the picture on show
+        self._feed = feed
+        self._gate = gate
+        self._playout = playout
+        self._state = state
+        self._prefetch = prefetch
+        self._stats = stats
         self._channels = channels
         self._recorder = Recorder(recordings, session_id, self._tell_recording)
         self._controls = self._planner.queue
         self._loop = asyncio.get_running_loop()
         self._clock = PausableClock()
-        self._makings: dict[int, Making] = {}  # by sequence, of chunks that are not past yet
+        self._metadata: dict[int, ChunkMetadata] = {}  # by sequence, of chunks that are not past yet
         self._refresh_timer: asyncio.TimerHandle | None = None
         self._notifier = SettingsNotifier(self.settings, self._channels.send)
 
@@ -127,7 +144,7 @@ class CommandHandler:
             case ErrorReply() | Pong() as answer:
                 return [answer], []
             case GetStats(id=id):
-                return [Ack(id=id), self._stage.stats(id)], []
+                return [Ack(id=id), self._stats(id)], []
             case command:
                 if (known := self._controls.known(command)) is not None:
                     return known, []
@@ -138,7 +155,7 @@ class CommandHandler:
 
     def _refusal(self, command: Command) -> ErrorReply | None:
         """Why this command cannot be taken now, if so."""
-        if (failure := self._stage.failure) is not None and not isinstance(command, StopRecording):
+        if (failure := self._state.failure) is not None and not isinstance(command, StopRecording):
             return ErrorReply(id=command.id, code="rejected", message=failure)
         match command:
             case SetReferences(images=images):
@@ -162,25 +179,28 @@ class CommandHandler:
             case Pause():
                 self.is_paused = True
                 self._clock.pause(now)
-                self._stage.pause()
+                self._gate.close()
+                # No chunk will come to end a wait for the camera, such as a lost peer leaves behind.
+                if self._state.state is State.WAITING and self._playout.picture is not None:
+                    self._state.become(State.LIVE, "live")
                 self._notifier.schedule()
-                return [] if self._stage.is_busy else self._done(command, now)
+                return [] if self._planner.is_busy else self._done(command, now)
             case Resume():
                 if not self.is_paused:
                     return self._done(command, now)
                 self.is_paused = False
                 self._clock.resume(now)
-                self._stage.resume()  # applied with the first picture after it
+                self._gate.open()  # applied with the first picture after it
             case SetPrompt():
-                self._expect(command)
+                self._prefetch_prompts(command)
                 return []
             case SetFreeze(on=on):
                 self.is_frozen = on
-                self._stage.freeze(on)  # applied with the first picture of it
+                self._feed.freeze(on)  # applied with the first picture of it
             case SetOutput(fps=fps, quality=quality):
                 if "fps" in command.model_fields_set:
                     self.output = self.output.model_copy(update={"fps": fps})
-                    self._stage.limit_fps(fps)
+                    self._feed.limit_fps(fps)
                 if quality is not None:
                     self.output = self.output.model_copy(update={"quality": quality})
                 self._notifier.schedule()
@@ -202,7 +222,7 @@ class CommandHandler:
         return []
 
     def _done(self, command: Command, now: float) -> Sequence[ServerMessage]:
-        picture = self._stage.picture
+        picture = self._playout.picture
         chunk, frame = (picture.chunk, picture.frame) if picture else (None, None)
         return self._controls.done(command.id, chunk, frame, now)
 
@@ -228,7 +248,7 @@ class CommandHandler:
     def made(self, sequence: int, result: ChunkResult) -> None:
         """The chunk has been made, its first pictures at least: what it changed is in effect."""
         before = self.parameters
-        self._makings[sequence] = Making(self._planner.made(result.chunk), result.guidance_scale)
+        self._metadata[sequence] = ChunkMetadata(self._planner.made(result.chunk), result.guidance_scale)
         self._changed(before)
 
     def rejected(self, reason: str) -> list[ErrorReply]:
@@ -257,9 +277,9 @@ class CommandHandler:
 
     def shown(self, picture: Picture, pts: int, now: float) -> None:
         """A picture goes to the encoder: whatever it shaped has now been applied."""
-        self.making = self._makings.get(picture.sequence, self.making)
-        for sequence in [sequence for sequence in self._makings if sequence < picture.sequence]:
-            del self._makings[sequence]
+        self.metadata = self._metadata.get(picture.sequence, self.metadata)
+        for sequence in [sequence for sequence in self._metadata if sequence < picture.sequence]:
+            del self._metadata[sequence]
         self._channels.send(*self._controls.shown(picture.sequence, picture.chunk, picture.frame, now))
         self._recorder.offer(picture, pts, now)
 
@@ -267,7 +287,7 @@ class CommandHandler:
         """A chunk has left the model: other parameters are in effect."""
         timeline = self.parameters.timeline
         if timeline is not None and timeline is not before.timeline and (step := timeline.coming):
-            self._expect(step)
+            self._prefetch_prompts(step)
         self._notifier.schedule()
 
     def _refresh_later(self) -> None:
@@ -283,8 +303,8 @@ class CommandHandler:
         if self._refresh_timer is not None:
             self._refresh_timer.cancel()
 
-    def _expect(self, painting: Painting) -> None:
-        self._stage.expect([prompt.text for prompt in painting.weighted])
+    def _prefetch_prompts(self, painting: Painting) -> None:
+        self._prefetch.start([prompt.text for prompt in painting.weighted])
 
     def _image(self, id: str) -> Rgb:
         image = self.images.get(id)

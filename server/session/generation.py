@@ -19,6 +19,7 @@ from server.metrics import StreamMeter
 from server.protocol.replies import ErrorReply
 from server.session.camera import CameraFeed, Chunk
 from server.session.commands import CommandHandler
+from server.session.gate import GenerationGate
 from streaming.api import ChunkParameters, ChunkResult
 
 MAX_FAILURES = 5  # chunks in a row; then the stream is given up
@@ -40,13 +41,15 @@ class GenerationLoop:
     """Keeps one chunk of a stream with the engine, unless it is paused.
 
     await loop.play(handle)              # returns when it gives up
-    loop.pause(); loop.resume()
+
+    A closed gate is a pause: no chunk begins, and nothing of one that is under way is shown.
     """
 
     def __init__(
         self,
         engine: EngineClient,
         feed: CameraFeed,
+        gate: GenerationGate,
         commands: CommandHandler,
         pacer: Pacer[Picture],
         meter: StreamMeter,
@@ -60,6 +63,7 @@ class GenerationLoop:
         self.is_busy = False  # a chunk is with the model
         self._engine = engine
         self._feed = feed
+        self._gate = gate
         self._commands = commands
         self._pacer = pacer
         self._meter = meter
@@ -67,8 +71,6 @@ class GenerationLoop:
         self._on_frames = on_frames
         self._on_failed = on_failed
         self._now = asyncio.get_running_loop().time
-        self._goes_on = asyncio.Event()
-        self._goes_on.set()
         self._frames_wanted = 0  # by the next chunk
         self._sequence = 0
         self._generation = 0
@@ -80,26 +82,15 @@ class GenerationLoop:
         client = Client(self._on_eta)
         self._frames_wanted = handle.frames_wanted
         while self._failures < MAX_FAILURES:
-            await self._goes_on.wait()
+            await self._gate.wait()
             if not await self._feed.ready(self._frames_wanted):
                 continue
             async with self._engine.scheduler.take(client):
                 began = self._now()
                 await self._engine.idle()
                 # Others may have had the device for long: it may not be wanted any more.
-                if self._goes_on.is_set() and self._feed.is_ready(self._frames_wanted):
+                if self._gate.is_open and self._feed.is_ready(self._frames_wanted):
                     await self._one_chunk(handle, began)
-
-    def pause(self) -> None:
-        """Make no more chunks; what waits to be shown would be old when it goes on."""
-        self._goes_on.clear()
-        self._meter.dropped_more("stale", self._pacer.clear())
-
-    def resume(self) -> None:
-        """Go on with the newest pictures of the camera."""
-        self._feed.skip_to_latest()
-        self._pacer.restart()
-        self._goes_on.set()
 
     def _on_eta(self, wait: float) -> None:
         """The device is free for the next chunk in so many seconds: the queue must last until it is made."""
@@ -170,7 +161,7 @@ class GenerationLoop:
     def _deliver(self, in_progress: _ChunkInProgress, piece: ChunkResult) -> None:
         """Queue pictures to be shown; what is of an older generation, or too late, is dropped."""
         count, done = len(piece.frames), in_progress.pictures
-        if piece.generation < self._generation or not self._goes_on.is_set():
+        if piece.generation < self._generation or not self._gate.is_open:
             in_progress.is_stale = True
         if in_progress.is_stale:
             self._meter.dropped_more("stale", count)

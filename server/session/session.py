@@ -1,11 +1,9 @@
-"""One stream, from camera frames to paced pictures. Everything here runs on the event loop.
+"""Session: one stream, from camera frames to paced pictures. Everything here runs on the event loop.
 
 camera_frame() -> CameraFeed -> GenerationLoop -> Playout -> shown(), and every subscriber of its broadcast
 """
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
 
 from av import VideoFrame
 
@@ -32,8 +30,10 @@ from server.session.camera import CameraFeed
 from server.session.channel import ClientChannels, Detach, Send
 from server.session.commands import CommandHandler
 from server.session.depth_preview import DepthPreview
+from server.session.gate import GenerationGate
 from server.session.generation import MAX_FAILURES, GenerationLoop
 from server.session.playout import Playout
+from server.session.prompt_prefetch import PromptPrefetch
 from server.session.state import SessionStateMachine, State
 from server.settings import Settings
 from streaming.api import EngineInfo
@@ -44,7 +44,7 @@ SILENCE_S = 2.0  # without a camera frame, or a picture, before the output says 
 
 
 class LiveSession:
-    """Everything one viewer's stream owns. A FrameSource for Playout, a Stage for CommandHandler.
+    """Everything one viewer's stream owns. A FrameSource for Playout.
 
         session = LiveSession(id, settings, engine, metrics, recordings)
         session.start()
@@ -72,7 +72,7 @@ class LiveSession:
         self._now = asyncio.get_running_loop().time
         self._began = self._now()
         self._tasks: list[asyncio.Task[None]] = []
-        self._encoding: asyncio.Task[None] | None = None  # of a prompt, ahead of its chunk
+        self._prefetch = PromptPrefetch(engine, self._log)
         self._unsubscribe = engine.subscribe(self._readiness_changed)
 
         self._state = SessionStateMachine(engine.readiness.reason, self._state_changed, self._log)
@@ -81,14 +81,26 @@ class LiveSession:
         self._preview = DepthPreview()
 
         self._feed = CameraFeed(id, settings.max_fps, self._began)
-        self.commands = CommandHandler(
-            self, self.channels, recordings, session_id=id, prompt=settings.prompt, seed=settings.seed
-        )
         self.playout = Playout(self, self._now, metrics.dropped.labels("output").inc)
         self.pacer = self.playout.pacer
+        self._gate = GenerationGate(self._feed, self.pacer, self._meter)
+        self.commands = CommandHandler(
+            self.channels,
+            recordings,
+            feed=self._feed,
+            gate=self._gate,
+            playout=self.playout,
+            state=self._state,
+            prefetch=self._prefetch,
+            stats=self.stats,
+            session_id=id,
+            prompt=settings.prompt,
+            seed=settings.seed,
+        )
         self._generation_loop = GenerationLoop(
             engine,
             self._feed,
+            self._gate,
             self.commands,
             self.pacer,
             self._meter,
@@ -118,10 +130,10 @@ class LiveSession:
         self._unsubscribe()
         self.playout.broadcast.end()
         self.commands.close()
-        tasks = [task for task in (*self._tasks, self._encoding) if task is not None]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._prefetch.close()
         self._tasks.clear()
         # A session that was there when the model got ready may itself stay: see engine.thread.gc_frozen.
         self._feed.clear()
@@ -197,43 +209,15 @@ class LiveSession:
     def _frames_queued(self) -> None:
         self._state.become(State.LIVE, "live")
 
-    async def _encode(self, texts: Sequence[str]) -> None:
-        with suppress(EngineUnavailable, InputRejected):  # the chunk that has them will tell
-            await self._engine.encode(texts)
-
-    # What commands need of the stream.
-
     @property
     def failure(self) -> str | None:
-        return self._state.detail if self._state.state is State.FAILED else None
+        """Why the session has failed for good; None while it has not."""
+        return self._state.failure
 
     @property
     def is_busy(self) -> bool:
+        """Whether a chunk is with the model."""
         return self._generation_loop.is_busy
-
-    def pause(self) -> None:
-        self._generation_loop.pause()
-        # No chunk will come to end a wait for the camera, such as a lost peer leaves behind.
-        if self._state.state is State.WAITING and self.picture is not None:
-            self._state.become(State.LIVE, "live")
-
-    def resume(self) -> None:
-        self._shown_at = self._now()
-        self._generation_loop.resume()
-
-    def expect(self, texts: Sequence[str]) -> None:
-        """Have prompts encoded while the model waits for pictures, or every stream would wait for that.
-        One at a time; of what is typed faster the chunk encodes the last itself."""
-        if self._info is None or (self._encoding is not None and not self._encoding.done()):
-            return
-        self._encoding = asyncio.create_task(self._encode(texts))
-        self._encoding.add_done_callback(self._task_ended)
-
-    def freeze(self, on: bool) -> None:
-        self._feed.freeze(on)
-
-    def limit_fps(self, fps: float | None) -> None:
-        self._feed.limit_fps(fps)
 
     # Clients.
 
@@ -269,10 +253,10 @@ class LiveSession:
 
     def snapshot(self) -> tuple[Rgb, SnapshotParameters] | None:
         """The picture on show, (H, W, 3) uint8, and what made it; None before the first."""
-        picture, making = self.picture, self.commands.making
-        if picture is None or making is None or self._info is None:
+        picture, metadata = self.picture, self.commands.metadata
+        if picture is None or metadata is None or self._info is None:
             return None
-        return picture.rgb, making.of(picture, self._info)
+        return picture.rgb, metadata.of(picture, self._info)
 
     def _hello(self) -> list[Hello | SessionSettings]:
         if self._info is None:
@@ -301,7 +285,8 @@ class LiveSession:
     def _check_pulse(self, now: float) -> None:
         """Say so when the camera or the generator has fallen silent; a silent picture looks like a crash."""
         patience = max(SILENCE_S, 2 * self.pacer.interval)
-        is_silent = not self.is_paused and not len(self.pacer) and now - self._shown_at > patience
+        since = max(self._shown_at, self._gate.opened_at)
+        is_silent = not self.is_paused and not len(self.pacer) and now - since > patience
         detail = None
         if self._state.state is State.LIVE and is_silent:
             detail = "the model is slower than usual"

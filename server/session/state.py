@@ -40,6 +40,11 @@ class SessionStateMachine:
     def message(self) -> StateChanged:
         return StateChanged(state=self.state.value, detail=self.detail)
 
+    @property
+    def failure(self) -> str | None:
+        """Why the session has failed for good; None while it has not."""
+        return self.detail if self.state is State.FAILED else None
+
     def become(self, state: State, detail: str) -> None:
         """Raises RuntimeError for a state that cannot follow the present one."""
         if (state, detail) == (self.state, self.detail):

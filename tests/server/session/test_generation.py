@@ -16,6 +16,7 @@ from server.engine.scheduler import Scheduler
 from server.media.pacing import MediaClock, Pacer
 from server.metrics import Metrics, StreamMeter
 from server.session.camera import CameraFeed
+from server.session.gate import GenerationGate
 from server.session.generation import MAX_FAILURES, GenerationLoop
 from streaming.api import ChunkParameters, ChunkResult
 from tests.server.running import until
@@ -82,9 +83,11 @@ class Rig:
         self.meter = StreamMeter(Metrics(), now)
         self.feed = CameraFeed("abc", 30, now)
         self.pacer = Pacer(MediaClock())
+        self.gate = GenerationGate(self.feed, self.pacer, self.meter)
         self.loop = GenerationLoop(
             self.engine,
             self.feed,
+            self.gate,
             self.commands,
             self.pacer,
             self.meter,
@@ -177,9 +180,9 @@ async def test_a_chunk_that_begins_in_a_pause_is_dropped_whole(rig):
     job, future = await rig.engine.next(1)
     whole = result()
     job.taken()
-    rig.loop.pause()
+    rig.gate.close()
     job.add(piece(whole, 0, 1))
-    rig.loop.resume()
+    rig.gate.open()
     job.add(piece(whole, 1, 8))
     assert not len(rig.pacer) and not rig.told
     future.set_result(whole)
