@@ -15,7 +15,7 @@ from tests.server.running import until
 CAMERA_FPS = 120
 
 
-class Stage:
+class RunningSession:
     """A session whose camera runs while it is asked to; `is_watched`: what it broadcasts is in `shown`."""
 
     def __init__(self, session: LiveSession, is_watched: bool = True) -> None:
@@ -73,7 +73,7 @@ class Stage:
         await until(lambda: bool(self.of(type, **fields)), f"{type} {fields} in {self.messages}")
         return self.of(type, **fields)[0]
 
-    async def live(self) -> "Stage":
+    async def live(self) -> "RunningSession":
         await self.until("state", state="live")
         return self
 
