@@ -112,10 +112,12 @@ class LiveSession:
 
     def start(self) -> None:
         """Begin to generate, to play and to report. Call it once."""
+        generating = asyncio.create_task(self._generate())
         playing = asyncio.create_task(self.playout.run())
-        self._tasks = [asyncio.create_task(self._generate()), playing, asyncio.create_task(self._report())]
+        self._tasks = [generating, playing, asyncio.create_task(self._report())]
         for task in self._tasks:
             task.add_done_callback(self._task_ended)
+        generating.add_done_callback(self._fail_of_bug)
         playing.add_done_callback(self._playout_ended)
 
     def peer_changed(self) -> None:
@@ -144,10 +146,15 @@ class LiveSession:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log.error("A task of this session failed", exc_info=error)
 
+    def _fail_of_bug(self, task: asyncio.Task[None]) -> bool:
+        """Fail the session if a bug of ours ended this task of it; the process goes on. Says whether."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return False
+        self._fail(f"internal error: {type(error).__name__}: {error}")
+        return True
+
     def _playout_ended(self, task: asyncio.Task[None]) -> None:
-        """A bug of ours ended it: nothing can be shown any more, so the stream and all who watch it end."""
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._fail(f"internal error: {type(error).__name__}: {error}")
+        if self._fail_of_bug(task):  # nothing can be shown any more: all who watch it end
             self.playout.broadcast.end()
 
     # What is played.
@@ -202,9 +209,6 @@ class LiveSession:
             self._fail(f"gave up: {MAX_FAILURES} chunks in a row could not be generated")
         except (EngineUnavailable, InputRejected) as error:
             self._fail(str(error))
-        except Exception as error:  # a bug of ours ends this session, not the process
-            self._log.exception("Generation failed")
-            self._fail(f"internal error: {type(error).__name__}: {error}")
 
     def _frames_queued(self) -> None:
         self._state.become(State.LIVE, "live")

@@ -368,7 +368,7 @@ async def test_an_unexpected_error_ends_the_stream_with_the_reason(running, capl
     assert (await running.until("error", id="2"))["code"] == "rejected"
     running.shown.clear()
     await until(lambda: len(running.shown) > 2, "the camera, passed through")
-    assert "Generation failed" in caplog.text
+    assert "A task of this session failed" in caplog.text
 
 
 async def test_a_chunk_that_always_fails_is_given_up(running, engine, monkeypatch):
@@ -528,7 +528,7 @@ async def test_a_stream_that_cannot_be_opened_is_told(engine, worker, caplog):
     running = RunningSession(session)
     session.start()
     assert "out of memory" in (await running.until("state", state="failed"))["detail"]
-    assert "Generation failed" in caplog.text
+    assert "A task of this session failed" in caplog.text
     await running.close()
 
 
