@@ -1,4 +1,4 @@
-"""The event loop's way to the device thread: readiness, pace, and jobs that can be awaited."""
+"""Client of the device thread, on the event loop: readiness, pace, and jobs that can be awaited."""
 
 import asyncio
 import logging

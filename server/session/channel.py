@@ -1,4 +1,4 @@
-"""One session's conversation with its clients: decoding, limits, heartbeat. Others carry the messages."""
+"""Channels of a session to its clients: decoding, limits, heartbeat. Others carry the messages."""
 
 from collections.abc import Callable, Sequence
 

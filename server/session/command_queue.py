@@ -1,4 +1,4 @@
-"""Commands on their way to the picture: what waits, what is in flight, what has been seen.
+"""Queue of commands on their way to the picture: what waits, what is in flight, what has been seen.
 
 Sans-IO; `now` is an argument. A command is acked when it arrives, taken by the next chunk that can still take
 it, and applied when the first picture that it shaped goes out. Of commands of one kind that

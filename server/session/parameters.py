@@ -1,4 +1,4 @@
-"""Values that shape a session's picture, and what a chunk must be asked to change them. Pure.
+"""Parameters that shape a session's picture, and what a chunk must be asked to change them. Pure.
 
 A chunk may fail, so nothing is changed before it has been made:
 
