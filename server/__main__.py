@@ -1,4 +1,4 @@
-"""`python -m server` is `depthlive serve`: the same flags, the same server."""
+"""Entry point of `python -m server`, which is `depthlive serve`: the same flags, the same server."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The command line, `depthlive`. Arguments and environment are read here and in settings.py, nowhere else."""
+"""Command line `depthlive`. Arguments and environment are read here and in settings.py, nowhere else."""
 
 import asyncio
 import logging

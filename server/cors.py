@@ -1,4 +1,4 @@
-"""Which other sites may embed the page and call the server: none, unless the settings name them."""
+"""Cross-origin rules: which other sites may embed the page and call the server, none by default."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""How the server logs: one line per event on stderr, the session's id in front of what concerns a session."""
+"""Log format: one line per event on stderr, the session's id in front of what concerns a session."""
 
 import logging
 from collections.abc import MutableMapping

@@ -1,4 +1,4 @@
-"""`depthlive models`: see, fetch and check the files of the presets."""
+"""Command `depthlive models`: see, fetch and check the files of the presets."""
 
 from typing import Annotated, NoReturn
 

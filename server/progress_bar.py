@@ -1,4 +1,4 @@
-"""How far a download is, as a bar on the terminal."""
+"""Progress bar of a download, on the terminal."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What the server can be told. Flags > environment (DEPTHLIVE_...) > a TOML file > the defaults below."""
+"""Settings of the server. Flags > environment (DEPTHLIVE_...) > a TOML file > the defaults below."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""One chunk under way between the event loop, which asks for it, and the device thread, which makes it.
+"""Job of one chunk, between the event loop, which asks for it, and the device thread, which makes it.
 
 Neither waits for the other: what is asked lies in a slot that the loop may refill until the thread takes it.
 """

@@ -1,4 +1,4 @@
-"""The event loop's way to the device thread: readiness, pace, and jobs that can be awaited."""
+"""Client of the device thread, on the event loop: readiness, pace, and jobs that can be awaited."""
 
 import asyncio
 import logging
@@ -74,7 +74,7 @@ class EngineClient:
     ) -> None:
         """`import_engine` gives the class of the engine; called in the thread."""
         self._thread = EngineThread(settings, import_engine, listener=self)
-        self._settled = asyncio.Event()  # ready, failed or stopped
+        self._decided = asyncio.Event()  # ready, failed or stopped
         self._listeners: set[Callable[[], None]] = set()
         self.scheduler = Scheduler()
         self.pace: float | None = None  # pictures a second, of all streams together; None until ready
@@ -103,7 +103,7 @@ class EngineClient:
 
     async def ready(self) -> EngineInfo:
         """Wait until the model is warm. Raises EngineUnavailable if that will not happen."""
-        await self._settled.wait()
+        await self._decided.wait()
         if self.info is None or self.readiness.phase is not Phase.READY:
             raise EngineUnavailable(self.readiness.reason)
         return self.info
@@ -152,7 +152,7 @@ class EngineClient:
         logger.info("Model: %s", reason)
         self._announce(Readiness(phase, reason))
         if phase not in (Phase.LOADING, Phase.WARMING):
-            self._settled.set()
+            self._decided.set()
 
     def _announce(self, readiness: Readiness) -> None:
         self.readiness = readiness

@@ -1,4 +1,4 @@
-"""The device thread: it loads the model and does one job after the other. It alone knows streaming.engine.
+"""Device thread: it loads the model and does one job after the other. It alone knows streaming.engine.
 
 The event loop hands it jobs and is told what has come of them by what is posted there; it waits for nothing
 but jobs.
@@ -80,7 +80,7 @@ def import_engine() -> "type[StreamEngine]":
 
 
 @contextlib.contextmanager
-def long_lived() -> Generator[None]:
+def gc_frozen() -> Generator[None]:
     """For what makes millions of objects that stay: libraries, networks, compiled code.
 
     Python's garbage collector looks through them again and again meanwhile, a quarter of the time that
@@ -108,7 +108,7 @@ class EngineThread:
         self._listener = listener
         self._jobs: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         # A daemon, so that a hanging download cannot keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name="gpu-worker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._told_progress = float("-inf")
         # Pictures a second, in the warm-up and chunk by chunk; pictures of the job at hand.
         self._warm_pace = 0.0
@@ -198,28 +198,34 @@ class EngineThread:
 
     def _run(self) -> None:
         try:
-            began = time.monotonic()
-            with long_lived():
-                engine_class = self._import_engine()
-                imported = time.monotonic()
-                self._engine = self._load(engine_class)
-            logger.info(
-                "Imports took %.1f s, loading and warming up %.1f",
-                imported - began,
-                time.monotonic() - imported,
-            )
-        except (ValueError, OSError) as error:
-            logger.error("Cannot load the model: %s", error)
-            self._post(self._listener.on_failed, f"cannot load the model: {error}")
-        except Exception as error:  # a bug of ours: the page must say so, and the log must show where
-            logger.exception("Loading the model failed")
-            reason = f"loading the model failed: {type(error).__name__}: {error}"
-            self._post(self._listener.on_failed, reason)
-        else:
-            self._post(self._listener.on_ready, self._engine.info, self._warm_pace)
-            self._serve()
+            self._load_and_serve()
         finally:
             gc.unfreeze()  # what stays in a process that goes on is garbage
+
+    def _load_and_serve(self) -> None:
+        _, error = attempt(self._start_engine)
+        if error is None:
+            self._post(self._listener.on_ready, self._engine.info, self._warm_pace)
+            self._serve()
+        elif isinstance(error, ValueError | OSError):
+            logger.error("Cannot load the model: %s", error)
+            self._post(self._listener.on_failed, f"cannot load the model: {error}")
+        else:  # a bug of ours: the page must say so, and the log must show where
+            logger.error("Loading the model failed", exc_info=error)
+            reason = f"loading the model failed: {type(error).__name__}: {error}"
+            self._post(self._listener.on_failed, reason)
+
+    def _start_engine(self) -> None:
+        began = time.monotonic()
+        with gc_frozen():
+            engine_class = self._import_engine()
+            imported = time.monotonic()
+            self._engine = self._load(engine_class)
+        logger.info(
+            "Imports took %.1f s, loading and warming up %.1f",
+            imported - began,
+            time.monotonic() - imported,
+        )
 
     def _load(self, engine_class: "type[StreamEngine]") -> "StreamEngine":
         settings = self._settings
@@ -256,18 +262,20 @@ class EngineThread:
 
     def _serve(self) -> None:
         while (job := self._next_job()) is not None:
-            began, self._made = time.monotonic(), 0
-            try:
-                result = job.work()
-            except Exception as error:  # whatever it is, it belongs to the session that asked; others go on
-                if not isinstance(error, InputRejected | StreamWasReset | EngineUnavailable):
-                    self._check_device()
-                self._post(fail, job.future, error)
-            else:
-                self._post(resolve, job.future, result)
-                if self._made:
-                    self.flush()
-                    self._note_pace(time.monotonic() - began)
+            self._do(job)
+
+    def _do(self, job: Job[Any]) -> None:
+        began, self._made = time.monotonic(), 0
+        result, error = attempt(job.work)
+        if error is not None:  # whatever it is, it belongs to the session that asked; others go on
+            if not isinstance(error, InputRejected | StreamWasReset | EngineUnavailable):
+                self._check_device()
+            self._post(fail, job.future, error)
+            return
+        self._post(resolve, job.future, result)
+        if self._made:
+            self.flush()
+            self._note_pace(time.monotonic() - began)
 
     def _next_job(self) -> Job[Any] | None:
         """Until there is one, memory is made ready for streams to come."""
@@ -285,12 +293,11 @@ class EngineThread:
 
     def _in_background(self, work: Callable[[], R], failed: str) -> R | None:
         """What no job waits for. What is wrong then is logged, and will meet the next chunk."""
-        try:
-            return work()
-        except Exception:  # nobody waits for it; the next chunk meets whatever it was
-            logger.exception(failed)
+        result, error = attempt(work)
+        if error is not None:
+            logger.error(failed, exc_info=error)
             self._check_device()
-            return None
+        return result
 
     def _check_device(self) -> None:
         """After an error of no known kind: with a GPU that is gone nobody is to come in, and whoever watches
@@ -306,6 +313,14 @@ class EngineThread:
         """The job at hand took so long, all that it left to do included."""
         self._paces.append(self._made / max(seconds, 1e-6))
         self._post(self._listener.on_pace, median(self._paces))
+
+
+def attempt(work: Callable[[], R]) -> tuple[R | None, Exception | None]:
+    """What comes of it, and what went wrong with it: one of them is None."""
+    try:
+        return work(), None
+    except Exception as error:  # the thread outlives whatever one piece of its work meets
+        return None, error
 
 
 def resolve(future: asyncio.Future[R], result: R) -> None:

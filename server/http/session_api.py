@@ -17,7 +17,7 @@ from server.media.snapshot import SnapshotParameters, encode_png
 from server.protocol.codec import MAX_MESSAGE_BYTES
 from server.protocol.http_models import Replies, SessionView, UploadedImage
 from server.protocol.replies import ErrorReply, ServerMessage
-from server.session.channel import LinkFull
+from server.session.channel import TooManyClients
 from server.session.command_queue import RateLimit
 from server.websocket.control import serve_control
 
@@ -43,7 +43,7 @@ class ControlledSession(Protocol):
         ...
 
     def join(self, send: Callable[[str], None]) -> Callable[[], None]:
-        """Greet a further control client and tell it what happens; returns what ends that. LinkFull."""
+        """Greet a further control client and tell it what happens; returns what ends that. TooManyClients."""
         ...
 
     def receive(self, raw: str | bytes, send: Callable[[str], None] | None = None) -> None:
@@ -110,7 +110,7 @@ class SessionApi:
         id = request.match_info["id"]
         try:
             return await serve_control(request, session, lambda: self._find(id) is session)
-        except LinkFull as error:
+        except TooManyClients as error:
             raise web.HTTPServiceUnavailable(text=str(error)) from error
 
     async def upload(self, request: web.Request) -> web.Response:

@@ -32,7 +32,7 @@ class Picture:
     rgb: Rgb
     chunk: int  # index since the last hard reset
     frame: int  # index since the stream was opened
-    turn: int  # number of the session's chunk, never goes back
+    sequence: int  # number of the session's chunk, never goes back
     captured: float  # when the camera frame it was made from was taken
     made: float  # when the model was done with it
     source: VideoFrame | None = None  # that camera frame

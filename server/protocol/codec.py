@@ -1,4 +1,4 @@
-"""The control protocol (PROTOCOL.md): text to messages and back, in both directions.
+"""Codec of the control protocol (PROTOCOL.md): text to messages and back, in both directions.
 
 Sans-IO. The messages travel on data channels, WebSockets and HTTP; client_web/protocol.js mirrors them. Their
 models are in server/protocol/requests.py and server/protocol/replies.py.

@@ -1,4 +1,4 @@
-"""What the server tells its clients (PROTOCOL.md): one model a message.
+"""Messages of the server to its clients (PROTOCOL.md): one model a message.
 
 Sans-IO. server/protocol/codec.py encodes these; server/protocol/requests.py has the other direction.
 """

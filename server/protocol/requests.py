@@ -1,4 +1,4 @@
-"""What a client may ask for (PROTOCOL.md): one model a message. Errors quote a field's description.
+"""Messages of a client to the server (PROTOCOL.md): one model a message. Errors quote a field's description.
 
 Sans-IO. server/protocol/codec.py decodes these; server/protocol/replies.py has the other direction.
 """

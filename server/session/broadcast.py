@@ -1,4 +1,4 @@
-"""The newest picture of one session, for all who watch it."""
+"""Broadcast of one session: its newest picture, for all who watch it."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What comes from a session's camera, up to the chunk that the model is given."""
+"""Camera feed of a session: frames as they come, up to the chunk that the model is given."""
 
 import asyncio
 

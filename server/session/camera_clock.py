@@ -1,4 +1,4 @@
-"""When a camera frame was taken, on the server's clock. Pure: the caller brings both clocks."""
+"""Camera clock: when a frame was taken, on the server's clock. Pure: the caller brings both clocks."""
 
 DRIFT = 5e-4  # the fastest that the two clocks may run apart, in seconds per second; crystals stay below 1e-4
 LOST_S = 0.5  # a timestamp that far off its arrival belongs to a new timeline

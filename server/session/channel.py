@@ -1,4 +1,4 @@
-"""One session's conversation with its clients: decoding, limits, heartbeat. Others carry the messages."""
+"""Channels of a session to its clients: decoding, limits, heartbeat. Others carry the messages."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,11 +14,11 @@ Send = Callable[[str], None]
 Detach = Callable[[], None]
 
 
-class LinkFull(Exception):
+class TooManyClients(Exception):
     """As many clients as allowed listen already."""
 
 
-class ControlLink:
+class ClientChannels:
     """Speaks the control protocol. Silent until a client is attached: a plain WHIP publisher has none."""
 
     def __init__(self, timeout: float, metrics: Metrics) -> None:
@@ -30,11 +30,11 @@ class ControlLink:
         self._watchers: list[Send] = []
 
     def attach(self, send: Send) -> Detach:
-        """Send messages there too from now on; returns what ends it. Raises LinkFull."""
+        """Send messages there too from now on; returns what ends it. Raises TooManyClients."""
         return _attached(self._clients, send)
 
     def attach_telemetry(self, send: Send) -> Detach:
-        """Send telemetry there too from now on; returns what ends it. Raises LinkFull."""
+        """Send telemetry there too from now on; returns what ends it. Raises TooManyClients."""
         return _attached(self._watchers, send)
 
     @property
@@ -102,7 +102,7 @@ class ControlLink:
 
 def _attached(sends: list[Send], send: Send) -> Detach:
     if len(sends) >= MAX_CLIENTS:
-        raise LinkFull(f"{MAX_CLIENTS} clients listen to this session already")
+        raise TooManyClients(f"{MAX_CLIENTS} clients listen to this session already")
     sends.append(send)
 
     def detach() -> None:

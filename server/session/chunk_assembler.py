@@ -1,4 +1,4 @@
-"""Camera frames in, evenly sampled chunks out: which camera frames make up the next chunk, and when.
+"""Chunk assembler: camera frames in, evenly sampled chunks out; which frames make up the next, and when.
 
 Pure: no thread, no clock, no pixels. Times are seconds on the camera's clock; the payload is the caller's.
 

@@ -1,4 +1,4 @@
-"""Commands and parameters of one session, chunk by chunk: what the next one is asked, what is in effect.
+"""Chunk planner of a session: of its commands, what the next chunk is asked and what is in effect.
 
 Sans-IO. `now` is the time of clients, `time` that of what moves by itself, which stands still in a pause.
 """
@@ -15,7 +15,7 @@ from streaming.api import ChunkParameters
 
 
 @dataclass(slots=True)
-class _UnderWay:
+class _PlannedChunk:
     """The chunk that the engine has been asked for."""
 
     sequence: int
@@ -47,15 +47,20 @@ class ChunkPlanner:
         self.queue = ControlQueue()
         self._image = image
         self._draw_seed = draw_seed
-        self._under_way: _UnderWay | None = None
+        self._planned: _PlannedChunk | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a chunk is under way."""
+        return self._planned is not None
 
     def begin(self, sequence: int, time: float) -> LatestWins[ChunkParameters]:
         """Chunk number `sequence` gets its camera frames. Returns where the engine finds what is asked."""
         self.queue.take_for_frames(sequence)
         commands = self.queue.waiting
         plan = self._plan(commands, time)
-        self._under_way = _UnderWay(sequence, commands, plan, LatestWins(plan.change))
-        return self._under_way.slot
+        self._planned = _PlannedChunk(sequence, commands, plan, LatestWins(plan.change))
+        return self._planned.slot
 
     def submit(self, command: Command, now: float, time: float) -> list[Ack | Superseded]:
         """Queue a new command, and ask it of the chunk under way if that can still take it."""
@@ -69,24 +74,24 @@ class ChunkPlanner:
     def next_move(self, time: float) -> float | None:
         """In how many seconds `refresh` would ask something else; None: not by itself, or there is no chunk
         under way that could take it."""
-        under_way = self._under_way
-        if under_way is None or under_way.is_taken:
+        planned = self._planned
+        if planned is None or planned.is_taken:
             return None
-        return under_way.plan.after.next_move(time)
+        return planned.plan.after.next_move(time)
 
     def taken(self) -> Plan:
         """The engine has taken what the chunk under way is asked: its commands wait no more."""
-        under_way = self._chunk()
-        if not under_way.is_taken:
-            under_way.is_taken = True
-            self.queue.take(under_way.sequence)
-        return under_way.plan
+        planned = self._chunk()
+        if not planned.is_taken:
+            planned.is_taken = True
+            self.queue.take(planned.sequence)
+        return planned.plan
 
     def made(self, chunk: int) -> Parameters:
         """The chunk has been made, number `chunk` since the last reset: what it changed is in effect."""
-        under_way = self._chunk()
-        under_way.is_made = True
-        self.parameters = under_way.plan.after.painted(chunk)
+        planned = self._chunk()
+        planned.is_made = True
+        self.parameters = planned.plan.after.made(chunk)
         return self.parameters
 
     def reject(self, reason: str, time: float) -> list[ErrorReply | Superseded]:
@@ -98,14 +103,14 @@ class ChunkPlanner:
     def lost(self) -> list[Superseded]:
         """The chunk could not be made and the stream has started afresh: its commands wait again, unless its
         first pictures were made with them."""
-        under_way = self._chunk()
-        replies = [] if under_way.is_made else self.queue.retry(under_way.sequence)
+        planned = self._chunk()
+        replies = [] if planned.is_made else self.queue.retry(planned.sequence)
         self.parameters = self.parameters.after_failure()
         return replies
 
     def finish(self) -> None:
         """No chunk is under way any more."""
-        self._under_way = None
+        self._planned = None
 
     def is_recache_ahead(self, time: float) -> bool:
         """Whether the next chunk will take longer for a new prompt, by what is known now."""
@@ -113,22 +118,22 @@ class ChunkPlanner:
 
     def images_in_use(self) -> set[str]:
         """Ids of the uploaded pictures that are in effect, or will be if their chunk succeeds."""
-        commands = [*self.queue.waiting, *(self._under_way.commands if self._under_way else ())]
+        commands = [*self.queue.waiting, *(self._planned.commands if self._planned else ())]
         return {*self.parameters.references, self.parameters.mask or ""} | pictures_of(commands)
 
     def _offer(self, commands: Sequence[Command], time: float) -> None:
-        under_way = self._under_way
-        if under_way is None or under_way.is_taken:
+        planned = self._planned
+        if planned is None or planned.is_taken:
             return
         plan = self._plan(commands, time)
-        if under_way.slot.replace(plan.change):
-            under_way.commands, under_way.plan = commands, plan
+        if planned.slot.replace(plan.change):
+            planned.commands, planned.plan = commands, plan
         else:
             self.taken()
 
     def _plan(self, commands: Sequence[Command], time: float) -> Plan:
         return self.parameters.plan(commands, time, self._draw_seed, self._image)
 
-    def _chunk(self) -> _UnderWay:
-        assert self._under_way is not None, "a chunk has begun"
-        return self._under_way
+    def _chunk(self) -> _PlannedChunk:
+        assert self._planned is not None, "a chunk has begun"
+        return self._planned

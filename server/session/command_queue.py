@@ -1,4 +1,4 @@
-"""Commands on their way to the picture: what waits, what is in flight, what has been seen.
+"""Queue of commands on their way to the picture: what waits, what is in flight, what has been seen.
 
 Sans-IO; `now` is an argument. A command is acked when it arrives, taken by the next chunk that can still take
 it, and applied when the first picture that it shaped goes out. Of commands of one kind that
@@ -48,12 +48,12 @@ class ControlQueue:
 
         replies = queue.known(command)                   # not None: sent before, only send these
         replies = queue.submit(command, now)             # on arrival; send them
-        queue.take_for_frames(turn)                      # when chunk number `turn` gets its camera frames
-        commands = queue.take(turn)                      # as late as the model can take them for that chunk
-        replies = queue.shown(turn, chunk, frame, now)   # when a picture of it goes out; send them
+        queue.take_for_frames(sequence)                  # when chunk number `sequence` gets its frames
+        commands = queue.take(sequence)                  # as late as the model can take them for it
+        replies = queue.shown(sequence, chunk, frame, now)  # when a picture of it goes out; send them
         replies = queue.done(id, chunk, frame, now)      # for what needs no chunk
 
-    `turn` counts the session's own chunks and never goes back, while `chunk` restarts with a hard reset.
+    `sequence` counts the session's own chunks and never goes back, while `chunk` restarts with a hard reset.
     Bounded: at most one command of each kind waits, and as many per chunk in flight.
     """
 
@@ -100,24 +100,24 @@ class ControlQueue:
             entry = _Waiting(_folded(replaced.command, entry.command), entry.since)
         return pending | {entry.kind: entry}, replaced
 
-    def take_for_frames(self, turn: int) -> None:
-        """What shapes the camera frames of chunk number `turn`."""
-        self._take(turn, OF_FRAMES & self._pending.keys())
+    def take_for_frames(self, sequence: int) -> None:
+        """What shapes the camera frames of chunk number `sequence`."""
+        self._take(sequence, OF_FRAMES & self._pending.keys())
 
-    def take(self, turn: int) -> list[Command]:
-        """Everything else that waits, for chunk number `turn`, in the order it came."""
-        return self._take(turn, self._pending.keys() - OF_FRAMES)
+    def take(self, sequence: int) -> list[Command]:
+        """Everything else that waits, for chunk number `sequence`, in the order it came."""
+        return self._take(sequence, self._pending.keys() - OF_FRAMES)
 
-    def _take(self, turn: int, kinds: Set[str]) -> list[Command]:
+    def _take(self, sequence: int, kinds: Set[str]) -> list[Command]:
         taken = [entry for kind, entry in self._pending.items() if kind in kinds]
         self._pending = {kind: entry for kind, entry in self._pending.items() if kind not in kinds}
         if taken:
-            self._taken.setdefault(turn, []).extend(taken)
+            self._taken.setdefault(sequence, []).extend(taken)
         return [entry.command for entry in taken]
 
-    def shown(self, turn: int, chunk: int, frame: int, now: float) -> list[Applied]:
-        """A picture of chunk `turn` went out, so all that was taken up to that chunk has been applied."""
-        done = [entry for key in sorted(self._taken) if key <= turn for entry in self._taken.pop(key)]
+    def shown(self, sequence: int, chunk: int, frame: int, now: float) -> list[Applied]:
+        """A picture of chunk `sequence` went out, so all that was taken up to that chunk has been applied."""
+        done = [entry for key in sorted(self._taken) if key <= sequence for entry in self._taken.pop(key)]
         return self._answers.keep([_applied(entry, chunk, frame, now) for entry in done])
 
     def done(self, id: str, chunk: int | None, frame: int | None, now: float) -> list[Applied]:
@@ -134,18 +134,18 @@ class ControlQueue:
             del self._pending[entry.kind]
         return self._rejections(refused, reason)
 
-    def reject(self, turn: int, reason: str) -> list[ErrorReply | Superseded]:
-        """The model refused chunk `turn`: whoever asked it for a change is told, and the rest waits again."""
-        entries = self._taken.pop(turn, [])
+    def reject(self, sequence: int, reason: str) -> list[ErrorReply | Superseded]:
+        """The model refused chunk `sequence`: who asked it for a change is told, and the rest waits again."""
+        entries = self._taken.pop(sequence, [])
         refused = [entry for entry in entries if entry.command.type not in NEVER_REFUSED]
         return [
             *self._rejections(refused, reason),
             *self._wait_again([entry for entry in entries if entry not in refused]),
         ]
 
-    def retry(self, turn: int) -> list[Superseded]:
-        """Chunk `turn` was lost unseen: what it carried waits again, unless replaced meanwhile."""
-        return self._wait_again(self._taken.pop(turn, []))
+    def retry(self, sequence: int) -> list[Superseded]:
+        """Chunk `sequence` was lost unseen: what it carried waits again, unless replaced meanwhile."""
+        return self._wait_again(self._taken.pop(sequence, []))
 
     def _wait_again(self, entries: Sequence[_Waiting]) -> list[Superseded]:
         """Before what came later; of the same kind the later one stands for both."""

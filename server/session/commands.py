@@ -1,11 +1,11 @@
-"""The control desk of one session: what its clients ask for, what is in effect, what they are told about it.
+"""Command handler of a session: what clients ask for, what is in effect, what they are told about it.
 
 Commands come in by `ask` and `receive`; each chunk takes those that wait by `plan`, then tells how it went.
 """
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from server.engine.chunk_job import LatestWins
 from server.media.frames import Picture, Rgb
@@ -19,6 +19,7 @@ from server.protocol.replies import (
     RecordingChanged,
     ServerMessage,
     SessionSettings,
+    Stats,
     Superseded,
 )
 from server.protocol.requests import (
@@ -36,40 +37,51 @@ from server.protocol.requests import (
     StopRecording,
     WeightedPrompt,
 )
-from server.session.channel import ControlLink, Send
+from server.session.camera import CameraFeed
+from server.session.channel import ClientChannels, Send
+from server.session.chunk_metadata import ChunkMetadata
 from server.session.chunk_planner import ChunkPlanner
+from server.session.gate import GenerationGate
 from server.session.parameters import Parameters, Plan
+from server.session.playout import Playout
+from server.session.prompt_prefetch import PromptPrefetch
 from server.session.recorder import Recorder
-from server.session.settings_notifier import SettingsNews
-from server.session.stage import Making, Stage
+from server.session.settings_notifier import SettingsNotifier
+from server.session.state import SessionStateMachine, State
 from server.session.timeline import PausableClock
 from streaming.api import ChunkParameters, ChunkResult
 
 SEED_BITS = 31  # of random seeds: short enough to be read out
 
 
-class Desk:
+class CommandHandler:
     """Takes commands for one session and keeps what they have changed.
 
-    desk.receive(raw, send)                    # a client's message
-    slot = desk.begin(turn)                    # chunk number `turn` goes to the model
-    plan = desk.taken()                        # which has taken what is in `slot`
-    desk.made(turn, result)                    # ... and its first pictures come back; or:
-    desk.rejected(reason); desk.lost()
-    desk.finished()                            # whatever has become of it
-    desk.shown(picture, pts, now)              # a picture goes to the encoder
+    handler.receive(raw, send)                    # a client's message
+    slot = handler.begin(sequence)                # chunk number `sequence` goes to the model
+    plan = handler.taken()                        # which has taken what is in `slot`
+    handler.made(sequence, result)                # ... and its first pictures come back; or:
+    handler.rejected(reason); handler.lost()
+    handler.finished()                            # whatever has become of it
+    handler.shown(picture, pts, now)              # a picture goes to the encoder
     """
 
     def __init__(
         self,
-        stage: Stage,
-        link: ControlLink,
+        channels: ClientChannels,
         recordings: RecordingStore | None,
         *,
+        feed: CameraFeed,
+        gate: GenerationGate,
+        playout: Playout,
+        state: SessionStateMachine,
+        prefetch: PromptPrefetch,
+        stats: Callable[[str], Stats],
         session_id: str,
         prompt: str,
         seed: int,
     ) -> None:
+        """The parts are those that commands act on at once; `stats` answers the command with that id."""
         begin_with = Parameters(
             prompts=(WeightedPrompt(text=prompt, weight=1.0),), seed=seed, current_seed=seed
         )
@@ -78,22 +90,27 @@ class Desk:
         self.output = OutputState()
         self.is_paused = False
         self.is_frozen = False
-        self.making: Making | None = None  # of the picture on show
-        self._stage = stage
-        self._link = link
+        self.metadata: ChunkMetadata | None = None  # of the picture on show
+        self._feed = feed
+        self._gate = gate
+        self._playout = playout
+        self._state = state
+        self._prefetch = prefetch
+        self._stats = stats
+        self._channels = channels
         self._recorder = Recorder(recordings, session_id, self._tell_recording)
         self._controls = self._planner.queue
         self._loop = asyncio.get_running_loop()
         self._clock = PausableClock()
-        self._makings: dict[int, Making] = {}  # by turn, of chunks that are not past yet
+        self._metadata: dict[int, ChunkMetadata] = {}  # by sequence, of chunks that are not past yet
         self._refresh_timer: asyncio.TimerHandle | None = None
-        self._news = SettingsNews(self.settings, self._link.send)
+        self._notifier = SettingsNotifier(self.settings, self._channels.send)
 
     def close(self) -> None:
         """End a recording that runs; its file can still be fetched."""
         self._recorder.stop(self._loop.time(), "the session ended")
         self._stop_refreshing()
-        self._news.close()
+        self._notifier.close()
 
     @property
     def parameters(self) -> Parameters:
@@ -106,15 +123,15 @@ class Desk:
         """Handle a message: answers go to `send` (None: to all), news to all. No message raises."""
         answers, news = self._handle(raw, is_peer)
         if send is None:
-            self._link.send(*answers)
+            self._channels.send(*answers)
         else:
-            self._link.reply(send, *answers)
-        self._link.send(*news)
+            self._channels.reply(send, *answers)
+        self._channels.send(*news)
 
     def ask(self, raw: str | bytes) -> list[ServerMessage]:
         """Handle a message; returns all that its id has been answered so far. No message raises."""
         answers, news = self._handle(raw, is_peer=False)
-        self._link.send(*news)
+        self._channels.send(*news)
         ids = {answer.id for answer in answers if isinstance(answer, Ack)}
         return [*answers, *(message for message in news if getattr(message, "id", None) in ids)]
 
@@ -123,11 +140,11 @@ class Desk:
     ) -> tuple[Sequence[ServerMessage], Sequence[ServerMessage]]:
         """What to answer the one who asked, and what to tell everybody."""
         now = self._loop.time()
-        match self._link.read(raw, now, is_peer=is_peer):
+        match self._channels.read(raw, now, is_peer=is_peer):
             case ErrorReply() | Pong() as answer:
                 return [answer], []
             case GetStats(id=id):
-                return [Ack(id=id), self._stage.stats(id)], []
+                return [Ack(id=id), self._stats(id)], []
             case command:
                 if (known := self._controls.known(command)) is not None:
                     return known, []
@@ -138,7 +155,7 @@ class Desk:
 
     def _refusal(self, command: Command) -> ErrorReply | None:
         """Why this command cannot be taken now, if so."""
-        if (failure := self._stage.failure) is not None and not isinstance(command, StopRecording):
+        if (failure := self._state.failure) is not None and not isinstance(command, StopRecording):
             return ErrorReply(id=command.id, code="rejected", message=failure)
         match command:
             case SetReferences(images=images):
@@ -162,28 +179,31 @@ class Desk:
             case Pause():
                 self.is_paused = True
                 self._clock.pause(now)
-                self._stage.pause()
-                self._news.soon()
-                return [] if self._stage.is_busy else self._done(command, now)
+                self._gate.close()
+                # No chunk will come to end a wait for the camera, such as a lost peer leaves behind.
+                if self._state.state is State.WAITING and self._playout.picture is not None:
+                    self._state.become(State.LIVE, "live")
+                self._notifier.schedule()
+                return [] if self._planner.is_busy else self._done(command, now)
             case Resume():
                 if not self.is_paused:
                     return self._done(command, now)
                 self.is_paused = False
                 self._clock.resume(now)
-                self._stage.resume()  # applied with the first picture after it
+                self._gate.open()  # applied with the first picture after it
             case SetPrompt():
-                self._expect(command)
+                self._prefetch_prompts(command)
                 return []
             case SetFreeze(on=on):
                 self.is_frozen = on
-                self._stage.freeze(on)  # applied with the first picture of it
+                self._feed.freeze(on)  # applied with the first picture of it
             case SetOutput(fps=fps, quality=quality):
                 if "fps" in command.model_fields_set:
                     self.output = self.output.model_copy(update={"fps": fps})
-                    self._stage.limit_fps(fps)
+                    self._feed.limit_fps(fps)
                 if quality is not None:
                     self.output = self.output.model_copy(update={"quality": quality})
-                self._news.soon()
+                self._notifier.schedule()
                 return self._done(command, now)
             case StartRecording(id=id, side_by_side=side_by_side):
                 try:
@@ -198,20 +218,20 @@ class Desk:
                 return self._done(command, now)
             case _:
                 return []
-        self._news.soon()
+        self._notifier.schedule()
         return []
 
     def _done(self, command: Command, now: float) -> Sequence[ServerMessage]:
-        picture = self._stage.picture
+        picture = self._playout.picture
         chunk, frame = (picture.chunk, picture.frame) if picture else (None, None)
         return self._controls.done(command.id, chunk, frame, now)
 
     # Chunks.
 
-    def begin(self, turn: int) -> LatestWins[ChunkParameters]:
-        """Chunk number `turn` gets its camera frames. Returns where the engine finds what else is asked of
-        it, kept up to date until it takes that."""
-        slot = self._planner.begin(turn, self._time())
+    def begin(self, sequence: int) -> LatestWins[ChunkParameters]:
+        """Chunk number `sequence` gets its camera frames. Returns where the engine finds what else is asked
+        of it, kept up to date until it takes that."""
+        slot = self._planner.begin(sequence, self._time())
         self._refresh_later()
         return slot
 
@@ -225,17 +245,17 @@ class Desk:
         self._stop_refreshing()
         return self._planner.taken()
 
-    def made(self, turn: int, result: ChunkResult) -> None:
+    def made(self, sequence: int, result: ChunkResult) -> None:
         """The chunk has been made, its first pictures at least: what it changed is in effect."""
         before = self.parameters
-        self._makings[turn] = Making(self._planner.made(result.chunk), result.guidance_scale)
+        self._metadata[sequence] = ChunkMetadata(self._planner.made(result.chunk), result.guidance_scale)
         self._changed(before)
 
     def rejected(self, reason: str) -> list[ErrorReply]:
         """The model refuses what the chunk was to change. Returns what to tell those who asked for it."""
         before = self.parameters
         replies = self._planner.reject(reason, self._time())
-        self._link.send(*(reply for reply in replies if isinstance(reply, Superseded)))
+        self._channels.send(*(reply for reply in replies if isinstance(reply, Superseded)))
         self._changed(before)
         return [reply for reply in replies if isinstance(reply, ErrorReply)]
 
@@ -243,7 +263,7 @@ class Desk:
         """The chunk could not be made and the stream has started afresh: its commands wait again, unless its
         first pictures were made with them."""
         before = self.parameters
-        self._link.send(*self._planner.lost())
+        self._channels.send(*self._planner.lost())
         self._changed(before)
 
     def finished(self) -> None:
@@ -253,22 +273,22 @@ class Desk:
         now = self._loop.time()
         for command in self._controls.waiting if self.is_paused else []:
             if isinstance(command, Pause):
-                self._link.send(*self._done(command, now))
+                self._channels.send(*self._done(command, now))
 
     def shown(self, picture: Picture, pts: int, now: float) -> None:
         """A picture goes to the encoder: whatever it shaped has now been applied."""
-        self.making = self._makings.get(picture.turn, self.making)
-        for turn in [turn for turn in self._makings if turn < picture.turn]:
-            del self._makings[turn]
-        self._link.send(*self._controls.shown(picture.turn, picture.chunk, picture.frame, now))
+        self.metadata = self._metadata.get(picture.sequence, self.metadata)
+        for sequence in [sequence for sequence in self._metadata if sequence < picture.sequence]:
+            del self._metadata[sequence]
+        self._channels.send(*self._controls.shown(picture.sequence, picture.chunk, picture.frame, now))
         self._recorder.offer(picture, pts, now)
 
     def _changed(self, before: Parameters) -> None:
         """A chunk has left the model: other parameters are in effect."""
         timeline = self.parameters.timeline
         if timeline is not None and timeline is not before.timeline and (step := timeline.coming):
-            self._expect(step)
-        self._news.soon()
+            self._prefetch_prompts(step)
+        self._notifier.schedule()
 
     def _refresh_later(self) -> None:
         """As soon as something moves by itself, ask it of the chunk under way."""
@@ -283,8 +303,8 @@ class Desk:
         if self._refresh_timer is not None:
             self._refresh_timer.cancel()
 
-    def _expect(self, painting: Painting) -> None:
-        self._stage.expect([prompt.text for prompt in painting.weighted])
+    def _prefetch_prompts(self, painting: Painting) -> None:
+        self._prefetch.start([prompt.text for prompt in painting.weighted])
 
     def _image(self, id: str) -> Rgb:
         image = self.images.get(id)
@@ -317,8 +337,8 @@ class Desk:
         return None if timeline is None else round(timeline.position(self._time()), 2)
 
     def _tell_recording(self, news: RecordingChanged) -> None:
-        self._link.send(news)
-        self._news.soon()
+        self._channels.send(news)
+        self._notifier.schedule()
 
     def _time(self) -> float:
         """Seconds on the clock of what moves by itself, which stands still during a pause."""

@@ -1,4 +1,4 @@
-"""The depth that the model was given, small enough to travel with the figures."""
+"""Preview of the depth that the model was given, small enough to travel with the figures."""
 
 import base64
 import io

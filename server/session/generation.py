@@ -18,59 +18,61 @@ from server.media.pacing import Pacer
 from server.metrics import StreamMeter
 from server.protocol.replies import ErrorReply
 from server.session.camera import CameraFeed, Chunk
-from server.session.commands import Desk
+from server.session.commands import CommandHandler
+from server.session.gate import GenerationGate
 from streaming.api import ChunkParameters, ChunkResult
 
 MAX_FAILURES = 5  # chunks in a row; then the stream is given up
 
 
 @dataclass(slots=True)
-class _UnderWay:
+class _ChunkInProgress:
     """One chunk on its way from the camera to the pacer."""
 
-    turn: int
+    sequence: int
     camera: Chunk[VideoFrame]
-    began: float  # its turn of the model
+    began: float  # when the model was given to it
     asked: ChunkParameters = ChunkParameters()  # as the device thread has taken it
     pictures: int = 0  # that have come
     is_stale: bool = False  # nothing of it is shown, whatever comes meanwhile
 
 
 class GenerationLoop:
-    """Keeps one chunk of a stream with the worker, unless it is paused.
+    """Keeps one chunk of a stream with the engine, unless it is paused.
 
     await loop.play(handle)              # returns when it gives up
-    loop.pause(); loop.resume()
+
+    A closed gate is a pause: no chunk begins, and nothing of one that is under way is shown.
     """
 
     def __init__(
         self,
-        worker: EngineClient,
+        engine: EngineClient,
         feed: CameraFeed,
-        desk: Desk,
+        gate: GenerationGate,
+        commands: CommandHandler,
         pacer: Pacer[Picture],
         meter: StreamMeter,
         log: "logging.LoggerAdapter[logging.Logger]",
         *,
-        painted: Callable[[], None],
-        failed: Callable[..., None],
+        on_frames: Callable[[], None],
+        on_failed: Callable[..., None],
     ) -> None:
-        """`painted` is called whenever pictures have been queued, `failed` with what to tell of others."""
+        """`on_frames` is called when pictures have been queued, `on_failed` with what to tell of failures."""
         self.result: ChunkResult | None = None  # the newest
         self.is_busy = False  # a chunk is with the model
-        self._worker = worker
+        self._engine = engine
         self._feed = feed
-        self._desk = desk
+        self._gate = gate
+        self._commands = commands
         self._pacer = pacer
         self._meter = meter
         self._log = log
-        self._painted = painted
-        self._failed = failed
+        self._on_frames = on_frames
+        self._on_failed = on_failed
         self._now = asyncio.get_running_loop().time
-        self._goes_on = asyncio.Event()
-        self._goes_on.set()
         self._frames_wanted = 0  # by the next chunk
-        self._turn = 0
+        self._sequence = 0
         self._generation = 0
         self._failures = 0
         self._durations = ChunkDurations()
@@ -80,62 +82,51 @@ class GenerationLoop:
         client = Client(self._on_eta)
         self._frames_wanted = handle.frames_wanted
         while self._failures < MAX_FAILURES:
-            await self._goes_on.wait()
+            await self._gate.wait()
             if not await self._feed.ready(self._frames_wanted):
                 continue
-            async with self._worker.scheduler.take(client):
+            async with self._engine.scheduler.take(client):
                 began = self._now()
-                await self._worker.idle()
-                # Others may have had the worker for long: it may not be wanted any more.
-                if self._goes_on.is_set() and self._feed.is_ready(self._frames_wanted):
+                await self._engine.idle()
+                # Others may have had the device for long: it may not be wanted any more.
+                if self._gate.is_open and self._feed.is_ready(self._frames_wanted):
                     await self._one_chunk(handle, began)
 
-    def pause(self) -> None:
-        """Make no more chunks; what waits to be shown would be old when it goes on."""
-        self._goes_on.clear()
-        self._meter.dropped_more("stale", self._pacer.clear())
-
-    def resume(self) -> None:
-        """Go on with the newest pictures of the camera."""
-        self._feed.skip_to_latest()
-        self._pacer.restart()
-        self._goes_on.set()
-
     def _on_eta(self, wait: float) -> None:
-        """The next chunk's turn comes in so many seconds: what is queued is to last until that is made."""
-        if (took := self._durations.usual(self._frames_wanted, self._worker.pace)) is not None:
-            longer = self._durations.recache_overhead(took) if self._desk.is_recache_ahead else 0.0
+        """The device is free for the next chunk in so many seconds: the queue must last until it is made."""
+        if (took := self._durations.usual(self._frames_wanted, self._engine.pace)) is not None:
+            longer = self._durations.recache_overhead(took) if self._commands.is_recache_ahead else 0.0
             now = self._now()
             self._pacer.expect(now + wait + took + longer, now)
 
     def _tell_of_recache(self, began: float) -> None:
         """The chunk that is being made since then will be late, and so will those of others."""
-        if (took := self._durations.usual(self._frames_wanted, self._worker.pace)) is not None:
+        if (took := self._durations.usual(self._frames_wanted, self._engine.pace)) is not None:
             longer = self._durations.recache_overhead(took)
             self._pacer.expect(began + took + longer, self._now())
-            self._worker.scheduler.extend(longer)
+            self._engine.scheduler.extend(longer)
 
     async def _one_chunk(self, handle: StreamHandle, began: float) -> None:
         """Send the newest frames and the waiting commands to the model; queue what comes back."""
-        self._turn += 1
+        self._sequence += 1
         taken_at = self._now()
         chunk = self._feed.take(self._frames_wanted, taken_at)
-        under_way = _UnderWay(self._turn, chunk, began)
+        in_progress = _ChunkInProgress(self._sequence, chunk, began)
         job = ChunkJob(
             partial(to_rgb, chunk.frames),  # in the device thread: the loop touches no pixels
-            self._desk.begin(self._turn),
-            on_taken=partial(self._taken, under_way),
-            on_frames=partial(self._add, under_way),
+            self._commands.begin(self._sequence),
+            on_taken=partial(self._taken, in_progress),
+            on_frames=partial(self._add, in_progress),
         )
         self.is_busy = True
         try:
-            result = await self._worker.step(handle, job)
+            result = await self._engine.step(handle, job)
         except InputRejected as error:
-            replies = self._desk.rejected(str(error))
+            replies = self._commands.rejected(str(error))
             self._chunk_failed(*(replies or [ErrorReply(code="rejected", message=str(error))]))
         except StreamWasReset as error:
             self._frames_wanted = error.frames_wanted
-            self._desk.lost()
+            self._commands.lost()
             self._chunk_failed(ErrorReply(code="reset", message=str(error)))
         else:
             self._failures = 0
@@ -145,41 +136,41 @@ class GenerationLoop:
         finally:
             job.close()
             self.is_busy = False
-            self._desk.finished()
+            self._commands.finished()
 
-    def _taken(self, under_way: _UnderWay) -> None:
+    def _taken(self, in_progress: _ChunkInProgress) -> None:
         """The device thread knows what the chunk is asked; nothing can be added."""
-        under_way.asked = self._desk.taken().change
-        if under_way.asked.recaches:
-            self._tell_of_recache(under_way.began)
+        in_progress.asked = self._commands.taken().change
+        if in_progress.asked.recaches:
+            self._tell_of_recache(in_progress.began)
 
-    def _add(self, under_way: _UnderWay, piece: ChunkResult) -> None:
+    def _add(self, in_progress: _ChunkInProgress, piece: ChunkResult) -> None:
         """Some pictures of the chunk are there."""
-        if not under_way.pictures:
-            self._desk.made(under_way.turn, piece)
-            took = self._now() - under_way.began
-            self._durations.note(took, chunk=piece.chunk, recaches=under_way.asked.recaches)
-        self._deliver(under_way, piece)
-        under_way.pictures += len(piece.frames)
+        if not in_progress.pictures:
+            self._commands.made(in_progress.sequence, piece)
+            took = self._now() - in_progress.began
+            self._durations.note(took, chunk=piece.chunk, recaches=in_progress.asked.recaches)
+        self._deliver(in_progress, piece)
+        in_progress.pictures += len(piece.frames)
 
     def _chunk_failed(self, *replies: ErrorReply) -> None:
         self._failures += 1
-        self._log.warning("Turn %d: %s", self._turn, replies[0].message)
-        self._failed(*replies)
+        self._log.warning("Chunk %d of the session: %s", self._sequence, replies[0].message)
+        self._on_failed(*replies)
 
-    def _deliver(self, under_way: _UnderWay, piece: ChunkResult) -> None:
+    def _deliver(self, in_progress: _ChunkInProgress, piece: ChunkResult) -> None:
         """Queue pictures to be shown; what is of an older generation, or too late, is dropped."""
-        count, done = len(piece.frames), under_way.pictures
-        if piece.generation < self._generation or not self._goes_on.is_set():
-            under_way.is_stale = True
-        if under_way.is_stale:
+        count, done = len(piece.frames), in_progress.pictures
+        if piece.generation < self._generation or not self._gate.is_open:
+            in_progress.is_stale = True
+        if in_progress.is_stale:
             self._meter.dropped_more("stale", count)
             return
-        if not done and (piece.generation > self._generation or under_way.asked.is_switch):
+        if not done and (piece.generation > self._generation or in_progress.asked.is_switch):
             # What is left of the former look gives way: who has asked for another one waits for it.
             self._generation = piece.generation
             self._meter.dropped_more("stale", self._pacer.clear())
-        now, camera = self._now(), under_way.camera
+        now, camera = self._now(), in_progress.camera
         # After a cut the newest 9 of 12 frames come back.
         whole = slice(len(camera.times) - piece.frames_in_chunk, None)
         times, sources = camera.times[whole][done:], camera.frames[whole][done:]
@@ -188,7 +179,7 @@ class GenerationLoop:
                 rgb=rgb,
                 chunk=piece.chunk,
                 frame=piece.first_frame + number,
-                turn=under_way.turn,
+                sequence=in_progress.sequence,
                 captured=time,
                 made=now,
                 source=source,
@@ -202,4 +193,4 @@ class GenerationLoop:
         else:
             span = camera.span * piece.frames_in_chunk / len(camera.times)
             self._pacer.push(pictures, span, now, of=piece.frames_in_chunk)
-        self._painted()
+        self._on_frames()

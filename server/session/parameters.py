@@ -1,10 +1,10 @@
-"""Values that shape a session's picture, and what a chunk must be asked to change them. Pure.
+"""Parameters that shape a session's picture, and what a chunk must be asked to change them. Pure.
 
 A chunk may fail, so nothing is changed before it has been made:
 
     plan = parameters.plan(commands, now, draw_seed, image)    # when a chunk is taken
     ... the model makes the chunk with plan.change ...
-    parameters = plan.after.painted(chunk)                     # when it has been made; else keep `parameters`
+    parameters = plan.after.made(chunk)                     # when it has been made; else keep `parameters`
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -89,7 +89,7 @@ class Parameters:
         change = ChunkParameters(**draft.change)  # pyright: ignore[reportArgumentType] -- names of fields
         return Plan(change, draft.after)
 
-    def painted(self, chunk: int) -> "Parameters":
+    def made(self, chunk: int) -> "Parameters":
         """After the chunk of this index since the last reset: a blend is one step further.
 
         A stream's first chunk has nothing to blend from: it begins with the target.
@@ -176,16 +176,16 @@ class _Draft:
     draw_seed: Callable[[], int]
     image: Images
     change: dict[str, object] = field(default_factory=dict[str, object])
-    is_painted_by_hand: bool = False
+    has_new_prompt: bool = False
 
     def take(self, command: Command) -> None:
         match command:
             case SetPrompt():
-                self.paint(command)
-                self.is_painted_by_hand = True
+                self.set_prompt(command)
+                self.has_new_prompt = True
             case SetTimeline(steps=steps, loop=loop, duration=duration):
                 self.keep(timeline=Timeline(steps, self.now, loop, duration))
-                self.is_painted_by_hand = False
+                self.has_new_prompt = False
             case StopTimeline():
                 self.keep(timeline=None)
             case SetGuidance(scale=scale, adaptive=adaptive, keyframes=keys, loop=loop):
@@ -218,8 +218,8 @@ class _Draft:
         if timeline is not None and (due := timeline.due(self.now)) is not None:
             step, after = due
             self.keep(timeline=after)
-            if not self.is_painted_by_hand:
-                self.paint(step)
+            if not self.has_new_prompt:
+                self.set_prompt(step)
         if (track := self.after.track) is not None:
             scale = track.scale(self.now)
             self.keep(scale=scale)
@@ -238,7 +238,7 @@ class _Draft:
         self.change["depth"] = depth
         self.keep(depth=depth)
 
-    def paint(self, painting: Painting) -> None:
+    def set_prompt(self, painting: Painting) -> None:
         self.change |= {
             "prompts": tuple((prompt.text, prompt.weight) for prompt in painting.weighted),
             "transition": painting.transition,

@@ -1,4 +1,4 @@
-"""One session's hand on the recordings: it owns what runs, so that a peer may come and go meanwhile."""
+"""Recorder of a session: it owns the recording that runs, so that a peer may come and go meanwhile."""
 
 from collections.abc import Callable
 

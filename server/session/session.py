@@ -1,11 +1,9 @@
-"""One stream, from camera frames to paced pictures. Everything here runs on the event loop.
+"""Session: one stream, from camera frames to paced pictures. Everything here runs on the event loop.
 
 camera_frame() -> CameraFeed -> GenerationLoop -> Playout -> shown(), and every subscriber of its broadcast
 """
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
 
 from av import VideoFrame
 
@@ -29,12 +27,14 @@ from server.protocol.replies import (
 )
 from server.services import Services
 from server.session.camera import CameraFeed
-from server.session.channel import ControlLink, Detach, Send
-from server.session.commands import Desk
+from server.session.channel import ClientChannels, Detach, Send
+from server.session.commands import CommandHandler
 from server.session.depth_preview import DepthPreview
+from server.session.gate import GenerationGate
 from server.session.generation import MAX_FAILURES, GenerationLoop
 from server.session.playout import Playout
-from server.session.state import Standing, State
+from server.session.prompt_prefetch import PromptPrefetch
+from server.session.state import SessionStateMachine, State
 from streaming.api import EngineInfo
 
 PROVISIONAL_SIZE = (256, 144)  # of the output until the model, and so its size, is known
@@ -43,7 +43,7 @@ SILENCE_S = 2.0  # without a camera frame, or a picture, before the output says 
 
 
 class LiveSession:
-    """Everything one viewer's stream owns. A FrameSource for Playout, a Stage for Desk.
+    """Everything one viewer's stream owns. A FrameSource for Playout.
 
         session = LiveSession(id, services)
         session.start()
@@ -52,56 +52,70 @@ class LiveSession:
         session.camera_frame(frame)                      # as the camera's track delivers them
         await session.close()
 
-    At most one chunk of a session is with the worker; frames that come meanwhile wait in the camera's feed.
+    At most one chunk of a session is with the engine; frames that come meanwhile wait in the camera's feed.
     """
 
     def __init__(self, id: str, services: Services) -> None:
-        settings, worker, metrics = services.settings, services.engine, services.metrics
+        settings, engine, metrics = services.settings, services.engine, services.metrics
         self.id = id
-        self.link = ControlLink(settings.peer_timeout, metrics)
+        self.channels = ClientChannels(settings.peer_timeout, metrics)
         self._settings = settings
-        self._worker = worker
+        self._engine = engine
         self._log = session_logger(__name__, id)
         self._now = asyncio.get_running_loop().time
         self._began = self._now()
         self._tasks: list[asyncio.Task[None]] = []
-        self._encoding: asyncio.Task[None] | None = None  # of a prompt, ahead of its chunk
-        self._unsubscribe = worker.subscribe(self._worker_changed)
+        self._prefetch = PromptPrefetch(engine, self._log)
+        self._unsubscribe = engine.subscribe(self._readiness_changed)
 
-        self._standing = Standing(worker.readiness.reason, self._standing_changed, self._log)
+        self._state = SessionStateMachine(engine.readiness.reason, self._state_changed, self._log)
         self._info: EngineInfo | None = None  # None while warming
         self._meter = StreamMeter(metrics, self._began)
         self._preview = DepthPreview()
 
         self._feed = CameraFeed(id, settings.max_fps, self._began)
-        self.desk = Desk(
-            self, self.link, services.recordings, session_id=id, prompt=settings.prompt, seed=settings.seed
-        )
         self.playout = Playout(self, self._now, metrics.dropped.labels("output").inc)
         self.pacer = self.playout.pacer
+        self._gate = GenerationGate(self._feed, self.pacer, self._meter)
+        self.commands = CommandHandler(
+            self.channels,
+            services.recordings,
+            feed=self._feed,
+            gate=self._gate,
+            playout=self.playout,
+            state=self._state,
+            prefetch=self._prefetch,
+            stats=self.stats,
+            session_id=id,
+            prompt=settings.prompt,
+            seed=settings.seed,
+        )
         self._generation_loop = GenerationLoop(
-            worker,
+            engine,
             self._feed,
-            self.desk,
+            self._gate,
+            self.commands,
             self.pacer,
             self._meter,
             self._log,
-            painted=self._chunk_painted,
-            failed=self.link.send,
+            on_frames=self._frames_queued,
+            on_failed=self.channels.send,
         )
         self._shown_at = self._began
 
     def start(self) -> None:
         """Begin to generate, to play and to report. Call it once."""
+        generating = asyncio.create_task(self._generate())
         playing = asyncio.create_task(self.playout.run())
-        self._tasks = [asyncio.create_task(self._generate()), playing, asyncio.create_task(self._report())]
+        self._tasks = [generating, playing, asyncio.create_task(self._report())]
         for task in self._tasks:
             task.add_done_callback(self._task_ended)
+        generating.add_done_callback(self._fail_of_bug)
         playing.add_done_callback(self._playout_ended)
 
     def peer_changed(self) -> None:
         """The peer came back by another connection: nothing of what it was to see before is shown now."""
-        self.link.peer_changed()
+        self.channels.peer_changed()
         self._feed.skip_to_latest()
         self._meter.dropped_more("stale", self.pacer.clear())
         self.pacer.restart()
@@ -110,13 +124,13 @@ class LiveSession:
         """End the stream and free what it owns. Safe to call twice."""
         self._unsubscribe()
         self.playout.broadcast.end()
-        self.desk.close()
-        tasks = [task for task in (*self._tasks, self._encoding) if task is not None]
-        for task in tasks:
+        self.commands.close()
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._prefetch.close()
         self._tasks.clear()
-        # A session that was there when the model got ready may itself stay: see engine.thread.long_lived.
+        # A session that was there when the model got ready may itself stay: see engine.thread.gc_frozen.
         self._feed.clear()
         self.playout.clear()
         self._generation_loop.result = None
@@ -125,10 +139,15 @@ class LiveSession:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log.error("A task of this session failed", exc_info=error)
 
+    def _fail_of_bug(self, task: asyncio.Task[None]) -> bool:
+        """Fail the session if a bug of ours ended this task of it; the process goes on. Says whether."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return False
+        self._fail(f"internal error: {type(error).__name__}: {error}")
+        return True
+
     def _playout_ended(self, task: asyncio.Task[None]) -> None:
-        """A bug of ours ended it: nothing can be shown any more, so the stream and all who watch it end."""
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._fail(f"internal error: {type(error).__name__}: {error}")
+        if self._fail_of_bug(task):  # nothing can be shown any more: all who watch it end
             self.playout.broadcast.end()
 
     # What is played.
@@ -136,7 +155,7 @@ class LiveSession:
     @property
     def note(self) -> str | None:
         """Words over the camera while nothing generated is there to show."""
-        return None if self._standing.state is State.LIVE else self._standing.detail
+        return None if self._state.state is State.LIVE else self._state.detail
 
     @property
     def camera(self) -> VideoFrame | None:
@@ -154,13 +173,13 @@ class LiveSession:
 
     @property
     def is_paused(self) -> bool:
-        return self.desk.is_paused
+        return self.commands.is_paused
 
     def shown(self, picture: Picture, pts: int, now: float) -> None:
         """A picture has gone out: whatever it shaped has now been applied."""
         self._shown_at = now
         self._meter.shown(now, captured=picture.captured, made=picture.made)
-        self.desk.shown(picture, pts, now)
+        self.commands.shown(picture, pts, now)
 
     # Camera to pictures.
 
@@ -172,133 +191,103 @@ class LiveSession:
     async def _generate(self) -> None:
         """The stream's life: wait for the model, then chunk after chunk. What ends it becomes its state."""
         try:
-            self._info = await self._worker.ready()
-            self.link.send(*self._hello())
-            self._standing.become(State.WAITING, "waiting for pictures from the camera")
-            handle = await self._worker.open(prompt=self._settings.prompt, seed=self._settings.seed)
+            self._info = await self._engine.ready()
+            self.channels.send(*self._hello())
+            self._state.become(State.WAITING, "waiting for pictures from the camera")
+            handle = await self._engine.open(prompt=self._settings.prompt, seed=self._settings.seed)
             try:
                 await self._generation_loop.play(handle)
             finally:
-                self._worker.close(handle)
+                self._engine.close(handle)
             self._fail(f"gave up: {MAX_FAILURES} chunks in a row could not be generated")
         except (EngineUnavailable, InputRejected) as error:
             self._fail(str(error))
-        except Exception as error:  # a bug of ours ends this session, not the process
-            self._log.exception("Generation failed")
-            self._fail(f"internal error: {type(error).__name__}: {error}")
 
-    def _chunk_painted(self) -> None:
-        self._standing.become(State.LIVE, "live")
-
-    async def _encode(self, texts: Sequence[str]) -> None:
-        with suppress(EngineUnavailable, InputRejected):  # the chunk that has them will tell
-            await self._worker.encode(texts)
-
-    # What the desk has a hand on.
+    def _frames_queued(self) -> None:
+        self._state.become(State.LIVE, "live")
 
     @property
     def failure(self) -> str | None:
-        return self._standing.detail if self._standing.state is State.FAILED else None
+        """Why the session has failed for good; None while it has not."""
+        return self._state.failure
 
     @property
     def is_busy(self) -> bool:
+        """Whether a chunk is with the model."""
         return self._generation_loop.is_busy
-
-    def pause(self) -> None:
-        self._generation_loop.pause()
-        # No chunk will come to end a wait for the camera, such as a lost peer leaves behind.
-        if self._standing.state is State.WAITING and self.picture is not None:
-            self._standing.become(State.LIVE, "live")
-
-    def resume(self) -> None:
-        self._shown_at = self._now()
-        self._generation_loop.resume()
-
-    def expect(self, texts: Sequence[str]) -> None:
-        """Have prompts encoded while the model waits for pictures, or every stream would wait for that.
-        One at a time; of what is typed faster the chunk encodes the last itself."""
-        if self._info is None or (self._encoding is not None and not self._encoding.done()):
-            return
-        self._encoding = asyncio.create_task(self._encode(texts))
-        self._encoding.add_done_callback(self._task_ended)
-
-    def freeze(self, on: bool) -> None:
-        self._feed.freeze(on)
-
-    def limit_fps(self, fps: float | None) -> None:
-        self._feed.limit_fps(fps)
 
     # Clients.
 
     @property
     def images(self) -> ImageStore:
         """The pictures uploaded to this session."""
-        return self.desk.images
+        return self.commands.images
 
     def join(self, send: Send) -> Detach:
-        """Greet a client and tell it what happens from now on; returns what ends that. Raises LinkFull."""
-        leave = self.link.attach(send)
-        self.link.reply(send, *self._hello(), self._standing.message)
+        """Greet a client and tell it what happens; returns what ends that. Raises TooManyClients."""
+        leave = self.channels.attach(send)
+        self.channels.reply(send, *self._hello(), self._state.message)
         return leave
 
     def receive(self, raw: str | bytes, send: Send | None = None, *, is_peer: bool = False) -> None:
         """One message of a client's; answers go to `send` (None: to all). Nothing in it raises."""
-        self.desk.receive(raw, send, is_peer=is_peer)
+        self.commands.receive(raw, send, is_peer=is_peer)
 
     def ask(self, raw: str | bytes) -> list[ServerMessage]:
         """One message of a client's without a channel; returns what it is answered at once."""
-        return self.desk.ask(raw)
+        return self.commands.ask(raw)
 
     def view(self) -> SessionView:
         """How it stands, all in one."""
         figures = self.stats("").model_dump(exclude={"type", "id"})
         return SessionView(
             id=self.id,
-            state=self._standing.state.value,
-            detail=self._standing.detail,
-            settings=self.desk.settings(),
+            state=self._state.state.value,
+            detail=self._state.detail,
+            settings=self.commands.settings(),
             figures=SessionFigures.model_validate(figures, strict=False),
         )
 
     def snapshot(self) -> tuple[Rgb, SnapshotParameters] | None:
         """The picture on show, (H, W, 3) uint8, and what made it; None before the first."""
-        picture, making = self.picture, self.desk.making
-        if picture is None or making is None or self._info is None:
+        picture, metadata = self.picture, self.commands.metadata
+        if picture is None or metadata is None or self._info is None:
             return None
-        return picture.rgb, making.of(picture, self._info)
+        return picture.rgb, metadata.of(picture, self._info)
 
     def _hello(self) -> list[Hello | SessionSettings]:
         if self._info is None:
             return []  # it follows once the model is known
-        settings = self.desk.settings()
+        settings = self.commands.settings()
         hello = Hello(
             session=self.id,
             model=model_info(self._info),
             prompt=settings.prompts[0].text,
-            guidance_scale=self.desk.parameters.scale,
+            guidance_scale=self.commands.parameters.scale,
         )
         return [hello, settings]
 
-    def _standing_changed(self, message: StateChanged) -> None:
-        self.link.send(message)
+    def _state_changed(self, message: StateChanged) -> None:
+        self.channels.send(message)
         self.playout.wake()
 
     def _fail(self, reason: str) -> None:
-        self.link.send(ErrorReply(code="internal", message=reason))
-        self._standing.become(State.FAILED, reason)
+        self.channels.send(ErrorReply(code="internal", message=reason))
+        self._state.become(State.FAILED, reason)
 
-    def _worker_changed(self) -> None:
-        if self._standing.state is State.WARMING:
-            self._standing.become(State.WARMING, self._worker.readiness.reason)
+    def _readiness_changed(self) -> None:
+        if self._state.state is State.WARMING:
+            self._state.become(State.WARMING, self._engine.readiness.reason)
 
     def _check_pulse(self, now: float) -> None:
         """Say so when the camera or the generator has fallen silent; a silent picture looks like a crash."""
         patience = max(SILENCE_S, 2 * self.pacer.interval)
-        is_silent = not self.is_paused and not len(self.pacer) and now - self._shown_at > patience
+        since = max(self._shown_at, self._gate.opened_at)
+        is_silent = not self.is_paused and not len(self.pacer) and now - since > patience
         detail = None
-        if self._standing.state is State.LIVE and is_silent:
+        if self._state.state is State.LIVE and is_silent:
             detail = "the model is slower than usual"
-        if self._standing.state is State.WAITING or detail:
+        if self._state.state is State.WAITING or detail:
             if self.is_paused:
                 detail = "paused"
             elif now - self._feed.seen_at > SILENCE_S:
@@ -306,7 +295,7 @@ class LiveSession:
             elif self.picture is None and self.camera is not None:
                 detail = "painting the first pictures"
         if detail:
-            self._standing.become(State.WAITING, detail)
+            self._state.become(State.WAITING, detail)
 
     # Figures.
 
@@ -315,10 +304,10 @@ class LiveSession:
             await asyncio.sleep(TELEMETRY_PERIOD_S)
             self._check_pulse(self._now())
             figures, result = self.figures(), self._generation_loop.result
-            if self.link.is_watched:
+            if self.channels.is_watched:
                 preview = self._preview.of(result.depth_preview if result else None)
-                position = self.desk.timeline_position()
-                self.link.send_telemetry(
+                position = self.commands.timeline_position()
+                self.channels.send_telemetry(
                     Telemetry(depth_preview=preview, timeline_position=position, **dict(figures))
                 )
 
@@ -329,7 +318,7 @@ class LiveSession:
         result = self._generation_loop.result
         return self._meter.figures(
             self._now(),
-            state=self._standing.state.value,
+            state=self._state.state.value,
             chunk=self.picture.chunk if self.picture else None,
             guidance_scale=result.guidance_scale if result else None,
         )

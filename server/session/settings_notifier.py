@@ -1,4 +1,4 @@
-"""Tells clients what is in effect, whenever it has changed, but not for every change at once."""
+"""Notifier of clients: the settings in effect whenever they have changed, at most once in DELAY_S."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,8 +8,8 @@ from server.protocol.replies import SessionSettings
 DELAY_S = 0.1  # in which changes are gathered into one message
 
 
-class SettingsNews:
-    """Call `soon` whenever something may have changed; `close` in the end."""
+class SettingsNotifier:
+    """Call `schedule` whenever something may have changed; `close` in the end."""
 
     def __init__(self, read: Callable[[], SessionSettings], tell: Callable[[SessionSettings], None]) -> None:
         self._read = read
@@ -17,7 +17,7 @@ class SettingsNews:
         self._told: dict[str, object] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def soon(self) -> None:
+    def schedule(self) -> None:
         """Tell what is in effect in a moment, if it differs from what was told last."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(DELAY_S, self._now)

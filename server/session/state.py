@@ -1,4 +1,4 @@
-"""How a session stands: four states, the ways between them, and the words that go with each."""
+"""State machine of a session: four states, the ways between them, and the words that go with each."""
 
 import logging
 from collections.abc import Callable
@@ -22,7 +22,7 @@ TRANSITIONS: dict[State, set[State]] = {
 }
 
 
-class Standing:
+class SessionStateMachine:
     """A session's state. `tell` hears of every change of it or its words."""
 
     def __init__(
@@ -39,6 +39,11 @@ class Standing:
     @property
     def message(self) -> StateChanged:
         return StateChanged(state=self.state.value, detail=self.detail)
+
+    @property
+    def failure(self) -> str | None:
+        """Why the session has failed for good; None while it has not."""
+        return self.detail if self.state is State.FAILED else None
 
     def become(self, state: State, detail: str) -> None:
         """Raises RuntimeError for a state that cannot follow the present one."""

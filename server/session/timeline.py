@@ -1,4 +1,4 @@
-"""What happens by itself as time passes: a timeline's prompts, a guidance strength that moves. Pure.
+"""Timelines of prompts and of a guidance strength: what changes by itself as time passes. Pure.
 
 Both are values with a beginning on the caller's clock, which stands still while the stream is paused.
 """

@@ -7,7 +7,7 @@ from aiortc import MediaStreamTrack, RTCDataChannel
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from server.protocol.requests import Quality
-from server.session.channel import Detach, LinkFull, Send
+from server.session.channel import Detach, Send, TooManyClients
 from server.session.session import LiveSession
 from server.settings import Settings
 from server.webrtc.connection import InvalidOffer, WebRtcConnection, video_directions
@@ -53,7 +53,7 @@ class WebRtcPeer(WebRtcConnection):
         """As WebRtcConnection.add_candidates."""
         answer = await super().add_candidates(fragment)
         if answer is not None:  # heartbeats may have been lost; they begin again
-            self.session.link.peer_changed()
+            self.session.channels.peer_changed()
         return answer
 
     def hang_up(self, reason: str, *, may_return: bool | None = None) -> None:
@@ -73,10 +73,10 @@ class WebRtcPeer(WebRtcConnection):
 
     @property
     def quality(self) -> Quality:
-        return self.session.desk.output.quality
+        return self.session.commands.output.quality
 
     def _reason_to_end(self, now: float) -> str | None:
-        if self.session.link.is_lost(now):
+        if self.session.channels.is_lost(now):
             return f"no heartbeat for {self._settings.peer_timeout:g} s"
         return None
 
@@ -100,7 +100,9 @@ class WebRtcPeer(WebRtcConnection):
                 self._attach(channel, self.session.join, send)
                 channel.on("message", partial(self.session.receive, send=send, is_peer=True))
             case "telemetry" if "telemetry" not in self._detach:
-                self._attach(channel, self.session.link.attach_telemetry, partial(_send_telemetry, channel))
+                self._attach(
+                    channel, self.session.channels.attach_telemetry, partial(_send_telemetry, channel)
+                )
             case label:
                 self._log.warning(
                     "closes the data channel %r: expected control and telemetry, once each", label[:64]
@@ -110,7 +112,7 @@ class WebRtcPeer(WebRtcConnection):
     def _attach(self, channel: RTCDataChannel, attach: Callable[[Send], Detach], send: Send) -> None:
         try:
             self._detach[channel.label] = attach(send)
-        except LinkFull as error:
+        except TooManyClients as error:
             self._log.warning("%s", error)
             channel.close()
 

@@ -11,7 +11,7 @@ from server.logs import session_logger
 from server.protocol.replies import ErrorReply
 from server.services import Services
 from server.session.broadcast import BroadcastEnded
-from server.session.channel import Detach, LinkFull
+from server.session.channel import Detach, TooManyClients
 from server.session.session import LiveSession
 from server.websocket.flow_control import CreditError
 from server.websocket.media_frame import FrameError, Kind, MediaFrame, decode_frame
@@ -65,8 +65,8 @@ class WebSocketPeer:
         """Serve the socket; returns when the client is gone, breaks the rules or stops its heartbeat."""
         try:
             self._detach.append(self.session.join(self._send_text))
-            self._detach.append(self.session.link.attach_telemetry(self._send_telemetry))
-        except LinkFull as error:
+            self._detach.append(self.session.channels.attach_telemetry(self._send_telemetry))
+        except TooManyClients as error:
             return self.hang_up(str(error))
         self._writer.wake()  # the first credit
         for work in (self._read, self._upload.run, self._watch, self._write):
@@ -77,7 +77,7 @@ class WebSocketPeer:
             with suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_PERIOD_S):
                     await self._gone.wait()
-            if self.session.link.is_lost(self._now()):
+            if self.session.channels.is_lost(self._now()):
                 self.hang_up(f"no heartbeat for {self._timeout:g} s")
 
     def hang_up(self, reason: str, *, may_return: bool | None = None) -> None:
@@ -151,7 +151,7 @@ class WebSocketPeer:
                 self._upload.take(frame)
 
     def _complain(self, words: str) -> None:
-        self.session.link.reply(self._send_text, ErrorReply(code="rejected", message=words))
+        self.session.channels.reply(self._send_text, ErrorReply(code="rejected", message=words))
 
     # To the client.
 
@@ -173,7 +173,7 @@ class WebSocketPeer:
                 self._granted = self._upload.credit
                 await self._writer.send_bytes(MediaFrame(Kind.CREDIT, self._granted).encode())
             if self._download.may_send:
-                frame = await self._download.next(self.session.desk.output.quality)
+                frame = await self._download.next(self.session.commands.output.quality)
                 if frame is not None:
                     await self._writer.send_bytes(frame.encode())
                 self._writer.wake()  # what has come meanwhile

@@ -63,7 +63,7 @@ async def test_twenty_viewers_leave_nothing_behind(server, engine):
     assert after == before
     assert before["connections"] == before["sessions"] == 0
     assert len(engine.streams) == 0
-    assert engine.freed_in == ["gpu-worker"] * (CYCLES + 1), "one thread owns the model"
+    assert engine.freed_in == ["engine"] * (CYCLES + 1), "one thread owns the model"
 
 
 async def watch_and_leave(server: RunningServer, id: str, number: int) -> None:

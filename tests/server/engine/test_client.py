@@ -191,7 +191,7 @@ async def test_frames_are_converted_in_the_models_thread(worker):
         return frames(9)()
 
     await worker.step(handle, asking(convert, ChunkParameters()))
-    assert threads == ["gpu-worker"]
+    assert threads == ["engine"]
 
 
 async def test_bad_input_is_told_and_the_stream_goes_on(worker):
@@ -294,7 +294,7 @@ async def test_stop_ends_the_chunk_at_hand_joins_the_thread_and_fails_what_waits
     assert not stopping.done() and not step.done()
     engine.may_ask.set()
     await stopping
-    assert not any(t.name == "gpu-worker" for t in threading.enumerate())
+    assert not any(t.name == "engine" for t in threading.enumerate())
     assert "leaving it behind" not in caplog.text
     assert len((await step).frames) == 9
     with pytest.raises(EngineUnavailable, match="shutting down"):

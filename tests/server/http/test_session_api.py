@@ -35,7 +35,7 @@ from server.protocol.replies import (
     SessionSettings,
 )
 from server.protocol.requests import WeightedPrompt
-from server.session.channel import LinkFull
+from server.session.channel import TooManyClients
 from server.session.command_queue import RateLimit
 from server.settings import load_settings
 from server.websocket.socket_writer import UNREAD_MESSAGES
@@ -104,7 +104,7 @@ class Session:
 
     def join(self, send: Callable[[str], None]) -> Callable[[], None]:
         if self.is_full:
-            raise LinkFull("8 clients listen to this session already")
+            raise TooManyClients("8 clients listen to this session already")
         self.listeners.append(send)
         send('{"type": "hello"}')
         return lambda: self.listeners.remove(send)

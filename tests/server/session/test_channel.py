@@ -6,7 +6,7 @@ from server.metrics import Metrics
 from server.protocol.codec import MAX_MESSAGES_PER_SECOND
 from server.protocol.replies import Dropped, ErrorReply, Latency, Pong, Telemetry
 from server.protocol.requests import GetStats, SetPrompt
-from server.session.channel import MAX_CLIENTS, ControlLink, LinkFull
+from server.session.channel import MAX_CLIENTS, ClientChannels, TooManyClients
 
 
 @pytest.fixture
@@ -15,24 +15,24 @@ def sent():
 
 
 @pytest.fixture
-def link(sent):
-    link = ControlLink(10.0, Metrics())
-    link.attach(lambda text: sent.append(json.loads(text)))
-    return link
+def channels(sent):
+    channels = ClientChannels(10.0, Metrics())
+    channels.attach(lambda text: sent.append(json.loads(text)))
+    return channels
 
 
-def test_requests_of_the_session_are_handed_on(link, sent):
+def test_requests_of_the_session_are_handed_on(channels, sent):
     raw = '{"type":"prompt.set","id":"1","text":"gold"}'
-    assert link.read(raw, 0.0, is_peer=True) == SetPrompt(id="1", text="gold")
+    assert channels.read(raw, 0.0, is_peer=True) == SetPrompt(id="1", text="gold")
     assert sent == []
 
 
-def test_ping_is_answered_here(link):
-    assert link.read('{"type":"ping","id":"4"}', 0.0, is_peer=True) == Pong(id="4")
+def test_ping_is_answered_here(channels):
+    assert channels.read('{"type":"ping","id":"4"}', 0.0, is_peer=True) == Pong(id="4")
 
 
-def test_what_is_wrong_is_answered_in_full(link):
-    assert link.read('{"type":"guidance.set","id":"1","scale":9}', 0.0, is_peer=True) == ErrorReply(
+def test_what_is_wrong_is_answered_in_full(channels):
+    assert channels.read('{"type":"guidance.set","id":"1","scale":9}', 0.0, is_peer=True) == ErrorReply(
         id="1",
         code="invalid",
         field="scale",
@@ -42,103 +42,103 @@ def test_what_is_wrong_is_answered_in_full(link):
     )
 
 
-def test_too_many_messages_are_refused_not_handled(link):
+def test_too_many_messages_are_refused_not_handled(channels):
     *answers, last = [
-        link.read(json.dumps({"type": "ping", "id": str(number)}), 0.0, is_peer=True)
+        channels.read(json.dumps({"type": "ping", "id": str(number)}), 0.0, is_peer=True)
         for number in range(int(MAX_MESSAGES_PER_SECOND) + 1)
     ]
     assert {type(answer) for answer in answers} == {Pong}
     assert last.code == "rate" and "50 messages a second" in last.expected
 
 
-def test_peer_is_lost_only_after_its_own_silence(link):
-    assert not link.is_lost(1e6)
-    link.read('{"type":"ping","id":"1"}', 0.0, is_peer=True)
-    link.read("nonsense is a sign of life", 9.0, is_peer=True)
-    link.read('{"type":"ping","id":"2"}', 19.0, is_peer=False)  # of somebody else's
-    assert not link.is_lost(19.0)
-    assert link.is_lost(19.1)
+def test_peer_is_lost_only_after_its_own_silence(channels):
+    assert not channels.is_lost(1e6)
+    channels.read('{"type":"ping","id":"1"}', 0.0, is_peer=True)
+    channels.read("nonsense is a sign of life", 9.0, is_peer=True)
+    channels.read('{"type":"ping","id":"2"}', 19.0, is_peer=False)  # of somebody else's
+    assert not channels.is_lost(19.0)
+    assert channels.is_lost(19.1)
 
 
-def test_somebody_elses_ping_promises_nothing_for_the_peer(link):
-    link.read('{"type":"stats","id":"1"}', 0.0, is_peer=True)
-    link.read('{"type":"ping","id":"2"}', 0.0, is_peer=False)
-    assert not link.is_lost(1e6)
+def test_somebody_elses_ping_promises_nothing_for_the_peer(channels):
+    channels.read('{"type":"stats","id":"1"}', 0.0, is_peer=True)
+    channels.read('{"type":"ping","id":"2"}', 0.0, is_peer=False)
+    assert not channels.is_lost(1e6)
 
 
-def test_a_peer_that_is_refused_for_the_noise_of_others_is_not_lost(link):
+def test_a_peer_that_is_refused_for_the_noise_of_others_is_not_lost(channels):
     ping = '{"type":"ping","id":"1"}'
-    link.read(ping, 0.0, is_peer=True)
+    channels.read(ping, 0.0, is_peer=True)
     for tenth in range(300):
-        asked = [link.read('{"type":"stats","id":"n"}', tenth / 10, is_peer=False) for _ in range(10)]
+        asked = [channels.read('{"type":"stats","id":"n"}', tenth / 10, is_peer=False) for _ in range(10)]
         assert tenth or set(map(type, asked)) == {GetStats}, "a busy client, and no wrong one"
-        answer = link.read(ping, tenth / 10, is_peer=True)
-        assert not link.is_lost(tenth / 10)
+        answer = channels.read(ping, tenth / 10, is_peer=True)
+        assert not channels.is_lost(tenth / 10)
     assert isinstance(answer, ErrorReply) and answer.code == "rate"
 
 
-def test_another_connection_of_the_peer_has_promised_no_heartbeat_yet(link):
+def test_another_connection_of_the_peer_has_promised_no_heartbeat_yet(channels):
     ping = '{"type":"ping","id":"1"}'
-    link.read(ping, 0.0, is_peer=True)
-    link.peer_changed()
-    assert not link.is_lost(1000.0)
-    link.read("nonsense is no ping", 1000.0, is_peer=True)
-    assert not link.is_lost(2000.0)
-    link.read(ping, 2000.0, is_peer=True)
-    assert not link.is_lost(2010.0) and link.is_lost(2010.1)
+    channels.read(ping, 0.0, is_peer=True)
+    channels.peer_changed()
+    assert not channels.is_lost(1000.0)
+    channels.read("nonsense is no ping", 1000.0, is_peer=True)
+    assert not channels.is_lost(2000.0)
+    channels.read(ping, 2000.0, is_peer=True)
+    assert not channels.is_lost(2010.0) and channels.is_lost(2010.1)
 
 
 def test_a_message_that_is_answered_by_an_error_keeps_its_id_and_is_counted(sent):
     metrics = Metrics()
-    link = ControlLink(10.0, metrics)
-    error = link.read('{"type":"fly","id":"7"}', 0.0, is_peer=False)
+    channels = ClientChannels(10.0, metrics)
+    error = channels.read('{"type":"fly","id":"7"}', 0.0, is_peer=False)
     assert (error.code, error.id, error.field) == ("invalid", "7", "type")
-    link.attach(sent.append)
-    link.send(error, Pong(id="1"))
-    link.reply(sent.append, error)
+    channels.attach(sent.append)
+    channels.send(error, Pong(id="1"))
+    channels.reply(sent.append, error)
     assert b'depthlive_errors_total{code="invalid"} 2.0' in metrics.render()
     assert len(sent) == 3
 
 
 def test_without_channels_nothing_is_sent_and_nothing_raises():
-    link = ControlLink(10.0, Metrics())
-    link.send(Pong(id="1"))
+    channels = ClientChannels(10.0, Metrics())
+    channels.send(Pong(id="1"))
     figures = Telemetry(fps=1.0, chunk=None, latency_ms=Latency(), dropped=Dropped(), state="waiting")
-    link.send_telemetry(figures)
+    channels.send_telemetry(figures)
     got = []
-    assert not link.is_watched
-    detach = link.attach_telemetry(got.append)
-    assert link.is_watched
-    link.send_telemetry(figures)
+    assert not channels.is_watched
+    detach = channels.attach_telemetry(got.append)
+    assert channels.is_watched
+    channels.send_telemetry(figures)
     assert json.loads(got[0])["type"] == "telemetry"
     detach()
-    link.send_telemetry(figures)
-    assert not link.is_watched and len(got) == 1
+    channels.send_telemetry(figures)
+    assert not channels.is_watched and len(got) == 1
 
 
-def test_those_who_take_telemetry_are_limited_apart_from_those_who_take_messages(link):
+def test_those_who_take_telemetry_are_limited_apart_from_those_who_take_messages(channels):
     for _ in range(MAX_CLIENTS):
-        link.attach_telemetry(lambda text: None)
-    with pytest.raises(LinkFull):
-        link.attach_telemetry(lambda text: None)
-    link.attach(lambda text: None)
+        channels.attach_telemetry(lambda text: None)
+    with pytest.raises(TooManyClients):
+        channels.attach_telemetry(lambda text: None)
+    channels.attach(lambda text: None)
 
 
-def test_news_go_to_all_clients_and_answers_to_one(link, sent):
+def test_news_go_to_all_clients_and_answers_to_one(channels, sent):
     other = []
-    detach = link.attach(other.append)
-    link.send(Pong(id="1"))
-    link.reply(other.append, Pong(id="2"))
+    detach = channels.attach(other.append)
+    channels.send(Pong(id="1"))
+    channels.reply(other.append, Pong(id="2"))
     assert [m["id"] for m in sent] == ["1"] and [json.loads(m)["id"] for m in other] == ["1", "2"]
     detach()
     detach()
-    link.send(Pong(id="3"))
+    channels.send(Pong(id="3"))
     assert len(other) == 2 and len(sent) == 2
 
 
-def test_clients_are_limited(link):
-    detach = [link.attach(lambda text: None) for _ in range(MAX_CLIENTS - 1)]
-    with pytest.raises(LinkFull, match=f"{MAX_CLIENTS} clients"):
-        link.attach(lambda text: None)
+def test_clients_are_limited(channels):
+    detach = [channels.attach(lambda text: None) for _ in range(MAX_CLIENTS - 1)]
+    with pytest.raises(TooManyClients, match=f"{MAX_CLIENTS} clients"):
+        channels.attach(lambda text: None)
     detach[0]()
-    link.attach(lambda text: None)
+    channels.attach(lambda text: None)

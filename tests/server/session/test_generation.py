@@ -16,6 +16,7 @@ from server.engine.scheduler import Scheduler
 from server.media.pacing import MediaClock, Pacer
 from server.metrics import Metrics, StreamMeter
 from server.session.camera import CameraFeed
+from server.session.gate import GenerationGate
 from server.session.generation import MAX_FAILURES, GenerationLoop
 from streaming.api import ChunkParameters, ChunkResult
 from tests.server.running import until
@@ -82,15 +83,17 @@ class Rig:
         self.meter = StreamMeter(Metrics(), now)
         self.feed = CameraFeed("abc", 30, now)
         self.pacer = Pacer(MediaClock())
+        self.gate = GenerationGate(self.feed, self.pacer, self.meter)
         self.loop = GenerationLoop(
             self.engine,
             self.feed,
+            self.gate,
             self.commands,
             self.pacer,
             self.meter,
             logging.LoggerAdapter(logging.getLogger("test")),
-            painted=lambda: self.told.append("painted"),
-            failed=lambda *replies: self.told.append(replies[0].code),
+            on_frames=lambda: self.told.append("frames"),
+            on_failed=lambda *replies: self.told.append(replies[0].code),
         )
         handle = SimpleNamespace(frames_wanted=9)
         self.tasks = [asyncio.create_task(self.loop.play(handle)), asyncio.create_task(self.film())]
@@ -131,7 +134,7 @@ async def test_a_chunk_is_asked_for_made_and_queued_piece_by_piece(rig):
     job.taken()
     job.add(piece(whole, 0, 1))
     job.add(piece(whole, 1, 8))
-    assert len(rig.pacer) == 9 and rig.told == ["painted", "painted"]
+    assert len(rig.pacer) == 9 and rig.told == ["frames", "frames"]
     future.set_result(whole)
     job, _ = await rig.engine.next(2)
     assert len(job.frames()) == 12, "as many as the result said"
@@ -177,9 +180,9 @@ async def test_a_chunk_that_begins_in_a_pause_is_dropped_whole(rig):
     job, future = await rig.engine.next(1)
     whole = result()
     job.taken()
-    rig.loop.pause()
+    rig.gate.close()
     job.add(piece(whole, 0, 1))
-    rig.loop.resume()
+    rig.gate.open()
     job.add(piece(whole, 1, 8))
     assert not len(rig.pacer) and not rig.told
     future.set_result(whole)

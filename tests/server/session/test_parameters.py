@@ -81,15 +81,15 @@ def test_a_blend_is_told_until_its_last_chunk():
     after = plan(SetPrompt(id="1", text="gold", transition="blend", chunks=3)).after
     states = []
     for chunk in range(5, 9):
-        after = after.painted(chunk)
+        after = after.made(chunk)
         states.append(after.transition and after.transition.done)
     assert states == [1, 2, None, None]
-    assert plan(SetPrompt(id="1", text="gold", transition="blend")).after.painted(0).transition is None
+    assert plan(SetPrompt(id="1", text="gold", transition="blend")).after.made(0).transition is None
     assert plan(SetPrompt(id="1", text="gold", transition="blend")).after.after_failure().transition is None
 
 
 def test_a_blend_to_where_it_goes_already_goes_on():
-    after = plan(SetPrompt(id="1", text="gold", transition="blend", chunks=3)).after.painted(5)
+    after = plan(SetPrompt(id="1", text="gold", transition="blend", chunks=3)).after.made(5)
     again = plan(SetPrompt(id="2", text="gold", transition="blend", chunks=9), parameters=after).after
     assert again.transition == TransitionState(transition="blend", done=1, chunks=3, curve="slerp")
     other = plan(SetPrompt(id="2", text="ice"), parameters=after).after

@@ -45,7 +45,12 @@ async def playout(source) -> Playout:
 def pictures(values: range) -> list[Picture]:
     return [
         Picture(
-            rgb=np.full((48, 64, 3), value, np.uint8), chunk=0, frame=value, turn=0, captured=0.0, made=0.0
+            rgb=np.full((48, 64, 3), value, np.uint8),
+            chunk=0,
+            frame=value,
+            sequence=0,
+            captured=0.0,
+            made=0.0,
         )
         for value in values
     ]

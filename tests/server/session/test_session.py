@@ -17,7 +17,7 @@ from server.session.session import PROVISIONAL_SIZE, LiveSession
 from server.settings import load_settings
 from tests.server.fakes import HEIGHT, WIDTH
 from tests.server.running import started_worker, until
-from tests.server.stage import CAMERA_FPS, Stage, rgb
+from tests.server.running_session import CAMERA_FPS, RunningSession, rgb
 
 pytestmark = pytest.mark.virtual_time
 
@@ -29,103 +29,103 @@ def settings():
 
 
 @pytest.fixture
-async def stage(settings, worker, monkeypatch):
+async def running(settings, worker, monkeypatch):
     monkeypatch.setattr(server.session.session, "SILENCE_S", 1.0)
     monkeypatch.setattr(server.session.session, "TELEMETRY_PERIOD_S", 0.1)
     session = LiveSession("abc", Services(settings, worker, Metrics()))
-    stage = Stage(session)
+    running = RunningSession(session)
     session.start()
-    yield stage
-    await stage.close()
+    yield running
+    await running.close()
 
 
-async def test_a_stream_becomes_live_and_says_so(stage):
-    await stage.until("state", state="live")
-    states = [m["state"] for m in stage.of("state")]
+async def test_a_stream_becomes_live_and_says_so(running):
+    await running.until("state", state="live")
+    states = [m["state"] for m in running.of("state")]
     assert states == sorted(states, key=["warming", "waiting", "live"].index)
-    hello = stage.of("hello")[0]
+    hello = running.of("hello")[0]
     assert hello["session"] == "abc" and hello["prompt"] == "clay" and hello["guidance_scale"] == 1.0
     assert hello["model"]["name"] == "fake" and hello["model"]["trained"] is False
-    assert stage.messages.index(hello) < stage.messages.index(stage.of("state", state="waiting")[0])
+    assert running.messages.index(hello) < running.messages.index(running.of("state", state="waiting")[0])
 
 
-async def test_generated_pictures_have_the_models_size_and_rising_numbers(stage):
-    await stage.until("state", state="live")
-    stage.shown.clear()
-    await until(lambda: len(stage.shown) > 30, "pictures")
-    frames = stage.shown[1:30]
+async def test_generated_pictures_have_the_models_size_and_rising_numbers(running):
+    await running.until("state", state="live")
+    running.shown.clear()
+    await until(lambda: len(running.shown) > 30, "pictures")
+    frames = running.shown[1:30]
     assert {(f.width, f.height) for f in frames} == {(WIDTH, HEIGHT)}
     numbers = [int(f.to_ndarray(format="rgb24")[0, 0, 0]) for f in frames]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert all(b.pts > a.pts for a, b in zip(frames, frames[1:], strict=False))
 
 
-async def test_only_one_chunk_is_with_the_worker_and_each_has_the_right_length(stage, engine):
+async def test_only_one_chunk_is_with_the_worker_and_each_has_the_right_length(running, engine):
     await until(lambda: len(engine.steps) > 3, "steps")
     assert [count for count, _ in engine.steps[:4]] == [9, 12, 12, 12]
 
 
-async def test_a_command_is_acked_then_applied_at_a_chunk_and_frame(stage):
-    await stage.until("state", state="live")
-    stage.ask("prompt.set", "7", text="molten gold")
-    await stage.until("ack", id="7")
-    applied = await stage.until("applied", id="7")
+async def test_a_command_is_acked_then_applied_at_a_chunk_and_frame(running):
+    await running.until("state", state="live")
+    running.ask("prompt.set", "7", text="molten gold")
+    await running.until("ack", id="7")
+    applied = await running.until("applied", id="7")
     assert applied["command"] == "prompt.set"
     assert applied["frame"] == 9 + 12 * (applied["chunk"] - 1)
     assert applied["latency_ms"] > 0
-    await until(lambda: rgb(stage.shown[-1])[1] == len("molten gold"), "the prompt in the picture")
-    stage.messages.clear()
-    stage.session.join(lambda text: stage.messages.append(json.loads(text)))
-    assert stage.of("hello")[0]["prompt"] == "molten gold"
+    await until(lambda: rgb(running.shown[-1])[1] == len("molten gold"), "the prompt in the picture")
+    running.messages.clear()
+    running.session.join(lambda text: running.messages.append(json.loads(text)))
+    assert running.of("hello")[0]["prompt"] == "molten gold"
 
 
-async def test_commands_sent_before_the_first_chunk_are_applied_with_it(stage):
-    stage.ask("guidance.set", "1", scale=0.25)
-    applied = await stage.until("applied", id="1")
+async def test_commands_sent_before_the_first_chunk_are_applied_with_it(running):
+    running.ask("guidance.set", "1", scale=0.25)
+    applied = await running.until("applied", id="1")
     assert (applied["chunk"], applied["frame"]) == (0, 0)
 
 
-async def test_what_is_asked_while_the_model_looks_at_a_chunk_is_not_a_chunk_late(stage, engine):
-    await stage.until("state", state="live")
+async def test_what_is_asked_while_the_model_looks_at_a_chunk_is_not_a_chunk_late(running, engine):
+    await running.until("state", state="live")
     engine.may_ask.clear()
-    await until(lambda: stage.session.is_busy, "a chunk with the model")
+    await until(lambda: running.session.is_busy, "a chunk with the model")
     made = len(engine.steps)
-    stage.ask("prompt.set", "1", text="gold")
-    await stage.until("ack", id="1")
+    running.ask("prompt.set", "1", text="gold")
+    await running.until("ack", id="1")
     engine.may_ask.set()
     await until(lambda: len(engine.steps) > made, "the chunk")
     assert engine.steps[made][1].prompt == "gold"
 
 
-async def test_reset_starts_a_new_generation_and_drops_the_old_one(stage, engine):
+async def test_reset_starts_a_new_generation_and_drops_the_old_one(running, engine):
     """What waits to be shown gives way to the new generation's first pictures, and is counted."""
-    session = stage.session
-    await stage.until("state", state="live")
-    stage.hold()
+    session = running.session
+    await running.until("state", state="live")
+    running.hold()
     engine.may_ask.clear()
     await until(lambda: session.is_busy and len(session.pacer), "pictures that wait, a chunk with the model")
-    stage.ask("reset", "1", seed=5)
+    running.ask("reset", "1", seed=5)
     waiting = len(session.pacer)
     engine.may_ask.set()
     await until(lambda: session.figures().dropped.stale > 0, "they give way")
-    stage.release()
-    applied = await stage.until("applied", id="1")
+    running.release()
+    applied = await running.until("applied", id="1")
     assert applied["chunk"] == 0 and applied["frame"] > 0
-    stage.ask("stats", "2")
-    stats = await stage.until("stats", id="2")
+    running.ask("stats", "2")
+    stats = await running.until("stats", id="2")
     assert 0 < waiting == stats["dropped"]["stale"]
     assert stats["chunks"] >= 2 and stats["state"] == "live"
 
 
-async def test_pictures_of_an_older_generation_are_dropped(stage):
-    await stage.until("state", state="live")
-    stage.ask("prompt.set", "1", text="stale")  # the fake engine answers it with a generation that is over
-    await stage.until("applied", id="1")  # with the chunk after
-    stage.ask("stats", "2")
-    assert (await stage.until("stats", id="2"))["dropped"]["stale"] == 12
+async def test_pictures_of_an_older_generation_are_dropped(running):
+    await running.until("state", state="live")
+    running.ask("prompt.set", "1", text="stale")  # the fake engine answers it with a generation that is over
+    await running.until("applied", id="1")  # with the chunk after
+    running.ask("stats", "2")
+    assert (await running.until("stats", id="2"))["dropped"]["stale"] == 12
 
 
-async def test_law_a_stream_slows_down_and_does_not_stop_when_others_come(stage, worker, engine):
+async def test_law_a_stream_slows_down_and_does_not_stop_when_others_come(running, worker, engine):
     """Two more take turns as long as its own: chunks come after three times the time, all of a sudden."""
     turn_s = engine.step_seconds = 0.3
 
@@ -135,18 +135,18 @@ async def test_law_a_stream_slows_down_and_does_not_stop_when_others_come(stage,
                 await asyncio.sleep(turn_s)
 
     await until(lambda: len(engine.steps) > 4, "chunks one after the other")
-    before, steps = len(stage.shown), len(engine.steps)
+    before, steps = len(running.shown), len(engine.steps)
     others = [asyncio.create_task(other()) for _ in range(2)]
     await until(lambda: len(engine.steps) > steps + 3, "chunks among others'")
     for task in others:
         task.cancel()
-    pts = [frame.pts for frame in stage.shown[before:]]
+    pts = [frame.pts for frame in running.shown[before:]]
     gaps = [(after - earlier) / 90_000 for earlier, after in pairwise(pts)]
     assert max(gaps) < 1.2 * 3 * turn_s / 12
     assert median(gaps) > 0.9 * 3 * turn_s / 12
 
 
-async def test_law_sessions_unlike_each_other_do_not_run_dry(stage, worker, engine):
+async def test_law_sessions_unlike_each_other_do_not_run_dry(running, worker, engine):
     """Another one's turns are much longer than its own, and go on being so."""
     own_s, others_s = 0.1, 0.5
     engine.step_seconds = own_s
@@ -159,63 +159,63 @@ async def test_law_sessions_unlike_each_other_do_not_run_dry(stage, worker, engi
 
     task = asyncio.create_task(other())
     await until(lambda: len(engine.steps) > 5, "chunks among the other's")
-    before, steps = len(stage.shown), len(engine.steps)
+    before, steps = len(running.shown), len(engine.steps)
     await until(lambda: len(engine.steps) > steps + 3, "more of them")
     task.cancel()
-    pts = [frame.pts for frame in stage.shown[before:]]
+    pts = [frame.pts for frame in running.shown[before:]]
     assert max(after - earlier for earlier, after in pairwise(pts)) / 90_000 < 1.2 * (own_s + others_s) / 12
 
 
-async def test_law_pictures_last_until_a_chunk_under_a_new_prompt_is_there(stage, engine):
+async def test_law_pictures_last_until_a_chunk_under_a_new_prompt_is_there(running, engine):
     engine.step_seconds = engine.recache_seconds = 0.3
     await until(lambda: len(engine.steps) > 4, "chunks one after the other")
     for id, least in (("1", "the first tells how long a switch takes"), ("2", "the second")):
-        steps, before = len(engine.steps), len(stage.shown)
+        steps, before = len(engine.steps), len(running.shown)
         await until(lambda: len(engine.steps) > steps, "a chunk that has begun")  # noqa: B023 -- at once
-        stage.ask("prompt.set", id, text=least)
-        await stage.until("applied", id=id)
-    pts = [frame.pts for frame in stage.shown[before:]]
+        running.ask("prompt.set", id, text=least)
+        await running.until("applied", id=id)
+    pts = [frame.pts for frame in running.shown[before:]]
     longest = max(after - earlier for earlier, after in pairwise(pts)) / 90_000
     assert longest < 1.2 * (engine.step_seconds + engine.recache_seconds) / 12
 
 
 @pytest.mark.parametrize("transition", ["cut", "recache"])
 async def test_a_switch_sweeps_what_waits_to_be_shown(settings, worker, monkeypatch, transition):
-    session = LiveSession("abc", Services(settings, worker, Metrics()))
+    session = LiveSession("abc", Services(Services(settings, worker, Metrics())))
     monkeypatch.setattr(session.pacer, "due", lambda: None)  # nothing is shown
-    stage = Stage(session, is_watched=False)
+    running = RunningSession(session, is_watched=False)
     session.start()
     await until(lambda: len(session.pacer) > 12, "pictures that wait")
-    stage.ask("prompt.set", "1", text="gold", transition=transition)
+    running.ask("prompt.set", "1", text="gold", transition=transition)
     await until(lambda: len(session.pacer) <= 12, "the first pictures after the switch")
     picture, _ = session.pacer.pop(0.0)
     assert picture.rgb[0, 0, 1] == len("gold") and (picture.chunk == 0) == (transition == "cut")
-    await stage.close()
+    await running.close()
 
 
 async def test_law_commands_are_applied_with_no_track_pulled_at_all(settings, worker):
     session = LiveSession("abc", Services(settings, worker, Metrics()))
-    stage = Stage(session, is_watched=False)
+    running = RunningSession(session, is_watched=False)
     session.start()
-    await stage.live()
-    applied = await stage.applied("prompt.set", "1", text="gold")
+    await running.live()
+    applied = await running.applied("prompt.set", "1", text="gold")
     assert applied["frame"] > 0 and not session.playout.broadcast.is_watched
     await until(lambda: session.picture.rgb[0, 0, 1] == len("gold"), "the prompt in the picture on show")
     assert session.snapshot() is not None and session.figures().fps > 0
-    await stage.close()
+    await running.close()
 
 
-async def test_law_a_command_is_applied_once_and_each_picture_counted_once_with_many_subscribers(stage):
-    session, played = stage.session, []
+async def test_law_a_command_is_applied_once_and_each_picture_counted_once_with_many_subscribers(running):
+    session, played = running.session, []
     shown = session.shown
     session.shown = lambda picture, pts, now: (played.append(picture.frame), shown(picture, pts, now))
-    others = [Stage(session) for _ in range(3)]  # clients and subscribers alike
-    await stage.live()
-    await stage.applied("prompt.set", "1", text="gold")
+    others = [RunningSession(session) for _ in range(3)]  # clients and subscribers alike
+    await running.live()
+    await running.applied("prompt.set", "1", text="gold")
     count = len(played)
     await until(lambda: len(played) > count + 24, "more pictures")
     assert played == list(range(played[0], played[0] + len(played)))
-    for one in (stage, *others):
+    for one in (running, *others):
         assert len(one.of("applied", id="1")) == 1
     for other in others:
         other.camera_runs = False
@@ -226,132 +226,132 @@ async def test_law_a_command_is_applied_once_and_each_picture_counted_once_with_
 async def test_what_a_slow_subscriber_does_not_take_is_counted(settings, worker):
     metrics = Metrics()
     session = LiveSession("abc", Services(settings, worker, metrics))
-    stage = Stage(session, is_watched=False)
+    running = RunningSession(session, is_watched=False)
     session.playout.broadcast.subscribe()
     session.start()
-    await stage.live()
+    await running.live()
     counted = b'depthlive_dropped_frames_total{place="output"} '
     await until(lambda: counted in metrics.render(), "its count")
     await until(lambda: float(metrics.render().partition(counted)[2].split()[0]) > 12, "pictures not taken")
-    await stage.close()
+    await running.close()
 
 
-async def test_a_playout_that_breaks_ends_the_stream_and_those_who_watch(stage, caplog, monkeypatch):
-    await stage.until("state", state="live")
+async def test_a_playout_that_breaks_ends_the_stream_and_those_who_watch(running, caplog, monkeypatch):
+    await running.until("state", state="live")
 
     def broken(*_: object) -> None:
         raise RuntimeError("no more pictures")
 
-    monkeypatch.setattr(stage.session, "shown", broken)
-    failed = await stage.until("state", state="failed")
+    monkeypatch.setattr(running.session, "shown", broken)
+    failed = await running.until("state", state="failed")
     assert "no more pictures" in failed["detail"]
-    assert stage.session.playout.broadcast.is_over
+    assert running.session.playout.broadcast.is_over
     assert "A task of this session failed" in caplog.text
 
 
-async def test_a_rejected_prompt_is_answered_and_the_stream_goes_on(stage):
-    await stage.until("state", state="live")
-    stage.ask("prompt.set", "1", text="reject")
-    error = await stage.until("error", id="1")
+async def test_a_rejected_prompt_is_answered_and_the_stream_goes_on(running):
+    await running.until("state", state="live")
+    running.ask("prompt.set", "1", text="reject")
+    error = await running.until("error", id="1")
     assert error["code"] == "rejected" and "not known" in error["message"]
-    stage.ask("prompt.set", "2", text="gold")
-    await stage.until("applied", id="2")
+    running.ask("prompt.set", "2", text="gold")
+    await running.until("applied", id="2")
 
 
-async def test_a_diverged_chunk_is_told_and_its_commands_are_applied_after_all(stage, engine):
-    await stage.until("state", state="live")
-    stage.ask("prompt.set", "1", text="diverge")
-    error = await stage.until("error", code="reset")
+async def test_a_diverged_chunk_is_told_and_its_commands_are_applied_after_all(running, engine):
+    await running.until("state", state="live")
+    running.ask("prompt.set", "1", text="diverge")
+    error = await running.until("error", code="reset")
     assert error["id"] is None and "NaN" in error["message"]
-    applied = await stage.until("applied", id="1")
+    applied = await running.until("applied", id="1")
     assert applied["chunk"] == 0
     assert [controls.prompt for _, controls in engine.steps].count("diverge") == 2
 
 
-async def test_a_chunk_that_breaks_off_has_done_what_it_was_asked_for(stage, engine):
+async def test_a_chunk_that_breaks_off_has_done_what_it_was_asked_for(running, engine):
     """Its first pictures have been shown: who asked is told once, and the stream goes on with that."""
-    await stage.until("state", state="live")
-    stage.ask("prompt.set", "a", text="break off")
-    await stage.until("applied", id="a")
-    error = await stage.until("error", code="reset")
+    await running.until("state", state="live")
+    running.ask("prompt.set", "a", text="break off")
+    await running.until("applied", id="a")
+    error = await running.until("error", code="reset")
     assert "NaN" in error["message"]
     steps = len(engine.steps)
     await until(lambda: len(engine.steps) > steps + 2, "more chunks")
-    await until(lambda: stage.session.picture.chunk > 0, "pictures of them")
-    assert len(stage.of("applied", id="a")) == 1
-    assert stage.session.desk.parameters.prompts[0].text == "break off"
+    await until(lambda: running.session.picture.chunk > 0, "pictures of them")
+    assert len(running.of("applied", id="a")) == 1
+    assert running.session.commands.parameters.prompts[0].text == "break off"
 
 
-async def test_a_stream_whose_chunks_always_break_off_is_given_up(stage):
-    await stage.until("state", state="live")
-    stage.ask("prompt.set", "a", text="always break off")
-    state = await stage.until("state", state="failed")
+async def test_a_stream_whose_chunks_always_break_off_is_given_up(running):
+    await running.until("state", state="live")
+    running.ask("prompt.set", "a", text="always break off")
+    state = await running.until("state", state="failed")
     assert "gave up" in state["detail"]
 
 
-async def test_what_a_chunk_did_before_it_broke_off_is_not_done_again(stage, engine, monkeypatch):
+async def test_what_a_chunk_did_before_it_broke_off_is_not_done_again(running, engine, monkeypatch):
     """None of its pictures has been shown: a random reset would come twice, with another seed."""
-    await stage.until("state", state="live")
-    monkeypatch.setattr(stage.session.pacer, "due", lambda: None)  # nothing is shown from here on
+    await running.until("state", state="live")
+    monkeypatch.setattr(running.session.pacer, "due", lambda: None)  # nothing is shown from here on
     made = len(engine.steps)
-    stage.ask("prompt.set", "a", text="break off")
-    await stage.until("error", code="reset")
+    running.ask("prompt.set", "a", text="break off")
+    await running.until("error", code="reset")
     await until(lambda: len(engine.steps) > made + 4, "more chunks")
     assert [controls.prompt for _, controls in engine.steps[made:]].count("break off") == 1
 
 
-async def test_a_pause_between_two_pieces_is_told_when_the_chunk_has_ended(stage, engine):
-    await stage.until("state", state="live")
+async def test_a_pause_between_two_pieces_is_told_when_the_chunk_has_ended(running, engine):
+    await running.until("state", state="live")
     engine.may_go_on.clear()
-    await until(lambda: stage.session._generation_loop.is_busy, "a chunk with the model")
+    await until(lambda: running.session._generation_loop.is_busy, "a chunk with the model")
     await asyncio.sleep(0.1)
-    stage.ask("pause", "p")
-    await stage.until("ack", id="p")
-    assert not stage.of("applied", id="p")
+    running.ask("pause", "p")
+    await running.until("ack", id="p")
+    assert not running.of("applied", id="p")
     engine.may_go_on.set()
-    await stage.until("applied", id="p")
+    await running.until("applied", id="p")
     await asyncio.sleep(0.1)
-    assert not len(stage.session.pacer)
+    assert not len(running.session.pacer)
 
 
-async def test_a_chunk_whose_beginning_came_in_a_pause_is_dropped_as_a_whole(stage, engine, monkeypatch):
-    await stage.until("state", state="live")
+async def test_a_chunk_whose_beginning_came_in_a_pause_is_dropped_as_a_whole(running, engine, monkeypatch):
+    await running.until("state", state="live")
     engine.may_ask.clear()
-    await until(lambda: stage.session._generation_loop.is_busy, "a chunk with the model")
+    await until(lambda: running.session._generation_loop.is_busy, "a chunk with the model")
     made, played = len(engine.steps), []
     engine.may_go_on.clear()
-    stage.ask("pause", "p")
+    running.ask("pause", "p")
     engine.may_ask.set()
     await until(lambda: len(engine.steps) > made, "the chunk")
     await asyncio.sleep(0.05)
-    monkeypatch.setattr(stage.session.pacer, "extend", played.append)
-    stage.ask("resume", "r")
-    await stage.until("ack", id="r")
+    monkeypatch.setattr(running.session.pacer, "extend", played.append)
+    running.ask("resume", "r")
+    await running.until("ack", id="r")
     engine.may_go_on.set()
-    await until(lambda: not stage.session._generation_loop.is_busy, "its end")
+    await until(lambda: not running.session._generation_loop.is_busy, "its end")
     assert not played
     await until(lambda: len(played) > 1, "later chunks")
 
 
-async def test_a_closed_session_holds_no_pictures(stage):
+async def test_a_closed_session_holds_no_pictures(running):
     """It may stay for good itself: what is there when the model gets ready is never searched for garbage."""
-    await stage.until("state", state="live")
-    stage.camera_runs = False
-    await stage.session.close()
-    session = stage.session
+    await running.until("state", state="live")
+    running.camera_runs = False
+    await running.session.close()
+    session = running.session
     assert session.camera is None and session.picture is None and not len(session.pacer)
     assert session._feed._assembler.held == 0 and session._generation_loop.result is None
 
 
-async def test_pieces_of_a_session_that_has_ended_go_nowhere(stage, engine, monkeypatch):
-    await stage.until("state", state="live")
+async def test_pieces_of_a_session_that_has_ended_go_nowhere(running, engine, monkeypatch):
+    await running.until("state", state="live")
     engine.may_ask.clear()
-    await until(lambda: stage.session._generation_loop.is_busy, "a chunk with the model")
+    await until(lambda: running.session._generation_loop.is_busy, "a chunk with the model")
     await asyncio.sleep(0.05)
-    close = asyncio.create_task(stage.session.close())
-    await until(lambda: not stage.session._generation_loop.is_busy, "the end")
+    close = asyncio.create_task(running.session.close())
+    await until(lambda: not running.session._generation_loop.is_busy, "the end")
     came, steps = [], len(engine.steps)
-    monkeypatch.setattr(stage.session.pacer, "push", lambda *given, **_: came.append(given))
+    monkeypatch.setattr(running.session.pacer, "push", lambda *given, **_: came.append(given))
     engine.may_ask.set()
     await close
     await until(lambda: len(engine.steps) > steps, "the chunk")
@@ -359,22 +359,22 @@ async def test_pieces_of_a_session_that_has_ended_go_nowhere(stage, engine, monk
     assert not came
 
 
-async def test_an_unexpected_error_ends_the_stream_with_the_reason(stage, caplog):
-    await stage.until("state", state="live")
-    stage.ask("prompt.set", "1", text="explode")
-    failed = await stage.until("state", state="failed")
+async def test_an_unexpected_error_ends_the_stream_with_the_reason(running, caplog):
+    await running.until("state", state="live")
+    running.ask("prompt.set", "1", text="explode")
+    failed = await running.until("state", state="failed")
     assert "out of memory" in failed["detail"]
-    assert "out of memory" in stage.session.note
-    stage.ask("prompt.set", "2", text="gold")
-    assert (await stage.until("error", id="2"))["code"] == "rejected"
-    stage.shown.clear()
-    await until(lambda: len(stage.shown) > 2, "the camera, passed through")
-    assert "Generation failed" in caplog.text
+    assert "out of memory" in running.session.note
+    running.ask("prompt.set", "2", text="gold")
+    assert (await running.until("error", id="2"))["code"] == "rejected"
+    running.shown.clear()
+    await until(lambda: len(running.shown) > 2, "the camera, passed through")
+    assert "A task of this session failed" in caplog.text
 
 
-async def test_a_chunk_that_always_fails_is_given_up(stage, engine, monkeypatch):
+async def test_a_chunk_that_always_fails_is_given_up(running, engine, monkeypatch):
     monkeypatch.setattr("tests.server.fakes.LiveStream._fail_if_asked", _always_fails)
-    failed = await stage.until("state", state="failed")
+    failed = await running.until("state", state="failed")
     assert "5 chunks in a row" in failed["detail"]
 
 
@@ -382,7 +382,7 @@ def _always_fails(self, prompt):
     raise ValueError("no")
 
 
-async def test_only_failures_in_a_row_are_counted(stage, monkeypatch):
+async def test_only_failures_in_a_row_are_counted(running, monkeypatch):
     """A bad chunk every now and then, all evening, is no reason to give up."""
     tries = 0
 
@@ -394,15 +394,15 @@ async def test_only_failures_in_a_row_are_counted(stage, monkeypatch):
 
     monkeypatch.setattr("tests.server.fakes.LiveStream._fail_if_asked", fails)
     await until(lambda: tries > 4 * MAX_FAILURES, "good chunks between bad ones")
-    assert stage.session.failure is None
-    assert len(stage.of("error", code="rejected")) >= 4 * (MAX_FAILURES - 1)
+    assert running.session.failure is None
+    assert len(running.of("error", code="rejected")) >= 4 * (MAX_FAILURES - 1)
 
 
 async def test_law_who_comes_back_sees_nothing_from_before(settings, worker, engine):
     """Neither what was queued nor what was filmed while nobody watched; what is dropped is counted."""
     session = LiveSession("abc", Services(settings, worker, Metrics()))
-    stage = Stage(session, is_watched=False)
-    stage.hold()
+    running = RunningSession(session, is_watched=False)
+    running.hold()
     session.start()
     await until(lambda: len(session.pacer) > 12, "pictures that nobody takes")
     engine.may_settle.clear()  # the next chunk has no frames yet
@@ -414,11 +414,11 @@ async def test_law_who_comes_back_sees_nothing_from_before(settings, worker, eng
     await until(lambda: len(session.pacer) > 0, "new pictures")
     picture, _ = session.pacer.pop(0.0)
     assert picture.captured > came_back - 12 / CAMERA_FPS
-    await stage.close()
+    await running.close()
 
 
 async def test_two_sessions_have_one_chunk_between_them_with_the_worker(
-    stage, settings, worker, engine, monkeypatch
+    running, settings, worker, engine, monkeypatch
 ):
     """Who waits for the worker has not chosen its frames yet, so that it takes the newest."""
     engine.step_seconds = 0.05
@@ -433,9 +433,9 @@ async def test_two_sessions_have_one_chunk_between_them_with_the_worker(
             at_once -= 1
 
     monkeypatch.setattr(worker, "step", counted)
-    other = Stage(LiveSession("def", Services(settings, worker, Metrics())))
+    other = RunningSession(LiveSession("def", Services(settings, worker, Metrics())))
     other.session.start()
-    await stage.until("state", state="live")
+    await running.until("state", state="live")
     await other.until("state", state="live")
     await asyncio.sleep(0.4)
     await other.close()
@@ -444,7 +444,7 @@ async def test_two_sessions_have_one_chunk_between_them_with_the_worker(
 
 async def test_frames_are_chosen_when_the_chunk_before_is_finished(settings, worker, engine, monkeypatch):
     """Chosen before, they would grow old while the model remembers it."""
-    session, taken = LiveSession("abc", Services(settings, worker, Metrics())), 0
+    session, taken = LiveSession("abc", Services(Services(settings, worker, Metrics()))), 0
     take = session._feed.take
 
     def counted(*arguments):
@@ -453,9 +453,9 @@ async def test_frames_are_chosen_when_the_chunk_before_is_finished(settings, wor
         return take(*arguments)
 
     monkeypatch.setattr(session._feed, "take", counted)
-    stage = Stage(session)
+    running = RunningSession(session)
     session.start()
-    await stage.until("state", state="live")
+    await running.until("state", state="live")
     engine.may_settle.clear()
     await asyncio.sleep(4 * 12 / CAMERA_FPS)
     assert session._feed.is_ready(12)
@@ -463,24 +463,24 @@ async def test_frames_are_chosen_when_the_chunk_before_is_finished(settings, wor
     engine.may_settle.set()
     before = taken
     await until(lambda: taken > before, "the next chunk")
-    await stage.close()
+    await running.close()
 
 
-async def test_a_silent_camera_is_told_and_its_return_makes_the_stream_live_again(stage):
-    await stage.until("state", state="live")
-    stage.messages.clear()
-    stage.camera_runs = False
-    await stage.until("state", state="waiting", detail="waiting for pictures from the camera")
-    assert "camera" in stage.session.note
-    stage.messages.clear()
-    stage.camera_runs = True
-    await stage.until("state", state="live")
+async def test_a_silent_camera_is_told_and_its_return_makes_the_stream_live_again(running):
+    await running.until("state", state="live")
+    running.messages.clear()
+    running.camera_runs = False
+    await running.until("state", state="waiting", detail="waiting for pictures from the camera")
+    assert "camera" in running.session.note
+    running.messages.clear()
+    running.camera_runs = True
+    await running.until("state", state="live")
 
 
-async def test_telemetry_has_every_figure(stage):
-    await stage.until("state", state="live")
-    await until(lambda: bool(stage.telemetry) and stage.telemetry[-1]["fps"] > 0, "telemetry")
-    last = stage.telemetry[-1]
+async def test_telemetry_has_every_figure(running):
+    await running.until("state", state="live")
+    await until(lambda: bool(running.telemetry) and running.telemetry[-1]["fps"] > 0, "telemetry")
+    last = running.telemetry[-1]
     assert set(last) == {
         *("type", "fps", "chunk", "latency_ms", "dropped", "state"),
         *("guidance_scale", "depth_preview", "timeline_position"),
@@ -494,55 +494,55 @@ async def test_while_the_model_loads_the_session_says_so(settings, engine):
     engine.may_warm_up.clear()
     async with started_worker(settings, engine) as worker:
         session = LiveSession("abc", Services(settings, worker, Metrics()))
-        stage = Stage(session)
+        running = RunningSession(session)
         session.start()
-        await stage.until("state", state="warming", detail="warming up the model")
-        assert not stage.of("hello") and session.note == "warming up the model"
-        await until(lambda: bool(stage.shown), "a picture")
-        assert (stage.shown[0].width, stage.shown[0].height) == PROVISIONAL_SIZE
+        await running.until("state", state="warming", detail="warming up the model")
+        assert not running.of("hello") and session.note == "warming up the model"
+        await until(lambda: bool(running.shown), "a picture")
+        assert (running.shown[0].width, running.shown[0].height) == PROVISIONAL_SIZE
         engine.may_warm_up.set()
-        await stage.until("hello")
-        await stage.until("state", state="live")
-        await stage.close()
+        await running.until("hello")
+        await running.until("state", state="live")
+        await running.close()
 
 
 async def test_a_model_that_does_not_load_fails_the_session(settings, engine):
     engine.load_error = ValueError("no such preset")
     async with started_worker(settings, engine) as worker:
         session = LiveSession("abc", Services(settings, worker, Metrics()))
-        stage = Stage(session)
+        running = RunningSession(session)
         session.start()
-        assert "no such preset" in (await stage.until("state", state="failed"))["detail"]
-        await stage.close()
+        assert "no such preset" in (await running.until("state", state="failed"))["detail"]
+        await running.close()
 
 
 async def test_a_default_prompt_that_the_model_rejects_is_told(engine, worker):
     session = LiveSession("abc", Services(load_settings({"prompt": "reject"}), worker, Metrics()))
-    stage = Stage(session)
+    running = RunningSession(session)
     session.start()
-    assert "not known" in (await stage.until("state", state="failed"))["detail"]
-    await stage.close()
+    assert "not known" in (await running.until("state", state="failed"))["detail"]
+    await running.close()
 
 
 async def test_a_stream_that_cannot_be_opened_is_told(engine, worker, caplog):
     session = LiveSession("abc", Services(load_settings({"prompt": "explode"}), worker, Metrics()))
-    stage = Stage(session)
+    running = RunningSession(session)
     session.start()
-    assert "out of memory" in (await stage.until("state", state="failed"))["detail"]
-    assert "Generation failed" in caplog.text
-    await stage.close()
+    assert "out of memory" in (await running.until("state", state="failed"))["detail"]
+    assert "A task of this session failed" in caplog.text
+    await running.close()
 
 
 async def test_closing_frees_the_stream_even_during_a_chunk(settings, worker, engine):
     engine.step_seconds = 0.1
     session = LiveSession("abc", Services(settings, worker, Metrics()))
-    stage = Stage(session)
+    running = RunningSession(session)
     session.start()
     await until(lambda: bool(engine.steps), "a step")
-    await stage.close()
-    await stage.close()
+    await running.close()
+    await running.close()
     handle = await worker.open(prompt="next", seed=0)
-    del session, stage
+    del session, running
     gc.collect()
     assert list(engine.streams) == [handle.stream]
     async with asyncio.timeout(1), worker.scheduler.take(Client(lambda _: None)):

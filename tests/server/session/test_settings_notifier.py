@@ -11,7 +11,7 @@ from server.protocol.replies import (
     TimelineState,
 )
 from server.protocol.requests import TimelineStep, WeightedPrompt
-from server.session.settings_notifier import DELAY_S, SettingsNews
+from server.session.settings_notifier import DELAY_S, SettingsNotifier
 
 pytestmark = pytest.mark.virtual_time
 
@@ -45,7 +45,7 @@ class Told:
         self.loop = asyncio.get_running_loop()
         self.began = self.loop.time()
         self.settings = settings()
-        self.news = SettingsNews(lambda: self.settings, self._tell)
+        self.notifier = SettingsNotifier(lambda: self.settings, self._tell)
         self.told = []
 
     def _tell(self, settings):
@@ -56,7 +56,7 @@ async def test_changes_that_come_together_are_told_once_with_what_is_in_effect_t
     told = Told()
     for number in range(5):
         told.settings = settings(f"prompt {number}")
-        told.news.soon()
+        told.notifier.schedule()
         await asyncio.sleep(DELAY_S / 10)
     await asyncio.sleep(10)
     assert told.told == [(DELAY_S, settings("prompt 4"))]
@@ -64,10 +64,10 @@ async def test_changes_that_come_together_are_told_once_with_what_is_in_effect_t
 
 async def test_a_change_after_the_news_is_told_after_another_delay():
     told = Told()
-    told.news.soon()
+    told.notifier.schedule()
     await asyncio.sleep(1)
     told.settings = settings("gold")
-    told.news.soon()
+    told.notifier.schedule()
     await asyncio.sleep(10)
     assert told.told == [(DELAY_S, settings()), (1 + DELAY_S, settings("gold"))]
 
@@ -75,7 +75,7 @@ async def test_a_change_after_the_news_is_told_after_another_delay():
 async def test_what_is_as_it_was_is_not_told_again():
     told = Told()
     for _ in range(3):
-        told.news.soon()
+        told.notifier.schedule()
         await asyncio.sleep(1)
     assert len(told.told) == 1
 
@@ -84,15 +84,15 @@ async def test_a_timeline_that_plays_is_no_news_but_another_one_is():
     told = Told()
     for position in (1.0, 2.0, None):
         told.settings = settings(position=position)
-        told.news.soon()
+        told.notifier.schedule()
         await asyncio.sleep(1)
     assert [found for _, found in told.told] == [settings(position=1.0), settings()]
 
 
 async def test_nothing_is_told_once_it_is_closed():
     told = Told()
-    told.news.soon()
-    told.news.close()
+    told.notifier.schedule()
+    told.notifier.close()
     await asyncio.sleep(10)
     assert not told.told
-    Told().news.close()
+    Told().notifier.close()

@@ -247,22 +247,22 @@ async def test_each_loss_is_kept_for_the_whole_time(peers):
 
 async def test_a_heartbeat_of_the_former_peer_is_not_expected_of_the_next(peers):
     peer = await peers.add(lambda session: SlowPeer(session, at_once()))
-    link, long_after = peer.session.link, asyncio.get_running_loop().time() + 1e6
+    channels, long_after = peer.session.channels, asyncio.get_running_loop().time() + 1e6
     peer.session.receive('{"type": "ping", "id": "1"}', lambda text: None, is_peer=True)
-    assert link.is_lost(long_after)
+    assert channels.is_lost(long_after)
     await left(peers, peer)
     await peers.add(lambda session: SlowPeer(session, at_once()), former=peer.session.id)
-    assert not link.is_lost(long_after)
+    assert not channels.is_lost(long_after)
 
 
 async def test_who_takes_a_session_up_has_promised_no_heartbeat_yet(peers):
     peer = await peers.add(lambda session: SlowPeer(session, at_once()))
     long_after = asyncio.get_running_loop().time() + 1e6
     peer.session.receive('{"type": "ping", "id": "1"}', lambda text: None, is_peer=True)
-    assert peer.session.link.is_lost(long_after)
+    assert peer.session.channels.is_lost(long_after)
     await left(peers, peer)
     await peers.add(lambda session: SlowPeer(session, at_once()), former=peer.session.id)
-    assert not peer.session.link.is_lost(long_after)
+    assert not peer.session.channels.is_lost(long_after)
 
 
 async def test_a_session_that_failed_is_not_kept(peers, engine):

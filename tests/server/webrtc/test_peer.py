@@ -115,13 +115,13 @@ class Channel:
 def told(peer: WebRtcPeer, count: int) -> None:
     """The session tells its clients something, so many times."""
     for _ in range(count):
-        peer.session.link.send(Pong(id="x"))
+        peer.session.channels.send(Pong(id="x"))
 
 
 def figures(peer: WebRtcPeer, count: int) -> None:
     for _ in range(count):
         telemetry = Telemetry(depth_preview=None, timeline_position=None, **dict(peer.session.figures()))
-        peer.session.link.send_telemetry(telemetry)
+        peer.session.channels.send_telemetry(telemetry)
 
 
 async def test_who_does_not_read_its_control_channel_is_given_up_for_good(peer, caplog):

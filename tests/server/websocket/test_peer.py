@@ -98,11 +98,11 @@ async def test_a_client_that_does_not_read_its_messages_is_given_up_for_good(ses
 async def test_figures_that_are_not_read_are_dropped_and_end_nothing(session, services):
     async with attended(session, services) as (peer, socket, is_over):
         for _ in range(2 * UNREAD_MESSAGES):
-            session.link.send_telemetry(telemetry(session))
+            session.channels.send_telemetry(telemetry(session))
         assert len(peer._writer) == UNREAD_TELEMETRY and not is_over()
         socket.may_send.set()
         await until(lambda: not len(peer._writer), "all is sent")
-        session.link.send_telemetry(telemetry(session))
+        session.channels.send_telemetry(telemetry(session))
         await until(lambda: not len(peer._writer), "newer figures are sent again")
         assert not is_over() and peer.may_return is True
 
@@ -114,7 +114,7 @@ async def test_a_socket_that_is_gone_listens_no_more(session, services):
             assert not is_over()
             socket.leave(1006)
             await until(is_over, "the loss is seen")
-    assert not session.link.is_watched and session.link._clients == []
+    assert not session.channels.is_watched and session.channels._clients == []
 
 
 async def test_who_listens_in_vain_is_told_so_and_leaves_nothing(session, services):
@@ -124,7 +124,7 @@ async def test_who_listens_in_vain_is_told_so_and_leaves_nothing(session, servic
     assert socket.closed_with[0][1] == b"8 clients listen to this session already"
     for leave in leaves:
         leave()
-    assert session.link._clients == []
+    assert session.channels._clients == []
 
 
 @pytest.mark.parametrize(("code", "may_return"), [(1000, False), (1001, False), (1006, True), (None, True)])

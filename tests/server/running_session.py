@@ -15,7 +15,7 @@ from tests.server.running import until
 CAMERA_FPS = 120
 
 
-class Stage:
+class RunningSession:
     """A session whose camera runs while it is asked to; `is_watched`: what it broadcasts is in `shown`."""
 
     def __init__(self, session: LiveSession, is_watched: bool = True) -> None:
@@ -25,7 +25,7 @@ class Stage:
         self.shown: list[VideoFrame] = []
         self.camera_runs = True
         session.join(lambda text: self.messages.append(json.loads(text)))
-        session.link.attach_telemetry(lambda text: self.telemetry.append(json.loads(text)))
+        session.channels.attach_telemetry(lambda text: self.telemetry.append(json.loads(text)))
         self._track = OutputTrack(session.playout.broadcast)
         self._tasks = [asyncio.create_task(self._film())]
         if is_watched:
@@ -73,7 +73,7 @@ class Stage:
         await until(lambda: bool(self.of(type, **fields)), f"{type} {fields} in {self.messages}")
         return self.of(type, **fields)[0]
 
-    async def live(self) -> "Stage":
+    async def live(self) -> "RunningSession":
         await self.until("state", state="live")
         return self
 

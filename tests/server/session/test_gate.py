@@ -1,0 +1,53 @@
+import asyncio
+
+import numpy as np
+import pytest
+from av import VideoFrame
+
+from server.media.frames import Picture
+from server.media.pacing import MediaClock, Pacer
+from server.metrics import Metrics, StreamMeter
+from server.session.camera import CameraFeed
+from server.session.gate import GenerationGate
+
+pytestmark = pytest.mark.virtual_time
+
+
+class Gated:
+    def __init__(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self.feed, self.pacer = CameraFeed("abc", 30, now), Pacer(MediaClock())
+        self.gate = GenerationGate(self.feed, self.pacer, StreamMeter(Metrics(), now))
+
+    async def film(self, frames: int) -> None:
+        for _ in range(frames):
+            frame = VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))
+            self.feed.push(frame, asyncio.get_running_loop().time())
+            await asyncio.sleep(1 / 30)
+
+
+async def test_who_waits_goes_on_when_it_is_opened():
+    gate = Gated().gate
+    await gate.wait()
+    gate.close()
+    waiting = asyncio.create_task(gate.wait())
+    await asyncio.sleep(5)
+    assert not gate.is_open and not waiting.done()
+    gate.open()
+    await waiting
+    assert gate.is_open and gate.opened_at == asyncio.get_running_loop().time()
+
+
+async def test_law_nothing_from_before_a_pause_is_shown_after_it():
+    gated = Gated()
+    rgb = np.zeros((48, 64, 3), np.uint8)
+    queued = Picture(rgb=rgb, chunk=0, frame=0, sequence=1, captured=0.0, made=0.0)
+    gated.pacer.push([queued], 0.1, 0.0)
+    await gated.film(12)
+    gated.feed.take(9, asyncio.get_running_loop().time())
+    gated.gate.close()
+    assert len(gated.pacer) == 0
+    await gated.film(40)
+    gated.gate.open()
+    now = asyncio.get_running_loop().time()
+    assert gated.feed.take(12, now).times[0] > now - 15 / 30, "frames of the pause are passed over"
