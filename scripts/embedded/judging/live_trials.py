@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from scripts.bench.servers.launch import NotReady, serving
+from scripts.bench.servers.launch import ServerNotReady, serving
 from scripts.embedded.judging.findings import (
     Case,
     Effort,
@@ -162,7 +162,7 @@ def try_start(subject: Subject, _effort: Effort) -> Finding:
     with contextlib.ExitStack() as stack:
         try:
             _, seconds = stack.enter_context(serving(None, ""))
-        except NotReady:
+        except ServerNotReady:
             return Finding([Row(name, None, READY_GOAL_S, True, note="did not start")])
     return Finding([Row(name, seconds, READY_GOAL_S, at_most=True, unit="s")])
 

@@ -181,7 +181,7 @@ async def test_law_pictures_last_until_a_chunk_under_a_new_prompt_is_there(runni
 
 @pytest.mark.parametrize("transition", ["cut", "recache"])
 async def test_a_switch_sweeps_what_waits_to_be_shown(settings, worker, monkeypatch, transition):
-    session = LiveSession("abc", Services(Services(settings, worker, Metrics())))
+    session = LiveSession("abc", Services(settings, worker, Metrics()))
     monkeypatch.setattr(session.pacer, "due", lambda: None)  # nothing is shown
     running = RunningSession(session, is_watched=False)
     session.start()
@@ -405,12 +405,12 @@ async def test_law_who_comes_back_sees_nothing_from_before(settings, worker, eng
     running.hold()
     session.start()
     await until(lambda: len(session.pacer) > 12, "pictures that nobody takes")
-    engine.may_settle.clear()  # the next chunk has no frames yet
+    engine.may_flush.clear()  # the next chunk has no frames yet
     await asyncio.sleep(2)
     waiting, came_back = len(session.pacer), asyncio.get_running_loop().time()
     session.peer_changed()
     assert (len(session.pacer), session.figures().dropped.stale) == (0, waiting)
-    engine.may_settle.set()
+    engine.may_flush.set()
     await until(lambda: len(session.pacer) > 0, "new pictures")
     picture, _ = session.pacer.pop(0.0)
     assert picture.captured > came_back - 12 / CAMERA_FPS
@@ -444,7 +444,7 @@ async def test_two_sessions_have_one_chunk_between_them_with_the_worker(
 
 async def test_frames_are_chosen_when_the_chunk_before_is_finished(settings, worker, engine, monkeypatch):
     """Chosen before, they would grow old while the model remembers it."""
-    session, taken = LiveSession("abc", Services(Services(settings, worker, Metrics()))), 0
+    session, taken = LiveSession("abc", Services(settings, worker, Metrics())), 0
     take = session._feed.take
 
     def counted(*arguments):
@@ -456,11 +456,11 @@ async def test_frames_are_chosen_when_the_chunk_before_is_finished(settings, wor
     running = RunningSession(session)
     session.start()
     await running.until("state", state="live")
-    engine.may_settle.clear()
+    engine.may_flush.clear()
     await asyncio.sleep(4 * 12 / CAMERA_FPS)
     assert session._feed.is_ready(12)
     assert taken == len(engine.steps), "a chunk was taken that nobody paints"
-    engine.may_settle.set()
+    engine.may_flush.set()
     before = taken
     await until(lambda: taken > before, "the next chunk")
     await running.close()
