@@ -41,6 +41,14 @@ async def test_answer_sends_h264_first_and_asks_for_a_full_picture(peer):
         assert ("x-google-min-bitrate" in codec.parameters) == (codec.name != "rtx")
 
 
+@pytest.mark.parametrize("is_back", [False, True])
+async def test_who_takes_a_session_up_may_return_before_it_is_connected(settings, worker, is_back):
+    session = LiveSession("abc", Services(settings, worker, Metrics()))
+    peer = WebRtcPeer(session, settings, "", is_back=is_back)
+    assert peer.may_return is is_back
+    await peer.close()
+
+
 async def test_an_offer_that_does_not_watch_is_accepted(peer):
     answer = SessionDescription.parse(await peer.accept(await offer_of(("video", "sendonly"))))
     assert answer.media[0].direction == "recvonly"
