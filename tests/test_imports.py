@@ -1,6 +1,7 @@
 """The arrows between the packages: who may import whom, read from the source without running it."""
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,15 +102,17 @@ def modules_of(package: str) -> dict[str, Path]:
     return found
 
 
-def imports_of(path: Path) -> Iterator[str]:
+@functools.cache
+def imports_of(path: Path) -> tuple[str, ...]:
     """Every module that a file imports when it runs, in functions too; `from a import b` is "a" and "a.b"."""
+    found: list[str] = []
     for node in running_nodes(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0 and node.module, f"{path}: relative imports hide the arrow"
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+    return tuple(found)
 
 
 def running_nodes(node: ast.AST) -> Iterator[ast.AST]:
@@ -181,10 +184,10 @@ def test_every_folder_has_its_layer(package):
 
 @pytest.mark.parametrize("package", LAYERS)
 def test_no_arrow_points_up_or_along(package):
-    below: set[str] = set()
+    rooms, below = rooms_of(package), set[str]()
     for layer in LAYERS[package]:
         for room in layer:
-            assert rooms_of(package)[room] <= below, f"{package}/{room}"
+            assert rooms[room] <= below, f"{package}/{room}"
         below |= layer
 
 
