@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from aioice import stun
 from aiortc import RTCConfiguration, RTCPeerConnection
 
 from server.settings import load_settings
@@ -51,7 +52,8 @@ async def test_a_session_that_only_sends_can_be_watched(server):
         await peer.close()
 
 
-async def test_created_viewer_has_location_etag_and_links(engine):
+async def test_created_viewer_has_location_etag_and_links(engine, monkeypatch):
+    monkeypatch.setattr(stun, "RETRY_MAX", 0)  # nobody listens at that port, which need not take 5 seconds
     settings = load_settings({"ice_servers": ["stun:127.0.0.1:9"]})
     async with running_server(settings, engine) as server, server.viewer() as publisher:
         id = id_of(publisher)
