@@ -5,8 +5,8 @@ python -m scripts.bench.pipeline --random-weights --preset fast --guidance none
 python -m scripts.bench.pipeline --random-weights --guidance both --check 10
 python -m scripts.bench.pipeline --model embedded --eager --chunks 8
 
-Chunks run as a server runs them, from camera pictures to `uint8`, with the levers that a server pulls, or
-none (`--eager`); scripts/bench/levers.py has each lever alone. Stages are timed between events on the device
+Chunks run as a server runs them, from camera pictures to `uint8`, with a server's optimizations, or none
+(`--eager`); scripts/bench/optimizations.py has each alone. Stages are timed between events on the device
 (perf_counter on a CPU), read when the chunk is over. "Without hints" and "copy out and rest" are differences
 of medians' parts, chunk by chunk.
 """
@@ -52,7 +52,7 @@ def main(
     steps: Annotated[int | None, typer.Option(min=1, max=50, help="Denoising passes a chunk.")] = None,
     chunks: Annotated[int, typer.Option(min=2, help="Chunks timed, once the window is full.")] = 30,
     pulls: Annotated[
-        bool, typer.Option("--compile/--eager", help="The levers of the preset (on a GPU), or none.")
+        bool, typer.Option("--compile/--eager", help="The optimizations of the preset (on a GPU), or none.")
     ] = True,
     check: Annotated[int, typer.Option(min=0, help="Chunks compared with the plain pipeline's.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "auto",
@@ -69,7 +69,7 @@ def main(
     try:
         where = choose_device(device)
         dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
-        levers = (
+        optimizations = (
             optimizations_for(preset, where, dtype) if pulls and where.type == "cuda" else Optimizations()
         )
         asked = Asked(
@@ -79,7 +79,7 @@ def main(
             fast=preset == "fast",
             height=height,
             width=width,
-            levers=levers,
+            optimizations=optimizations,
             check=0 if start_only else check,
             guided=guidance != "none",
             steps=measured_engine.falling_steps(steps) if steps else None,
@@ -110,9 +110,9 @@ def main(
             "guidance": kind,
             "height": info.height,
             "width": info.width,
-            "steps": steps or info.steps,
+            "steps": steps or info.num_steps,
             "chunks": chunks,
-            "levers": dataclasses.asdict(levers),
+            "optimizations": dataclasses.asdict(optimizations),
             "dtype": info.dtype,
         }
         report = {"settings": settings, "machine": machine.about(where), "starts": starts}
@@ -132,7 +132,7 @@ class Asked:
     fast: bool
     height: int | None
     width: int | None
-    levers: Optimizations
+    optimizations: Optimizations
     check: int
     guided: bool
     steps: tuple[int, ...] | None
@@ -146,7 +146,7 @@ def _start(
     machine.free()
     begin = time.perf_counter()
     engine = _built(asked)
-    accelerate(engine.pipeline, asked.levers)
+    accelerate(engine.pipeline, asked.optimizations)
     machine.wait(asked.device)
     loaded = time.perf_counter()
     engine.warm_up()

@@ -29,8 +29,8 @@ from streaming.modules.causal_vace_model import CausalVaceWanModel
 GB = 10**9
 READING = GB  # beside the largest file, which is mapped while its tensors move: the loaders keep below that
 WORKSPACE = GB // 2  # what CUDA takes for itself; an allowance, not a measurement
-# Its kernels, recorded passes and tuned convolutions take half of the activations: with all levers an H100
-# peaked at 36.5 GB where everything else adds up to 32.7, 7.1 of them these.
+# Its kernels, recorded passes and tuned convolutions take half of the activations: with all optimizations
+# an H100 peaked at 36.5 GB where everything else adds up to 32.7, 7.1 of them these.
 KERNELS = 2
 DEPTH_MODEL = 3 * GB // 2  # Depth-Anything-V2-Small and a chunk's batch; an allowance, not a measurement
 CONTROL_VIDEOS = 2  # inactive and reactive: both have a cache once a stream uses masks

@@ -27,7 +27,7 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"{settings['model']} {settings['width']}x{settings['height']}, {settings['preset']}, "
         f"guidance {settings['guidance']}, {settings['steps']} steps, {settings['dtype']}, "
-        f"{_levers(settings['levers'])}; "
+        f"{_optimizations(settings['optimizations'])}; "
         f"{machine['device']}, torch {machine['torch']}"
     )
     yield ""
@@ -85,8 +85,8 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _levers(levers: Mapping[str, Any]) -> str:
-    on = [name if value is True else f"{name} {value}" for name, value in levers.items() if value]
+def _optimizations(optimizations: Mapping[str, Any]) -> str:
+    on = [name if value is True else f"{name} {value}" for name, value in optimizations.items() if value]
     return ", ".join(on)
 
 

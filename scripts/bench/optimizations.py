@@ -1,9 +1,9 @@
 """Gain of each optimization of streaming/acceleration.py in one pass of the transformer: one table and JSON.
 
-python -m scripts.bench.levers --json out/levers.json
-python -m scripts.bench.levers --model embedded --device cpu --levers plain --levers pack --repeats 2
+python -m scripts.bench.optimizations --json out/optimizations.json
+python -m scripts.bench.optimizations --model embedded --device cpu --only plain --only pack --repeats 2
 
-Levers are added one after the other, in the order of the table; every row is a fresh model with the same
+They are added one after the other, in the order of the table; every row is a fresh model with the same
 drawn weights, a full window and the same inputs, so that rows can be compared with the first.
 """
 
@@ -42,22 +42,22 @@ LADDER: dict[str, dict[str, Any]] = {
 def main(
     model: Annotated[str, typer.Option(help="A preset: longlive-1.3b or embedded.")] = "longlive-1.3b",
     device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "auto",
-    levers: Annotated[
+    only: Annotated[
         list[str] | None, typer.Option(help=f"Rows, in order: {', '.join(LADDER)}; all by default.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Timed passes of each kind.")] = 15,
     json_file: JsonFile = None,
 ) -> None:
-    """Time passes over a full window, lever by lever."""
+    """Time passes over a full window, one optimization after the other."""
     where, rows, so_far = choose_device(device), list[dict[str, Any]](), dict[str, Any]()
-    if unknown := set(levers or ()) - set(LADDER):
-        raise typer.BadParameter(f"--levers takes {', '.join(LADDER)}, got {', '.join(sorted(unknown))}")
+    if unknown := set(only or ()) - set(LADDER):
+        raise typer.BadParameter(f"--only takes {', '.join(LADDER)}, got {', '.join(sorted(unknown))}")
     reference: Tensor | None = None
     typer.echo(
         f"{'with':<14}{'guided ms':>11}{'plain ms':>10}{'hints':>8}{'recache':>9}{'first s':>9}{'off by':>10}"
     )
     with machine.cold_cache():
-        for name in levers or LADDER:
+        for name in only or LADDER:
             so_far |= LADDER[name]
             row, flow = _measured(model, where, Optimizations(**so_far), repeats)
             reference = flow if reference is None else reference
@@ -77,14 +77,14 @@ def main(
 
 @torch.inference_mode()
 def _measured(
-    model: str, device: torch.device, levers: Optimizations, repeats: int
+    model: str, device: torch.device, optimizations: Optimizations, repeats: int
 ) -> tuple[dict[str, Any], Tensor]:
     """The row, and the flow of a guided pass."""
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     pipeline = measured_engine.build(
         model, device, dtype, drawn=True, fast=True, height=None, width=None
     ).pipeline
-    accelerate(pipeline, levers)
+    accelerate(pipeline, optimizations)
     begin = time.perf_counter()
     run = _Passes(pipeline)
     run.guided()
@@ -92,7 +92,7 @@ def _measured(
     first = time.perf_counter() - begin
     flow = run.guided().float().cpu()
     row = {
-        "levers": dataclasses.asdict(levers),
+        "optimizations": dataclasses.asdict(optimizations),
         "first_s": first,
         "guided_ms": median_ms(device, [run.guided], repeats),
         "plain_ms": median_ms(device, [run.plain], repeats),
