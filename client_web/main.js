@@ -123,7 +123,7 @@ function greet(hello) {
   const isResumed = http.last === hello.session;
   if (!isResumed) streamButtons.sessionOver();
   http.begin(hello.session);
-  void serverInfo.ask(); // the model may have been loading until now: it was not known what it paints
+  void serverInfo.ask(); // the model may have been loading until now: its looks were not known
   promptBox.greet(hello.prompt, isResumed);
   dials.greet(hello.guidance_scale);
   desired.replay(isResumed);

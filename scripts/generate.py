@@ -125,7 +125,7 @@ def describe(engine: StreamEngine) -> str:
     info = engine.info
     trained = "" if info.trained else " (untrained)"
     return (
-        f"{info.model}{trained}, {info.width}x{info.height}, {info.steps} steps, "
+        f"{info.model}{trained}, {info.width}x{info.height}, {info.num_steps} steps, "
         f"depth {info.depth}, on {info.device}"
     )
 

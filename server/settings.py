@@ -78,7 +78,7 @@ class Settings(BaseSettings):
         "a statue of molten gold",
         min_length=1,
         max_length=MAX_PROMPT_LENGTH,
-        description="What is painted until a viewer asks for something else.",
+        description="The prompt until somebody asks for another.",
     )
     seed: int = Field(0, ge=0, le=MAX_SEED, description="Seed of the noise that a stream starts from.")
     max_sessions: int = Field(2, ge=1, description="Viewers served at once; the next one is told to retry.")

@@ -148,7 +148,7 @@ class ChunkResult:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A prompt that the model is known to paint well."""
+    """A prompt that the model is known to follow well."""
 
     name: str  # for people, unique
     prompt: str
@@ -166,7 +166,7 @@ class EngineInfo:
     dtype: str
     width: int
     height: int
-    steps: int  # how many denoising steps the model takes by itself
+    num_steps: int  # how many denoising steps the model takes by itself
     about: str  # the trained weights, in a few words; may be empty
     looks: tuple[Look, ...]  # may be empty
 

@@ -70,7 +70,7 @@ class StreamEngine:
             dtype=str(pipeline.dtype).removeprefix("torch."),
             width=preset.width,
             height=preset.height,
-            steps=len(preset.sampler.denoising_step_list),
+            num_steps=len(preset.sampler.denoising_step_list),
             about=preset.about if pipeline.models.trained else "",
             looks=load_looks(preset.folder) if preset.folder else (),
         )

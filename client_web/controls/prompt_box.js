@@ -78,7 +78,7 @@ export class PromptBox {
     } else if (!this.#desired.has("prompt")) this.#take(prompt);
   }
 
-  /** What the server paints now, perhaps by another hand or by the timeline. @param {WeightedPrompt[]} prompts */
+  /** What the server generates now, perhaps by another hand or by the timeline. @param {WeightedPrompt[]} prompts */
   show(prompts) {
     const [first, second] = prompts;
     if (!first || this.#isDraft || document.activeElement === this.#text) return this.#onPrompt(prompts.length === 1 ? first.text : "");

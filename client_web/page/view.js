@@ -7,7 +7,7 @@ import { at, button, place, select, setText, video } from "./dom.js";
  */
 
 const UNTRAINED = "Untrained model (random weights): its pictures do not follow the prompt yet.";
-const INVITATION = "Your camera goes in, a painted picture comes back.";
+const INVITATION = "Your camera goes in, a generated picture comes back.";
 
 export class View {
   #at = {
@@ -82,7 +82,7 @@ export class View {
     );
   }
 
-  /** Which model paints, from api/info or hello. @param {Model} model */
+  /** Which model generates, from api/info or hello. @param {Model} model */
   model({ name, trained, about, width, height, depth, device }) {
     const { model, modelNote } = this.#at;
     setText(model, `${name} ${width} × ${height}, depth from ${depth}, on ${device}`);

@@ -11,7 +11,7 @@ export const STAGES = [
   { name: "capture", from: "collect", title: "Camera pictures gather until a chunk is full" },
   { name: "depth", from: "depth", title: "Depth is estimated" },
   { name: "encode", from: "encode", title: "Depth becomes guidance" },
-  { name: "generate", from: "generate", title: "The model paints" },
+  { name: "generate", from: "generate", title: "The model generates" },
   { name: "decode", from: "decode", title: "Latents become pictures" },
   { name: "pace", from: "pace", title: "Pictures wait for their moment" },
   { name: "network", from: null, title: "There and back, with the video's coding at both ends" },

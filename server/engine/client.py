@@ -47,7 +47,7 @@ def model_info(info: EngineInfo) -> ModelInfo:
         about=info.about,
         width=info.width,
         height=info.height,
-        steps=info.steps,
+        steps=info.num_steps,
         depth=info.depth,
         device=info.device,
     )

@@ -21,7 +21,7 @@ def _is_none(value: object) -> bool:
 
 
 class LookInfo(Message):
-    """A prompt that the model paints well. `thumbnail` is relative to the page, or null."""
+    """A prompt that the model follows well. `thumbnail` is relative to the page, or null."""
 
     name: str
     prompt: str

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from server.protocol.http_models import Defaults, Limits
 from server.protocol.replies import DepthState, GuidanceState, OutputState
 from server.protocol.requests import (
-    Painting,
+    PromptChange,
     SetDepth,
     SetGuidance,
     SetOutput,
@@ -24,10 +24,10 @@ Keyword: TypeAlias = Literal["maximum", "maxLength", "maxItems"]  # of JSON Sche
 def limits() -> Limits:
     """The largest values that the server takes."""
     return Limits(
-        prompt_length=int(_most(Painting, "text", "maxLength")),
-        prompts=int(_most(Painting, "prompts", "maxItems")),
+        prompt_length=int(_most(PromptChange, "text", "maxLength")),
+        prompts=int(_most(PromptChange, "prompts", "maxItems")),
         prompt_weight=_most(WeightedPrompt, "weight", "maximum"),
-        blend_chunks=int(_most(Painting, "chunks", "maximum")),
+        blend_chunks=int(_most(PromptChange, "chunks", "maximum")),
         timeline_steps=int(_most(SetTimeline, "steps", "maxItems")),
         timeline_seconds=_most(SetTimeline, "duration", "maximum"),
         guidance_scale=_most(SetGuidance, "scale", "maximum"),
@@ -42,7 +42,7 @@ def limits() -> Limits:
 
 def defaults(guidance: GuidanceState, depth: DepthState, output: OutputState) -> Defaults:
     """What a prompt.set takes for what it leaves out, and what a session begins with."""
-    change = Painting.model_validate({"text": "any"})
+    change = PromptChange.model_validate({"text": "any"})
     return Defaults(
         transition=change.transition,
         chunks=change.chunks,

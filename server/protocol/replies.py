@@ -37,7 +37,7 @@ CommandName: TypeAlias = Literal[
 
 
 class ModelInfo(Message):
-    """Which model paints, as the page and /readyz tell it. `trained` is false for seeded random weights.
+    """Which model generates, as the page and /readyz tell it. `trained` is false for seeded random weights.
 
     `about` says in a few words what its trained weights are; it may be empty.
     """

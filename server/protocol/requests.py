@@ -60,7 +60,7 @@ class Request(Message):
     id: str = Field(min_length=1, max_length=64, description="a string of 1 to 64 characters")
 
 
-# What to paint.
+# Which prompt.
 
 
 class WeightedPrompt(Message):
@@ -72,8 +72,8 @@ class WeightedPrompt(Message):
     weight: float = Field(1.0, gt=0, le=10, description="a number above 0, at most 10")
 
 
-class Painting(Message):
-    """What to paint, and how to get there: part of a prompt.set and of every step of a timeline."""
+class PromptChange(Message):
+    """The next prompts and how the picture gets there, in a prompt.set and in every step of a timeline."""
 
     text: Annotated[str, StringConstraints(strip_whitespace=True)] | None = Field(
         None, min_length=1, max_length=MAX_PROMPT_LENGTH, description=TEXT
@@ -107,13 +107,13 @@ class Painting(Message):
         return self.prompts or (WeightedPrompt(text=self.text or "", weight=1.0),)
 
 
-class SetPrompt(Request, Painting):
-    """Paint something else: `recache` goes on from the picture, `cut` starts afresh, `blend` takes chunks."""
+class SetPrompt(Request, PromptChange):
+    """Change the prompt: `recache` goes on from the picture, `cut` starts afresh, `blend` takes chunks."""
 
     type: Literal["prompt.set"] = "prompt.set"
 
 
-class TimelineStep(Painting):
+class TimelineStep(PromptChange):
     """At `at` seconds since the timeline began, what a prompt.set would do."""
 
     at: Seconds = Field(description=SECONDS)
@@ -141,7 +141,7 @@ class SetTimeline(Request):
 
 
 class StopTimeline(Request):
-    """Stay with the prompt that is painted now."""
+    """Stay with the prompt of the moment."""
 
     type: Literal["timeline.stop"] = "timeline.stop"
 
@@ -212,7 +212,7 @@ class SetReferences(Request):
 
 
 class SetMask(Request):
-    """Where to paint: bright in the uploaded picture; dark keeps the camera. Null: paint everywhere."""
+    """Where to generate: bright in the uploaded picture; dark keeps the camera. Null: everywhere."""
 
     type: Literal["mask.set"] = "mask.set"
     image: ImageId | None = Field(description="the id of an uploaded picture, or null")
@@ -261,7 +261,7 @@ class Reset(Request):
 
 
 class SetFreeze(Request):
-    """Hold the camera's picture of this moment; the model goes on painting it."""
+    """Hold the camera's picture of this moment; the model goes on with it."""
 
     type: Literal["freeze.set"] = "freeze.set"
     on: bool = Field(description="true or false")

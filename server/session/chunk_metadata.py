@@ -25,6 +25,6 @@ class ChunkMetadata:
             chunk=picture.chunk,
             frame=picture.frame,
             guidance_scale=self.guidance_scale,
-            steps=self.parameters.steps or info.steps,
+            steps=self.parameters.steps or info.num_steps,
             time=datetime.now(UTC),
         )

@@ -25,8 +25,8 @@ from server.protocol.replies import (
 from server.protocol.requests import (
     Command,
     GetStats,
-    Painting,
     Pause,
+    PromptChange,
     Resume,
     SetFreeze,
     SetMask,
@@ -303,8 +303,8 @@ class CommandHandler:
         if self._refresh_timer is not None:
             self._refresh_timer.cancel()
 
-    def _prefetch_prompts(self, painting: Painting) -> None:
-        self._prefetch.start([prompt.text for prompt in painting.weighted])
+    def _prefetch_prompts(self, change: PromptChange) -> None:
+        self._prefetch.start([prompt.text for prompt in change.weighted])
 
     def _image(self, id: str) -> Rgb:
         image = self.images.get(id)

@@ -24,7 +24,7 @@ from server.protocol.replies import (
 from server.protocol.requests import (
     Command,
     DepthPoint,
-    Painting,
+    PromptChange,
     Reset,
     SetDepth,
     SetGuidance,
@@ -238,21 +238,21 @@ class _Draft:
         self.change["depth"] = depth
         self.keep(depth=depth)
 
-    def set_prompt(self, painting: Painting) -> None:
+    def set_prompt(self, change: PromptChange) -> None:
         self.change |= {
-            "prompts": tuple((prompt.text, prompt.weight) for prompt in painting.weighted),
-            "transition": painting.transition,
-            "blend_chunks": painting.chunks,
-            "blend_curve": painting.curve,
+            "prompts": tuple((prompt.text, prompt.weight) for prompt in change.weighted),
+            "transition": change.transition,
+            "blend_chunks": change.chunks,
+            "blend_curve": change.curve,
         }
         blend = None
-        if painting.transition == "blend":  # to where it goes already: the model goes on
+        if change.transition == "blend":  # to where it goes already: the model goes on
             blend = self.after.transition
-            if painting.weighted != self.after.prompts:
-                chunks, curve = painting.chunks, painting.curve
+            if change.weighted != self.after.prompts:
+                chunks, curve = change.chunks, change.curve
                 blend = TransitionState(transition="blend", done=0, chunks=chunks, curve=curve)
-        self.keep(prompts=painting.weighted, transition=blend)
-        if painting.transition == "cut":
+        self.keep(prompts=change.weighted, transition=blend)
+        if change.transition == "cut":
             self.start_over(None)
 
     def start_over(self, seed: int | None) -> None:

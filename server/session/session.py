@@ -293,7 +293,7 @@ class LiveSession:
             elif now - self._feed.seen_at > SILENCE_S:
                 detail = "waiting for pictures from the camera"
             elif self.picture is None and self.camera is not None:
-                detail = "painting the first pictures"
+                detail = "generating the first pictures"
         if detail:
             self._state.become(State.WAITING, detail)
 

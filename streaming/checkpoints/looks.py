@@ -1,4 +1,4 @@
-"""Looks: prompts that a model is known to paint well, each with a picture of what comes out.
+"""Looks: prompts that a model is known to follow well, each with a picture of what comes out.
 
     for look in load_looks(folder):
         print(look.name, look.prompt, look.thumbnail)

@@ -42,7 +42,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DepthState:
+class StreamDepthState:
     """What a stream remembers of the depth it was given. A value: nothing in it is ever written to."""
 
     range: DepthRange
@@ -58,7 +58,7 @@ class Depth:
     values: Tensor  # (T, H, W) float32 in [-1, 1], near = +1
     motion: float  # mean |change| of depth per frame where the picture changes, 0 ... 2; 0 for points
     non_finite: int  # NaN and Inf values that the estimator gave for this chunk; replaced
-    after: DepthState
+    after: StreamDepthState
 
 
 class StreamDepth:
@@ -70,7 +70,7 @@ class StreamDepth:
         self._estimator = estimator
         self._device = torch.device(device)
         self._size = (height, width)
-        self._state = DepthState(estimator.new_range())
+        self._state = StreamDepthState(estimator.new_range())
         self._points: tuple[tuple[Point, ...], Tensor] | None = None  # the last ones asked for, and their map
 
     @property
@@ -138,15 +138,15 @@ class StreamDepth:
         """Forget the scene, as a new stream; the counter goes on."""
         self._state = self._fresh()
 
-    def _fresh(self) -> DepthState:
-        return DepthState(self._estimator.new_range(), non_finite=self._state.non_finite)
+    def _fresh(self) -> StreamDepthState:
+        return StreamDepthState(self._estimator.new_range(), non_finite=self._state.non_finite)
 
     def _sparse(self, points: tuple[Point, ...]) -> Tensor:
         if self._points is None or self._points[0] != points:
             self._points = points, depth_of_points(points, *self._size, self._device)
         return self._points[1]
 
-    def _align(self, frames: Tensor, estimate: Tensor, state: DepthState) -> tuple[Alignment, Array]:
+    def _align(self, frames: Tensor, estimate: Tensor, state: StreamDepthState) -> tuple[Alignment, Array]:
         """How each frame follows the one before, and its aligned depth, (T, h, w) on the host."""
         cell = max(1, min(self._size[1] // _CELLS, self._size[0] // 2))
         # Means of cells, colours to grey in the same pass.

@@ -24,7 +24,7 @@ INFO = EngineInfo(
     dtype="float32",
     width=WIDTH,
     height=HEIGHT,
-    steps=4,
+    num_steps=4,
     about="a stand-in",
     looks=(),
 )
