@@ -52,6 +52,16 @@ def test_each_change_of_state_or_words_is_told_once(machine, told):
     ]
 
 
+def test_why_a_session_failed_is_told_once_it_has(machine, caplog):
+    caplog.set_level("INFO")
+    for state in (State.WARMING, State.WAITING, State.LIVE):
+        machine.become(state, state.value)
+        assert machine.failure is None
+    machine.become(State.FAILED, "out of memory")
+    assert machine.failure == "out of memory"
+    assert caplog.messages == ["waiting (waiting)", "live (live)", "failed (out of memory)"]
+
+
 def test_a_state_that_cannot_follow_is_a_bug_of_ours(machine):
     with pytest.raises(RuntimeError, match="warming cannot become live"):
         machine.become(State.LIVE, "live")

@@ -51,6 +51,39 @@ def test_a_loop_begins_again():
     assert timeline.position(8) == 2 and timeline.step(8) == 1
 
 
+def test_a_loop_counts_its_rounds_from_its_own_beginning():
+    timeline = Timeline(STEPS, began=100, loop=True, duration=6)
+    assert begun(timeline, [100, 103, 105, 105.9, 106, 108, 112]) == [
+        (100, "a"),
+        (103, "b"),
+        (105, "c"),
+        (106, "a"),
+        (108, "b"),
+        (112, "a"),
+    ]
+
+
+def test_a_loop_may_be_shorter_than_a_second():
+    timeline = Timeline((TimelineStep(at=0, text="a"),), began=0, loop=True, duration=0.5)
+    assert begun(timeline, [0, 0.25, 0.5, 0.75, 1.0]) == [(0, "a"), (0.5, "a"), (1.0, "a")]
+
+
+def test_a_duration_repeats_nothing_without_a_loop():
+    timeline = Timeline(STEPS, began=10, duration=6)
+    assert begun(timeline, [10, 12, 15, 16, 18, 30]) == [(10, "a"), (12, "b"), (15, "c")]
+    assert [timeline.until_next(now) for now in (10, 15, 17)] == [2, None, None]
+
+
+@pytest.mark.parametrize(("loop", "coming"), [(False, ["b", "c", None]), (True, ["b", "c", "a", "b"])])
+def test_what_comes_after_a_step_that_began_is_known(loop, coming):
+    timeline, told = Timeline(STEPS, began=10, loop=loop, duration=6), []
+    for now in (10, 12, 15, 16):
+        if (due := timeline.due(now)) is not None:
+            _, timeline = due
+            told.append(timeline.coming and timeline.coming.text)
+    assert told == coming
+
+
 def test_the_time_until_the_next_step_is_told():
     steps = (TimelineStep(at=0, text="a"), TimelineStep(at=5, text="b"))
     once, looped = Timeline(steps, 100), Timeline(steps, 100, True, 8)
