@@ -37,8 +37,20 @@ def test_defaults_are_safe_and_bounded():
         "random_weights": False,
         "stamp_source": False,
     }
+    others = {
+        "device": "auto",
+        "model": "embedded",
+        "speed": "exact",
+        "decoder": "auto",
+        "precision": "auto",
+        "depth": "auto",
+        "prompt": "a statue of molten gold",
+        "seed": 0,
+        "log_level": "info",
+        "cache_dir": None,
+    }
     settings = load_settings({})
-    assert {name: getattr(settings, name) for name in limits} == limits
+    assert {name: getattr(settings, name) for name in Settings.model_fields} == limits | others
 
 
 @pytest.mark.parametrize(
