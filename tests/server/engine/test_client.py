@@ -1,5 +1,7 @@
 import asyncio
 import gc
+import os
+import sys
 import threading
 import time
 from dataclasses import fields
@@ -12,6 +14,7 @@ from server.engine.chunk_job import ChunkJob, LatestWins
 from server.engine.client import EngineClient, Phase, model_info
 from server.engine.errors import EngineUnavailable, InputRejected, StreamWasReset
 from server.engine.scheduler import Client
+from server.engine.thread import SWITCH_INTERVAL_S, import_engine
 from server.settings import load_settings
 from streaming.api import CLEAR, ChunkParameters, DepthSettings
 from tests.server.running import PATIENCE_S, started_worker, until
@@ -94,7 +97,7 @@ async def _unready_step(worker):
         (KeyError("oops"), "loading the model failed: KeyError: 'oops'"),
     ],
 )
-async def test_a_model_that_does_not_load_says_why(settings, engine, error, told):
+async def test_a_model_that_does_not_load_says_why(settings, engine, error, told, caplog):
     engine.load_error = error
     worker = EngineClient(settings, import_engine=lambda: engine)
     worker.start()
@@ -102,6 +105,8 @@ async def test_a_model_that_does_not_load_says_why(settings, engine, error, told
         await worker.ready()
     assert (worker.readiness.phase, worker.readiness.reason) == (Phase.FAILED, told)
     await worker.stop()
+    is_a_bug = isinstance(error, KeyError)
+    assert ("Traceback" in caplog.text) is is_a_bug and str(error) in caplog.text
 
 
 async def test_progress_of_a_download_is_told_while_loading(settings, engine):
@@ -118,6 +123,67 @@ async def test_progress_of_a_download_is_told_while_loading(settings, engine):
     engine.may_load.set()
     await worker.ready()
     await worker.stop()
+
+
+async def test_progress_is_told_to_clients_step_by_step_and_to_the_log_now_and_then(
+    settings, engine, caplog, monkeypatch
+):
+    caplog.set_level("INFO")
+    engine.may_load.clear()
+    async with started_worker(settings, engine) as worker:
+        reasons = []
+        worker.subscribe(lambda: reasons.append(worker.readiness.reason))
+        await until(lambda: engine.loaded_with, "the engine to be asked for")
+        step = {"file": "umt5", "stage": "download", "all_done": 1, "all_total": 2}
+        for number, period in enumerate((1e9, 1e9, 0.0)):
+            monkeypatch.setattr("server.engine.thread.PROGRESS_LOG_PERIOD_S", period)
+            engine.loaded_with["on_progress"](
+                SimpleNamespace(describe=lambda number=number: f"{number} GB", **step)
+            )
+        await until(lambda: len(reasons) == 3, "all progress")
+        assert reasons == ["0 GB", "1 GB", "2 GB"]
+        assert [text for text in caplog.messages if "GB" in text] == ["Model: 0 GB", "Model: 2 GB"]
+        worker.on_warming()
+        worker.on_loading("3 GB")
+        assert worker.readiness.phase is Phase.WARMING and reasons[-1] == "warming up the model"
+
+
+async def test_who_has_unsubscribed_hears_nothing_more(settings, engine):
+    worker, told = EngineClient(settings, import_engine=lambda: engine), []
+    unsubscribe = worker.subscribe(lambda: told.append("gone"))
+    worker.subscribe(lambda: told.append("here"))
+    unsubscribe()
+    unsubscribe()
+    worker.on_warming()
+    assert told == ["here"]
+
+
+async def test_what_the_thread_tells_after_the_end_changes_nothing(settings, engine):
+    worker = EngineClient(settings, import_engine=lambda: engine)
+    await worker.stop()
+    worker.on_failed("out of memory")
+    worker.on_loading("1 GB")
+    assert worker.readiness.phase is Phase.STOPPED
+    with pytest.raises(EngineUnavailable, match="shutting down"):
+        await worker.ready()
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(8, "7"), (2, "1"), (1, "1"), (None, "1")])
+def test_the_model_leaves_the_codecs_a_core_and_the_interpreter(monkeypatch, cores, threads):
+    monkeypatch.setitem(sys.modules, "streaming.engine", SimpleNamespace(StreamEngine="the engine"))
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    interval = sys.getswitchinterval()
+    try:
+        for given, wanted in ((None, (threads, "passive")), ("3", ("3", "3"))):
+            for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
+                monkeypatch.delenv(name, raising=False)
+                if given is not None:
+                    monkeypatch.setenv(name, given)
+            assert import_engine() == "the engine"
+            assert (os.environ["OMP_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"]) == wanted
+        assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL_S)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 async def test_step_gives_pictures_and_the_next_chunks_length(worker):
@@ -303,6 +369,23 @@ async def test_stop_ends_the_chunk_at_hand_joins_the_thread_and_fails_what_waits
         await worker.open(prompt="clay", seed=0)
 
 
+async def test_a_thread_that_hangs_is_left_behind_and_what_waits_for_it_is_told(
+    worker, engine, monkeypatch, caplog
+):
+    handle = await worker.open(prompt="clay", seed=0)
+    step = await held_step(worker, engine, handle)
+    waiting = asyncio.create_task(worker.step(handle, request(12)))
+    await asyncio.sleep(0)  # it lies in the thread's queue
+    with monkeypatch.context() as patch:
+        patch.setattr("server.engine.client.JOIN_TIMEOUT_S", 0.01)
+        await worker.stop()
+    assert "leaving it behind" in caplog.text and not step.done()
+    with pytest.raises(EngineUnavailable, match="shutting down"):
+        await asyncio.wait_for(waiting, PATIENCE_S)
+    engine.may_ask.set()
+    assert len((await step).frames) == 9
+
+
 async def test_stamp_is_the_source(engine):
     worker = EngineClient(load_settings({"stamp_source": True}), import_engine=lambda: engine)
     worker.start()
@@ -315,6 +398,11 @@ async def test_stamp_is_the_source(engine):
     assert [int(picture[-1, 0, 0]) for picture in shown] == list(range(9))
     assert [int(picture[-1, 0, 1]) for picture in shown] == [4] * 9
     assert [int(picture[0, 0, 0]) for picture in shown] == [10 * n for n in range(9)]
+    shown.clear()
+    sources = [np.full((48, 64, 3), 10 * n, np.uint8) for n in range(12)]
+    reset = ChunkParameters(reset=True)
+    await worker.step(handle, asking(lambda: sources, reset, lambda piece: shown.extend(piece.frames)))
+    assert [int(picture[0, 0, 0]) for picture in shown] == [10 * n for n in range(3, 12)], "the newest 9"
     await worker.stop()
 
 
