@@ -55,6 +55,16 @@ async def test_a_finished_recording_is_found_by_session_and_name(recordings):
         assert await recordings.find(session, name) is None
 
 
+async def test_a_recording_is_as_long_as_the_settings_allow():
+    recordings = RecordingStore(load_settings({"max_recording_minutes": 0.5}))
+    recording = recordings.start("mine", side_by_side=False, on_change=ignore)
+    assert recording.name.startswith("depthlive-") and recording.name.endswith("-1.mp4")
+    for second, is_over in ((0.0, False), (29.9, False), (30.0, True)):
+        recording.offer(noise(0), round(second * 90_000), 7.0 + second, None)
+        assert recording.is_over is is_over
+    await recordings.close()
+
+
 async def test_one_at_a_time_for_each_session(recordings):
     first = recordings.start("mine", side_by_side=False, on_change=ignore)
     other = recordings.start("other", side_by_side=False, on_change=ignore)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import count
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from server.protocol.requests import (
     SetGuidance,
     SetMask,
     SetPrompt,
+    SetReferences,
     SetSeed,
     SetTimeline,
     TimelineStep,
@@ -112,6 +114,78 @@ def test_what_shapes_frames_is_taken_with_them():
     plan.submit(SetFreeze(id="2", on=False), 0, 0)
     plan.taken()
     assert [c.id for c in plan.queue.in_flight] == ["1"] and [c.id for c in plan.queue.waiting] == ["2"]
+
+
+def ids(commands) -> list[str]:
+    return [command.id for command in commands]
+
+
+def test_whether_a_chunk_is_under_way_is_known():
+    plan = planner()
+    assert not plan.is_busy and plan.next_move(0) is None
+    plan.submit(SetTimeline(id="1", steps=(TimelineStep(at=0, text="a"), TimelineStep(at=5, text="b"))), 0, 0)
+    plan.begin(1, 0)
+    assert plan.is_busy and plan.next_move(0) == 5
+    plan.finish()
+    assert not plan.is_busy and plan.next_move(0) is None
+
+
+@pytest.mark.parametrize(("is_made", "waiting"), [(False, ["1"]), (True, [])])
+def test_what_a_lost_chunk_was_asked_is_asked_again_unless_it_was_seen(is_made, waiting):
+    plan = planner()
+    plan.submit(prompt("1"), 0, 0)
+    plan.begin(1, 0).take()
+    plan.taken()
+    if is_made:
+        plan.made(0)
+    assert plan.lost() == []
+    plan.finish()
+    assert ids(plan.queue.waiting) == waiting
+
+
+def test_a_stream_that_started_afresh_has_the_whole_prompt():
+    plan = planner()
+    plan.submit(SetPrompt(id="1", text="gold", transition="blend", chunks=8), 0, 0)
+    plan.begin(1, 0).take()
+    plan.taken()
+    assert plan.made(5).transition is not None
+    plan.finish()
+    plan.begin(2, 0).take()
+    plan.taken()
+    plan.lost()
+    assert plan.parameters.transition is None and plan.parameters.prompts[0].text == "gold"
+
+
+def test_a_step_that_the_model_refuses_is_asked_once():
+    plan = planner()
+    plan.submit(SetTimeline(id="1", steps=(TimelineStep(at=0, text="a"), TimelineStep(at=5, text="b"))), 0, 0)
+    plan.begin(1, 0).take()
+    plan.taken()
+    plan.made(0)
+    plan.finish()
+    assert plan.begin(2, 5).take().prompts == (("b", 1.0),)
+    plan.taken()
+    assert plan.reject("no", 5) == [], "nobody asked for it just now"
+    plan.finish()
+    assert plan.begin(3, 6).take() == ChunkParameters()
+
+
+@pytest.mark.parametrize(
+    ("set_it", "clear_it"),
+    [
+        (SetMask(id="1", image="m"), SetMask(id="2", image=None)),
+        (SetReferences(id="1", images=("m",)), SetReferences(id="2", images=())),
+    ],
+)
+def test_pictures_in_effect_are_kept_until_they_are_cleared(set_it, clear_it):
+    plan = planner()
+    for sequence, (command, is_in_use) in enumerate(((set_it, True), (clear_it, False))):
+        plan.submit(command, 0, 0)
+        plan.begin(sequence, 0).take()
+        plan.taken()
+        plan.made(sequence)
+        plan.finish()
+        assert ("m" in plan.images_in_use()) is is_in_use
 
 
 KINDS = ("prompt.set", "guidance.set", "reset", "seed.set")
