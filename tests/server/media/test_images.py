@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import server.media.images
 from server.media.images import (
     KEPT_IMAGES,
     KEPT_SIDE,
@@ -72,12 +73,14 @@ def test_grey_pictures_keep_their_brightness(mode):
     assert np.all(decode_image(file_of(image)) == expected)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "CMYK"])
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "JPEG"])
 def test_a_picture_is_turned_as_its_exif_says(format, mode):
     """Whatever it is made of: dark or red on the left comes to the top."""
     if (format, mode) in {("JPEG", "RGBA"), ("JPEG", "P")}:
         pytest.skip("a JPEG has neither transparency nor a palette")
+    if mode == "CMYK" and format != "JPEG":
+        pytest.skip("colours of print are for JPEGs")
     exif = Image.Exif()
     exif[ORIENTATION] = 6  # the camera was held upright
     image = scene().convert(mode)
@@ -90,6 +93,34 @@ def test_a_picture_is_turned_as_its_exif_says(format, mode):
 def test_half_transparent_is_half_white():
     image = Image.new("RGBA", (32, 32), (0, 0, 255, 128))
     assert np.allclose(decode_image(file_of(image))[0, 0], (127, 127, 255), atol=2)
+
+
+@pytest.mark.parametrize(("orientation", "corner"), [(1, (0, 0)), (3, (-1, -1)), (6, (0, -1)), (8, (-1, 0))])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_each_way_to_hold_a_camera_is_turned_back(mode, orientation, corner):
+    """One corner is red: where it comes to lie."""
+    image = Image.new("RGB", (64, 48), GREEN)
+    image.paste(RED, (0, 0, 16, 16))
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    rgb = decode_image(file_of(image.convert(mode), exif=exif))
+    assert rgb.shape == ((48, 64, 3) if orientation in (1, 3) else (64, 48, 3))
+    corners = {(y, x): tuple(rgb[y, x]) for y in (0, -1) for x in (0, -1)}
+    assert [where for where, colour in corners.items() if colour == RED] == [corner]
+
+
+def test_a_picture_of_as_many_pixels_as_allowed_is_taken():
+    assert decode_image(file_of(Image.new("L", (6000, 4000)), "JPEG")).shape == (853, KEPT_SIDE, 3)
+
+
+def test_a_large_jpeg_is_decoded_small(monkeypatch):
+    """At full size it would take ten times the time and the memory."""
+    decoded, upright = [], server.media.images._upright_rgb
+    monkeypatch.setattr(
+        server.media.images, "_upright_rgb", lambda image: decoded.append(image.size) or upright(image)
+    )
+    decode_image(file_of(scene(6000, 3000), "JPEG"))
+    assert decoded == [(3000, 1500)]
 
 
 @pytest.mark.parametrize("size", [(16, 16), (128, 16), (16, 128)])

@@ -234,6 +234,58 @@ async def peers(settings, worker):
     await peers.dismiss_all()
 
 
+async def test_who_comes_in_waits_no_more(peers):
+    first, second, ticket = "f" * 16, "s" * 16, at_once()
+    here = [await peers.add(lambda session: SlowPeer(session, ticket)) for _ in range(2)]
+    for name, position in ((first, 1), (second, 2), (first, 1)):
+        with pytest.raises(ServerFull, match=f"number {position} of") as full:
+            await peers.add(lambda session: SlowPeer(session, ticket), ticket=name)
+        assert full.value.position == position
+    with pytest.raises(ServerFull, match="and 2 wait; try again later") as full:
+        await peers.add(lambda session: SlowPeer(session, ticket))
+    assert full.value.position is None
+    await left(peers, here[0], may_return=False)
+    here[0] = await peers.add(lambda session: SlowPeer(session, ticket), ticket=first)
+    assert peers.leave_queue(first) is False, "it has come in"
+    with pytest.raises(ServerFull, match="number 1 of 1"):
+        await peers.add(lambda session: SlowPeer(session, ticket), ticket=second)
+    assert peers.leave_queue(second) is True
+    with pytest.raises(ServerFull, match="taken; try again soon"):
+        await peers.add(lambda session: SlowPeer(session, ticket))
+
+
+async def test_a_session_is_found_while_its_peer_is_here_and_while_it_is_kept(peers):
+    peer = await peers.add(lambda session: SlowPeer(session, at_once()))
+    id = peer.session.id
+    assert peers.find(id) is peer.session and peers.peer(id) is peer and len(peers) == 1
+    await left(peers, peer)
+    assert peers.find(id) is peer.session and peers.peer(id) is None and len(peers) == 0
+    assert peers.find("another") is None and peers.peer("another") is None
+
+
+async def test_the_end_of_the_server_waits_for_a_session_whose_time_was_up_just_now(settings, worker):
+    short = settings.model_copy(update={"resume_seconds": 0.01})
+    peers = PeerRegistry(Services(short, worker, Metrics()))
+    peer = await peers.add(lambda session: SlowPeer(session, at_once()))
+    close, is_closing, may_close = peer.session.close, asyncio.Event(), asyncio.Event()
+
+    async def slow_close() -> None:
+        is_closing.set()
+        await may_close.wait()
+        await close()
+
+    peer.session.close = slow_close
+    await left(peers, peer)
+    await asyncio.wait_for(is_closing.wait(), PATIENCE_S)
+    leaving = asyncio.create_task(peers.dismiss_all())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not leaving.done()
+    may_close.set()
+    await asyncio.wait_for(leaving, PATIENCE_S)
+    assert peers._ends == {} and peers._kept == {}
+
+
 async def test_each_loss_is_kept_for_the_whole_time(peers):
     """The timer of the loss before goes when the session is taken up: it would end the next one early."""
     peer = await peers.add(lambda session: SlowPeer(session, at_once()))
