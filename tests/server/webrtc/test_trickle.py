@@ -6,7 +6,7 @@ import re
 import pytest
 from aiortc import RTCSessionDescription
 
-from server.webrtc.trickle import MAX_CANDIDATES, InvalidFragment, parse_fragment
+from server.webrtc.trickle import MAX_CANDIDATES, MAX_LINES, InvalidFragment, parse_fragment
 from server.webrtc.whep import NO_VIEWER
 from tests.server.running import RunningServer, Viewer, until
 from tests.server.transport.test_peer_registry import id_of
@@ -43,6 +43,42 @@ def test_a_fragment_is_read_as_rfc_8840_has_it():
 def test_a_bad_fragment_is_named(text, words):
     with pytest.raises(InvalidFragment, match=words):
         parse_fragment(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "is_complete"),
+    [
+        (FRAGMENT, 0, False),
+        ("a=end-of-candidates\n", 0, True),
+        ("a=mid:0\n" + CANDIDATE.format(port=1), 1, False),
+        ("a=mid:0\n" + CANDIDATE.format(port=65535), 1, False),
+    ],
+)
+def test_credentials_or_candidates_or_their_end_are_enough(text, count, is_complete):
+    fragment = parse_fragment(text)
+    assert (len(fragment.candidates), fragment.is_complete) == (count, is_complete)
+    assert (fragment.ufrag is None) == (fragment.password is None) == (text != FRAGMENT)
+
+
+def test_a_candidate_is_of_the_media_last_named_and_others_are_passed_over():
+    one = CANDIDATE.format(port=5000)
+    lines = ["a=mid:0", one, "", "a=group:BUNDLE 0 1", "a=mid:1", one, one, "m=video 9 UDP/TLS/RTP/SAVPF 0"]
+    assert [c.sdpMid for c in parse_fragment("\n".join(lines)).candidates] == ["0", "1", "1"]
+    with pytest.raises(InvalidFragment, match="line 9: a candidate before any a=mid"):
+        parse_fragment("\n".join([*lines, one]))
+
+
+@pytest.mark.parametrize("candidate", [CANDIDATE.format(port=0), CANDIDATE.replace("typ host", "typ other")])
+def test_a_candidate_that_leads_nowhere_is_refused(candidate):
+    with pytest.raises(InvalidFragment, match="line 2: this is no candidate"):
+        parse_fragment("a=mid:0\n" + candidate.format(port=5000))
+
+
+def test_as_many_lines_as_allowed_are_read():
+    lines = ["a=end-of-candidates", *["a=x"] * (MAX_LINES - 1)]
+    assert parse_fragment("\n".join(lines)).is_complete
+    with pytest.raises(InvalidFragment, match=f"got {MAX_LINES + 1} lines"):
+        parse_fragment("\n".join([*lines, "a=x"]))
 
 
 def test_hidden_addresses_of_browsers_are_candidates():
