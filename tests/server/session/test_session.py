@@ -13,7 +13,7 @@ from server.engine.scheduler import Client
 from server.metrics import Metrics
 from server.services import Services
 from server.session.generation import MAX_FAILURES
-from server.session.session import PROVISIONAL_SIZE, LiveSession
+from server.session.session import PROVISIONAL_SIZE, SILENCE_S, LiveSession
 from server.settings import load_settings
 from tests.server.fakes import HEIGHT, WIDTH
 from tests.server.running import started_worker, until
@@ -547,3 +547,95 @@ async def test_closing_frees_the_stream_even_during_a_chunk(settings, worker, en
     assert list(engine.streams) == [handle.stream]
     async with asyncio.timeout(1), worker.scheduler.take(Client(lambda _: None)):
         pass
+
+
+async def test_a_model_that_is_slower_than_usual_is_told_and_so_is_its_return(running, engine):
+    await running.live()
+    engine.may_ask.clear()
+    await running.until("state", state="waiting", detail="the model is slower than usual")
+    assert running.session.note == "the model is slower than usual"
+    running.messages.clear()
+    engine.may_ask.set()
+    await running.live()
+    assert running.session.note is None
+
+
+async def test_while_it_waits_for_its_first_pictures_it_says_for_what(settings, worker, engine, monkeypatch):
+    monkeypatch.setattr(server.session.session, "TELEMETRY_PERIOD_S", 0.1)
+    engine.may_ask.clear()
+    session = LiveSession("abc", Services(settings, worker, Metrics()))
+    running = RunningSession(session)
+    running.camera_runs = False
+    session.start()
+    await asyncio.sleep(2 * SILENCE_S)
+    assert running.of("state")[-1]["detail"] == "waiting for pictures from the camera"
+    assert session.snapshot() is None and session.view().state == "waiting"
+    running.camera_runs = True
+    await running.until("state", state="waiting", detail="painting the first pictures")
+    running.ask("pause", "1")
+    await running.until("state", state="waiting", detail="paused")
+    running.ask("resume", "2")
+    engine.may_ask.set()
+    await running.live()
+    await until(lambda: session.snapshot() is not None, "a picture")
+    await running.close()
+
+
+async def test_a_pause_is_no_silence_and_after_it_the_model_has_its_time(running, engine):
+    await running.live()
+    await running.applied("pause", "1")
+    running.messages.clear()
+    await asyncio.sleep(60)
+    assert running.of("state") == []
+    engine.may_ask.clear()
+    running.ask("resume", "2")
+    await asyncio.sleep(0.8)
+    assert running.of("state") == [], "less than SILENCE_S since it went on"
+    await running.until("state", state="waiting", detail="the model is slower than usual")
+    engine.may_ask.set()
+    await running.live()
+
+
+async def test_who_joins_is_told_what_there_is_and_who_leaves_nothing_more(running):
+    await running.live()
+    told, telemetry = [], []
+    leave = running.session.join(lambda text: told.append(json.loads(text)))
+    stop = running.session.channels.attach_telemetry(lambda text: telemetry.append(json.loads(text)))
+    assert [message["type"] for message in told] == ["hello", "settings", "state"]
+    assert told[-1]["state"] == "live"
+    running.ask(
+        "timeline.set", "1", steps=[{"at": 0, "text": "a"}, {"at": 50, "text": "b"}], loop=True, duration=100
+    )
+    await running.until("applied", id="1")
+    await until(lambda: bool(telemetry) and telemetry[-1]["timeline_position"] is not None, "where it is")
+    assert telemetry[-1]["depth_preview"].startswith("data:image/jpeg;base64,")
+    assert 0 <= telemetry[-1]["timeline_position"] < 50 and telemetry[-1]["guidance_scale"] == 1.0
+    leave()
+    stop()
+    counts = len(told), len(telemetry)
+    await running.applied("prompt.set", "2", text="gold")
+    await asyncio.sleep(1)
+    assert (len(told), len(telemetry)) == counts
+
+
+async def test_a_stream_that_failed_says_why_to_all_and_takes_no_more(running):
+    await running.live()
+    running.ask("prompt.set", "1", text="explode")
+    state = await running.until("state", state="failed")
+    assert "out of memory" in state["detail"] == running.session.failure == running.session.note
+    (error,) = running.of("error", code="internal")
+    assert error["message"] == state["detail"]
+    running.ask("prompt.set", "2", text="gold")
+    assert (await running.until("error", id="2"))["message"] == state["detail"]
+
+
+async def test_it_hears_of_the_model_until_it_is_closed(settings, engine):
+    engine.may_load.clear()
+    async with started_worker(settings, engine) as worker:
+        session = LiveSession("abc", Services(settings, worker, Metrics()))
+        running = RunningSession(session, is_watched=False)
+        worker.on_loading("1 GB")
+        assert running.of("state")[-1]["detail"] == "1 GB"
+        await running.close()
+        worker.on_loading("2 GB")
+        assert running.of("state")[-1]["detail"] == "1 GB"
