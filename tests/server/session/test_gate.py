@@ -51,3 +51,24 @@ async def test_law_nothing_from_before_a_pause_is_shown_after_it():
     gated.gate.open()
     now = asyncio.get_running_loop().time()
     assert gated.feed.take(12, now).times[0] > now - 15 / 30, "frames of the pause are passed over"
+
+
+async def test_a_pause_is_not_taken_for_the_pace_of_chunks_and_what_it_swept_is_counted():
+    gated, dropped = Gated(), []
+    gated.gate._meter.dropped_more = lambda place, count: dropped.append((place, count))
+    rgb, now = np.zeros((48, 64, 3), np.uint8), asyncio.get_running_loop().time
+
+    def push() -> None:
+        pictures = [Picture(rgb=rgb, chunk=0, frame=n, sequence=1, captured=0.0, made=0.0) for n in range(3)]
+        gated.pacer.push(pictures, 0.1, now())
+
+    push()
+    await asyncio.sleep(0.5)
+    push()
+    assert gated.pacer.interval == pytest.approx(0.5)
+    gated.gate.close()
+    assert dropped == [("stale", 6)]
+    await asyncio.sleep(60)
+    gated.gate.open()
+    push()
+    assert gated.pacer.interval == pytest.approx(0.5)
