@@ -138,12 +138,28 @@ async def test_limits_and_defaults_are_told_and_a_new_session_begins_with_them(s
 
 
 async def test_page_has_security_headers_and_nothing_outside_is_served(server):
-    async with server.http.get(server.url + "/healthz") as response:
-        assert response.headers["Content-Security-Policy"].startswith("default-src 'self'")
-        assert response.headers["X-Content-Type-Options"] == "nosniff"
+    wanted = {
+        "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
+        "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "Permissions-Policy": "camera=(self), microphone=()",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-cache",
+    }
+    for path in ("/healthz", "/", "/nothing.js"):
+        async with server.http.get(server.url + path) as response:
+            assert {name: response.headers[name] for name in wanted} == wanted
     for path in ("/../pyproject.toml", "/%2e%2e/pyproject.toml", "/nothing.js"):
         async with server.http.get(server.url + path) as response:
             assert response.status in (403, 404)
+
+
+async def test_a_body_longer_than_an_offer_ever_is_is_refused(server):
+    headers = {"Content-Type": "application/sdp"}
+    for more, status in ((0, 400), (1, 413)):
+        body = b"x" * (64 * 1024 + more)
+        async with server.http.post(server.url + "/whip", data=body, headers=headers) as response:
+            assert response.status == status
 
 
 async def test_index_is_the_page(tmp_path, monkeypatch, settings, engine):

@@ -38,11 +38,15 @@ async def test_an_allowed_site_may_ask_and_read():
     async with asked(Origins([SITE]), "OPTIONS", Origin=SITE, **ASKS) as response:
         assert response.status == 204
         assert response.headers["Access-Control-Allow-Origin"] == SITE
-        assert "POST" in response.headers["Access-Control-Allow-Methods"]
-        assert "Content-Type" in response.headers["Access-Control-Allow-Headers"]
+        methods = response.headers["Access-Control-Allow-Methods"].split(", ")
+        assert methods == ["GET", "POST", "PATCH", "DELETE", "OPTIONS"]
+        given = response.headers["Access-Control-Allow-Headers"].split(", ")
+        assert given == ["Content-Type", "Authorization", "If-Match"]
+        assert response.headers["Access-Control-Max-Age"] == "600"
     async with asked(Origins([SITE]), "POST", Origin=SITE) as response:
         assert response.headers["Access-Control-Allow-Origin"] == SITE
-        assert "Location" in response.headers["Access-Control-Expose-Headers"]
+        exposed = response.headers["Access-Control-Expose-Headers"].split(", ")
+        assert {"Location", "ETag", "Link", "Retry-After", "Queue-Position"} <= set(exposed)
         assert "Access-Control-Allow-Credentials" not in response.headers
         assert response.headers["Vary"] == "Origin"
 
@@ -59,6 +63,13 @@ async def test_other_sites_may_not(origin):
     async with asked(Origins([SITE]), "GET", Origin=origin) as response:
         assert response.status == 200 and "Access-Control-Allow-Origin" not in response.headers
         assert response.headers["Vary"] == "Origin", "a cache must not mix the answers up"
+
+
+async def test_options_that_ask_for_no_other_site_are_answered_by_the_page_itself():
+    """Not a preflight, or of a site that is not allowed."""
+    for headers in ({"Origin": SITE}, ASKS, ASKS | {"Origin": "https://evil.example"}):
+        async with asked(Origins([SITE]), "OPTIONS", **headers) as response:
+            assert response.status == 405
 
 
 async def test_without_allowed_sites_nothing_is_said():

@@ -224,6 +224,8 @@ async def test_a_body_has_a_limit_whether_its_length_is_told_or_not(client, sess
         for _ in range(100):
             yield b" " * 1024
 
+    assert (await client.post("/commands", b" " * MAX_MESSAGE_BYTES))[0] == 400, "all of it is read"
+    session.heard.clear()
     assert (await client.post("/commands", b" " * (MAX_MESSAGE_BYTES + 1)))[0] == 413
     assert (await client.post("/commands", unending()))[0] == 413
     assert session.heard == []
@@ -286,6 +288,25 @@ async def test_uploads_have_a_rate(client, clock):
     assert (await client.get("/snapshot"))[0] == 409, "what limits one thing does not limit another"
 
 
+async def test_who_asks_too_often_is_told_when_to_come_again(client, clock):
+    headers = {"Content-Type": "image/png"}
+    for method, what, most in (("POST", "/images", 2), ("GET", "/snapshot", 4)):
+        data = png() if method == "POST" else None
+        for _ in range(most + 1):
+            async with client.http.request(method, client.url + what, data=data, headers=headers) as response:
+                words = await response.text()
+        assert (response.status, words) == (429, f"expected at most {most} a second")
+        assert response.headers["Retry-After"] == "1"
+
+
+async def test_no_cache_keeps_what_is_said_of_a_session(client, session):
+    async with client.http.post(client.url + "/commands", data='{"type": "stats", "id": "1"}') as response:
+        assert response.headers["Cache-Control"] == "private, no-store"
+    headers = {"Content-Type": "image/png"}
+    async with client.http.post(client.url + "/images", data=png(), headers=headers) as response:
+        assert (response.status, response.headers["Cache-Control"]) == (201, "private, no-store")
+
+
 async def test_one_sessions_uploads_and_snapshots_do_not_starve_anothers(client, sessions, clock):
     sessions["other"] = Session()
     other = Client(client.http, client.url.replace("abc", "other"))
@@ -315,6 +336,7 @@ async def test_a_snapshot_is_a_png_with_its_parameters(client, session, clock):
     status, body, response = await client.get("/snapshot")
     assert status == 200 and response.content_type == "image/png"
     assert response.headers["Content-Disposition"].startswith('attachment; filename="depthlive-')
+    assert response.headers["Cache-Control"] == "private, no-store"
     image = Image.open(io.BytesIO(body))
     assert np.array_equal(np.asarray(image), rgb) and read_parameters(image.text) == parameters
     clock.seconds += 1
