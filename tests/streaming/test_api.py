@@ -4,7 +4,8 @@ import sys
 import numpy as np
 import pytest
 
-from streaming.api import CLEAR, ChunkParameters
+import streaming.api
+from streaming.api import CLEAR, ChunkParameters, DepthSettings
 
 PICTURE = np.zeros((4, 6, 3), np.uint8)
 
@@ -28,6 +29,12 @@ def test_law_it_is_there_without_torch() -> None:
         ({"adaptive": 1.5}, "adaptive must be 0 ... 1, got 1.5"),
         ({"blend_chunks": 40}, "blend_chunks must be 1 ... 32, got 40"),
         ({"blend_chunks": 0}, "blend_chunks must be 1 ... 32, got 0"),
+        ({"blend_chunks": 2.0}, "blend_chunks must be 1 ... 32, got 2.0"),
+        ({"blend_chunks": True}, "blend_chunks must be 1 ... 32, got True"),
+        ({"guidance_scale": -0.1}, "guidance_scale must be 0 ... 2, got -0.1"),
+        ({"adaptive": -0.1}, "adaptive must be 0 ... 1, got -0.1"),
+        ({"references": (PICTURE[:0],)}, r"references\[0\] must be \(H, W, 3\) uint8, got \(0, 6, 3\)"),
+        ({"mask": np.zeros((4, 4, 1, 1), np.uint8)}, r"mask must be .* got \(4, 4, 1, 1\)"),
         ({"blend_curve": "cubic"}, "blend_curve must be linear or slerp, got 'cubic'"),
         ({"steps": (250, 1000)}, r"steps must be 1 to 8 that fall within 1000 ... 1.* got \[250, 1000\]"),
         ({"steps": tuple(range(900, 0, -100))}, "steps must be 1 to 8"),
@@ -44,6 +51,34 @@ def test_law_it_is_there_without_torch() -> None:
 def test_what_cannot_be_asked_is_named(asked: dict[str, object], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         ChunkParameters(**asked)  # type: ignore[arg-type]
+
+
+def test_what_is_not_asked_for_is_as_it_was() -> None:
+    """The defaults that a stream, the wire and the page begin with."""
+    asked = ChunkParameters()
+    assert (asked.transition, asked.blend_chunks, asked.blend_curve) == ("recache", 4, "slerp")
+    given = asked.prompts, asked.guidance_scale, asked.adaptive, asked.depth, asked.references
+    assert given == (None,) * 5 and (asked.mask, asked.steps, asked.seed) == (None,) * 3 and not asked.reset
+    depth = DepthSettings()
+    assert (depth.enabled, depth.smoothing, depth.refinement, depth.points) == (True, 0.0, 0.0, ())
+    assert (streaming.api.DEFAULT_SCALE, streaming.api.DEFAULT_ADAPTIVE) == (1.0, 0.0)
+
+
+def test_limits_and_lengths_are_those_that_clients_are_told() -> None:
+    wanted = {
+        "FIRST_CHUNK": 9,
+        "CHUNK": 12,
+        "MAX_PROMPTS": 8,
+        "MAX_PROMPT_LENGTH": 1000,
+        "MAX_STEPS": 8,
+        "MAX_REFERENCES": 3,
+        "MAX_SCALE": 2.0,
+        "MAX_BLEND_CHUNKS": 32,
+        "MAX_POINTS": 64,
+        "MAX_SEED": 2**63 - 1,
+        "MAX_TIMESTEP": 1000,
+    }
+    assert {name: getattr(streaming.api, name) for name in wanted} == wanted
 
 
 def test_what_can_be_asked_at_the_limits_is_taken() -> None:

@@ -50,6 +50,14 @@ def test_a_token_that_one_prompt_lacks_grows_from_zero(curve: BlendCurve) -> Non
     torch.testing.assert_close(torch.cosine_similarity(place[4:], target[4:], dim=-1), torch.ones(2))
 
 
+def test_a_token_that_one_prompt_lacks_grows_and_shrinks_evenly() -> None:
+    start, target = embeddings()
+    start[4:] = 0
+    for one, other, share in ((start, target, 0.25), (target, start, 0.75)):
+        place = between(one, other, 0.25, "slerp")
+        torch.testing.assert_close(place[4:], share * target[4:])
+
+
 def test_tokens_without_an_arc_go_straight() -> None:
     """The same direction has no turn, and the opposite one has too many."""
     start = embeddings()[0]

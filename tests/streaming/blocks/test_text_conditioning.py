@@ -37,6 +37,8 @@ def test_every_form_of_the_same_prompt_is_the_same() -> None:
         (["a", {"text": "b", "weight": -1}], r"prompts\[1\].weight .* got -1"),
         ([{"text": "b", "weight": float("nan")}], r"prompts\[0\].weight .* got nan"),
         ([{"text": "b", "weight": "heavy"}], "got 'heavy'"),
+        ([{"text": "b", "weight": True}], "got True"),
+        ([{"text": "b", "weight": float("inf")}], "got inf"),
     ],
 )
 def test_bad_prompts_are_named(prompts: object, named: str) -> None:
@@ -53,16 +55,36 @@ def test_a_blend_is_as_long_as_its_parts() -> None:
     assert torch.equal(blend([a], [1.0]), a)
 
 
-def test_a_prompt_is_encoded_once() -> None:
+def conditioning(asked: list[str]) -> TextConditioning:
+    """Notes in `asked` what it has to encode."""
     torch.manual_seed(0)
     config = WanConfig(dim=24, ffn_dim=40, num_heads=2, num_layers=2, freq_dim=16, text_dim=10, text_len=5)
-    asked: list[str] = []
 
     def encode(prompts: list[str]) -> torch.Tensor:
         asked.extend(prompts)
         return torch.randn(len(prompts), 5, 10)
 
-    text = TextConditioning(encode, CausalWanModel(config))
+    return TextConditioning(encode, CausalWanModel(config))
+
+
+def test_what_is_kept_is_bounded_and_the_oldest_goes_first() -> None:
+    """4 contexts, 141 MB each at LongLive's size, and 32 embeddings."""
+    asked: list[str] = []
+    text = conditioning(asked)
+    prompts = [parse_prompts(f"{number}") for number in range(5)]
+    contexts = [text(prompt) for prompt in prompts]
+    assert text(prompts[1]) is contexts[1] and text(prompts[0]) is not contexts[0]
+    asked.clear()
+    text.prefetch(f"more {number}" for number in range(28))
+    text.prefetch(["4", "2"])
+    assert len(asked) == 28, "32 are known"
+    text.prefetch(["one more", "another", "3"])
+    assert asked[28:] == ["one more", "another", "3"], "those longest not asked for are gone"
+
+
+def test_a_prompt_is_encoded_once() -> None:
+    asked: list[str] = []
+    text = conditioning(asked)
     first = text(parse_prompts("gold"))
     text(parse_prompts(["gold", "clay"]))
     assert text(parse_prompts([{"text": "gold", "weight": 3}])) is first
