@@ -639,3 +639,43 @@ async def test_it_hears_of_the_model_until_it_is_closed(settings, engine):
         await running.close()
         worker.on_loading("2 GB")
         assert running.of("state")[-1]["detail"] == "1 GB"
+
+
+async def test_a_short_gap_between_chunks_is_no_silence(running, engine):
+    await running.live()
+    await asyncio.sleep(10)
+    running.messages.clear()
+    engine.may_ask.clear()
+    await until(lambda: not len(running.session.pacer), "nothing is left to show")
+    await asyncio.sleep(0.7)
+    assert running.of("state") == [], "less than SILENCE_S since the last picture"
+    engine.may_ask.set()
+    await running.applied("prompt.set", "1", text="gold")
+    assert running.of("state") == []
+
+
+async def test_the_time_until_a_peer_came_back_is_not_taken_for_the_pace_of_chunks(settings, worker):
+    session = LiveSession("abc", Services(settings, worker, Metrics()))
+    now = asyncio.get_running_loop().time
+    for seconds in (0.5, 60.0, 0.0):
+        session.pacer.push(["picture"] * 3, 0.1, now())  # no playout runs: they may be anything
+        if seconds == 60.0:
+            session.peer_changed()
+        await asyncio.sleep(seconds)
+    assert session.pacer.interval == pytest.approx(0.5)
+    session.pacer.clear()
+    await session.close()
+
+
+async def test_closed_it_waits_for_no_prompt(settings, worker, monkeypatch):
+    session, is_asked = LiveSession("abc", Services(settings, worker, Metrics())), asyncio.Event()
+
+    async def never(texts) -> None:
+        is_asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(worker, "encode", never)
+    session.receive('{"type": "prompt.set", "id": "1", "text": "gold"}')
+    await is_asked.wait()
+    await session.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}

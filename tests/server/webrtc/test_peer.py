@@ -2,7 +2,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from aiortc import MediaStreamTrack
+from aiortc import MediaStreamTrack, RTCPeerConnection
 from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import SessionDescription
 from av import VideoFrame
@@ -188,6 +188,62 @@ async def test_a_channel_that_finds_no_room_is_closed(peer, caplog):
     channel = Channel("control")
     peer._on_datachannel(channel)
     assert channel.readyState == "closed" and "8 clients listen" in caplog.text
+
+
+@pytest.mark.parametrize(("state", "may_return"), [("connecting", False), ("connected", True)])
+async def test_who_has_been_connected_may_return(peer, monkeypatch, state, may_return):
+    with monkeypatch.context() as patch:
+        patch.setattr(RTCPeerConnection, "connectionState", state)
+        peer._on_connection_state()
+    assert peer.may_return is may_return and not peer._gone.is_set()
+
+
+async def test_a_connection_that_failed_ends_the_peer_and_its_session_waits(peer, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    peer.may_return = True
+    with monkeypatch.context() as patch:
+        patch.setattr(RTCPeerConnection, "connectionState", "failed")
+        peer._on_connection_state()
+    assert peer.may_return is True and peer._gone.is_set() and "ends: connection failed" in caplog.text
+
+
+async def test_the_first_word_about_a_return_counts(peer):
+    peer.hang_up("first", may_return=True)
+    peer.hang_up("second", may_return=False)
+    peer.hang_up("third")
+    assert peer.may_return is True
+
+
+@pytest.mark.parametrize("answer", [None, "the server's side"])
+async def test_an_ice_restart_may_have_lost_heartbeats_and_candidates_have_not(peer, monkeypatch, answer):
+    async def add(fragment: object) -> str | None:
+        return answer
+
+    monkeypatch.setattr(peer._trickle, "add", add)
+    later = asyncio.get_running_loop().time() + 1e6
+    peer.session.receive('{"type": "ping", "id": "1"}', lambda text: None, is_peer=True)
+    assert await peer.add_candidates(None) == answer
+    assert peer.session.channels.is_lost(later) is (answer is None)
+
+
+async def test_pictures_have_the_quality_that_was_asked_for(peer):
+    assert peer.quality == "high"
+    peer.session.ask('{"type": "output.set", "id": "1", "quality": "low"}')
+    assert peer.quality == "low"
+
+
+@pytest.mark.parametrize("keeps_session", [True, False])
+async def test_closed_it_listens_no_more_and_ends_its_session_unless_that_is_kept(
+    settings, worker, keeps_session
+):
+    peer = peer_of(worker, settings)
+    for label in ("control", "telemetry"):
+        peer._on_datachannel(Channel(label))
+    assert peer.session.channels.is_watched
+    await peer.close(keeps_session=keeps_session)
+    assert not peer.session.channels.is_watched and peer.session.channels._clients == []
+    assert peer.session.playout.broadcast.is_over is not keeps_session
+    await peer.session.close()
 
 
 class Film(MediaStreamTrack):
