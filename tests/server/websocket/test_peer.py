@@ -1,9 +1,11 @@
 """What one WebSocket may leave behind or pile up: a WebSocketPeer on a socket of the test's own."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import numpy as np
 import pytest
 from aiohttp import WSMessage, WSMsgType
 
@@ -12,10 +14,12 @@ from server.protocol.replies import Telemetry
 from server.services import Services
 from server.session.channel import MAX_CLIENTS
 from server.session.session import LiveSession
-from server.websocket.media_frame import Kind, MediaFrame
-from server.websocket.peer import ENDED, KEPT, UNREAD_TELEMETRY, WebSocketPeer
+from server.websocket.media_frame import Kind, MediaFrame, decode_frame
+from server.websocket.peer import ENDED, KEPT, UNREAD_TELEMETRY, WebSocketPeer, close_reason
+from server.websocket.receiver import UPLOAD_WINDOW
 from server.websocket.socket_writer import UNREAD_MESSAGES
 from tests.server.running import until
+from tests.server.websocket.media_client import jpeg
 
 
 class Socket:
@@ -185,3 +189,84 @@ async def test_the_end_of_the_session_is_told_by_the_close_code(session, service
             assert peer.may_return is True, "the first word counts"
         assert socket.closed_with == [(code, b"first")]
         assert peer.is_closed.is_set()
+
+
+def frames_of(socket: Socket) -> list[MediaFrame]:
+    return [decode_frame(data) for data in socket.frames]
+
+
+async def came(socket: Socket, *kinds: Kind) -> list[MediaFrame]:
+    """What has been sent, once it is of these kinds."""
+    await until(lambda: [frame.kind for frame in frames_of(socket)] == list(kinds), f"{kinds}")
+    return frames_of(socket)
+
+
+async def test_a_client_is_asked_for_vp8_and_given_credit_once_for_each_picture(session, services):
+    kept = []
+    session.camera_frame = kept.append
+    async with attended(session, services) as (_, socket, is_over):
+        socket.may_send.set()
+        asked, credit = await came(socket, Kind.CODEC_REQUEST, Kind.CREDIT)
+        assert (asked.sequence, credit.sequence) == (Kind.VP8, UPLOAD_WINDOW)
+        socket.frames.clear()
+        for sequence in range(2):
+            picture = MediaFrame(Kind.JPEG, sequence, 1000 * sequence, payload=jpeg(9))
+            socket.come(WSMsgType.BINARY, picture.encode())
+            await until(lambda sequence=sequence: len(kept) > sequence, "it is kept")
+        credits = await came(socket, Kind.CREDIT, Kind.CREDIT)
+        assert [frame.sequence for frame in credits] == [UPLOAD_WINDOW + 1, UPLOAD_WINDOW + 2]
+        assert [frame.pts for frame in kept] == [0, 1000] and not is_over()
+
+
+async def test_pictures_go_out_with_credit_as_the_client_wants_them(session, services):
+    rgb = np.zeros((48, 64, 3), np.uint8)
+    async with attended(session, services) as (_, socket, _):
+        socket.may_send.set()
+        await came(socket, Kind.CODEC_REQUEST, Kind.CREDIT)
+        socket.frames.clear()
+        for total, (kind, wanted) in enumerate(((Kind.JPEG, None), (Kind.VP8, Kind.VP8)), start=1):
+            if wanted is not None:
+                socket.come(WSMsgType.BINARY, MediaFrame(Kind.CODEC_REQUEST, wanted).encode())
+            socket.come(WSMsgType.BINARY, MediaFrame(Kind.CREDIT, total).encode())
+            await rest()
+            session.playout.broadcast.publish(rgb, 90 * total)
+            (frame,) = await came(socket, kind)
+            assert (frame.sequence, frame.timestamp_us, frame.skipped) == (total - 1, 1000 * total, 0)
+            socket.frames.clear()
+    assert not session.playout.broadcast.is_watched, "closed, it watches no more"
+
+
+async def test_what_gives_way_to_newer_pictures_is_counted(session, services):
+    async with attended(session, services) as (peer, socket, _):
+        socket.may_send.set()
+        for number in range(3):
+            session.playout.broadcast.publish(np.zeros((48, 64, 3), np.uint8), number)
+            await rest()
+        peer._upload._came = asyncio.Event()  # nothing is decoded
+        for sequence in range(3):
+            socket.come(WSMsgType.BINARY, MediaFrame(Kind.JPEG, sequence, payload=jpeg(9)).encode())
+        await rest()
+        text = services.metrics.render().decode()
+        assert 'depthlive_dropped_frames_total{place="download"} 2.0' in text
+        assert 'depthlive_dropped_frames_total{place="upload"} 2.0' in text
+
+
+async def test_what_is_no_picture_is_told_and_ends_nothing(session, services):
+    async with attended(session, services) as (_, socket, is_over):
+        socket.may_send.set()
+        socket.come(WSMsgType.BINARY, MediaFrame(Kind.JPEG, 0, payload=b"no picture").encode())
+        await until(lambda: any("camera frame 0" in text for text in socket.texts), "it is told")
+        error = json.loads(next(text for text in socket.texts if "camera frame 0" in text))
+        assert (error["type"], error["code"]) == ("error", "rejected") and not is_over()
+
+
+async def rest() -> None:
+    """Until all that could be done by now has been."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def test_a_reason_is_cut_to_what_a_close_frame_can_carry():
+    assert close_reason("short") == b"short"
+    assert close_reason("x" * 124) == b"x" * 123
+    assert close_reason("x" * 122 + "ä") == b"x" * 122, "no half letters"
