@@ -43,6 +43,38 @@ def test_a_ticket_that_is_not_renewed_expires():
     assert queue.ask("gone", 0, FORGOTTEN_S + 1).position == 2
 
 
+@pytest.mark.parametrize(("after", "place"), [(PRESENT_S, 2), (PRESENT_S + 0.001, 1)])
+def test_who_has_just_asked_is_present_for_ten_seconds(after, place):
+    queue = AdmissionQueue()
+    queue.ask("a", 0, 0.0)
+    queue.ask("b", 0, 0.0)
+    status = queue.ask("b", 0, after)
+    assert (status.position, status.waiting) == (place, place)
+
+
+@pytest.mark.parametrize(("after", "place"), [(FORGOTTEN_S, 1), (FORGOTTEN_S + 0.001, 2)])
+def test_a_place_is_kept_for_as_long_as_a_hidden_page_needs(after, place):
+    queue = AdmissionQueue()
+    queue.ask("hidden", 0, 0.0)
+    queue.ask("here", 0, after - 1)
+    assert queue.ask("hidden", 0, after).position == place
+
+
+def test_who_leaves_is_known_once():
+    queue = AdmissionQueue()
+    queue.ask("a", 0, 0.0)
+    queue.ask("b", 0, 0.0)
+    assert [queue.leave("a"), queue.leave("a"), queue.leave(None)] == [True, False, False]
+    assert queue.ask("b", 0, 0.0).position == 1
+
+
+def test_there_are_places_for_as_many_as_are_free():
+    queue = AdmissionQueue()
+    asked = [queue.ask(name, 2, 0.0).may_enter for name in "abc"]
+    assert asked == [True, True, False], "those before have not come in yet"
+    assert not queue.ask(None, 3, 0.0).may_enter and queue.ask(None, 4, 0.0).may_enter
+
+
 def test_the_line_is_bounded():
     queue = AdmissionQueue()
     for number in range(MAX_WAITING):
