@@ -6,7 +6,9 @@ import json
 from itertools import pairwise
 from statistics import median
 
+import numpy as np
 import pytest
+from av import VideoFrame
 
 import server.session.session
 from server.engine.scheduler import Client
@@ -115,6 +117,7 @@ async def test_reset_starts_a_new_generation_and_drops_the_old_one(running, engi
     stats = await running.until("stats", id="2")
     assert 0 < waiting == stats["dropped"]["stale"]
     assert stats["chunks"] >= 2 and stats["state"] == "live"
+    assert stats["camera_frames"] >= 9 + 12 and stats["shown_frames"] > 0
 
 
 async def test_pictures_of_an_older_generation_are_dropped(running):
@@ -639,6 +642,16 @@ async def test_it_hears_of_the_model_until_it_is_closed(settings, engine):
         await running.close()
         worker.on_loading("2 GB")
         assert running.of("state")[-1]["detail"] == "1 GB"
+
+
+async def test_law_every_drop_is_in_the_figures(running):
+    await running.live()
+    running.hold()
+    await until(lambda: running.session.pacer.dropped > 0, "a chunk gives way")
+    before = running.session.figures().dropped
+    running.session.camera_frame(VideoFrame.from_ndarray(np.zeros((4000, 16, 3), np.uint8)))
+    after = running.session.figures().dropped
+    assert before.pacing == running.session.pacer.dropped > 0 and after.camera == before.camera + 1
 
 
 async def test_a_short_gap_between_chunks_is_no_silence(running, engine):

@@ -77,9 +77,9 @@ def test_what_is_kept_is_bounded_and_the_oldest_goes_first() -> None:
     asked.clear()
     text.prefetch(f"more {number}" for number in range(28))
     text.prefetch(["4", "2"])
-    assert len(asked) == 28, "32 are known"
-    text.prefetch(["one more", "another", "3"])
-    assert asked[28:] == ["one more", "another", "3"], "those longest not asked for are gone"
+    assert len(asked) == 28, "the newest 32 are known"
+    text.prefetch(["1"])
+    assert asked[28:] == ["1"], "the one longest not asked for is gone"
 
 
 def test_a_prompt_is_encoded_once() -> None:
