@@ -1,0 +1,143 @@
+"""What a peer and a viewer have in common, without a network."""
+
+import asyncio
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from aiortc import MediaStreamTrack, RTCPeerConnection
+
+from server.metrics import Metrics
+from server.services import Services
+from server.session.session import LiveSession
+from server.webrtc.aiortc_patches.jitter_buffer import MarkerJitterBuffer
+from server.webrtc.connection import WebRtcConnection
+from server.webrtc.peer import WebRtcPeer
+from server.webrtc.viewer import Viewer
+from tests.server.running import until
+from tests.server.webrtc.offers import offer_of
+
+
+@pytest.fixture
+async def session(settings, worker):
+    session = LiveSession("abc", Services(settings, worker, Metrics()))
+    yield session
+    await session.close()
+
+
+@pytest.fixture
+async def connection(session, settings):
+    connection = WebRtcConnection(session, settings, "somebody")
+    yield connection
+    await connection.close()
+
+
+class Track(MediaStreamTrack):
+    """Gives something until it is stopped, or nothing at all."""
+
+    kind = "video"
+
+    def __init__(self, gives: bool = True) -> None:
+        super().__init__()
+        self.read, self.gives = 0, gives
+
+    async def recv(self) -> object:
+        if not self.gives:
+            await asyncio.Event().wait()
+        self.read += 1
+        await asyncio.sleep(0)
+        return object()
+
+
+def drains() -> int:
+    """Tasks that read a track."""
+    return sum(getattr(task.get_coro(), "__qualname__", "") == "drain" for task in asyncio.all_tasks())
+
+
+async def test_a_cameras_frames_wait_for_none_after_them(connection):
+    await connection._answer(await offer_of(("video", "sendrecv")), receives=True)
+    (transceiver,) = connection._pc.getTransceivers()
+    buffer = vars(transceiver.receiver)["_RTCRtpReceiver__jitter_buffer"]  # aiortc has no getter
+    assert isinstance(buffer, MarkerJitterBuffer)
+
+
+@pytest.mark.parametrize(("kind", "quality"), [(WebRtcPeer, "low"), (Viewer, "high")])
+async def test_the_bitrate_is_held_before_each_picture(session, settings, kind, quality):
+    """A peer's as it asked; what one person asks for is not what others see."""
+    session.ask('{"type": "output.set", "id": "1", "quality": "low"}')
+    connection = kind(session, settings, "") if kind is WebRtcPeer else kind("v", session, settings)
+    held = []
+    for number in range(3):
+        if number == 1:  # before the answer there is nothing to hold
+            connection._bitrate = SimpleNamespace(hold=lambda quality, now: held.append(quality))
+        receiving = asyncio.create_task(connection._track.recv())
+        await asyncio.sleep(0)
+        session.playout.broadcast.publish(np.zeros((48, 64, 3), np.uint8), number)
+        await receiving
+    assert held == [quality] * 2
+    await connection.close()
+
+
+async def test_closed_it_reads_and_sends_nothing_more(connection, session):
+    receiving = asyncio.create_task(connection._track.recv())
+    tracks = Track(), Track(gives=False)
+    for track in tracks:
+        connection._on_track(track)
+    await until(lambda: tracks[0].read > 3, "what comes is read")
+    assert session.playout.broadcast.is_watched and drains() == 2
+    await connection.close()
+    assert drains() == 0 and not session.playout.broadcast.is_watched
+    assert connection._pc.connectionState == "closed"
+    await asyncio.gather(receiving, return_exceptions=True)
+
+
+async def test_one_that_does_not_close_is_left_behind(connection, monkeypatch, caplog):
+    monkeypatch.setattr("server.webrtc.connection.CLOSE_TIMEOUT_S", 0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(connection._pc, "close", asyncio.Event().wait)
+        await connection.close()
+    assert "did not close within 0.01 s; leaving it behind" in caplog.text
+
+
+async def test_what_nobody_makes_more_of_is_closed(connection):
+    channel = SimpleNamespace(closed=0)
+    channel.close = lambda: setattr(channel, "closed", channel.closed + 1)
+    connection._on_datachannel(channel)
+    assert channel.closed == 1
+
+
+@pytest.mark.parametrize(("state", "is_over"), [("new", True), ("connecting", True), ("connected", False)])
+async def test_only_one_that_never_connects_is_late(session, settings, monkeypatch, caplog, state, is_over):
+    caplog.set_level("INFO")
+    monkeypatch.setattr("server.webrtc.connection.WATCH_PERIOD_S", 0.001)
+    impatient = settings.model_copy(update={"peer_timeout": 0.01})
+    connection, looked = WebRtcConnection(session, impatient, "somebody"), []
+    deadline = asyncio.get_running_loop().time() + 0.01
+    monkeypatch.setattr(connection, "_reason_to_end", lambda now: looked.append(now))
+    with monkeypatch.context() as patch:
+        patch.setattr(RTCPeerConnection, "connectionState", state)
+        attending = asyncio.create_task(connection.attend())
+        await until(lambda: attending.done() or len([now for now in looked if now > deadline]) > 5, "time")
+        assert attending.done() is is_over
+        connection.hang_up("enough")
+        await attending
+    words = "not connected within 0.01 s" if is_over else "enough"
+    assert [text for text in caplog.messages if "ends" in text] == [f"[abc] somebody ends: {words}"]
+    await connection.close()
+
+
+@pytest.mark.parametrize(("state", "is_over"), [("connected", False), ("failed", True), ("closed", True)])
+async def test_a_connection_that_is_over_ends_it(connection, monkeypatch, caplog, state, is_over):
+    caplog.set_level("INFO")
+    with monkeypatch.context() as patch:
+        patch.setattr(RTCPeerConnection, "connectionState", state)
+        connection._on_connection_state()
+    assert connection._gone.is_set() is is_over
+    assert (f"somebody ends: connection {state}" in caplog.text) is is_over
+
+
+async def test_it_ends_with_the_session(connection, session, caplog):
+    caplog.set_level("INFO")
+    assert connection._reason_to_end(0.0) is None
+    await session.close()
+    assert connection._reason_to_end(0.0) == "the session has ended"
