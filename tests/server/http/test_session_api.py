@@ -371,6 +371,8 @@ async def test_a_socket_is_greeted_and_speaks_the_protocol(client, session):
         assert await socket.receive_json(timeout=40) == {"type": "ack", "id": "1"}
         await socket.send_str("nonsense")
         assert (await socket.receive_json(timeout=40))["code"] == "invalid"
+        await socket.send_bytes(b'{"type": "reset", "id": "2"}')
+        assert await socket.receive_json(timeout=40) == {"type": "ack", "id": "2"}, "bytes are JSON too"
         session.listeners[0]('{"type": "state"}')
         assert await socket.receive_json(timeout=40) == {"type": "state"}
     await until(lambda: not session.listeners, "the socket has left")

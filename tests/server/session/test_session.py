@@ -637,8 +637,9 @@ async def test_it_hears_of_the_model_until_it_is_closed(settings, engine):
     async with started_worker(settings, engine) as worker:
         session = LiveSession("abc", Services(settings, worker, Metrics()))
         running = RunningSession(session, is_watched=False)
+        woken, session.playout.wake = [], lambda: woken.append("a new note is to be drawn")
         worker.on_loading("1 GB")
-        assert running.of("state")[-1]["detail"] == "1 GB"
+        assert running.of("state")[-1]["detail"] == "1 GB" and len(woken) == 1
         await running.close()
         worker.on_loading("2 GB")
         assert running.of("state")[-1]["detail"] == "1 GB"
@@ -665,6 +666,20 @@ async def test_a_short_gap_between_chunks_is_no_silence(running, engine):
     engine.may_ask.set()
     await running.applied("prompt.set", "1", text="gold")
     assert running.of("state") == []
+
+
+async def test_of_a_slow_model_more_patience_is_had(running, engine):
+    """Twice as long as its chunks take."""
+    engine.step_seconds = 2.0
+    await running.live()
+    await asyncio.sleep(15)
+    running.messages.clear()
+    engine.may_ask.clear()
+    await until(lambda: not len(running.session.pacer), "nothing is left to show")
+    await asyncio.sleep(1.5)
+    assert running.session.pacer.interval == pytest.approx(2.0, abs=0.2) and running.of("state") == []
+    await running.until("state", state="waiting", detail="the model is slower than usual")
+    engine.may_ask.set()
 
 
 async def test_the_time_until_a_peer_came_back_is_not_taken_for_the_pace_of_chunks(settings, worker):
