@@ -14,7 +14,7 @@ from server.webrtc.aiortc_patches.jitter_buffer import MarkerJitterBuffer
 from server.webrtc.connection import WebRtcConnection
 from server.webrtc.peer import WebRtcPeer
 from server.webrtc.viewer import Viewer
-from tests.server.running import until
+from tests.server.running import PATIENCE_S, until
 from tests.server.webrtc.offers import offer_of
 
 
@@ -85,7 +85,7 @@ async def test_closed_it_reads_and_sends_nothing_more(connection, session):
         connection._on_track(track)
     await until(lambda: tracks[0].read > 3, "what comes is read")
     assert session.playout.broadcast.is_watched and drains() == 2
-    await connection.close()
+    await asyncio.wait_for(connection.close(), PATIENCE_S)
     assert drains() == 0 and not session.playout.broadcast.is_watched
     assert connection._pc.connectionState == "closed"
     await asyncio.gather(receiving, return_exceptions=True)

@@ -2,14 +2,26 @@
 
 import asyncio
 import re
+from types import SimpleNamespace
 
 import pytest
-from aiortc import RTCSessionDescription
+from aiortc import RTCIceCandidate, RTCIceParameters, RTCSessionDescription
 
-from server.webrtc.trickle import MAX_CANDIDATES, MAX_LINES, InvalidFragment, parse_fragment
+from server.settings import Settings
+from server.webrtc.aiortc_patches.ice_restart import RestartRefused
+from server.webrtc.aiortc_patches.udp_ports import NoUdpPort
+from server.webrtc.trickle import (
+    MAX_CANDIDATES,
+    MAX_FORMER,
+    MAX_LINES,
+    InvalidFragment,
+    Trickle,
+    parse_fragment,
+)
 from server.webrtc.whep import NO_VIEWER
 from tests.server.running import RunningServer, Viewer, until
 from tests.server.transport.test_peer_registry import id_of
+from tests.server.webrtc.offers import offer_of
 from tests.server.webrtc.watching import Watcher
 
 NO_PATH_S = 0.5
@@ -196,3 +208,134 @@ async def test_candidates_of_one_ice_session_are_bounded_over_all_patches(server
         assert await trickler.client.delete() == 200
     finally:
         await trickler.client.close()
+
+
+class Ice:
+    """Notes what a restart asks of it; `error` is raised instead of beginning one."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.candidates, self.added, self.gone_over, self.abandoned = [OURS], [], [], 0
+
+    async def prepare(self, servers: object) -> SimpleNamespace:
+        if self.error is not None:
+            raise self.error
+        mine = RTCIceParameters(usernameFragment="mine", password="p" * 22)
+        return SimpleNamespace(getLocalParameters=lambda: mine, getLocalCandidates=lambda: self.candidates)
+
+    def go_over(self, remote: RTCIceParameters, candidates: list, patience: float) -> None:
+        self.gone_over.append((remote.usernameFragment, len(candidates), patience))
+
+    async def add_candidate(self, candidate: object) -> None:
+        self.added.append(candidate)
+
+    async def abandon(self) -> None:
+        self.abandoned += 1
+
+
+OURS = RTCIceCandidate(
+    component=1, foundation="1", ip="192.0.2.9", port=9, priority=1, protocol="udp", type="host"
+)
+
+
+class Trickled:
+    """A Trickle on an offer with two media in one bundle, and what it has handed on."""
+
+    def __init__(self, offer: str, settings: Settings) -> None:
+        self.handed: list = []
+        pc = SimpleNamespace(
+            remoteDescription=SimpleNamespace(sdp=offer), addIceCandidate=self._add_ice_candidate
+        )
+        self.trickle, self.ice = Trickle(pc, settings), Ice()  # pyright: ignore[reportArgumentType]
+        self.trickle._ice = self.ice  # pyright: ignore[reportAttributeAccessIssue]
+
+    async def _add_ice_candidate(self, candidate: object) -> None:
+        self.handed.append(candidate)
+
+    async def add(self, count: int, ufrag: str = "", *lines: str, mid: str = "0") -> str | None:
+        """So many candidates, of a restart with these credentials if there is a name."""
+        head = [f"a=ice-ufrag:{ufrag}", f"a=ice-pwd:{ufrag * 6}"] if ufrag else []
+        candidates = [CANDIDATE.format(port=5000 + number) for number in range(count)]
+        text = "\n".join([*head, f"a=mid:{mid}", *candidates, *lines, "a=end-of-candidates" * (not lines)])
+        return await self.trickle.add(parse_fragment(text))
+
+
+@pytest.fixture
+async def trickled(settings):
+    return Trickled(await offer_of(("video", "sendrecv"), ("audio", "sendrecv")), settings)
+
+
+async def test_each_ice_session_has_its_own_count_of_candidates(trickled):
+    for ufrag in ("", "one1", "two2"):
+        assert (await trickled.add(MAX_CANDIDATES - 1, ufrag) is None) == (not ufrag)
+        await trickled.add(1, ufrag)
+        with pytest.raises(InvalidFragment, match=f"more than {MAX_CANDIDATES} candidates"):
+            await trickled.add(1, ufrag)
+    with pytest.raises(InvalidFragment, match=f"more than {MAX_CANDIDATES} candidates"):
+        await trickled.add(MAX_CANDIDATES + 1, "thr3")
+    assert [ufrag for ufrag, *_ in trickled.ice.gone_over] == ["one1", "two2"]
+
+
+async def test_a_restart_that_is_refused_changes_nothing(trickled, settings):
+    etag = trickled.trickle.etag
+    await trickled.add(MAX_CANDIDATES)
+    trickled.ice.error = RestartRefused("another one is under way")
+    with pytest.raises(RestartRefused):
+        await trickled.add(0, "one1")
+    with pytest.raises(InvalidFragment, match="more than"):
+        await trickled.add(1)
+    assert trickled.trickle.etag == etag and trickled.ice.gone_over == []
+
+
+async def test_a_restart_without_a_port_is_abandoned(settings):
+    ranged = settings.model_copy(update={"udp_ports": (50_000, 50_001)})
+    trickled = Trickled(await offer_of(("video", "sendrecv")), ranged)
+    trickled.ice.candidates = []
+    etag = trickled.trickle.etag
+    with pytest.raises(NoUdpPort):
+        await trickled.add(0, "one1")
+    assert trickled.ice.abandoned == 1 and trickled.ice.gone_over == [] and trickled.trickle.etag == etag
+
+
+async def test_a_restart_has_another_etag_and_takes_the_candidates_that_follow(trickled, settings):
+    first = trickled.trickle.etag
+    await trickled.add(2)
+    assert trickled.trickle.etag == first and len(trickled.handed) == 3
+    answer = await trickled.add(2, "one1")
+    assert "a=ice-ufrag:mine" in answer and "192.0.2.9 9 typ host" in answer
+    assert trickled.trickle.etag != first and trickled.ice.abandoned == 0
+    assert trickled.ice.gone_over == [("one1", 2, settings.peer_timeout)]
+    assert await trickled.add(3, "one1") is None
+    assert len(trickled.ice.added) == 3 and len(trickled.handed) == 3
+
+
+async def test_late_candidates_of_former_ice_sessions_are_known_for_what_they_are(trickled):
+    for name in ("one1", "two2", "thr3"):
+        await trickled.add(0, name)
+    for name in ("one1", "two2"):
+        with pytest.raises(InvalidFragment, match="before the newest"):
+            await trickled.add(1, name)
+    assert await trickled.add(1, "thr3") is None
+    for number in range(MAX_FORMER):
+        await trickled.add(0, f"n{number:03}")
+    assert await trickled.add(0, "two2") is not None, "as many are known as may be, and then it is a new one"
+
+
+async def test_candidates_are_of_the_media_that_stands_for_its_bundle_and_of_udp(trickled):
+    await trickled.add(1, "", CANDIDATE.format(port=9).replace(" udp ", " tcp "), mid="1")
+    (one,) = trickled.handed
+    assert (one.sdpMid, one.port) == ("0", 5000)
+
+
+async def test_the_end_comes_after_all_candidates_and_only_when_it_is_told(trickled):
+    await trickled.add(2, "", "a=x")
+    assert [candidate and candidate.port for candidate in trickled.handed] == [5000, 5001]
+    await trickled.add(1)
+    assert [candidate and candidate.port for candidate in trickled.handed[2:]] == [5000, None]
+
+
+async def test_media_without_a_bundle_are_not_restarted(trickled):
+    trickled.trickle._ice = None
+    with pytest.raises(RestartRefused, match="bundled"):
+        await trickled.add(0, "one1")
+    assert await trickled.add(1) is None and trickled.handed
