@@ -675,6 +675,7 @@ async def test_of_a_slow_model_more_patience_is_had(running, engine):
     await asyncio.sleep(15)
     running.messages.clear()
     engine.may_ask.clear()
+    await asyncio.sleep(engine.step_seconds)  # the chunk under way comes yet
     await until(lambda: not len(running.session.pacer), "nothing is left to show")
     await asyncio.sleep(1.5)
     assert running.session.pacer.interval == pytest.approx(2.0, abs=0.2) and running.of("state") == []
