@@ -11,8 +11,7 @@ test: .venv/.ready-dev
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not browser'
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
 endif
 
 style: .venv/.ready-dev
