@@ -1,7 +1,6 @@
-"""FIFO scheduler of the device: one chunk at a time, in the order asked; and how long that will take."""
+"""FIFO scheduler of the device: one chunk at a time, in the order asked; and how long each must wait."""
 
 import asyncio
-import math
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
@@ -9,8 +8,6 @@ from contextlib import asynccontextmanager
 from statistics import median
 
 KEPT = 3  # chunks of a kind whose durations tell how long the next ones will be
-RECACHE = 0.5  # initial estimate of what a recache costs, as a share of the other chunks' duration
-RECACHE_AT_MOST = 2.0  # likewise: what took longer than that is no measure
 
 
 class Client:
@@ -83,35 +80,3 @@ class Scheduler:
         wait = left + sum(map(self._usual, self._waiting[:place]))
         # Not here: within another client's chunk, which a bug in this one's forecast would end.
         asyncio.get_running_loop().call_soon(client.on_eta, wait)
-
-
-class ChunkDurations:
-    """One stream's, in seconds from getting the device to the first pictures."""
-
-    def __init__(self) -> None:
-        self._first: float | None = None
-        self._later: deque[float] = deque(maxlen=KEPT)
-        self._recached: deque[float] = deque(maxlen=KEPT)
-
-    def note(self, seconds: float, *, chunk: int, recaches: bool) -> None:
-        """Chunk number `chunk` took so long."""
-        if chunk == 0:
-            self._first = seconds
-        elif recaches:
-            self._recached.append(seconds)
-        else:
-            self._later.append(seconds)
-
-    def usual(self, frames: int, pace: float | None) -> float | None:
-        """Of a chunk of so many frames; `pace` is what the device makes a second. None before any."""
-        if self._later:
-            return median(self._later)
-        if self._first is None:
-            return None
-        # A stream's first chunk is shorter, and follows none.
-        return max(self._first, frames / (pace or math.inf))
-
-    def recache_overhead(self, usual: float) -> float:
-        """How much longer than `usual` a chunk takes whose new prompt makes it recompute its window."""
-        longer = median(self._recached) - usual if self._recached else RECACHE * usual
-        return min(max(longer, 0.0), RECACHE_AT_MOST * usual)

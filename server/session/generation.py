@@ -11,7 +11,6 @@ from av import VideoFrame
 from server.engine.chunk_job import ChunkJob
 from server.engine.client import EngineClient
 from server.engine.errors import InputRejected, StreamWasReset
-from server.engine.scheduler import ChunkDurations, Client
 from server.engine.thread import StreamHandle
 from server.media.frames import Picture, to_rgb
 from server.media.pacing import Pacer
@@ -19,6 +18,7 @@ from server.metrics import StreamMeter
 from server.protocol.replies import ErrorReply
 from server.session.camera import CameraFeed, Chunk
 from server.session.commands import CommandHandler
+from server.session.forecast import ChunkForecast
 from server.session.gate import GenerationGate
 from streaming.api import ChunkParameters, ChunkResult
 
@@ -75,36 +75,21 @@ class GenerationLoop:
         self._sequence = 0
         self._generation = 0
         self._failures = 0
-        self._durations = ChunkDurations()
+        self._forecast = ChunkForecast(engine, pacer, lambda: commands.is_recache_ahead)
 
     async def play(self, handle: StreamHandle) -> None:
         """Generate chunks until MAX_FAILURES chunks in a row have failed."""
-        client = Client(self._on_eta)
         self._frames_wanted = handle.frames_wanted
         while self._failures < MAX_FAILURES:
             await self._gate.wait()
             if not await self._feed.ready(self._frames_wanted):
                 continue
-            async with self._engine.scheduler.take(client):
+            async with self._engine.scheduler.take(self._forecast.client(self._frames_wanted)):
                 began = self._now()
                 await self._engine.idle()
                 # Others may have had the device for long: it may not be wanted any more.
                 if self._gate.is_open and self._feed.is_ready(self._frames_wanted):
                     await self._one_chunk(handle, began)
-
-    def _on_eta(self, wait: float) -> None:
-        """The device is free for the next chunk in so many seconds: the queue must last until it is made."""
-        if (took := self._durations.usual(self._frames_wanted, self._engine.pace)) is not None:
-            longer = self._durations.recache_overhead(took) if self._commands.is_recache_ahead else 0.0
-            now = self._now()
-            self._pacer.expect(now + wait + took + longer, now)
-
-    def _tell_of_recache(self, began: float) -> None:
-        """The chunk that is being made since then will be late, and so will those of others."""
-        if (took := self._durations.usual(self._frames_wanted, self._engine.pace)) is not None:
-            longer = self._durations.recache_overhead(took)
-            self._pacer.expect(began + took + longer, self._now())
-            self._engine.scheduler.extend(longer)
 
     async def _one_chunk(self, handle: StreamHandle, began: float) -> None:
         """Send the newest frames and the waiting commands to the model; queue what comes back."""
@@ -142,14 +127,14 @@ class GenerationLoop:
         """The device thread knows what the chunk is asked; nothing can be added."""
         in_progress.asked = self._commands.taken().change
         if in_progress.asked.recaches:
-            self._tell_of_recache(in_progress.began)
+            self._forecast.recaches(in_progress.began)
 
     def _add(self, in_progress: _ChunkInProgress, piece: ChunkResult) -> None:
         """Some pictures of the chunk are there."""
         if not in_progress.pictures:
             self._commands.made(in_progress.sequence, piece)
             took = self._now() - in_progress.began
-            self._durations.note(took, chunk=piece.chunk, recaches=in_progress.asked.recaches)
+            self._forecast.note(took, chunk=piece.chunk, recaches=in_progress.asked.recaches)
         self._deliver(in_progress, piece)
         in_progress.pictures += len(piece.frames)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from server.engine.scheduler import ChunkDurations
+from server.session.forecast import ChunkDurations
 
 
 @pytest.fixture
