@@ -114,7 +114,7 @@ class ChunkPlanner:
 
     def is_recache_ahead(self, time: float) -> bool:
         """Whether the next chunk will take longer for a new prompt, by what is known now."""
-        return self.parameters.plan(self.queue.waiting, time, lambda: 0, self._image).change.recaches
+        return self.parameters.is_recache_next(self.queue.waiting, time)
 
     def images_in_use(self) -> set[str]:
         """Ids of the uploaded pictures that are in effect, or will be if their chunk succeeds."""

@@ -1,5 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server.protocol.replies import DepthState, TransitionState
 from server.protocol.requests import (
@@ -20,6 +24,7 @@ from server.protocol.requests import (
     WeightedPrompt,
 )
 from server.session.parameters import Parameters, pictures_of
+from server.session.timeline import Timeline
 from streaming.api import CLEAR, ChunkParameters, DepthSettings
 
 IMAGES = {id: np.zeros((16, 16, 3), np.uint8) for id in "abm"}
@@ -241,3 +246,27 @@ def test_a_step_that_the_model_refuses_is_passed_over():
     assert plan(parameters=playing, now=6).change.prompts == (("b", 1.0),)
     assert plan(parameters=playing.without_due_step(6), now=6).change == ChunkParameters()
     assert CLAY.without_due_step(6) is CLAY
+
+
+TRANSITIONS = st.sampled_from(["recache", "cut", "blend"])
+STEPS = st.tuples(TRANSITIONS, TRANSITIONS).map(
+    lambda ways: (
+        TimelineStep(at=0, text="a", transition=ways[0]),
+        TimelineStep(at=5, text="b", transition=ways[1]),
+    )
+)
+COMMANDS = st.one_of(
+    TRANSITIONS.map(lambda way: SetPrompt(id="1", text="gold", transition=way)),
+    STEPS.map(lambda steps: SetTimeline(id="2", steps=steps)),
+    st.just(StopTimeline(id="3")),
+    st.just(Reset(id="4", seed=1)),
+    st.just(SetSeed(id="5", mode="random")),
+)
+
+
+@given(st.lists(COMMANDS, max_size=4), st.none() | STEPS, st.sampled_from([0.0, 4.0, 6.0]), st.booleans())
+def test_law_a_recache_is_known_without_a_plan(commands, steps, now, has_begun):
+    timeline = None if steps is None else Timeline(steps, 0.0, begun=int(has_begun))
+    parameters = replace(CLAY, timeline=timeline)
+    expected = plan(*commands, parameters=parameters, now=now).change.recaches
+    assert parameters.is_recache_next(commands, now) == expected
