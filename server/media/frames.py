@@ -3,7 +3,6 @@
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from typing import TypeAlias, cast
@@ -23,19 +22,6 @@ MAX_CAMERA_PIXELS = 2560 * 1440  # a ring of 48 such frames is 265 MB
 MAX_CAMERA_ASPECT = 8  # beyond this, scaling a frame to cover the picture makes it huge
 NEUTRAL = (38, 42, 48)  # of the picture shown when there is no camera picture yet
 STAMP_SHARE = 10  # the stamp covers one row in so many
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """One generated picture on its way out. Times are seconds on the event loop's clock."""
-
-    rgb: Rgb
-    chunk: int  # index since the last hard reset
-    frame: int  # index since the stream was opened
-    sequence: int  # number of the session's chunk, never goes back
-    captured: float  # when the camera frame it was made from was taken
-    made: float  # when the model was done with it
-    source: VideoFrame | None = None  # that camera frame
 
 
 def to_rgb(frames: Sequence[VideoFrame]) -> list[Rgb]:

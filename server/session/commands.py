@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from server.engine.chunk_job import LatestWins
-from server.media.frames import Picture, Rgb
+from server.media.frames import Rgb
 from server.media.images import ImageStore
 from server.media.recording_store import RecordingRefused, RecordingStore
 from server.protocol.replies import (
@@ -39,17 +39,17 @@ from server.protocol.requests import (
 )
 from server.session.camera import CameraFeed
 from server.session.channel import ClientChannels, Send
-from server.session.chunk_metadata import ChunkMetadata
 from server.session.chunk_planner import ChunkPlanner
 from server.session.gate import GenerationGate
 from server.session.parameters import Parameters, Plan
+from server.session.picture import Picture
 from server.session.playout import Playout
 from server.session.prompt_prefetch import PromptPrefetch
 from server.session.recorder import Recorder
 from server.session.settings_notifier import SettingsNotifier
 from server.session.state import SessionStateMachine, State
 from server.session.timeline import PausableClock
-from streaming.api import ChunkParameters, ChunkResult
+from streaming.api import ChunkParameters
 
 SEED_BITS = 31  # of random seeds: short enough to be read out
 
@@ -60,7 +60,7 @@ class CommandHandler:
     handler.receive(raw, send)                    # a client's message
     slot = handler.begin(sequence)                # chunk number `sequence` goes to the model
     plan = handler.taken()                        # which has taken what is in `slot`
-    handler.made(sequence, result)                # ... and its first pictures come back; or:
+    handler.made(chunk)                           # ... and its first pictures come back; or:
     handler.rejected(reason); handler.lost()
     handler.finished()                            # whatever has become of it
     handler.shown(picture, pts, now)              # a picture goes to the encoder
@@ -90,7 +90,6 @@ class CommandHandler:
         self.output = OutputState()
         self.is_paused = False
         self.is_frozen = False
-        self.metadata: ChunkMetadata | None = None  # of the picture on show
         self._feed = feed
         self._gate = gate
         self._playout = playout
@@ -102,7 +101,6 @@ class CommandHandler:
         self._controls = self._planner.queue
         self._loop = asyncio.get_running_loop()
         self._clock = PausableClock()
-        self._metadata: dict[int, ChunkMetadata] = {}  # by sequence, of chunks that are not past yet
         self._refresh_timer: asyncio.TimerHandle | None = None
         self._notifier = SettingsNotifier(self.settings, self._channels.send)
 
@@ -245,10 +243,10 @@ class CommandHandler:
         self._stop_refreshing()
         return self._planner.taken()
 
-    def made(self, sequence: int, result: ChunkResult) -> None:
+    def made(self, chunk: int) -> None:
         """The chunk has been made, its first pictures at least: what it changed is in effect."""
         before = self.parameters
-        self._metadata[sequence] = ChunkMetadata(self._planner.made(result.chunk), result.guidance_scale)
+        self._planner.made(chunk)
         self._changed(before)
 
     def rejected(self, reason: str) -> list[ErrorReply]:
@@ -277,9 +275,6 @@ class CommandHandler:
 
     def shown(self, picture: Picture, pts: int, now: float) -> None:
         """A picture goes to the encoder: whatever it shaped has now been applied."""
-        self.metadata = self._metadata.get(picture.sequence, self.metadata)
-        for sequence in [sequence for sequence in self._metadata if sequence < picture.sequence]:
-            del self._metadata[sequence]
         self._channels.send(*self._controls.shown(picture.sequence, picture.chunk, picture.frame, now))
         self._recorder.offer(picture, pts, now)
 

@@ -8,8 +8,8 @@ from statistics import median
 
 from server.engine.client import EngineClient
 from server.engine.scheduler import KEPT, Client
-from server.media.frames import Picture
 from server.media.pacing import Pacer
+from server.session.picture import Picture
 from streaming.api import FIRST_CHUNK
 
 RECACHE = 0.5  # initial estimate of what a recache costs, as a share of the other chunks' duration

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from server.media.frames import Picture
 from server.media.pacing import Pacer
 from server.metrics import StreamMeter
 from server.session.camera import CameraFeed
+from server.session.picture import Picture
 
 
 class GenerationGate:

@@ -12,7 +12,7 @@ from server.engine.chunk_job import ChunkJob
 from server.engine.client import EngineClient
 from server.engine.errors import InputRejected, StreamWasReset
 from server.engine.thread import StreamHandle
-from server.media.frames import Picture, to_rgb
+from server.media.frames import to_rgb
 from server.media.pacing import Pacer
 from server.metrics import StreamMeter
 from server.protocol.replies import ErrorReply
@@ -20,6 +20,7 @@ from server.session.camera import CameraFeed, Chunk
 from server.session.commands import CommandHandler
 from server.session.forecast import ChunkForecast
 from server.session.gate import GenerationGate
+from server.session.picture import Picture
 from streaming.api import ChunkParameters, ChunkResult
 
 MAX_FAILURES = 5  # chunks in a row; then the stream is given up
@@ -132,7 +133,7 @@ class GenerationLoop:
     def _add(self, in_progress: _ChunkInProgress, piece: ChunkResult) -> None:
         """Some pictures of the chunk are there."""
         if not in_progress.pictures:
-            self._commands.made(in_progress.sequence, piece)
+            self._commands.made(piece.chunk)
             took = self._now() - in_progress.began
             self._forecast.note(took, chunk=piece.chunk, recaches=in_progress.asked.recaches)
         self._deliver(in_progress, piece)
@@ -168,6 +169,8 @@ class GenerationLoop:
                 captured=time,
                 made=now,
                 source=source,
+                parameters=self._commands.parameters,
+                guidance_scale=piece.guidance_scale,
             )
             for number, (rgb, time, source) in enumerate(
                 zip(piece.frames, times[:count], sources[:count], strict=True)

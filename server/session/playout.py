@@ -7,9 +7,10 @@ from typing import Protocol
 
 from av import VideoFrame
 
-from server.media.frames import Picture, Rgb, Size, with_note
+from server.media.frames import Rgb, Size, with_note
 from server.media.pacing import MediaClock, Pacer
 from server.session.broadcast import Broadcast
+from server.session.picture import Picture
 
 PASSTHROUGH_SPACING_S = 1 / 15
 HOLD_SPACING_S = 0.5  # of a picture that stays: who begins to watch, or has lost it, sees it soon

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from server.media.frames import Picture
 from server.media.recording import Recording
 from server.media.recording_store import RecordingRefused, RecordingStore
 from server.protocol.replies import RecordingChanged
+from server.session.picture import Picture
 
 
 class Recorder:

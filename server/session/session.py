@@ -10,7 +10,7 @@ from av import VideoFrame
 from server.engine.client import model_info
 from server.engine.errors import EngineUnavailable, InputRejected
 from server.logs import session_logger
-from server.media.frames import Picture, Rgb, Size
+from server.media.frames import Rgb, Size
 from server.media.images import ImageStore
 from server.media.snapshot import SnapshotParameters
 from server.metrics import StreamMeter
@@ -32,6 +32,7 @@ from server.session.commands import CommandHandler
 from server.session.depth_preview import DepthPreview
 from server.session.gate import GenerationGate
 from server.session.generation import MAX_FAILURES, GenerationLoop
+from server.session.picture import Picture
 from server.session.playout import Playout
 from server.session.prompt_prefetch import PromptPrefetch
 from server.session.state import SessionStateMachine, State
@@ -250,10 +251,10 @@ class LiveSession:
 
     def snapshot(self) -> tuple[Rgb, SnapshotParameters] | None:
         """The picture on show, (H, W, 3) uint8, and what made it; None before the first."""
-        picture, metadata = self.picture, self.commands.metadata
-        if picture is None or metadata is None or self._info is None:
+        picture = self.picture
+        if picture is None or self._info is None:
             return None
-        return picture.rgb, metadata.of(picture, self._info)
+        return picture.rgb, picture.snapshot(self._info)
 
     def _hello(self) -> list[Hello | SessionSettings]:
         if self._info is None:

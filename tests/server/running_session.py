@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 from av import VideoFrame
 
-from server.media.frames import Picture
+from server.session.picture import Picture
 from server.session.session import LiveSession
 from server.webrtc.tracks import OutputTrack
 from tests.server.running import until

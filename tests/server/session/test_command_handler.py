@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
-from server.media.frames import Picture
 from server.metrics import Metrics, StreamMeter
 from server.protocol.replies import Pong, RecordingChanged
 from server.session.camera import CameraFeed
@@ -17,7 +16,7 @@ from server.session.commands import CommandHandler
 from server.session.gate import GenerationGate
 from server.session.playout import Playout
 from server.session.state import SessionStateMachine, State
-from streaming.api import ChunkResult
+from tests.server.pictures import picture
 
 pytestmark = pytest.mark.virtual_time
 
@@ -88,22 +87,6 @@ async def handled():
     handled.handler.close()
 
 
-def picture(sequence: int = 1, frame: int = 7) -> Picture:
-    rgb = np.zeros((48, 64, 3), np.uint8)
-    return Picture(rgb=rgb, chunk=0, frame=frame, sequence=sequence, captured=0.0, made=0.0)
-
-
-def result(chunk: int = 0) -> ChunkResult:
-    return ChunkResult(
-        frames=np.zeros((9, 4, 6, 3), np.uint8),
-        chunk=chunk,
-        first_frame=0,
-        frames_in_chunk=9,
-        generation=0,
-        guidance_scale=1.0,
-    )
-
-
 async def test_a_pause_closes_the_gate_and_is_applied_at_once_without_a_chunk(handled):
     handled.playout.picture = picture(frame=7)
     ack, applied = handled.ask("pause", "1")
@@ -117,7 +100,7 @@ async def test_law_a_pause_is_applied_when_the_chunk_with_the_model_is_finished(
     handled.handler.begin(1)
     assert handled.types("pause", "1") == ["ack"]
     handled.handler.taken()
-    handled.handler.made(1, result())
+    handled.handler.made(0)
     assert not [m for m in handled.messages if m["type"] == "applied"]
     handled.handler.finished()
     assert [m["id"] for m in handled.messages if m["type"] == "applied"] == ["1"]
@@ -164,15 +147,14 @@ async def test_a_failed_session_refuses_all_but_the_end_of_a_recording(handled):
     assert handled.types("stats", "3") == ["ack", "pong"]
 
 
-async def test_what_a_picture_was_made_with_is_told_when_it_is_shown(handled):
+async def test_a_command_is_applied_when_a_picture_of_its_chunk_goes_out(handled):
     handled.ask("guidance.set", "1", scale=0.5)
     handled.handler.begin(1)
     handled.handler.taken()
-    handled.handler.made(1, result())
+    handled.handler.made(0)
     handled.handler.finished()
-    assert handled.handler.metadata is None
+    assert not [m for m in handled.messages if m["type"] == "applied"]
     handled.handler.shown(picture(sequence=1, frame=3), pts=0, now=0.0)
-    assert handled.handler.metadata.parameters.scale == 0.5
     (applied,) = [m for m in handled.messages if m["type"] == "applied"]
     assert (applied["id"], applied["frame"]) == ("1", 3)
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
-from server.media.frames import Picture
 from server.media.pacing import MediaClock, Pacer
 from server.metrics import Metrics, StreamMeter
 from server.session.camera import CameraFeed
 from server.session.gate import GenerationGate
+from tests.server.pictures import picture
 
 pytestmark = pytest.mark.virtual_time
 
@@ -40,9 +40,7 @@ async def test_who_waits_goes_on_when_it_is_opened():
 
 async def test_law_nothing_from_before_a_pause_is_shown_after_it():
     gated = Gated()
-    rgb = np.zeros((48, 64, 3), np.uint8)
-    queued = Picture(rgb=rgb, chunk=0, frame=0, sequence=1, captured=0.0, made=0.0)
-    gated.pacer.push([queued], 0.1, 0.0)
+    gated.pacer.push([picture()], 0.1, 0.0)
     await gated.film(12)
     gated.feed.take(9, asyncio.get_running_loop().time())
     gated.gate.close()

@@ -20,6 +20,7 @@ from server.session.camera import CameraFeed
 from server.session.gate import GenerationGate
 from server.session.generation import MAX_FAILURES, GenerationLoop
 from streaming.api import ChunkParameters, ChunkResult
+from tests.server.pictures import CLAY
 from tests.server.running import until
 
 pytestmark = pytest.mark.virtual_time
@@ -53,6 +54,7 @@ class Commands:
 
     def __init__(self) -> None:
         self.asked = ChunkParameters()
+        self.parameters = CLAY
         self.heard = []
 
     def begin(self, sequence):
@@ -63,8 +65,8 @@ class Commands:
         self.heard.append("taken")
         return SimpleNamespace(change=self.asked)
 
-    def made(self, sequence, piece):
-        self.heard.append(("made", sequence, piece.chunk))
+    def made(self, chunk):
+        self.heard.append(("made", chunk))
 
     def rejected(self, reason):
         self.heard.append(("rejected", reason))
@@ -136,10 +138,12 @@ async def test_a_chunk_is_asked_for_made_and_queued_piece_by_piece(rig):
     job.add(piece(whole, 0, 1))
     job.add(piece(whole, 1, 8))
     assert len(rig.pacer) == 9 and rig.told == ["frames", "frames"]
+    picture, _ = rig.pacer.pop(0.0)
+    assert (picture.parameters, picture.guidance_scale) == (CLAY, 1.0)
     future.set_result(whole)
     job, _ = await rig.engine.next(2)
     assert len(job.frames()) == 12, "as many as the result said"
-    assert rig.commands.heard == [("begin", 1), "taken", ("made", 1, 0), "finished", ("begin", 2)]
+    assert rig.commands.heard == [("begin", 1), "taken", ("made", 0), "finished", ("begin", 2)]
 
 
 async def test_pictures_of_a_refused_chunk_are_wanted_again_and_of_a_reset_as_many_as_it_says(rig):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
-from server.media.frames import Picture
 from server.media.pacing import LATE_LIMIT_S
 from server.session.broadcast import Subscription
+from server.session.picture import Picture
 from server.session.playout import HOLD_SPACING_S, NOTHING_YET, PASSTHROUGH_SPACING_S, Playout
+from tests.server.pictures import picture
 from tests.server.running import PATIENCE_S, until
 
 SIZE = (64, 48)
@@ -43,17 +44,7 @@ async def playout(source) -> Playout:
 
 
 def pictures(values: range) -> list[Picture]:
-    return [
-        Picture(
-            rgb=np.full((48, 64, 3), value, np.uint8),
-            chunk=0,
-            frame=value,
-            sequence=0,
-            captured=0.0,
-            made=0.0,
-        )
-        for value in values
-    ]
+    return [picture(value, frame=value) for value in values]
 
 
 async def play(source: Source, playout: Playout, count: int = 1) -> list[float]:

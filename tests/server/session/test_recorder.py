@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
-from server.media.frames import Picture
 from server.media.recording_store import RecordingRefused
 from server.session.recorder import Recorder
+from tests.server.pictures import picture
 
 
 class File:
@@ -48,14 +48,8 @@ def recorder(store):
     return Recorder(store, "abc", on_change=print)
 
 
-def picture() -> Picture:
-    source = VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))
-    rgb = np.ones((48, 64, 3), np.uint8)
-    return Picture(rgb=rgb, chunk=0, frame=0, sequence=1, captured=0.0, made=0.0, source=source)
-
-
 def test_each_picture_goes_to_the_recording_that_runs_with_what_it_was_made_from(recorder, store):
-    shown = picture()
+    shown = picture(source=VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8)))
     recorder.offer(shown, pts=1, now=1.0)
     assert not recorder.is_recording
     recorder.start(side_by_side=True)

@@ -1,0 +1,39 @@
+"""Picture that was generated, on its way out, with what it was made with."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from av import VideoFrame
+
+from server.media.frames import Rgb
+from server.media.snapshot import SnapshotParameters
+from server.session.parameters import Parameters
+from streaming.api import EngineInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One generated picture on its way out. Times are seconds on the event loop's clock."""
+
+    rgb: Rgb
+    chunk: int  # index since the last hard reset
+    frame: int  # index since the stream was opened
+    sequence: int  # number of the session's chunk, never goes back
+    captured: float  # when the camera frame it was made from was taken
+    made: float  # when the model was done with it
+    source: VideoFrame | None  # that camera frame
+    parameters: Parameters  # that its chunk was made with
+    guidance_scale: float  # likewise: the one in effect, motion of depth counted in
+
+    def snapshot(self, info: EngineInfo) -> SnapshotParameters:
+        """What it was made with, as it is shown now; `info` is of the model that made it."""
+        return SnapshotParameters(
+            model=info.model,
+            prompts=self.parameters.prompts,
+            seed=self.parameters.current_seed,
+            chunk=self.chunk,
+            frame=self.frame,
+            guidance_scale=self.guidance_scale,
+            steps=self.parameters.steps or info.num_steps,
+            time=datetime.now(UTC),
+        )
