@@ -63,7 +63,7 @@ class Api:
         self._page = page_directory()
         self._openapi = json.dumps(document(), ensure_ascii=False)
         self._limits = limits()
-        begins = Parameters(prompts=(), seed=settings.seed, current_seed=settings.seed)
+        begins = Parameters.of(settings.prompt, settings.seed)
         self._defaults = defaults(begins.guidance_state(), begins.depth_state(), OutputState())
 
     def routes(self) -> list[web.AbstractRouteDef]:

@@ -3,15 +3,24 @@
 Sans-IO. `now` is the time of clients, `time` that of what moves by itself, which stands still in a pause.
 """
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from server.engine.chunk_job import LatestWins
+from server.media.frames import Rgb
+from server.media.images import ImageStore
 from server.protocol.replies import Ack, ErrorReply, Superseded
 from server.protocol.requests import Command
 from server.session.command_queue import ControlQueue
-from server.session.parameters import Images, Parameters, Plan, pictures_of
+from server.session.parameters import Parameters, Plan, pictures_of
 from streaming.api import ChunkParameters
+
+SEED_BITS = 31  # of random seeds: short enough to be read out
+
+
+def random_seed() -> int:
+    return secrets.randbits(SEED_BITS)
 
 
 @dataclass(slots=True)
@@ -29,6 +38,8 @@ class _PlannedChunk:
 class ChunkPlanner:
     """What each chunk is asked to do. Commands are this chunk's or the next one's, never both nor neither.
 
+    The command handler submits; all else is the generation loop's:
+
         slot = planner.begin(sequence, time)         # the engine gets it, and takes what is in it
         replies = planner.submit(command, now, time) # any time: still in this chunk, unless that was taken
         planner.refresh(time)                        # when what moves by itself has moved
@@ -37,15 +48,17 @@ class ChunkPlanner:
         planner.reject(reason, time); planner.lost()
         planner.finish()                             # whatever has become of it
 
-    Nothing in `queue` changes by an offer to the engine: a command that finds the slot taken first marks what
-    was in it as that chunk's, and waits for the next one itself.
+    Nothing in the queue changes by an offer to the engine: a command that finds the slot taken first marks
+    what was in it as that chunk's, and waits for the next one itself.
     """
 
-    def __init__(self, parameters: Parameters, image: Images, draw_seed: Callable[[], int]) -> None:
-        """`image` gives an uploaded picture by its id, `draw_seed` a random seed."""
+    def __init__(
+        self, queue: ControlQueue, parameters: Parameters, draw_seed: Callable[[], int] = random_seed
+    ) -> None:
+        """`queue` has the commands that wait, `parameters` are those to begin with."""
         self.parameters = parameters  # in effect
-        self.queue = ControlQueue()
-        self._image = image
+        self.images = ImageStore(in_use=self.images_in_use)  # that commands may name
+        self._queue = queue
         self._draw_seed = draw_seed
         self._planned: _PlannedChunk | None = None
 
@@ -56,20 +69,20 @@ class ChunkPlanner:
 
     def begin(self, sequence: int, time: float) -> LatestWins[ChunkParameters]:
         """Chunk number `sequence` gets its camera frames. Returns where the engine finds what is asked."""
-        self.queue.take_for_frames(sequence)
-        commands = self.queue.waiting
+        self._queue.take_for_frames(sequence)
+        commands = self._queue.waiting
         plan = self._plan(commands, time)
         self._planned = _PlannedChunk(sequence, commands, plan, LatestWins(plan.change))
         return self._planned.slot
 
     def submit(self, command: Command, now: float, time: float) -> list[Ack | Superseded]:
         """Queue a new command, and ask it of the chunk under way if that can still take it."""
-        self._offer(self.queue.waiting_with(command), time)
-        return self.queue.submit(command, now)
+        self._offer(self._queue.waiting_with(command), time)
+        return self._queue.submit(command, now)
 
     def refresh(self, time: float) -> None:
         """Ask the chunk under way for what is due by now."""
-        self._offer(self.queue.waiting, time)
+        self._offer(self._queue.waiting, time)
 
     def next_move(self, time: float) -> float | None:
         """In how many seconds `refresh` would ask something else; None: not by itself, or there is no chunk
@@ -84,7 +97,7 @@ class ChunkPlanner:
         planned = self._chunk()
         if not planned.is_taken:
             planned.is_taken = True
-            self.queue.take(planned.sequence)
+            self._queue.take(planned.sequence)
         return planned.plan
 
     def made(self, chunk: int) -> Parameters:
@@ -96,7 +109,7 @@ class ChunkPlanner:
 
     def reject(self, reason: str, time: float) -> list[ErrorReply | Superseded]:
         """The model refuses what the chunk was to change. Returns what to tell those who asked for it."""
-        replies = self.queue.reject(self._chunk().sequence, reason)
+        replies = self._queue.reject(self._chunk().sequence, reason)
         self.parameters = self.parameters.without_due_step(time)
         return replies
 
@@ -104,7 +117,7 @@ class ChunkPlanner:
         """The chunk could not be made and the stream has started afresh: its commands wait again, unless its
         first pictures were made with them."""
         planned = self._chunk()
-        replies = [] if planned.is_made else self.queue.retry(planned.sequence)
+        replies = [] if planned.is_made else self._queue.retry(planned.sequence)
         self.parameters = self.parameters.after_failure()
         return replies
 
@@ -114,11 +127,11 @@ class ChunkPlanner:
 
     def is_recache_ahead(self, time: float) -> bool:
         """Whether the next chunk will take longer for a new prompt, by what is known now."""
-        return self.parameters.is_recache_next(self.queue.waiting, time)
+        return self.parameters.is_recache_next(self._queue.waiting, time)
 
     def images_in_use(self) -> set[str]:
         """Ids of the uploaded pictures that are in effect, or will be if their chunk succeeds."""
-        commands = [*self.queue.waiting, *(self._planned.commands if self._planned else ())]
+        commands = [*self._queue.waiting, *(self._planned.commands if self._planned else ())]
         return {*self.parameters.references, self.parameters.mask or ""} | pictures_of(commands)
 
     def _offer(self, commands: Sequence[Command], time: float) -> None:
@@ -133,6 +146,11 @@ class ChunkPlanner:
 
     def _plan(self, commands: Sequence[Command], time: float) -> Plan:
         return self.parameters.plan(commands, time, self._draw_seed, self._image)
+
+    def _image(self, id: str) -> Rgb:
+        image = self.images.get(id)
+        assert image is not None, "pictures in use are kept"
+        return image
 
     def _chunk(self) -> _PlannedChunk:
         assert self._planned is not None, "a chunk has begun"

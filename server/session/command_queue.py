@@ -67,11 +67,6 @@ class ControlQueue:
         """What no chunk has taken yet, in the order it came."""
         return [entry.command for entry in self._pending.values()]
 
-    @property
-    def in_flight(self) -> list[Command]:
-        """What a chunk has taken of which no picture has gone out yet."""
-        return [entry.command for entries in self._taken.values() for entry in entries]
-
     def known(self, command: Command) -> Sequence[Answer] | None:
         """The answers so far of a command that came before; None: it is new.
 

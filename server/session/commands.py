@@ -1,15 +1,11 @@
 """Command handler of a session: what clients ask for, what is in effect, what they are told about it.
 
-Commands come in by `ask` and `receive`; each chunk takes those that wait by `plan`, then tells how it went.
+Commands that shape pictures wait in the queue for the generation loop's next chunk; all others are done here.
 """
 
 import asyncio
-import secrets
 from collections.abc import Callable, Sequence
 
-from server.engine.chunk_job import LatestWins
-from server.media.frames import Rgb
-from server.media.images import ImageStore
 from server.media.recording_store import RecordingRefused, RecordingStore
 from server.protocol.replies import (
     Ack,
@@ -20,7 +16,6 @@ from server.protocol.replies import (
     ServerMessage,
     SessionSettings,
     Stats,
-    Superseded,
 )
 from server.protocol.requests import (
     Command,
@@ -35,79 +30,62 @@ from server.protocol.requests import (
     SetReferences,
     StartRecording,
     StopRecording,
-    WeightedPrompt,
 )
 from server.session.camera import CameraFeed
 from server.session.channel import ClientChannels, Send
 from server.session.chunk_planner import ChunkPlanner
-from server.session.gate import GenerationGate
-from server.session.parameters import Parameters, Plan
+from server.session.command_queue import ControlQueue
+from server.session.generation import GenerationLoop
+from server.session.parameters import Parameters
 from server.session.picture import Picture
-from server.session.playout import Playout
 from server.session.prompt_prefetch import PromptPrefetch
 from server.session.recorder import Recorder
 from server.session.settings_notifier import SettingsNotifier
 from server.session.state import SessionStateMachine, State
-from server.session.timeline import PausableClock
-from streaming.api import ChunkParameters
-
-SEED_BITS = 31  # of random seeds: short enough to be read out
 
 
 class CommandHandler:
     """Takes commands for one session and keeps what they have changed.
 
-    handler.receive(raw, send)                    # a client's message
-    slot = handler.begin(sequence)                # chunk number `sequence` goes to the model
-    plan = handler.taken()                        # which has taken what is in `slot`
-    handler.made(chunk)                           # ... and its first pictures come back; or:
-    handler.rejected(reason); handler.lost()
-    handler.finished()                            # whatever has become of it
-    handler.shown(picture, pts, now)              # a picture goes to the encoder
+    handler.receive(raw, send, is_peer=...)       # a client's message
+    handler.chunk_changed()                       # what is in effect, or whether a chunk is under way
+    handler.shown(picture, pts, now)              # a picture has gone out
     """
 
     def __init__(
         self,
-        channels: ClientChannels,
-        recordings: RecordingStore | None,
+        session_id: str,
         *,
+        channels: ClientChannels,
+        queue: ControlQueue,
+        planner: ChunkPlanner,
+        generation: GenerationLoop,
         feed: CameraFeed,
-        gate: GenerationGate,
-        playout: Playout,
         state: SessionStateMachine,
         prefetch: PromptPrefetch,
+        recordings: RecordingStore | None,
         stats: Callable[[str], Stats],
-        session_id: str,
-        prompt: str,
-        seed: int,
     ) -> None:
-        """The parts are those that commands act on at once; `stats` answers the command with that id."""
-        begin_with = Parameters(
-            prompts=(WeightedPrompt(text=prompt, weight=1.0),), seed=seed, current_seed=seed
-        )
-        self._planner = ChunkPlanner(begin_with, self._image, _draw_seed)
-        self.images = ImageStore(in_use=self._planner.images_in_use)
+        """The parts are those that commands act on; `stats` answers the command with that id."""
         self.output = OutputState()
-        self.is_paused = False
         self.is_frozen = False
+        self._channels = channels
+        self._queue = queue
+        self._planner = planner
+        self._generation = generation
         self._feed = feed
-        self._gate = gate
-        self._playout = playout
         self._state = state
         self._prefetch = prefetch
-        self._stats = stats
-        self._channels = channels
         self._recorder = Recorder(recordings, session_id, self._tell_recording)
-        self._controls = self._planner.queue
+        self._stats = stats
         self._loop = asyncio.get_running_loop()
-        self._clock = PausableClock()
-        self._refresh_timer: asyncio.TimerHandle | None = None
+        self._picture: Picture | None = None  # on show
+        self._timeline = planner.parameters.timeline  # whose next prompt has been prefetched
         self._notifier = SettingsNotifier(self.settings, self._channels.send)
 
     def close(self) -> None:
         """End a recording that runs; its file can still be fetched."""
         self._recorder.stop(self._loop.time(), "the session ended")
-        self._stop_refreshing()
         self._notifier.close()
 
     @property
@@ -144,11 +122,11 @@ class CommandHandler:
             case GetStats(id=id):
                 return [Ack(id=id), self._stats(id)], []
             case command:
-                if (known := self._controls.known(command)) is not None:
+                if (known := self._queue.known(command)) is not None:
                     return known, []
                 if (refusal := self._refusal(command)) is not None:
                     return [refusal], []
-                ack, *news = self._planner.submit(command, now, self._time())
+                ack, *news = self._planner.submit(command, now, self._generation.time())
                 return [ack], [*news, *self._act(command, now)]
 
     def _refusal(self, command: Command) -> ErrorReply | None:
@@ -163,7 +141,7 @@ class CommandHandler:
             case _:
                 return None
         for field, id in named:
-            if self.images.get(id) is None:
+            if self._planner.images.get(id) is None:
                 expected = "the id of a picture that was uploaded to this session and is still kept"
                 message = f"{field}: got {id}, expected {expected}"
                 return ErrorReply(
@@ -175,20 +153,16 @@ class CommandHandler:
         """What takes effect at once and not with a chunk."""
         match command:
             case Pause():
-                self.is_paused = True
-                self._clock.pause(now)
-                self._gate.close()
+                self._generation.pause()
                 # No chunk will come to end a wait for the camera, such as a lost peer leaves behind.
-                if self._state.state is State.WAITING and self._playout.picture is not None:
+                if self._state.state is State.WAITING and self._picture is not None:
                     self._state.become(State.LIVE, "live")
                 self._notifier.schedule()
                 return [] if self._planner.is_busy else self._done(command, now)
             case Resume():
-                if not self.is_paused:
+                if not self._generation.is_paused:
                     return self._done(command, now)
-                self.is_paused = False
-                self._clock.resume(now)
-                self._gate.open()  # applied with the first picture after it
+                self._generation.resume()  # applied with the first picture after it
             case SetPrompt():
                 self._prefetch_prompts(command)
                 return []
@@ -207,11 +181,11 @@ class CommandHandler:
                 try:
                     self._recorder.start(side_by_side=side_by_side)
                 except RecordingRefused as error:
-                    return self._controls.refuse(id, str(error))
+                    return self._queue.refuse(id, str(error))
                 return self._done(command, now)
             case StopRecording(id=id):
                 if not self._recorder.is_recording:
-                    return self._controls.refuse(id, "nothing is being recorded")
+                    return self._queue.refuse(id, "nothing is being recorded")
                 self._recorder.stop(now)
                 return self._done(command, now)
             case _:
@@ -220,91 +194,33 @@ class CommandHandler:
         return []
 
     def _done(self, command: Command, now: float) -> Sequence[ServerMessage]:
-        picture = self._playout.picture
+        picture = self._picture
         chunk, frame = (picture.chunk, picture.frame) if picture else (None, None)
-        return self._controls.done(command.id, chunk, frame, now)
+        return self._queue.done(command.id, chunk, frame, now)
 
-    # Chunks.
+    # What becomes of them.
 
-    def begin(self, sequence: int) -> LatestWins[ChunkParameters]:
-        """Chunk number `sequence` gets its camera frames. Returns where the engine finds what else is asked
-        of it, kept up to date until it takes that."""
-        slot = self._planner.begin(sequence, self._time())
-        self._refresh_later()
-        return slot
-
-    @property
-    def is_recache_ahead(self) -> bool:
-        """Whether the next chunk will take longer for a new prompt, by what is known now."""
-        return self._planner.is_recache_ahead(self._time())
-
-    def taken(self) -> Plan:
-        """The engine has taken what the chunk is asked; nothing is changed before it has been made."""
-        self._stop_refreshing()
-        return self._planner.taken()
-
-    def made(self, chunk: int) -> None:
-        """The chunk has been made, its first pictures at least: what it changed is in effect."""
-        before = self.parameters
-        self._planner.made(chunk)
-        self._changed(before)
-
-    def rejected(self, reason: str) -> list[ErrorReply]:
-        """The model refuses what the chunk was to change. Returns what to tell those who asked for it."""
-        before = self.parameters
-        replies = self._planner.reject(reason, self._time())
-        self._channels.send(*(reply for reply in replies if isinstance(reply, Superseded)))
-        self._changed(before)
-        return [reply for reply in replies if isinstance(reply, ErrorReply)]
-
-    def lost(self) -> None:
-        """The chunk could not be made and the stream has started afresh: its commands wait again, unless its
-        first pictures were made with them."""
-        before = self.parameters
-        self._channels.send(*self._planner.lost())
-        self._changed(before)
-
-    def finished(self) -> None:
-        """No chunk is with the model any more, however it ended: a pause that waited for that has come."""
-        self._stop_refreshing()
-        self._planner.finish()
-        now = self._loop.time()
-        for command in self._controls.waiting if self.is_paused else []:
-            if isinstance(command, Pause):
-                self._channels.send(*self._done(command, now))
+    def chunk_changed(self) -> None:
+        """A chunk has changed what is in effect, or is with the model no more, however it ended."""
+        timeline = self.parameters.timeline
+        if timeline is not None and timeline is not self._timeline and (step := timeline.coming):
+            self._prefetch_prompts(step)
+        self._timeline = timeline
+        self._notifier.schedule()
+        if self._generation.is_paused and not self._planner.is_busy:
+            now = self._loop.time()
+            for command in self._queue.waiting:
+                if isinstance(command, Pause):
+                    self._channels.send(*self._done(command, now))
 
     def shown(self, picture: Picture, pts: int, now: float) -> None:
-        """A picture goes to the encoder: whatever it shaped has now been applied."""
-        self._channels.send(*self._controls.shown(picture.sequence, picture.chunk, picture.frame, now))
+        """A picture has gone out: whatever it shaped has now been applied."""
+        self._picture = picture
+        self._channels.send(*self._queue.shown(picture.sequence, picture.chunk, picture.frame, now))
         self._recorder.offer(picture, pts, now)
-
-    def _changed(self, before: Parameters) -> None:
-        """A chunk has left the model: other parameters are in effect."""
-        timeline = self.parameters.timeline
-        if timeline is not None and timeline is not before.timeline and (step := timeline.coming):
-            self._prefetch_prompts(step)
-        self._notifier.schedule()
-
-    def _refresh_later(self) -> None:
-        """As soon as something moves by itself, ask it of the chunk under way."""
-        if (seconds := self._planner.next_move(self._time())) is not None:
-            self._refresh_timer = self._loop.call_later(seconds, self._refresh)
-
-    def _refresh(self) -> None:
-        self._planner.refresh(self._time())
-        self._refresh_later()
-
-    def _stop_refreshing(self) -> None:
-        if self._refresh_timer is not None:
-            self._refresh_timer.cancel()
 
     def _prefetch_prompts(self, change: PromptChange) -> None:
         self._prefetch.start([prompt.text for prompt in change.weighted])
-
-    def _image(self, id: str) -> Rgb:
-        image = self.images.get(id)
-        assert image is not None, "pictures in use are kept"
-        return image
 
     # What is in effect.
 
@@ -321,24 +237,16 @@ class CommandHandler:
             steps=parameters.steps,
             seed=parameters.seed_state(),
             frozen=self.is_frozen,
-            paused=self.is_paused,
+            paused=self._generation.is_paused,
             recording=self._recorder.is_recording,
-            timeline=parameters.timeline_state(self._time()),
+            timeline=parameters.timeline_state(self._generation.time()),
             output=self.output,
         )
 
     def timeline_position(self) -> float | None:
         timeline = self.parameters.timeline
-        return None if timeline is None else round(timeline.position(self._time()), 2)
+        return None if timeline is None else round(timeline.position(self._generation.time()), 2)
 
     def _tell_recording(self, news: RecordingChanged) -> None:
         self._channels.send(news)
         self._notifier.schedule()
-
-    def _time(self) -> float:
-        """Seconds on the clock of what moves by itself, which stands still during a pause."""
-        return self._clock.time(self._loop.time())
-
-
-def _draw_seed() -> int:
-    return secrets.randbits(SEED_BITS)

@@ -1,10 +1,10 @@
 """Generation loop of a session: from the camera's newest frames to pictures that wait to be shown."""
 
 import asyncio
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from av import VideoFrame
 
@@ -12,15 +12,16 @@ from server.engine.chunk_job import ChunkJob
 from server.engine.client import EngineClient
 from server.engine.errors import InputRejected, StreamWasReset
 from server.engine.thread import StreamHandle
+from server.logs import session_logger
 from server.media.frames import to_rgb
 from server.media.pacing import Pacer
 from server.metrics import StreamMeter
-from server.protocol.replies import ErrorReply
+from server.protocol.replies import ErrorReply, Superseded
 from server.session.camera import CameraFeed, Chunk
-from server.session.commands import CommandHandler
+from server.session.chunk_planner import ChunkPlanner
 from server.session.forecast import ChunkForecast
-from server.session.gate import GenerationGate
 from server.session.picture import Picture
+from server.session.timeline import PausableClock
 from streaming.api import ChunkParameters, ChunkResult
 
 MAX_FAILURES = 5  # chunks in a row; then the stream is given up
@@ -41,55 +42,85 @@ class _ChunkInProgress:
 class GenerationLoop:
     """Keeps one chunk of a stream with the engine, unless it is paused.
 
-    await loop.play(handle)              # returns when it gives up
+        await generation.play(handle)        # returns when it gives up
+        generation.pause()                   # no chunk begins, and nothing of one that is under way is shown
+        generation.resume()
 
-    A closed gate is a pause: no chunk begins, and nothing of one that is under way is shown.
+    It alone tells the planner what becomes of a chunk.
     """
 
     def __init__(
         self,
+        session_id: str,
         engine: EngineClient,
+        *,
         feed: CameraFeed,
-        gate: GenerationGate,
-        commands: CommandHandler,
+        planner: ChunkPlanner,
         pacer: Pacer[Picture],
         meter: StreamMeter,
-        log: "logging.LoggerAdapter[logging.Logger]",
-        *,
         on_frames: Callable[[], None],
-        on_failed: Callable[..., None],
+        on_change: Callable[[], None],
+        tell: Callable[..., None],
     ) -> None:
-        """`on_frames` is called when pictures have been queued, `on_failed` with what to tell of failures."""
+        """`on_frames` is called when pictures have been queued, `on_change` when a chunk has changed what is
+        in effect or is with the model no more; `tell` is given what clients are to know of failures."""
         self.result: ChunkResult | None = None  # the newest
-        self.is_busy = False  # a chunk is with the model
+        self._log = session_logger(__name__, session_id)
         self._engine = engine
         self._feed = feed
-        self._gate = gate
-        self._commands = commands
+        self._planner = planner
         self._pacer = pacer
         self._meter = meter
-        self._log = log
         self._on_frames = on_frames
-        self._on_failed = on_failed
-        self._now = asyncio.get_running_loop().time
+        self._on_change = on_change
+        self._tell = tell
+        self._loop = asyncio.get_running_loop()
+        self._now = self._loop.time
+        self._clock = PausableClock()
+        self._is_running = asyncio.Event()
+        self._is_running.set()
+        self.resumed_at = self._now()
+        self._forecast = ChunkForecast(engine, pacer, lambda: planner.is_recache_ahead(self.time()))
+        self._refresh_timer: asyncio.TimerHandle | None = None
         self._frames_wanted = 0  # by the next chunk
         self._sequence = 0
         self._generation = 0
         self._failures = 0
-        self._forecast = ChunkForecast(engine, pacer, lambda: commands.is_recache_ahead)
+
+    @property
+    def is_paused(self) -> bool:
+        return not self._is_running.is_set()
+
+    def time(self) -> float:
+        """Seconds on the clock of what moves by itself, which stands still while it is paused."""
+        return self._clock.time(self._now())
+
+    def pause(self) -> None:
+        """Make no more chunks; what waits to be shown would be old when it goes on."""
+        self._clock.pause(self._now())
+        self._is_running.clear()
+        self._meter.dropped_more("stale", self._pacer.clear())
+
+    def resume(self) -> None:
+        """Go on with the newest pictures of the camera."""
+        self.resumed_at = self._now()
+        self._clock.resume(self.resumed_at)
+        self._feed.skip_to_latest()
+        self._pacer.restart()
+        self._is_running.set()
 
     async def play(self, handle: StreamHandle) -> None:
         """Generate chunks until MAX_FAILURES chunks in a row have failed."""
         self._frames_wanted = handle.frames_wanted
         while self._failures < MAX_FAILURES:
-            await self._gate.wait()
+            await self._is_running.wait()
             if not await self._feed.ready(self._frames_wanted):
                 continue
             async with self._engine.scheduler.take(self._forecast.client(self._frames_wanted)):
                 began = self._now()
                 await self._engine.idle()
                 # Others may have had the device for long: it may not be wanted any more.
-                if self._gate.is_open and self._feed.is_ready(self._frames_wanted):
+                if not self.is_paused and self._feed.is_ready(self._frames_wanted):
                     await self._one_chunk(handle, began)
 
     async def _one_chunk(self, handle: StreamHandle, began: float) -> None:
@@ -100,20 +131,18 @@ class GenerationLoop:
         in_progress = _ChunkInProgress(self._sequence, chunk, began)
         job = ChunkJob(
             partial(to_rgb, chunk.frames),  # in the device thread: the loop touches no pixels
-            self._commands.begin(self._sequence),
+            self._planner.begin(self._sequence, self.time()),
             on_taken=partial(self._taken, in_progress),
             on_frames=partial(self._add, in_progress),
         )
-        self.is_busy = True
+        self._refresh_later()
         try:
             result = await self._engine.step(handle, job)
         except InputRejected as error:
-            replies = self._commands.rejected(str(error))
-            self._chunk_failed(*(replies or [ErrorReply(code="rejected", message=str(error))]))
+            self._failed("rejected", error, self._planner.reject(str(error), self.time()))
         except StreamWasReset as error:
             self._frames_wanted = error.frames_wanted
-            self._commands.lost()
-            self._chunk_failed(ErrorReply(code="reset", message=str(error)))
+            self._failed("reset", error, self._planner.lost())
         else:
             self._failures = 0
             self.result, self._frames_wanted = result, result.frames_wanted
@@ -121,33 +150,54 @@ class GenerationLoop:
             self._meter.chunk(result.timings_ms, collect=taken_at - sum(times) / len(times))
         finally:
             job.close()
-            self.is_busy = False
-            self._commands.finished()
+            self._stop_refreshing()
+            self._planner.finish()
+            self._on_change()
+
+    def _refresh_later(self) -> None:
+        """As soon as something moves by itself, ask it of the chunk under way."""
+        if (seconds := self._planner.next_move(self.time())) is not None:
+            self._refresh_timer = self._loop.call_later(seconds, self._refresh)
+
+    def _refresh(self) -> None:
+        self._planner.refresh(self.time())
+        self._refresh_later()
+
+    def _stop_refreshing(self) -> None:
+        if self._refresh_timer is not None:
+            self._refresh_timer.cancel()
 
     def _taken(self, in_progress: _ChunkInProgress) -> None:
         """The device thread knows what the chunk is asked; nothing can be added."""
-        in_progress.asked = self._commands.taken().change
+        self._stop_refreshing()
+        in_progress.asked = self._planner.taken().change
         if in_progress.asked.recaches:
             self._forecast.recaches(in_progress.began)
+
+    def _failed(
+        self, code: Literal["rejected", "reset"], error: Exception, replies: Sequence[ErrorReply | Superseded]
+    ) -> None:
+        """A chunk could not be made; `replies` are for those whose commands it had."""
+        self._failures += 1
+        self._log.warning("Chunk %d of the session: %s", self._sequence, error)
+        if not any(isinstance(reply, ErrorReply) for reply in replies):
+            replies = [*replies, ErrorReply(code=code, message=str(error))]
+        self._tell(*replies)
 
     def _add(self, in_progress: _ChunkInProgress, piece: ChunkResult) -> None:
         """Some pictures of the chunk are there."""
         if not in_progress.pictures:
-            self._commands.made(piece.chunk)
+            self._planner.made(piece.chunk)
+            self._on_change()
             took = self._now() - in_progress.began
             self._forecast.note(took, chunk=piece.chunk, recaches=in_progress.asked.recaches)
         self._deliver(in_progress, piece)
         in_progress.pictures += len(piece.frames)
 
-    def _chunk_failed(self, *replies: ErrorReply) -> None:
-        self._failures += 1
-        self._log.warning("Chunk %d of the session: %s", self._sequence, replies[0].message)
-        self._on_failed(*replies)
-
     def _deliver(self, in_progress: _ChunkInProgress, piece: ChunkResult) -> None:
         """Queue pictures to be shown; what is of an older generation, or too late, is dropped."""
         count, done = len(piece.frames), in_progress.pictures
-        if piece.generation < self._generation or not self._gate.is_open:
+        if piece.generation < self._generation or self.is_paused:
             in_progress.is_stale = True
         if in_progress.is_stale:
             self._meter.dropped_more("stale", count)
@@ -169,7 +219,7 @@ class GenerationLoop:
                 captured=time,
                 made=now,
                 source=source,
-                parameters=self._commands.parameters,
+                parameters=self._planner.parameters,
                 guidance_scale=piece.guidance_scale,
             )
             for number, (rgb, time, source) in enumerate(

@@ -75,6 +75,11 @@ class Parameters:
     steps: tuple[int, ...] | None = None
     timeline: Timeline | None = None
 
+    @classmethod
+    def of(cls, prompt: str, seed: int) -> "Parameters":
+        """Those that a session begins with."""
+        return cls(prompts=(WeightedPrompt(text=prompt, weight=1.0),), seed=seed, current_seed=seed)
+
     def plan(
         self, commands: Sequence[Command], now: float, draw_seed: Callable[[], int], image: Images
     ) -> Plan:

@@ -11,7 +11,6 @@ from server.engine.client import model_info
 from server.engine.errors import EngineUnavailable, InputRejected
 from server.logs import session_logger
 from server.media.frames import Rgb, Size
-from server.media.images import ImageStore
 from server.media.snapshot import SnapshotParameters
 from server.metrics import StreamMeter
 from server.protocol.http_models import SessionFigures, SessionView
@@ -28,10 +27,12 @@ from server.protocol.replies import (
 from server.services import Services
 from server.session.camera import CameraFeed
 from server.session.channel import ClientChannels, Detach, Send
+from server.session.chunk_planner import ChunkPlanner
+from server.session.command_queue import ControlQueue
 from server.session.commands import CommandHandler
 from server.session.depth_preview import DepthPreview
-from server.session.gate import GenerationGate
 from server.session.generation import MAX_FAILURES, GenerationLoop
+from server.session.parameters import Parameters
 from server.session.picture import Picture
 from server.session.playout import Playout
 from server.session.prompt_prefetch import PromptPrefetch
@@ -77,30 +78,31 @@ class LiveSession:
         self._feed = CameraFeed(id, settings.max_fps, self._began)
         self.playout = Playout(self, self._now, metrics.dropped.labels("output").inc)
         self.pacer = self.playout.pacer
-        self._gate = GenerationGate(self._feed, self.pacer, self._meter)
-        self.commands = CommandHandler(
-            self.channels,
-            services.recordings,
+        queue = ControlQueue()
+        self.planner = ChunkPlanner(queue, Parameters.of(settings.prompt, settings.seed))
+        self.images = self.planner.images  # uploaded to this session
+        self.generation = GenerationLoop(
+            id,
+            engine,
             feed=self._feed,
-            gate=self._gate,
-            playout=self.playout,
+            planner=self.planner,
+            pacer=self.pacer,
+            meter=self._meter,
+            on_frames=lambda: self._state.become(State.LIVE, "live"),
+            on_change=lambda: self.commands.chunk_changed(),
+            tell=self.channels.send,
+        )
+        self.commands = CommandHandler(
+            id,
+            channels=self.channels,
+            queue=queue,
+            planner=self.planner,
+            generation=self.generation,
+            feed=self._feed,
             state=self._state,
             prefetch=self._prefetch,
+            recordings=services.recordings,
             stats=self.stats,
-            session_id=id,
-            prompt=settings.prompt,
-            seed=settings.seed,
-        )
-        self._generation_loop = GenerationLoop(
-            engine,
-            self._feed,
-            self._gate,
-            self.commands,
-            self.pacer,
-            self._meter,
-            self._log,
-            on_frames=self._frames_queued,
-            on_failed=self.channels.send,
         )
         self._shown_at = self._began
 
@@ -134,7 +136,7 @@ class LiveSession:
         # A session that was there when the model got ready may itself stay: see engine.thread.gc_frozen.
         self._feed.clear()
         self.playout.clear()
-        self._generation_loop.result = None
+        self.generation.result = None
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -172,10 +174,6 @@ class LiveSession:
         """The generated picture on show."""
         return self.playout.picture
 
-    @property
-    def is_paused(self) -> bool:
-        return self.commands.is_paused
-
     def shown(self, picture: Picture, pts: int, now: float) -> None:
         """A picture has gone out: whatever it shaped has now been applied."""
         self._shown_at = now
@@ -197,32 +195,19 @@ class LiveSession:
             self._state.become(State.WAITING, "waiting for pictures from the camera")
             handle = await self._engine.open(prompt=self._settings.prompt, seed=self._settings.seed)
             try:
-                await self._generation_loop.play(handle)
+                await self.generation.play(handle)
             finally:
                 self._engine.close(handle)
             self._fail(f"gave up: {MAX_FAILURES} chunks in a row could not be generated")
         except (EngineUnavailable, InputRejected) as error:
             self._fail(str(error))
 
-    def _frames_queued(self) -> None:
-        self._state.become(State.LIVE, "live")
-
     @property
     def failure(self) -> str | None:
         """Why the session has failed for good; None while it has not."""
         return self._state.failure
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a chunk is with the model."""
-        return self._generation_loop.is_busy
-
     # Clients.
-
-    @property
-    def images(self) -> ImageStore:
-        """The pictures uploaded to this session."""
-        return self.commands.images
 
     def join(self, send: Send) -> Detach:
         """Greet a client and tell it what happens; returns what ends that. Raises TooManyClients."""
@@ -283,13 +268,13 @@ class LiveSession:
     def _check_pulse(self, now: float) -> None:
         """Say so when the camera or the generator has fallen silent; a silent picture looks like a crash."""
         patience = max(SILENCE_S, 2 * self.pacer.interval)
-        since = max(self._shown_at, self._gate.opened_at)
-        is_silent = not self.is_paused and not len(self.pacer) and now - since > patience
+        since = max(self._shown_at, self.generation.resumed_at)
+        is_silent = not self.generation.is_paused and not len(self.pacer) and now - since > patience
         detail = None
         if self._state.state is State.LIVE and is_silent:
             detail = "the model is slower than usual"
         if self._state.state is State.WAITING or detail:
-            if self.is_paused:
+            if self.generation.is_paused:
                 detail = "paused"
             elif now - self._feed.seen_at > SILENCE_S:
                 detail = "waiting for pictures from the camera"
@@ -304,7 +289,7 @@ class LiveSession:
         while True:
             await asyncio.sleep(TELEMETRY_PERIOD_S)
             self._check_pulse(self._now())
-            figures, result = self.figures(), self._generation_loop.result
+            figures, result = self.figures(), self.generation.result
             if self.channels.is_watched:
                 preview = self._preview.of(result.depth_preview if result else None)
                 position = self.commands.timeline_position()
@@ -316,7 +301,7 @@ class LiveSession:
         """How the stream is doing."""
         self._meter.dropped_in_all("camera", self._feed.dropped)
         self._meter.dropped_in_all("pacing", self.pacer.dropped)
-        result = self._generation_loop.result
+        result = self.generation.result
         return self._meter.figures(
             self._now(),
             state=self._state.state.value,

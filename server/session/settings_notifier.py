@@ -15,14 +15,17 @@ class SettingsNotifier:
         self._read = read
         self._tell = tell
         self._told: dict[str, object] | None = None
+        self._is_closed = False
         self._timer: asyncio.TimerHandle | None = None
 
     def schedule(self) -> None:
         """Tell what is in effect in a moment, if it differs from what was told last."""
-        if self._timer is None:
+        if self._timer is None and not self._is_closed:
             self._timer = asyncio.get_running_loop().call_later(DELAY_S, self._now)
 
     def close(self) -> None:
+        """Tell no more."""
+        self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
 

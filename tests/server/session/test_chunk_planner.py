@@ -21,19 +21,33 @@ from server.protocol.requests import (
     SetSeed,
     SetTimeline,
     TimelineStep,
-    WeightedPrompt,
 )
 from server.session.chunk_planner import ChunkPlanner
+from server.session.command_queue import ControlQueue
 from server.session.parameters import TRACK_PERIOD_S, Parameters
 from streaming.api import ChunkParameters, DepthSettings
 
-IMAGES = {"m": np.zeros((16, 16, 3), np.uint8)}
-CLAY = Parameters(prompts=(WeightedPrompt(text="clay"),), seed=3, current_seed=3)
+CLAY = Parameters.of("clay", 3)
 
 
-def planner(begin_with: Parameters = CLAY) -> ChunkPlanner:
-    seeds = count(100)
-    return ChunkPlanner(begin_with, IMAGES.__getitem__, lambda: next(seeds))
+class Planned(ChunkPlanner):
+    """A planner with its queue."""
+
+    def __init__(self, parameters: Parameters = CLAY) -> None:
+        seeds = count(100)
+        self.queue = ControlQueue()
+        super().__init__(self.queue, parameters, lambda: next(seeds))
+
+    def waiting(self) -> list[str]:
+        return [command.id for command in self.queue.waiting]
+
+    def applied(self, sequence: int) -> list[str]:
+        """What the first picture of this chunk says has been applied."""
+        return [reply.id for reply in self.queue.shown(sequence, 1, 0, 0)]
+
+
+def planner(begin_with: Parameters = CLAY) -> Planned:
+    return Planned(begin_with)
 
 
 def prompt(id: str, text: str = "gold") -> SetPrompt:
@@ -49,7 +63,7 @@ def test_what_comes_before_the_engine_takes_it_is_this_chunks():
     asked = slot.take()
     assert asked.prompts == (("ice", 1.0),) and asked.depth == DepthSettings(smoothing=0.5)
     plan.taken()
-    assert plan.queue.waiting == [] and [c.id for c in plan.queue.in_flight] == ["2", "3"]
+    assert plan.waiting() == [] and plan.applied(1) == ["2", "3"]
     assert plan.made(0).depth == DepthSettings(smoothing=0.5)
 
 
@@ -61,7 +75,7 @@ def test_what_comes_after_is_the_next_ones_even_before_the_loop_has_heard():
     replies = plan.submit(prompt("2", "ice"), 0, 0)
     assert [reply.type for reply in replies] == ["ack"], "what was taken is not superseded"
     assert plan.taken().change.prompts == (("gold", 1.0),)
-    assert [c.id for c in plan.queue.in_flight] == ["1"] and [c.id for c in plan.queue.waiting] == ["2"]
+    assert plan.waiting() == ["2"] and plan.applied(1) == ["1"]
 
 
 def test_what_moves_by_itself_is_asked_when_it_is_due():
@@ -97,14 +111,16 @@ def test_a_strength_that_moves_is_followed_until_it_holds():
 
 def test_pictures_of_a_chunk_under_way_are_kept_until_it_ends():
     plan = planner()
-    plan.submit(SetMask(id="1", image="m"), 0, 0)
+    mask = np.zeros((16, 16, 3), np.uint8)
+    id = plan.images.add(mask)
+    plan.submit(SetMask(id="1", image=id), 0, 0)
     slot = plan.begin(1, 0)
-    assert slot.take().mask is IMAGES["m"]
+    assert slot.take().mask is mask
     plan.taken()
-    assert "m" in plan.images_in_use()
+    assert id in plan.images_in_use()
     plan.reject("no", 0)
     plan.finish()
-    assert "m" not in plan.images_in_use()
+    assert id not in plan.images_in_use()
 
 
 def test_what_shapes_frames_is_taken_with_them():
@@ -113,7 +129,7 @@ def test_what_shapes_frames_is_taken_with_them():
     plan.begin(1, 0).take()
     plan.submit(SetFreeze(id="2", on=False), 0, 0)
     plan.taken()
-    assert [c.id for c in plan.queue.in_flight] == ["1"] and [c.id for c in plan.queue.waiting] == ["2"]
+    assert plan.waiting() == ["2"] and plan.applied(1) == ["1"]
 
 
 def ids(commands) -> list[str]:
@@ -173,19 +189,20 @@ def test_a_step_that_the_model_refuses_is_asked_once():
 @pytest.mark.parametrize(
     ("set_it", "clear_it"),
     [
-        (SetMask(id="1", image="m"), SetMask(id="2", image=None)),
-        (SetReferences(id="1", images=("m",)), SetReferences(id="2", images=())),
+        (lambda id: SetMask(id="1", image=id), SetMask(id="2", image=None)),
+        (lambda id: SetReferences(id="1", images=(id,)), SetReferences(id="2", images=())),
     ],
 )
 def test_pictures_in_effect_are_kept_until_they_are_cleared(set_it, clear_it):
     plan = planner()
-    for sequence, (command, is_in_use) in enumerate(((set_it, True), (clear_it, False))):
+    id = plan.images.add(np.zeros((16, 16, 3), np.uint8))
+    for sequence, (command, is_in_use) in enumerate(((set_it(id), True), (clear_it, False))):
         plan.submit(command, 0, 0)
         plan.begin(sequence, 0).take()
         plan.taken()
         plan.made(sequence)
         plan.finish()
-        assert ("m" in plan.images_in_use()) is is_in_use
+        assert (id in plan.images_in_use()) is is_in_use
 
 
 KINDS = ("prompt.set", "guidance.set", "reset", "seed.set")
@@ -267,9 +284,7 @@ class Run:
             self.plan.made(1)
             self.asked[self.sequence] = self.taken
             self.in_effect[self.sequence] = self.plan.parameters
-            self.applied[self.sequence] = [
-                reply.id for reply in self.plan.queue.shown(self.sequence, 1, 0, 0)
-            ]
+            self.applied[self.sequence] = self.plan.applied(self.sequence)
         else:
             self.note(self.plan.reject("no", 0) if post == "end: rejected" else self.plan.lost())
         self.plan.finish()
@@ -284,8 +299,9 @@ def test_law_every_command_is_one_chunks_or_superseded_or_refused_or_waits(choic
     run.finish()
     applied = [id for ids in run.applied.values() for id in ids]
     ends = [*applied, *run.superseded, *run.rejected]
-    waiting = [command.id for command in (*run.plan.queue.waiting, *run.plan.queue.in_flight)]
-    assert sorted(ends + waiting, key=int) == sorted((id for ids in run.sent.values() for id in ids), key=int)
+    assert sorted(ends + run.plan.waiting(), key=int) == sorted(
+        (id for ids in run.sent.values() for id in ids), key=int
+    )
     for ids in run.sent.values():  # of one kind, in the order they were sent
         assert [id for id in applied if id in ids] == [id for id in ids if id in applied]
     for sequence, asked in run.asked.items():

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
+from server.media.pacing import MediaClock, Pacer
 from server.metrics import Metrics, StreamMeter
 from server.protocol.replies import Pong, RecordingChanged
 from server.session.camera import CameraFeed
 from server.session.channel import ClientChannels
+from server.session.chunk_planner import ChunkPlanner
+from server.session.command_queue import ControlQueue
 from server.session.commands import CommandHandler
-from server.session.gate import GenerationGate
-from server.session.playout import Playout
+from server.session.generation import GenerationLoop
+from server.session.parameters import Parameters
 from server.session.state import SessionStateMachine, State
 from tests.server.pictures import picture
 
@@ -39,22 +42,35 @@ class Handled:
         self.channels = channels
         channels.attach(lambda text: self.messages.append(json.loads(text)))
         self.feed = CameraFeed("abc", 30, now())
-        self.playout = Playout(self, now)
-        self.gate = GenerationGate(self.feed, self.playout.pacer, meter)
         self.state = SessionStateMachine("loading", lambda message: None, logging.getLogger(__name__))
-        self.handler = CommandHandler(
-            channels,
-            recordings,
+        queue = ControlQueue()
+        self.planner = ChunkPlanner(queue, Parameters.of("clay", 3))
+        self.generation = GenerationLoop(
+            "abc",
+            None,  # nothing is played
             feed=self.feed,
-            gate=self.gate,
-            playout=self.playout,
+            planner=self.planner,
+            pacer=Pacer(MediaClock()),
+            meter=meter,
+            on_frames=lambda: None,
+            on_change=lambda: self.handler.chunk_changed(),
+            tell=channels.send,
+        )
+        self.handler = CommandHandler(
+            "abc",
+            channels=channels,
+            queue=queue,
+            planner=self.planner,
+            generation=self.generation,
+            feed=self.feed,
             state=self.state,
             prefetch=self.prefetch,
+            recordings=recordings,
             stats=lambda id: Pong(id=f"stats {id}"),
-            session_id="abc",
-            prompt="clay",
-            seed=3,
         )
+
+    def applied(self) -> list[str]:
+        return [message["id"] for message in self.told("applied")]
 
     def ask(self, type: str, id: str, **fields) -> list[dict]:
         answers = self.handler.ask(json.dumps({"type": type, "id": id, **fields}))
@@ -69,10 +85,12 @@ class Handled:
 
     def make(self, sequence: int, chunk: int = 0) -> None:
         """A chunk from its beginning to its end."""
-        self.handler.begin(sequence).take()
-        self.handler.taken()
-        self.handler.made(sequence, result(chunk))
-        self.handler.finished()
+        self.planner.begin(sequence, self.generation.time()).take()
+        self.planner.taken()
+        self.planner.made(chunk)
+        self.handler.chunk_changed()
+        self.planner.finish()
+        self.handler.chunk_changed()
 
     def film(self) -> VideoFrame:
         frame = VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))
@@ -87,30 +105,31 @@ async def handled():
     handled.handler.close()
 
 
-async def test_a_pause_closes_the_gate_and_is_applied_at_once_without_a_chunk(handled):
-    handled.playout.picture = picture(frame=7)
+async def test_a_pause_stops_the_generation_and_is_applied_at_once_without_a_chunk(handled):
+    handled.handler.shown(picture(frame=7), pts=0, now=0.0)
     ack, applied = handled.ask("pause", "1")
     assert (ack["type"], applied["type"], applied["frame"]) == ("ack", "applied", 7)
-    assert not handled.gate.is_open and handled.handler.is_paused
+    assert handled.generation.is_paused and handled.handler.settings().paused
     assert handled.types("resume", "2") == ["ack"], "applied with the first picture after it"
-    assert handled.gate.is_open and not handled.handler.is_paused
+    assert not handled.generation.is_paused and not handled.handler.settings().paused
 
 
 async def test_law_a_pause_is_applied_when_the_chunk_with_the_model_is_finished(handled):
-    handled.handler.begin(1)
+    handled.planner.begin(1, 0.0)
     assert handled.types("pause", "1") == ["ack"]
-    handled.handler.taken()
-    handled.handler.made(0)
-    assert not [m for m in handled.messages if m["type"] == "applied"]
-    handled.handler.finished()
-    assert [m["id"] for m in handled.messages if m["type"] == "applied"] == ["1"]
+    handled.planner.made(0)
+    handled.handler.chunk_changed()
+    assert not handled.applied(), "more of its pictures are to come"
+    handled.planner.finish()
+    handled.handler.chunk_changed()
+    assert handled.applied() == ["1"]
 
 
 async def test_a_pause_ends_a_wait_for_the_camera_once_there_is_a_picture(handled):
     handled.state.become(State.WAITING, "for the camera")
     handled.ask("pause", "1")
     assert handled.state.state is State.WAITING, "nothing has been shown"
-    handled.playout.picture = picture()
+    handled.handler.shown(picture(), pts=0, now=0.0)
     handled.ask("pause", "2")
     assert handled.state.state is State.LIVE
 
@@ -149,13 +168,13 @@ async def test_a_failed_session_refuses_all_but_the_end_of_a_recording(handled):
 
 async def test_a_command_is_applied_when_a_picture_of_its_chunk_goes_out(handled):
     handled.ask("guidance.set", "1", scale=0.5)
-    handled.handler.begin(1)
-    handled.handler.taken()
-    handled.handler.made(0)
-    handled.handler.finished()
-    assert not [m for m in handled.messages if m["type"] == "applied"]
+    handled.planner.begin(1, 0.0)
+    handled.planner.taken()
+    handled.planner.made(0)
+    handled.planner.finish()
+    assert not handled.applied()
     handled.handler.shown(picture(sequence=1, frame=3), pts=0, now=0.0)
-    (applied,) = [m for m in handled.messages if m["type"] == "applied"]
+    (applied,) = handled.told("applied")
     assert (applied["id"], applied["frame"]) == ("1", 3)
 
 
@@ -226,7 +245,7 @@ async def test_what_a_chunk_has_changed_is_told_to_all(handled):
 
 
 async def test_a_resume_of_what_runs_is_applied_at_once(handled):
-    handled.playout.picture = picture(frame=5)
+    handled.handler.shown(picture(frame=5), pts=0, now=0.0)
     ack, applied = handled.ask("resume", "1")
     assert (ack["type"], applied["type"], applied["frame"]) == ("ack", "applied", 5)
 
@@ -237,37 +256,23 @@ async def test_pictures_that_are_not_kept_are_refused_by_their_field(handled):
     (refused,) = handled.ask("mask.set", "2", image="x")
     assert (refused["code"], refused["field"], refused["value"]) == ("invalid", "image", "x")
     assert handled.types("mask.set", "3", image=None) == ["ack"]
-    id = handled.handler.images.add(np.zeros((16, 16, 3), np.uint8))
+    id = handled.planner.images.add(np.zeros((16, 16, 3), np.uint8))
     assert handled.types("references.set", "4", images=[id]) == ["ack"]
 
 
 STEPS = [{"at": 0, "text": "a"}, {"at": 5, "text": "b"}, {"at": 9, "text": "c"}]
 
 
-async def test_what_moves_by_itself_is_asked_of_the_chunk_under_way_until_it_is_taken(handled):
+async def test_the_next_step_of_a_timeline_is_prefetched_once_the_one_before_is_in_effect(handled):
     handled.ask("timeline.set", "1", steps=STEPS)
-    handled.make(1)
-    slot, refreshed, refresh = handled.handler.begin(2), [], handled.handler._planner.refresh
-    handled.handler._planner.refresh = lambda time: refreshed.append(time) or refresh(time)
-    await asyncio.sleep(9.5)
-    assert slot.take().prompts == (("c", 1.0),) and len(refreshed) == 2
-    handled.handler.taken()
-    handled.handler.made(2, result(1))
-    handled.handler.finished()
-    handled.ask("timeline.set", "2", steps=STEPS)
-    for ends in (handled.handler.taken, handled.handler.finished, handled.handler.close):
-        handled.make(3)
-        handled.handler.begin(4)
-        ends()
-        await asyncio.sleep(20)
-        assert len(refreshed) == 2, "no timer is left"
-        handled.handler.finished()
-        handled.ask("timeline.set", ends.__name__, steps=STEPS)
-
-
-async def test_the_next_step_of_a_timeline_is_prefetched_once(handled):
-    handled.ask("timeline.set", "1", steps=STEPS)
-    handled.make(1)
+    handled.planner.begin(1, handled.generation.time())
+    handled.planner.taken()
+    handled.planner.made(0)
+    assert not handled.prefetch.started
+    handled.handler.chunk_changed()
+    handled.handler.chunk_changed()
+    assert handled.prefetch.started == [["b"]]
+    handled.planner.finish()
     handled.make(2, chunk=1)
     assert handled.prefetch.started == [["b"]]
     await asyncio.sleep(6)
@@ -288,46 +293,22 @@ async def test_a_pause_stops_the_clock_of_what_moves_by_itself(handled):
 
 
 async def test_a_new_prompt_is_a_recache_ahead(handled):
-    assert not handled.handler.is_recache_ahead
+    assert not handled.planner.is_recache_ahead(handled.generation.time())
     handled.ask("prompt.set", "1", text="gold")
-    assert handled.handler.is_recache_ahead
+    assert handled.planner.is_recache_ahead(handled.generation.time())
 
 
-async def test_what_a_refused_chunk_was_asked_waits_again_or_is_refused(handled):
-    handled.ask("prompt.set", "1", text="gold")
-    handled.ask("seed.set", "2", mode="random")
-    handled.handler.begin(1).take()
-    handled.handler.taken()
-    handled.ask("seed.set", "3", mode="fixed")
-    (refused,) = handled.handler.rejected("no such word")
-    assert (refused.id, refused.message) == ("1", "no such word")
-    assert [(m["id"], m["by"]) for m in handled.told("superseded")] == [("2", "3")]
-
-
-async def test_what_a_lost_chunk_was_asked_waits_again_and_who_was_replaced_is_told(handled):
+async def test_what_a_lost_chunk_has_changed_is_told_to_all(handled):
     handled.ask("prompt.set", "1", text="gold", transition="blend", chunks=8)
     handled.make(1, chunk=5)
     await asyncio.sleep(1)
-    handled.ask("prompt.set", "2", text="ice")
-    handled.handler.begin(2).take()
-    handled.handler.taken()
-    handled.ask("prompt.set", "3", text="clay")
-    handled.handler.lost()
-    handled.handler.finished()
-    assert [(m["id"], m["by"]) for m in handled.told("superseded")] == [("2", "3")]
+    assert handled.told("settings")[-1]["transition"] is not None
+    handled.planner.begin(2, 0.0)
+    handled.planner.lost()
+    handled.planner.finish()
+    handled.handler.chunk_changed()
     await asyncio.sleep(1)
     assert handled.told("settings")[-1]["transition"] is None, "the blend is over, and all hear of it"
-    assert handled.handler.begin(3).take().prompts == (("clay", 1.0),)
-
-
-async def test_what_chunks_were_made_with_is_forgotten_once_later_ones_are_shown(handled):
-    for sequence, scale in ((1, 0.1), (2, 0.2), (3, 0.3)):
-        handled.ask("guidance.set", f"{sequence}", scale=scale)
-        handled.make(sequence, chunk=sequence - 1)
-    for sequence, scale, left in ((2, 0.2, {2, 3}), (2, 0.2, {2, 3}), (9, 0.2, set())):
-        handled.handler.shown(picture(sequence), 0, 0.0)
-        assert handled.handler.metadata.parameters.scale == scale
-        assert set(handled.handler._metadata) == left
 
 
 class Recordings:

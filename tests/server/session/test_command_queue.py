@@ -34,8 +34,8 @@ def test_every_command_is_acked_and_taken_once_in_order():
         assert queue.submit(command, 0.0) == [Ack(id=command.id)]
     assert ids(queue.waiting) == ["1", "2", "3"]
     assert ids(queue.take(1)) == ["1", "2", "3"]
-    assert ids(queue.in_flight) == ["1", "2", "3"]
     assert queue.take(2) == queue.waiting == []
+    assert ids(queue.shown(1, 0, 0, 0.0)) == ["1", "2", "3"]
 
 
 def test_latest_of_a_kind_wins_and_the_other_hears_of_it():

@@ -49,6 +49,10 @@ def controls(engine) -> list:
     return [controls for _, controls in engine.steps]
 
 
+def is_recache_ahead(session: LiveSession) -> bool:
+    return session.planner.is_recache_ahead(session.generation.time())
+
+
 async def test_weighted_prompts_and_their_blend_reach_the_model_and_are_told(running, engine):
     prompts = [{"text": "gold", "weight": 3}, {"text": "ice", "weight": 1}]
     await running.applied("prompt.set", "1", prompts=prompts, transition="blend", chunks=30, curve="linear")
@@ -63,16 +67,16 @@ async def test_weighted_prompts_and_their_blend_reach_the_model_and_are_told(run
 
 async def test_a_switch_is_known_ahead_and_told_to_sessions_that_wait(running, engine, worker):
     """The handler knows before the chunk is planned; who waits for the model is told once more amid it."""
-    assert not running.session.commands.is_recache_ahead
+    assert not is_recache_ahead(running.session)
     await until(lambda: len(engine.steps) > 3, "chunks whose making tells how long a switch takes")
     told = []
     async with worker.scheduler.take(Client(lambda _: None)):
         running.ask("prompt.set", "1", text="ice", transition="blend")
-        assert not running.session.commands.is_recache_ahead
+        assert not is_recache_ahead(running.session)
         running.ask("prompt.set", "2", text="gold")
-        assert running.session.commands.is_recache_ahead
+        assert is_recache_ahead(running.session)
         engine.may_ask.clear()
-    await until(lambda: running.session.is_busy, "its turn")
+    await until(lambda: running.session.planner.is_busy, "its turn")
 
     async def other():
         async with worker.scheduler.take(Client(told.append)):
@@ -86,7 +90,7 @@ async def test_a_switch_is_known_ahead_and_told_to_sessions_that_wait(running, e
     await asyncio.sleep(0)
     assert (before, len(told), told[-1]) == (1, 3, 0.0)
     await running.until("applied", id="2")
-    assert not running.session.commands.is_recache_ahead
+    assert not is_recache_ahead(running.session)
 
 
 async def test_every_dial_reaches_the_model_and_the_settings(running, engine):
@@ -221,7 +225,7 @@ async def test_pausing_twice_and_resuming_what_runs_is_answered(running):
     await running.applied("pause", "1")
     await running.applied("pause", "2")
     await running.applied("resume", "3")
-    assert not running.session.is_paused
+    assert not running.session.generation.is_paused
 
 
 async def test_no_time_passes_for_a_timeline_during_a_pause(running):
@@ -381,7 +385,7 @@ async def test_a_snapshot_tells_of_the_picture_on_show_and_not_of_newer_ones(run
     running.hold()
     shown = session.picture
     engine.may_ask.clear()
-    await until(lambda: session.is_busy, "a chunk with the model")
+    await until(lambda: session.planner.is_busy, "a chunk with the model")
     running.ask("prompt.set", "1", text="molten gold", transition="blend")
     running.ask("guidance.set", "2", scale=0.5)
     engine.may_ask.set()

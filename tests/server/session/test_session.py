@@ -88,7 +88,7 @@ async def test_commands_sent_before_the_first_chunk_are_applied_with_it(running)
 async def test_what_is_asked_while_the_model_looks_at_a_chunk_is_not_a_chunk_late(running, engine):
     await running.until("state", state="live")
     engine.may_ask.clear()
-    await until(lambda: running.session.is_busy, "a chunk with the model")
+    await until(lambda: running.session.planner.is_busy, "a chunk with the model")
     made = len(engine.steps)
     running.ask("prompt.set", "1", text="gold")
     await running.until("ack", id="1")
@@ -103,7 +103,9 @@ async def test_reset_starts_a_new_generation_and_drops_the_old_one(running, engi
     await running.until("state", state="live")
     running.hold()
     engine.may_ask.clear()
-    await until(lambda: session.is_busy and len(session.pacer), "pictures that wait, a chunk with the model")
+    await until(
+        lambda: session.planner.is_busy and len(session.pacer), "pictures that wait, a chunk with the model"
+    )
     running.ask("reset", "1", seed=5)
     waiting = len(session.pacer)
     engine.may_ask.set()
@@ -304,7 +306,7 @@ async def test_what_a_chunk_did_before_it_broke_off_is_not_done_again(running, e
 async def test_a_pause_between_two_pieces_is_told_when_the_chunk_has_ended(running, engine):
     await running.until("state", state="live")
     engine.may_go_on.clear()
-    await until(lambda: running.session._generation_loop.is_busy, "a chunk with the model")
+    await until(lambda: running.session.planner.is_busy, "a chunk with the model")
     await asyncio.sleep(0.1)
     running.ask("pause", "p")
     await running.until("ack", id="p")
@@ -318,7 +320,7 @@ async def test_a_pause_between_two_pieces_is_told_when_the_chunk_has_ended(runni
 async def test_a_chunk_whose_beginning_came_in_a_pause_is_dropped_as_a_whole(running, engine, monkeypatch):
     await running.until("state", state="live")
     engine.may_ask.clear()
-    await until(lambda: running.session._generation_loop.is_busy, "a chunk with the model")
+    await until(lambda: running.session.planner.is_busy, "a chunk with the model")
     made, played = len(engine.steps), []
     engine.may_go_on.clear()
     running.ask("pause", "p")
@@ -329,7 +331,7 @@ async def test_a_chunk_whose_beginning_came_in_a_pause_is_dropped_as_a_whole(run
     running.ask("resume", "r")
     await running.until("ack", id="r")
     engine.may_go_on.set()
-    await until(lambda: not running.session._generation_loop.is_busy, "its end")
+    await until(lambda: not running.session.planner.is_busy, "its end")
     assert not played
     await until(lambda: len(played) > 1, "later chunks")
 
@@ -341,16 +343,16 @@ async def test_a_closed_session_holds_no_pictures(running):
     await running.session.close()
     session = running.session
     assert session.camera is None and session.picture is None and not len(session.pacer)
-    assert session._feed._assembler.held == 0 and session._generation_loop.result is None
+    assert session._feed._assembler.held == 0 and session.generation.result is None
 
 
 async def test_pieces_of_a_session_that_has_ended_go_nowhere(running, engine, monkeypatch):
     await running.until("state", state="live")
     engine.may_ask.clear()
-    await until(lambda: running.session._generation_loop.is_busy, "a chunk with the model")
+    await until(lambda: running.session.planner.is_busy, "a chunk with the model")
     await asyncio.sleep(0.05)
     close = asyncio.create_task(running.session.close())
-    await until(lambda: not running.session._generation_loop.is_busy, "the end")
+    await until(lambda: not running.session.planner.is_busy, "the end")
     came, steps = [], len(engine.steps)
     monkeypatch.setattr(running.session.pacer, "push", lambda *given, **_: came.append(given))
     engine.may_ask.set()
