@@ -1,5 +1,6 @@
 """Preview of the depth that the model was given, small enough to travel with the figures."""
 
+import asyncio
 import base64
 import io
 
@@ -19,11 +20,11 @@ class DepthPreview:
         self._depth: NDArray[uint8] | None = None
         self._url: str | None = None
 
-    def of(self, depth: NDArray[uint8] | None) -> str | None:
-        """The newest depth, as `encode_preview` gives it."""
+    async def of(self, depth: NDArray[uint8] | None) -> str | None:
+        """The newest depth, as `encode_preview` gives it in a thread: it takes milliseconds."""
         if depth is not self._depth:
+            self._url = None if depth is None else await asyncio.to_thread(encode_preview, depth)
             self._depth = depth
-            self._url = None if depth is None else encode_preview(depth)
         return self._url
 
 

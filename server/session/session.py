@@ -45,7 +45,7 @@ SILENCE_S = 2.0  # without a camera frame, or a picture, before the output says 
 
 
 class LiveSession:
-    """Everything one viewer's stream owns. A FrameSource for Playout.
+    """Everything that one peer's stream owns. A FrameSource for Playout.
 
         session = LiveSession(id, services)
         session.start()
@@ -291,7 +291,7 @@ class LiveSession:
             self._check_pulse(self._now())
             figures, result = self.figures(), self.generation.result
             if self.channels.is_watched:
-                preview = self._preview.of(result.depth_preview if result else None)
+                preview = await self._preview.of(result.depth_preview if result else None)
                 position = self.commands.timeline_position()
                 self.channels.send_telemetry(
                     Telemetry(depth_preview=preview, timeline_position=position, **dict(figures))

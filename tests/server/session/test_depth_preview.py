@@ -1,5 +1,6 @@
 import base64
 import io
+import threading
 
 import numpy as np
 from PIL import Image
@@ -24,14 +25,16 @@ def test_the_noisiest_preview_fits_too_or_is_left_out():
     assert encode_preview(huge) is None
 
 
-def test_each_depth_is_encoded_once(monkeypatch):
+async def test_each_depth_is_encoded_once_and_not_on_the_loop(monkeypatch):
     encoded = []
     monkeypatch.setattr(
-        "server.session.depth_preview.encode_preview", lambda depth: encoded.append(depth) or "url"
+        "server.session.depth_preview.encode_preview",
+        lambda depth: encoded.append(threading.current_thread()) or "url",
     )
     preview, depth = DepthPreview(), np.zeros((72, 128), np.uint8)
-    assert preview.of(None) is None and not encoded
-    assert preview.of(depth) == preview.of(depth) == "url"
+    assert await preview.of(None) is None and not encoded
+    assert await preview.of(depth) == await preview.of(depth) == "url"
     assert len(encoded) == 1
-    assert preview.of(None) is None
-    assert preview.of(depth.copy()) == "url" and len(encoded) == 2
+    assert await preview.of(None) is None
+    assert await preview.of(depth.copy()) == "url" and len(encoded) == 2
+    assert threading.current_thread() not in encoded
