@@ -1,5 +1,5 @@
 /**
- * Wire messages, the browser's side. Mirrors server/protocol/codec.py; PROTOCOL.md shows each one by example.
+ * Wire messages, the browser's side. Mirrors server/protocol/requests.py and replies.py; PROTOCOL.md shows each one by example.
  * Builders make what the page sends; `decode` checks what the server sent. Nothing here touches a socket or the page.
  *
  * @typedef {{type: string, id: string, [field: string]: any}} Request

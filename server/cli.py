@@ -1,4 +1,4 @@
-"""Command line `depthlive`. Arguments and environment are read here and in settings.py, nowhere else."""
+"""Command line `depthlive`. All settings of the server come from here and from settings.py."""
 
 import asyncio
 import logging

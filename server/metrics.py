@@ -36,7 +36,7 @@ class Metrics:
         self.errors = Counter("depthlive_errors", "Errors told to a peer", ["code"], registry=registry)
         self.latency = Histogram(
             "depthlive_latency_seconds",
-            "Time spent per stage; total: camera frame to encoder",
+            "Time spent per stage; total: camera frame to its picture going out",
             ["stage"],
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
@@ -74,7 +74,7 @@ class StreamMeter:
                 self.took(stage, timings_ms[stage] / 1000)
 
     def shown(self, now: float, *, captured: float, made: float) -> None:
-        """One generated frame, of a camera frame `captured` then and `made` then, went to the encoder."""
+        """One generated frame, of a camera frame `captured` then and `made` then, went out."""
         self.shown_frames += 1
         self._shown_at.append(now)
         self._metrics.shown_frames.inc()

@@ -81,7 +81,7 @@ class Settings(BaseSettings):
         description="The prompt until somebody asks for another.",
     )
     seed: int = Field(0, ge=0, le=MAX_SEED, description="Seed of the noise that a stream starts from.")
-    max_sessions: int = Field(2, ge=1, description="Viewers served at once; the next one is told to retry.")
+    max_sessions: int = Field(2, ge=1, description="Peers served at once; the next one is told to retry.")
     min_fps: float = Field(
         16.0,
         ge=0,
@@ -102,7 +102,7 @@ class Settings(BaseSettings):
         30.0,
         ge=0,
         le=3600,
-        description="Seconds for which the session of a lost viewer is kept, in case the viewer returns.",
+        description="Seconds for which the session of a lost peer is kept, in case it returns.",
     )
     ice_servers: tuple[IceServer, ...] = Field(
         (), description="STUN and TURN servers, used by the server and handed to the page."

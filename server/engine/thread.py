@@ -40,7 +40,7 @@ PACES_KEPT = 15  # chunks: a prompt switch now and then is not the pace
 
 
 class StreamHandle:
-    """One stream: the event loop carries it, the thread alone looks inside."""
+    """One stream, as the event loop carries it. What is in `stream` is the thread's alone."""
 
     def __init__(self, stream: "LiveStream") -> None:
         self.stream: LiveStream | None = stream  # None once closed
@@ -97,8 +97,8 @@ def gc_frozen() -> Generator[None]:
 
 
 class EngineThread:
-    """Owns the model, the device and all streams. What stands under `On the event loop` is for
-    the loop; everything else runs in the thread, as the work of a job."""
+    """Owns the model, the device and all streams. What stands under `On the event loop` is for the loop;
+    everything else runs in the thread: to load the model, as the work of a job, or between two jobs."""
 
     def __init__(
         self, settings: Settings, import_engine: "Callable[[], type[StreamEngine]]", listener: Listener
@@ -167,10 +167,10 @@ class EngineThread:
             raise EngineUnavailable("the stream has been closed")
         sources: list[Rgb] = []
 
-        def asked() -> ChunkParameters:
-            parameters = job.slot.take()
+        def take_asked() -> ChunkParameters:
+            asked = job.slot.take()
             self._post(job.taken)
-            return parameters
+            return asked
 
         def on_frames(piece: ChunkResult) -> None:
             if self._settings.stamp_source:
@@ -181,7 +181,7 @@ class EngineThread:
 
         try:
             sources += job.frames()
-            return stream.step(sources, asked, on_frames)
+            return stream.step(sources, take_asked, on_frames)
         except ValueError as error:
             raise InputRejected(str(error)) from error
         except GenerationFailed as error:

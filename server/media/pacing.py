@@ -82,7 +82,7 @@ class Pacer(Generic[T]):
     def push(self, pictures: Sequence[T], span: float, now: float, of: int | None = None) -> None:
         """Queue a chunk made of `span` > 0 seconds of camera time. The oldest chunk gives way to a third.
 
-        Are these the first pictures `of` more, the others are to follow with `extend`.
+        If only the first of `of` pictures are given, pass the rest to `extend`.
         """
         count = len(pictures) if of is None else of
         while len(self._chunks) > 1:
@@ -107,7 +107,7 @@ class Pacer(Generic[T]):
 
     def expect(self, until: float, now: float) -> None:
         """The next chunk is expected at `until`: what waits is to last so long, and not much longer. A motion
-        that slows down is better than one that stops. Of a time that is over nothing follows."""
+        that slows down is better than one that stops. Ignored if `until` has passed."""
         if until <= now:
             return
         self._expected = until

@@ -92,7 +92,7 @@ class ErrorReply(Message):
 
 
 class Applied(Message):
-    """The command has taken effect: the first picture that it shaped has been handed to the encoder.
+    """The command has taken effect: the first picture that it shaped has gone out, watched or not.
 
     Of what shapes no picture (pause, record.stop...), `chunk` and `frame` are those on show; null: none yet.
     """

@@ -16,7 +16,7 @@ class CameraFeed:
     """Takes frames as they come and gives chunks when they are wanted.
 
         feed.push(frame, now)
-        await feed.ready(count, clock)
+        await feed.ready(count)                 # again, until that is True
         chunk = feed.take(count, now)
 
     While it is frozen, one picture stands for all that come.

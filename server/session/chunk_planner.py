@@ -72,7 +72,7 @@ class ChunkPlanner:
         self._queue.take_for_frames(sequence)
         commands = self._queue.waiting
         plan = self._plan(commands, time)
-        self._planned = _PlannedChunk(sequence, commands, plan, LatestWins(plan.change))
+        self._planned = _PlannedChunk(sequence, commands, plan, LatestWins(plan.asked))
         return self._planned.slot
 
     def submit(self, command: Command, now: float, time: float) -> list[Ack | Superseded]:
@@ -139,7 +139,7 @@ class ChunkPlanner:
         if planned is None or planned.is_taken:
             return
         plan = self._plan(commands, time)
-        if planned.slot.replace(plan.change):
+        if planned.slot.replace(plan.asked):
             planned.commands, planned.plan = commands, plan
         else:
             self.taken()

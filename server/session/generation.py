@@ -170,7 +170,7 @@ class GenerationLoop:
     def _taken(self, in_progress: _ChunkInProgress) -> None:
         """The device thread knows what the chunk is asked; nothing can be added."""
         self._stop_refreshing()
-        in_progress.asked = self._planner.taken().change
+        in_progress.asked = self._planner.taken().asked
         if in_progress.asked.recaches:
             self._forecast.recaches(in_progress.began)
 

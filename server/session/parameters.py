@@ -3,7 +3,7 @@
 A chunk may fail, so nothing is changed before it has been made:
 
     plan = parameters.plan(commands, now, draw_seed, image)    # when a chunk is taken
-    ... the model makes the chunk with plan.change ...
+    ... the model makes the chunk with plan.asked ...
     parameters = plan.after.made(chunk)                     # when it has been made; else keep `parameters`
 """
 
@@ -53,7 +53,7 @@ Images = Callable[[str], NDArray[np.uint8]]  # id of an uploaded picture -> (H, 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    change: ChunkParameters
+    asked: ChunkParameters  # of the engine
     after: "Parameters"
 
 
@@ -83,7 +83,7 @@ class Parameters:
     def plan(
         self, commands: Sequence[Command], now: float, draw_seed: Callable[[], int], image: Images
     ) -> Plan:
-        """The next chunk's change, from commands in the order they came and from what is due by itself.
+        """What the next chunk is asked, from commands in the order they came and from what is due by itself.
 
         Of a prompt.set and a timeline's step for the same chunk, the person's wins.
         """
@@ -91,8 +91,8 @@ class Parameters:
         for command in commands:
             draft.take(command)
         draft.pass_time()
-        change = ChunkParameters(**draft.change)  # pyright: ignore[reportArgumentType] -- names of fields
-        return Plan(change, draft.after)
+        asked = ChunkParameters(**draft.asked)  # pyright: ignore[reportArgumentType] -- names of fields
+        return Plan(asked, draft.after)
 
     def is_recache_next(self, commands: Sequence[Command], now: float) -> bool:
         """Whether what `plan` would ask recomputes the model's window, which takes it longer. Nothing is
@@ -200,7 +200,7 @@ class _Draft:
     now: float
     draw_seed: Callable[[], int]
     image: Images
-    change: dict[str, object] = field(default_factory=dict[str, object])
+    asked: dict[str, object] = field(default_factory=dict[str, object])
     has_new_prompt: bool = False
 
     def take(self, command: Command) -> None:
@@ -215,21 +215,21 @@ class _Draft:
                 self.keep(timeline=None)
             case SetGuidance(scale=scale, adaptive=adaptive, keyframes=keys, loop=loop):
                 self.keep(adaptive=adaptive, track=GuidanceTrack(keys, self.now, loop) if keys else None)
-                self.change["adaptive"] = adaptive
+                self.asked["adaptive"] = adaptive
                 if scale is not None:
                     self.keep(scale=scale)
-                    self.change["guidance_scale"] = scale
+                    self.asked["guidance_scale"] = scale
             case SetDepth():
                 self.set_depth(command)
             case SetReferences(images=images):
                 self.keep(references=images)
-                self.change["references"] = tuple(map(self.image, images)) or CLEAR
+                self.asked["references"] = tuple(map(self.image, images)) or CLEAR
             case SetMask(image=image):
                 self.keep(mask=image)
-                self.change["mask"] = CLEAR if image is None else self.image(image)
+                self.asked["mask"] = CLEAR if image is None else self.image(image)
             case SetSteps(steps=steps):
                 self.keep(steps=steps)
-                self.change["steps"] = steps or CLEAR
+                self.asked["steps"] = steps or CLEAR
             case SetSeed(mode=mode, seed=seed):
                 self.keep(seed_mode=mode, seed=self.after.current_seed if seed is None else seed)
             case Reset(seed=seed):
@@ -248,23 +248,23 @@ class _Draft:
         if (track := self.after.track) is not None:
             scale = track.scale(self.now)
             self.keep(scale=scale)
-            self.change["guidance_scale"] = scale
+            self.asked["guidance_scale"] = scale
 
     def set_depth(self, command: SetDepth) -> None:
         """Only what it names."""
-        asked: dict[str, object] = {
+        given: dict[str, object] = {
             name: value
             for name in ("enabled", "smoothing", "refinement")
             if (value := getattr(command, name)) is not None
         }
         if command.points is not None:
-            asked["points"] = tuple((point.x, point.y, point.value) for point in command.points)
-        depth = replace(self.after.depth, **asked)  # pyright: ignore[reportArgumentType] -- names of fields
-        self.change["depth"] = depth
+            given["points"] = tuple((point.x, point.y, point.value) for point in command.points)
+        depth = replace(self.after.depth, **given)  # pyright: ignore[reportArgumentType] -- names of fields
+        self.asked["depth"] = depth
         self.keep(depth=depth)
 
     def set_prompt(self, change: PromptChange) -> None:
-        self.change |= {
+        self.asked |= {
             "prompts": tuple((prompt.text, prompt.weight) for prompt in change.weighted),
             "transition": change.transition,
             "blend_chunks": change.chunks,
@@ -282,11 +282,11 @@ class _Draft:
 
     def start_over(self, seed: int | None) -> None:
         """Begin with `seed`, else as the mode says. A seed named in this chunk already stays."""
-        if seed is None and self.change.get("reset"):
+        if seed is None and self.asked.get("reset"):
             return
         if seed is None:
             seed = self.after.seed if self.after.seed_mode == "fixed" else self.draw_seed()
-        self.change |= {"reset": True, "seed": seed}
+        self.asked |= {"reset": True, "seed": seed}
         self.keep(current_seed=seed)
 
     def keep(self, **values: object) -> None:

@@ -56,7 +56,7 @@ class OutputTrack(MediaStreamTrack):
             raise MediaStreamError(str(end)) from end
         if self._before_encoding is not None:
             self._before_encoding()
-        return to_video_frame(frame.rgb, frame.pts)
+        return to_video_frame(frame.rgb, frame.pts)  # a copy, of as many bytes as the picture has
 
     def stop(self) -> None:
         """Give out no more; whoever waits in `recv` is told so."""

@@ -74,7 +74,7 @@ def test_what_comes_after_is_the_next_ones_even_before_the_loop_has_heard():
     assert slot.take().prompts == (("gold", 1.0),)
     replies = plan.submit(prompt("2", "ice"), 0, 0)
     assert [reply.type for reply in replies] == ["ack"], "what was taken is not superseded"
-    assert plan.taken().change.prompts == (("gold", 1.0),)
+    assert plan.taken().asked.prompts == (("gold", 1.0),)
     assert plan.waiting() == ["2"] and plan.applied(1) == ["1"]
 
 

@@ -41,13 +41,13 @@ def text(parameters: Parameters) -> str:
 
 def test_nothing_asked_changes_nothing():
     made = plan(Pause(id="1"))
-    assert made.change == ChunkParameters() and made.after == CLAY
+    assert made.asked == ChunkParameters() and made.after == CLAY
 
 
 def test_weights_reach_the_model_as_they_are():
     prompts = (WeightedPrompt(text="gold", weight=3), WeightedPrompt(text="ice", weight=1))
     made = plan(SetPrompt(id="1", prompts=prompts, transition="blend", chunks=7, curve="linear"))
-    assert made.change == ChunkParameters(
+    assert made.asked == ChunkParameters(
         prompts=(("gold", 3), ("ice", 1)), transition="blend", blend_chunks=7, blend_curve="linear"
     )
     assert made.after.prompts == prompts
@@ -64,7 +64,7 @@ def test_weights_reach_the_model_as_they_are():
     ],
 )
 def test_a_switch_is_what_changes_the_look_at_once(command, is_switch):
-    assert plan(command).change.is_switch == is_switch
+    assert plan(command).asked.is_switch == is_switch
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_switch_is_what_changes_the_look_at_once(command, is_switch):
     ],
 )
 def test_the_window_is_computed_anew_for_a_new_prompt_that_starts_nothing_over(commands, recaches):
-    assert plan(*commands).change.recaches is recaches
+    assert plan(*commands).asked.recaches is recaches
 
 
 def test_a_blend_is_told_until_its_last_chunk():
@@ -104,24 +104,24 @@ def test_a_blend_to_where_it_goes_already_goes_on():
 def test_guidance_is_set_as_a_whole():
     keys = (GuidanceKey(at=0, scale=0.5), GuidanceKey(at=2, scale=1.5))
     moving = plan(SetGuidance(id="1", keyframes=keys, adaptive=0.5), now=10)
-    assert (moving.change.guidance_scale, moving.change.adaptive) == (0.5, 0.5)
+    assert (moving.asked.guidance_scale, moving.asked.adaptive) == (0.5, 0.5)
     later = plan(parameters=moving.after, now=11)
-    assert later.change == ChunkParameters(guidance_scale=1.0)
+    assert later.asked == ChunkParameters(guidance_scale=1.0)
     assert later.after.guidance_state().scale is None
     still = plan(SetGuidance(id="2", scale=1.2), parameters=later.after, now=12)
-    assert (still.change.guidance_scale, still.change.adaptive) == (1.2, 0.0)
+    assert (still.asked.guidance_scale, still.asked.adaptive) == (1.2, 0.0)
     assert still.after.guidance_state().keyframes is None
     assert (still.after.guidance_state().scale, still.after.guidance_state().adaptive) == (1.2, 0.0)
     assert still.after.guidance_state().loop is False
     assert moving.after.guidance_state().adaptive == 0.5
-    assert plan(parameters=still.after, now=13).change == ChunkParameters()
+    assert plan(parameters=still.after, now=13).asked == ChunkParameters()
 
 
 def test_keyframes_that_loop_begin_again_and_say_so():
     keys = (GuidanceKey(at=0, scale=0.5), GuidanceKey(at=2, scale=1.5))
     after = plan(SetGuidance(id="1", keyframes=keys, loop=True), now=10).after
     assert (after.guidance_state().keyframes, after.guidance_state().loop) == (keys, True)
-    assert plan(parameters=after, now=13).change.guidance_scale == pytest.approx(1.0)
+    assert plan(parameters=after, now=13).asked.guidance_scale == pytest.approx(1.0)
     assert plan(parameters=after, now=13).after.scale == pytest.approx(1.0)
 
 
@@ -137,7 +137,7 @@ def test_depth_is_patched():
     first = plan(SetDepth(id="1", smoothing=0.5, points=(point,))).after
     second = plan(SetDepth(id="2", enabled=False), parameters=first)
     wanted = DepthSettings(enabled=False, smoothing=0.5, points=((0.1, 0.2, 0.3),))
-    assert second.change.depth == second.after.depth == wanted
+    assert second.asked.depth == second.after.depth == wanted
     told = DepthState(enabled=False, smoothing=0.5, refinement=0.0, points=(point,))
     assert second.after.depth_state() == told
     assert plan(SetDepth(id="3", points=()), parameters=second.after).after.depth.points == ()
@@ -147,9 +147,9 @@ def test_pictures_and_steps_are_set_and_cleared():
     made = plan(
         SetReferences(id="1", images=("a", "b")), SetMask(id="2", image="m"), SetSteps(id="3", steps=(9, 3))
     )
-    first, second = made.change.references
-    assert first is IMAGES["a"] and second is IMAGES["b"] and made.change.mask is IMAGES["m"]
-    assert made.change.steps == (9, 3)
+    first, second = made.asked.references
+    assert first is IMAGES["a"] and second is IMAGES["b"] and made.asked.mask is IMAGES["m"]
+    assert made.asked.steps == (9, 3)
     assert (made.after.references, made.after.mask, made.after.steps) == (("a", "b"), "m", (9, 3))
     none = plan(
         SetReferences(id="4", images=()),
@@ -157,7 +157,7 @@ def test_pictures_and_steps_are_set_and_cleared():
         SetSteps(id="6", steps=None),
         parameters=made.after,
     )
-    assert (none.change.references, none.change.mask, none.change.steps) == (CLEAR, CLEAR, CLEAR)
+    assert (none.asked.references, none.asked.mask, none.asked.steps) == (CLEAR, CLEAR, CLEAR)
     assert (none.after.references, none.after.mask, none.after.steps) == ((), None, None)
 
 
@@ -173,7 +173,7 @@ def test_pictures_of_commands():
 def test_a_reset_keeps_the_prompt_and_everything_else():
     painted = plan(SetPrompt(id="1", text="gold"), SetGuidance(id="2", scale=0.3)).after
     made = plan(Reset(id="3"), parameters=painted)
-    assert made.change == ChunkParameters(reset=True, seed=3)
+    assert made.asked == ChunkParameters(reset=True, seed=3)
     assert made.after == painted
 
 
@@ -194,7 +194,7 @@ def test_a_reset_keeps_the_prompt_and_everything_else():
 )
 def test_what_a_fresh_start_begins_with(commands, seed):
     made = plan(*commands)
-    assert made.change.reset and made.change.seed == seed == made.after.seed_state().current
+    assert made.asked.reset and made.asked.seed == seed == made.after.seed_state().current
 
 
 def test_a_fixed_seed_without_a_number_is_the_one_on_show():
@@ -211,10 +211,10 @@ def timeline(**fields) -> SetTimeline:
 
 def test_a_timeline_begins_with_the_chunk_that_takes_it():
     first = plan(timeline(), now=100)
-    assert first.change.prompts == (("a", 1.0),) and first.change.reset
-    assert plan(parameters=first.after, now=104).change == ChunkParameters()
+    assert first.asked.prompts == (("a", 1.0),) and first.asked.reset
+    assert plan(parameters=first.after, now=104).asked == ChunkParameters()
     second = plan(parameters=first.after, now=105)
-    assert text(second.after) == "b" and not second.change.reset
+    assert text(second.after) == "b" and not second.asked.reset
     state = second.after.timeline_state(107)
     assert state is not None and (state.position, state.step) == (7, 1)
     assert (state.loop, state.duration) == (False, None)
@@ -227,7 +227,7 @@ def test_a_persons_prompt_wins_over_a_step_of_the_same_chunk_and_holds_until_the
     playing = plan(timeline(), now=0).after
     made = plan(SetPrompt(id="1", text="mine"), parameters=playing, now=5)
     assert text(made.after) == "mine"
-    assert plan(parameters=made.after, now=50).change == ChunkParameters()
+    assert plan(parameters=made.after, now=50).asked == ChunkParameters()
 
 
 def test_a_timeline_that_comes_after_a_prompt_begins_with_its_own():
@@ -243,8 +243,8 @@ def test_a_stopped_timeline_leaves_its_prompt():
 
 def test_a_step_that_the_model_refuses_is_passed_over():
     playing = plan(timeline(), now=0).after
-    assert plan(parameters=playing, now=6).change.prompts == (("b", 1.0),)
-    assert plan(parameters=playing.without_due_step(6), now=6).change == ChunkParameters()
+    assert plan(parameters=playing, now=6).asked.prompts == (("b", 1.0),)
+    assert plan(parameters=playing.without_due_step(6), now=6).asked == ChunkParameters()
     assert CLAY.without_due_step(6) is CLAY
 
 
@@ -268,5 +268,5 @@ COMMANDS = st.one_of(
 def test_law_a_recache_is_known_without_a_plan(commands, steps, now, has_begun):
     timeline = None if steps is None else Timeline(steps, 0.0, begun=int(has_begun))
     parameters = replace(CLAY, timeline=timeline)
-    expected = plan(*commands, parameters=parameters, now=now).change.recaches
+    expected = plan(*commands, parameters=parameters, now=now).asked.recaches
     assert parameters.is_recache_next(commands, now) == expected
