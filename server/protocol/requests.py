@@ -5,7 +5,7 @@ Sans-IO. server/protocol/codec.py decodes these; server/protocol/replies.py has 
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -60,6 +60,23 @@ class Request(Message):
     id: str = Field(min_length=1, max_length=64, description="a string of 1 to 64 characters")
 
 
+class CommandRequest(Request):
+    """Base of every command, with all that the way to the picture differs by."""
+
+    group: ClassVar[str] = ""  # commands that undo each other are of one; without, each type is of its own
+    shapes_frames: ClassVar[bool] = False  # which camera frames a chunk is made of, not what is made of them
+    may_be_refused: ClassVar[bool] = True  # by the model; False: that is not asked for it
+
+    @property
+    def pictures(self) -> Sequence[tuple[str, str]]:
+        """Uploaded pictures that it speaks of: where it names each, and its id."""
+        return ()
+
+    def replacing(self, older: Request) -> Self:
+        """As it stands for both, where `older` of the same kind still waits."""
+        return self
+
+
 # Which prompt.
 
 
@@ -107,7 +124,7 @@ class PromptChange(Message):
         return self.prompts or (WeightedPrompt(text=self.text or "", weight=1.0),)
 
 
-class SetPrompt(Request, PromptChange):
+class SetPrompt(CommandRequest, PromptChange):
     """Change the prompt: `recache` goes on from the picture, `cut` starts afresh, `blend` takes chunks."""
 
     type: Literal["prompt.set"] = "prompt.set"
@@ -119,9 +136,10 @@ class TimelineStep(PromptChange):
     at: Seconds = Field(description=SECONDS)
 
 
-class SetTimeline(Request):
+class SetTimeline(CommandRequest):
     """Prompts by time, beginning with the next chunk."""
 
+    group = "timeline"
     type: Literal["timeline.set"] = "timeline.set"
     steps: tuple[TimelineStep, ...] = Field(
         min_length=1, max_length=MAX_TIMELINE_STEPS, description=RISING_STEPS
@@ -140,9 +158,11 @@ class SetTimeline(Request):
         return self
 
 
-class StopTimeline(Request):
+class StopTimeline(CommandRequest):
     """Stay with the prompt of the moment."""
 
+    group = "timeline"
+    may_be_refused = False
     type: Literal["timeline.stop"] = "timeline.stop"
 
 
@@ -156,7 +176,7 @@ class GuidanceKey(Message):
     scale: float = Field(ge=0, le=MAX_SCALE, description=SCALE)
 
 
-class SetGuidance(Request):
+class SetGuidance(CommandRequest):
     """How strongly the camera's depth shapes the picture: all of it at once, what is left out is off."""
 
     type: Literal["guidance.set"] = "guidance.set"
@@ -190,7 +210,7 @@ class DepthPoint(Message):
     value: Share = Field(description="a number from 0 to 1")
 
 
-class SetDepth(Request):
+class SetDepth(CommandRequest):
     """Change what is given, leave the rest. Points replace the camera's depth; none: back to the camera."""
 
     type: Literal["depth.set"] = "depth.set"
@@ -201,8 +221,16 @@ class SetDepth(Request):
         None, max_length=MAX_POINTS, description=f"a list of 0 to {MAX_POINTS} objects with x, y and value"
     )
 
+    def replacing(self, older: Request) -> Self:
+        """With what only the older one has set."""
+        if not isinstance(older, SetDepth):
+            return self
+        values = {name: getattr(older, name) for name in ("enabled", "smoothing", "refinement", "points")}
+        missing = {name: value for name, value in values.items() if getattr(self, name) is None}
+        return self.model_copy(update=missing)
 
-class SetReferences(Request):
+
+class SetReferences(CommandRequest):
     """Pictures, uploaded before, that the result should resemble; an empty list clears them."""
 
     type: Literal["references.set"] = "references.set"
@@ -210,18 +238,26 @@ class SetReferences(Request):
         max_length=MAX_REFERENCES, description=f"a list of 0 to {MAX_REFERENCES} ids of uploaded pictures"
     )
 
+    @property
+    def pictures(self) -> Sequence[tuple[str, str]]:
+        return [(f"images[{index}]", id) for index, id in enumerate(self.images)]
 
-class SetMask(Request):
+
+class SetMask(CommandRequest):
     """Where to generate: bright in the uploaded picture; dark keeps the camera. Null: everywhere."""
 
     type: Literal["mask.set"] = "mask.set"
     image: ImageId | None = Field(description="the id of an uploaded picture, or null")
 
+    @property
+    def pictures(self) -> Sequence[tuple[str, str]]:
+        return [] if self.image is None else [("image", self.image)]
+
 
 # How it is made.
 
 
-class SetSteps(Request):
+class SetSteps(CommandRequest):
     """The timesteps of denoising; fewer are quicker and coarser. Null: the model's own."""
 
     type: Literal["steps.set"] = "steps.set"
@@ -236,9 +272,10 @@ class SetSteps(Request):
         return self
 
 
-class SetSeed(Request):
+class SetSeed(CommandRequest):
     """Which noise the next reset or cut begins with."""
 
+    may_be_refused = False
     type: Literal["seed.set"] = "seed.set"
     mode: Literal["fixed", "random"] = Field(description='"fixed" or "random"')
     seed: int | None = Field(None, ge=0, le=MAX_SEED, description=SEED)
@@ -250,7 +287,7 @@ class SetSeed(Request):
         return self
 
 
-class Reset(Request):
+class Reset(CommandRequest):
     """Forget every picture so far; the prompt stays."""
 
     type: Literal["reset"] = "reset"
@@ -260,35 +297,45 @@ class Reset(Request):
 # The stream.
 
 
-class SetFreeze(Request):
+class SetFreeze(CommandRequest):
     """Hold the camera's picture of this moment; the model goes on with it."""
 
+    shapes_frames = True
+    may_be_refused = False
     type: Literal["freeze.set"] = "freeze.set"
     on: bool = Field(description="true or false")
 
 
-class Pause(Request):
+class Pause(CommandRequest):
     """Stop generating; the last picture stays."""
 
+    group = "play"
+    shapes_frames = True
+    may_be_refused = False
     type: Literal["pause"] = "pause"
 
 
-class Resume(Request):
+class Resume(CommandRequest):
+    group = "play"
+    shapes_frames = True
+    may_be_refused = False
     type: Literal["resume"] = "resume"
 
 
-class StartRecording(Request):
+class StartRecording(CommandRequest):
     """Record what is shown, with the camera beside it if asked to."""
 
+    group = "record"
     type: Literal["record.start"] = "record.start"
     side_by_side: bool = Field(False, description="true or false")
 
 
-class StopRecording(Request):
+class StopRecording(CommandRequest):
+    group = "record"
     type: Literal["record.stop"] = "record.stop"
 
 
-class SetOutput(Request):
+class SetOutput(CommandRequest):
     """Change what is given and leave the rest. `fps` null: as many as the model can."""
 
     type: Literal["output.set"] = "output.set"

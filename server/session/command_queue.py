@@ -12,22 +12,9 @@ from typing import TypeAlias, TypeVar
 
 from server.protocol.codec import encode
 from server.protocol.replies import Ack, Applied, ErrorReply, Superseded
-from server.protocol.requests import Command, SetDepth
+from server.protocol.requests import Command
 
 KNOWN_IDS = 256  # commands whose answers are remembered
-# Commands that undo each other are of one kind; every other type is a kind of its own.
-KINDS = {
-    "timeline.set": "timeline",
-    "timeline.stop": "timeline",
-    "pause": "play",
-    "resume": "play",
-    "record.start": "record",
-    "record.stop": "record",
-}
-# Kinds that shape which camera frames a chunk is made of. All others shape what is made of them, later.
-OF_FRAMES = {"freeze.set", "play"}
-# What the model is not asked for it cannot refuse.
-NEVER_REFUSED = {"freeze.set", "pause", "resume", "seed.set", "timeline.stop"}
 
 Answer: TypeAlias = Ack | Applied | Superseded | ErrorReply
 SomeAnswer = TypeVar("SomeAnswer", bound=Answer)
@@ -40,7 +27,7 @@ class _Waiting:
 
     @property
     def kind(self) -> str:
-        return KINDS.get(self.command.type, self.command.type)
+        return self.command.group or self.command.type
 
 
 class ControlQueue:
@@ -92,16 +79,19 @@ class ControlQueue:
         """What waits with `entry` as the last of it, and what that replaces."""
         pending = dict(self._pending)
         if (replaced := pending.pop(entry.kind, None)) is not None:
-            entry = _Waiting(_folded(replaced.command, entry.command), entry.since)
+            entry = _Waiting(entry.command.replacing(replaced.command), entry.since)
         return pending | {entry.kind: entry}, replaced
 
     def take_for_frames(self, sequence: int) -> None:
         """What shapes the camera frames of chunk number `sequence`."""
-        self._take(sequence, OF_FRAMES & self._pending.keys())
+        self._take(sequence, self._of_frames())
 
     def take(self, sequence: int) -> list[Command]:
         """Everything else that waits, for chunk number `sequence`, in the order it came."""
-        return self._take(sequence, self._pending.keys() - OF_FRAMES)
+        return self._take(sequence, self._pending.keys() - self._of_frames())
+
+    def _of_frames(self) -> set[str]:
+        return {kind for kind, entry in self._pending.items() if entry.command.shapes_frames}
 
     def _take(self, sequence: int, kinds: Set[str]) -> list[Command]:
         taken = [entry for kind, entry in self._pending.items() if kind in kinds]
@@ -132,7 +122,7 @@ class ControlQueue:
     def reject(self, sequence: int, reason: str) -> list[ErrorReply | Superseded]:
         """The model refused chunk `sequence`: who asked it for a change is told, and the rest waits again."""
         entries = self._taken.pop(sequence, [])
-        refused = [entry for entry in entries if entry.command.type not in NEVER_REFUSED]
+        refused = [entry for entry in entries if entry.command.may_be_refused]
         return [
             *self._rejections(refused, reason),
             *self._wait_again([entry for entry in entries if entry not in refused]),
@@ -148,7 +138,7 @@ class ControlQueue:
         again = {entry.kind: entry for entry in entries}
         for kind, entry in again.items():
             if (newer := self._pending.get(kind)) is not None:
-                again[kind] = _Waiting(_folded(entry.command, newer.command), newer.since)
+                again[kind] = _Waiting(newer.command.replacing(entry.command), newer.since)
                 replies.append(Superseded(id=entry.command.id, by=newer.command.id))
         self._pending = again | {kind: entry for kind, entry in self._pending.items() if kind not in again}
         return self._answers.keep(replies)
@@ -243,18 +233,6 @@ def _applied(entry: _Waiting, chunk: int | None, frame: int | None, now: float) 
         frame=frame,
         latency_ms=round((now - entry.since) * 1000),
     )
-
-
-def _folded(old: Command, new: Command) -> Command:
-    """`new` as it stands for both: a patch also carries what only the one before it has set."""
-    if not (isinstance(old, SetDepth) and isinstance(new, SetDepth)):
-        return new
-    missing = {
-        name: value
-        for name in ("enabled", "smoothing", "refinement", "points")
-        if getattr(new, name) is None and (value := getattr(old, name)) is not None
-    }
-    return new.model_copy(update=missing)
 
 
 def _fingerprint(command: Command) -> int:

@@ -24,10 +24,8 @@ from server.protocol.requests import (
     PromptChange,
     Resume,
     SetFreeze,
-    SetMask,
     SetOutput,
     SetPrompt,
-    SetReferences,
     StartRecording,
     StopRecording,
 )
@@ -133,14 +131,7 @@ class CommandHandler:
         """Why this command cannot be taken now, if so."""
         if (failure := self._state.failure) is not None and not isinstance(command, StopRecording):
             return ErrorReply(id=command.id, code="rejected", message=failure)
-        match command:
-            case SetReferences(images=images):
-                named = [(f"images[{index}]", id) for index, id in enumerate(images)]
-            case SetMask(image=str(id)):
-                named = [("image", id)]
-            case _:
-                return None
-        for field, id in named:
+        for field, id in command.pictures:
             if self._planner.images.get(id) is None:
                 expected = "the id of a picture that was uploaded to this session and is still kept"
                 message = f"{field}: got {id}, expected {expected}"

@@ -180,16 +180,7 @@ class Parameters:
 
 def pictures_of(commands: Collection[Command]) -> set[str]:
     """Ids of the uploaded pictures that commands speak of."""
-    ids: set[str] = set()
-    for command in commands:
-        match command:
-            case SetReferences(images=images):
-                ids.update(images)
-            case SetMask(image=str(image)):
-                ids.add(image)
-            case _:
-                pass
-    return ids
+    return {id for command in commands for _, id in command.pictures}
 
 
 @dataclass(slots=True)
