@@ -3,64 +3,50 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
 
 from av import VideoFrame
 
 from server.media.frames import Rgb, Size, with_note
 from server.media.pacing import MediaClock, Pacer
 from server.session.broadcast import Broadcast
+from server.session.camera import CameraFeed
 from server.session.picture import Picture
 
+PROVISIONAL_SIZE = (256, 144)  # until the model, and so its size, is known
 PASSTHROUGH_SPACING_S = 1 / 15
 HOLD_SPACING_S = 0.5  # of a picture that stays: who begins to watch, or has lost it, sees it soon
 NOTHING_YET = "waiting for the first picture"
 
 
-class FrameSource(Protocol):
-    """What a Playout plays. LiveSession is one."""
-
-    @property
-    def note(self) -> str | None:
-        """Words to show over the camera while there is nothing generated; None: play the pacer."""
-        ...
-
-    @property
-    def camera(self) -> VideoFrame | None:
-        """The newest camera frame."""
-        ...
-
-    @property
-    def size(self) -> Size:
-        """Width and height of the output."""
-        ...
-
-    def shown(self, picture: Picture, pts: int, now: float) -> None:
-        """A generated picture goes out; `pts` in 1/90000 s."""
-        ...
-
-
 class Playout:
-    """Publishes generated pictures, paced; without any, for those who watch, the camera with a note or the
-    last picture again: never frozen or black without a word.
+    """Publishes pictures when they are due: those of the pacer, else the camera with a note, else the last.
 
-    playout = Playout(source, now)
-    playout.pacer.push(pictures, span, now)      # wakes it by itself
-    playout.wake()                               # whenever the source's note has changed
-    await playout.run()                          # until cancelled
+        playout = Playout(feed, now, on_shown)
+        playout.pacer.push(pictures, span, now)      # wakes it by itself
+        playout.note = words                         # over the camera, in place of pictures; None: pictures
+        playout.wake()                               # whenever that has changed
+        await playout.run()                          # until cancelled
 
-    A generated picture goes out, and is told to the source, exactly once, with subscribers or without.
+    A generated picture goes out, and is told to `on_shown`, exactly once, with subscribers or without.
     """
 
     def __init__(
-        self, source: FrameSource, now: Callable[[], float], missed: Callable[[], None] | None = None
+        self,
+        feed: CameraFeed,
+        now: Callable[[], float],
+        on_shown: Callable[[Picture, int, float], None],
+        missed: Callable[[], None] | None = None,
     ) -> None:
-        """`missed` is called for each picture that a slow subscriber did not take."""
+        """`on_shown` is given each generated picture as it goes out, its pts and the time; `missed` is called
+        for each picture that a slow subscriber did not take."""
+        self.note: str | None = None
+        self.size: Size = PROVISIONAL_SIZE  # of what is made of the camera
+        self.on_shown = on_shown
         self.clock = MediaClock()
         self.pacer: Pacer[Picture] = Pacer(self.clock, self.wake)
         self.broadcast = Broadcast(self.wake, missed)
         self.picture: Picture | None = None  # the generated picture on show
-        self._source = source
+        self._feed = feed
         self._now = now
         self._changed = asyncio.Event()
         self._passed: tuple[VideoFrame | None, Size, str] | None = None
@@ -91,34 +77,34 @@ class Playout:
 
     def due(self) -> float | None:
         """When something is to be published (in the past: now); None: not before something changes."""
-        if self._source.note is None and (due := self.pacer.due()) is not None:
+        if self.note is None and (due := self.pacer.due()) is not None:
             return due
         if not self.broadcast.is_watched:
             return None
-        due = self.clock.due(PASSTHROUGH_SPACING_S if self._note else HOLD_SPACING_S)
+        due = self.clock.due(PASSTHROUGH_SPACING_S if self._words else HOLD_SPACING_S)
         return float("-inf") if due is None else due
 
     async def publish(self) -> None:
         """Send out the next picture. Call it at or after `due()`."""
-        if self._source.note is None and len(self.pacer):
+        if self.note is None and len(self.pacer):
             now = self._now()
             self.picture, pts = self.pacer.pop(now)
             self.broadcast.publish(self.picture.rgb, pts)
-            self._source.shown(self.picture, pts, now)
-        elif (note := self._note) is not None:
-            rgb = await self._passthrough(note)
+            self.on_shown(self.picture, pts, now)
+        elif (words := self._words) is not None:
+            rgb = await self._passthrough(words)
             self.broadcast.publish(rgb, self.clock.tick(PASSTHROUGH_SPACING_S, self._now()))
         elif self.picture is not None:
             self.broadcast.publish(self.picture.rgb, self.clock.tick(HOLD_SPACING_S, self._now()))
 
     @property
-    def _note(self) -> str | None:
+    def _words(self) -> str | None:
         """Words over the camera; None: the picture on show stays instead."""
-        return self._source.note or (NOTHING_YET if self.picture is None else None)
+        return self.note or (NOTHING_YET if self.picture is None else None)
 
     async def _passthrough(self, note: str) -> Rgb:
         """The camera, (H, W, 3) uint8, with a note; drawn in a thread, and only if there is another one."""
-        passed = (self._source.camera, self._source.size, note)
+        passed = (self._feed.newest, self.size, note)
         if self._passed_rgb is None or passed != self._passed:
             self._passed_rgb = await asyncio.to_thread(with_note, *passed)
             self._passed = passed

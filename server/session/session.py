@@ -10,7 +10,7 @@ from av import VideoFrame
 from server.engine.client import model_info
 from server.engine.errors import EngineUnavailable, InputRejected
 from server.logs import session_logger
-from server.media.frames import Rgb, Size
+from server.media.frames import Rgb
 from server.media.snapshot import SnapshotParameters
 from server.metrics import StreamMeter
 from server.protocol.http_models import SessionFigures, SessionView
@@ -39,13 +39,12 @@ from server.session.prompt_prefetch import PromptPrefetch
 from server.session.state import SessionStateMachine, State
 from streaming.api import EngineInfo
 
-PROVISIONAL_SIZE = (256, 144)  # of the output until the model, and so its size, is known
 TELEMETRY_PERIOD_S = 0.5
 SILENCE_S = 2.0  # without a camera frame, or a picture, before the output says so
 
 
 class LiveSession:
-    """Everything that one peer's stream owns. A FrameSource for Playout.
+    """Everything that one peer's stream owns.
 
         session = LiveSession(id, services)
         session.start()
@@ -75,8 +74,9 @@ class LiveSession:
         self._meter = StreamMeter(metrics, self._began)
         self._preview = DepthPreview()
 
-        self._feed = CameraFeed(id, settings.max_fps, self._began)
-        self.playout = Playout(self, self._now, metrics.dropped.labels("output").inc)
+        self.feed = CameraFeed(id, settings.max_fps, self._began)
+        self.playout = Playout(self.feed, self._now, self._shown, metrics.dropped.labels("output").inc)
+        self.playout.note = self._state.detail
         self.pacer = self.playout.pacer
         queue = ControlQueue()
         self.planner = ChunkPlanner(queue, Parameters.of(settings.prompt, settings.seed))
@@ -84,7 +84,7 @@ class LiveSession:
         self.generation = GenerationLoop(
             id,
             engine,
-            feed=self._feed,
+            feed=self.feed,
             planner=self.planner,
             pacer=self.pacer,
             meter=self._meter,
@@ -98,7 +98,7 @@ class LiveSession:
             queue=queue,
             planner=self.planner,
             generation=self.generation,
-            feed=self._feed,
+            feed=self.feed,
             state=self._state,
             prefetch=self._prefetch,
             recordings=services.recordings,
@@ -119,7 +119,7 @@ class LiveSession:
     def peer_changed(self) -> None:
         """The peer came back by another connection: nothing of what it was to see before is shown now."""
         self.channels.peer_changed()
-        self._feed.skip_to_latest()
+        self.feed.skip_to_latest()
         self._meter.dropped_more("stale", self.pacer.clear())
         self.pacer.restart()
 
@@ -134,7 +134,7 @@ class LiveSession:
         await self._prefetch.close()
         self._tasks.clear()
         # A session that was there when the model got ready may itself stay: see engine.thread.gc_frozen.
-        self._feed.clear()
+        self.feed.clear()
         self.playout.clear()
         self.generation.result = None
 
@@ -153,28 +153,12 @@ class LiveSession:
         if self._fail_of_bug(task):  # nothing can be shown any more: all who watch it end
             self.playout.broadcast.end()
 
-    # What is played.
-
-    @property
-    def note(self) -> str | None:
-        """Words over the camera while nothing generated is there to show."""
-        return None if self._state.state is State.LIVE else self._state.detail
-
-    @property
-    def camera(self) -> VideoFrame | None:
-        """The newest camera frame; while frozen, the one held."""
-        return self._feed.newest
-
-    @property
-    def size(self) -> Size:
-        return (self._info.width, self._info.height) if self._info else PROVISIONAL_SIZE
-
     @property
     def picture(self) -> Picture | None:
         """The generated picture on show."""
         return self.playout.picture
 
-    def shown(self, picture: Picture, pts: int, now: float) -> None:
+    def _shown(self, picture: Picture, pts: int, now: float) -> None:
         """A picture has gone out: whatever it shaped has now been applied."""
         self._shown_at = now
         self._meter.shown(now, captured=picture.captured, made=picture.made)
@@ -184,13 +168,14 @@ class LiveSession:
 
     def camera_frame(self, frame: VideoFrame) -> None:
         """The newest camera frame, of any size."""
-        if self._feed.push(frame, self._now()):
+        if self.feed.push(frame, self._now()):
             self._meter.camera_frame()
 
     async def _generate(self) -> None:
         """The stream's life: wait for the model, then chunk after chunk. What ends it becomes its state."""
         try:
             self._info = await self._engine.ready()
+            self.playout.size = (self._info.width, self._info.height)
             self.channels.send(*self._hello())
             self._state.become(State.WAITING, "waiting for pictures from the camera")
             handle = await self._engine.open(prompt=self._settings.prompt, seed=self._settings.seed)
@@ -255,6 +240,7 @@ class LiveSession:
 
     def _state_changed(self, message: StateChanged) -> None:
         self.channels.send(message)
+        self.playout.note = None if self._state.state is State.LIVE else self._state.detail
         self.playout.wake()
 
     def _fail(self, reason: str) -> None:
@@ -276,9 +262,9 @@ class LiveSession:
         if self._state.state is State.WAITING or detail:
             if self.generation.is_paused:
                 detail = "paused"
-            elif now - self._feed.seen_at > SILENCE_S:
+            elif now - self.feed.seen_at > SILENCE_S:
                 detail = "waiting for pictures from the camera"
-            elif self.picture is None and self.camera is not None:
+            elif self.picture is None and self.feed.newest is not None:
                 detail = "generating the first pictures"
         if detail:
             self._state.become(State.WAITING, detail)
@@ -299,7 +285,7 @@ class LiveSession:
 
     def figures(self) -> Figures:
         """How the stream is doing."""
-        self._meter.dropped_in_all("camera", self._feed.dropped)
+        self._meter.dropped_in_all("camera", self.feed.dropped)
         self._meter.dropped_in_all("pacing", self.pacer.dropped)
         result = self.generation.result
         return self._meter.figures(

@@ -57,13 +57,13 @@ class RunningSession:
 
     def pictures(self) -> list[Picture]:
         """All that are shown from now on, once each."""
-        pictures, shown = [], self.session.shown
+        pictures, shown = [], self.session.playout.on_shown
 
         def noted(picture: Picture, pts: int, now: float) -> None:
             pictures.append(picture)
             shown(picture, pts, now)
 
-        self.session.shown = noted
+        self.session.playout.on_shown = noted
         return pictures
 
     def of(self, type: str, **fields: object) -> list[dict]:

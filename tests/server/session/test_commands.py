@@ -238,11 +238,11 @@ async def test_no_time_passes_for_a_timeline_during_a_pause(running):
 
 async def test_a_frozen_camera_stands_while_the_model_goes_on(running, engine):
     await running.applied("freeze.set", "1", on=True)
-    camera = running.session.camera
+    camera = running.session.feed.newest
     await until(lambda: len({rgb(frame)[2] for frame in running.shown[-6:]}) == 1, "one moment of the camera")
     first, held = len(engine.steps), rgb(running.shown[-1])[2]
     await until(lambda: len(engine.steps) > first + 4, "chunks")
-    assert running.session.camera is camera
+    assert running.session.feed.newest is camera
     assert {rgb(frame)[2] for frame in running.shown[-6:]} == {held}
     assert len({rgb(frame)[0] for frame in running.shown[-6:]}) == 6
     await running.applied("freeze.set", "2", on=False)
@@ -252,13 +252,13 @@ async def test_a_frozen_camera_stands_while_the_model_goes_on(running, engine):
 async def test_latency_does_not_build_up(running):
     """Over resets, cuts, freezes and pauses the age of the pictures shown stays what it was."""
     session, ages = running.session, []
-    shown = session.shown
+    shown = session.playout.on_shown
 
     def watched(picture, pts, now):
         ages.append((asyncio.get_running_loop().time(), now - picture.captured))
         shown(picture, pts, now)
 
-    session.shown = watched
+    session.playout.on_shown = watched
     await until(lambda: len(ages) > 120, "pictures")
     usual = float(np.median([age for _, age in ages[60:]]))
     for number in range(5):

@@ -18,13 +18,11 @@ FAR_S = 1000 * PATIENCE_S  # later than any test waits
 
 
 class Source:
-    """What a Playout plays, and the clock it plays by, both set by hand."""
+    """The camera that a Playout shows, the clock it plays by, both set by hand, and what it has shown."""
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.note: str | None = None
-        self.camera: VideoFrame | None = None
-        self.size = SIZE
+        self.newest: VideoFrame | None = None
         self.was_shown: list[int] = []
         self.pts_shown: list[int] = []
 
@@ -40,7 +38,9 @@ async def source() -> Source:
 
 @pytest.fixture
 async def playout(source) -> Playout:
-    return Playout(source, lambda: source.now)
+    playout = Playout(source, lambda: source.now, source.shown)
+    playout.size = SIZE
+    return playout
 
 
 def pictures(values: range) -> list[Picture]:
@@ -111,12 +111,12 @@ async def test_a_picture_that_is_late_keeps_its_pts_and_one_that_is_very_late_mo
 
 
 async def test_the_camera_is_passed_through_while_there_is_a_note_and_somebody_watches(source, playout):
-    source.note = "warming"
+    playout.note = "warming"
     assert playout.due() is None, "nobody watches"
     subscription = playout.broadcast.subscribe()
     await play(source, playout)
     assert (await subscription.next()).rgb.shape == (*SIZE[::-1], 3)
-    source.camera = VideoFrame.from_ndarray(np.full((120, 160, 3), 90, np.uint8))
+    source.newest = VideoFrame.from_ndarray(np.full((120, 160, 3), 90, np.uint8))
     began = source.now
     (at,) = await play(source, playout)
     assert at - began == pytest.approx(PASSTHROUGH_SPACING_S)
@@ -127,23 +127,23 @@ async def test_the_camera_is_passed_through_while_there_is_a_note_and_somebody_w
 
 
 async def test_the_camera_is_drawn_anew_only_when_it_has_changed(source, playout):
-    source.note = "warming"
+    playout.note = "warming"
     subscription, seen = playout.broadcast.subscribe(), []
     for note in ("warming", "warming", "failed"):
-        source.note = note
+        playout.note = note
         await play(source, playout)
         seen.append((await subscription.next()).rgb)
     assert seen[0] is seen[1] and seen[1] is not seen[2]
 
 
 async def test_while_there_is_a_note_no_picture_is_played(source, playout):
-    source.note = "waiting"
+    playout.note = "waiting"
     playout.pacer.push(pictures(range(2)), 0.1, source.now)
     assert playout.due() is None
     subscription = playout.broadcast.subscribe()
     await play(source, playout, 2)
     assert source.was_shown == [] and len(playout.pacer) == 2
-    source.note = None
+    playout.note = None
     passed = (await subscription.next()).pts
     await play(source, playout)
     assert source.was_shown == [0] and (await taken(subscription))[1] > passed
@@ -206,7 +206,7 @@ async def test_cleared_it_holds_no_picture_and_its_subscribers_end(source, playo
 
 @pytest.fixture
 async def running(source):
-    playout = Playout(source, asyncio.get_running_loop().time)
+    playout = Playout(source, asyncio.get_running_loop().time, source.shown)
     task = asyncio.create_task(playout.run())
     yield playout
     task.cancel()
@@ -245,6 +245,6 @@ async def test_who_begins_to_watch_and_a_new_note_wake_it(source, running):
     subscription = running.broadcast.subscribe()
     held = await asyncio.wait_for(subscription.next(), PATIENCE_S)
     assert held.rgb[0, 0, 0] == 0
-    source.note = "the model is slower than usual"
+    running.note = "the model is slower than usual"
     running.wake()
     await until(lambda: running._passed is not None, "the camera")

@@ -13,7 +13,8 @@ from server.engine.scheduler import Client
 from server.metrics import Metrics
 from server.services import Services
 from server.session.generation import MAX_FAILURES
-from server.session.session import PROVISIONAL_SIZE, LiveSession
+from server.session.playout import PROVISIONAL_SIZE
+from server.session.session import LiveSession
 from server.settings import load_settings
 from tests.server.fakes import HEIGHT, WIDTH
 from tests.server.running import started_worker, until
@@ -210,8 +211,11 @@ async def test_law_commands_are_applied_with_no_track_pulled_at_all(settings, wo
 
 async def test_law_a_command_is_applied_once_and_each_picture_counted_once_with_many_subscribers(running):
     session, played = running.session, []
-    shown = session.shown
-    session.shown = lambda picture, pts, now: (played.append(picture.frame), shown(picture, pts, now))
+    shown = session.playout.on_shown
+    session.playout.on_shown = lambda picture, pts, now: (
+        played.append(picture.frame),
+        shown(picture, pts, now),
+    )
     others = [RunningSession(session) for _ in range(3)]  # clients and subscribers alike
     await running.live()
     await running.applied("prompt.set", "1", text="gold")
@@ -245,7 +249,7 @@ async def test_a_playout_that_breaks_ends_the_stream_and_those_who_watch(running
     def broken(*_: object) -> None:
         raise RuntimeError("no more pictures")
 
-    monkeypatch.setattr(running.session, "shown", broken)
+    monkeypatch.setattr(running.session.playout, "on_shown", broken)
     failed = await running.until("state", state="failed")
     assert "no more pictures" in failed["detail"]
     assert running.session.playout.broadcast.is_over
@@ -342,8 +346,8 @@ async def test_a_closed_session_holds_no_pictures(running):
     running.camera_runs = False
     await running.session.close()
     session = running.session
-    assert session.camera is None and session.picture is None and not len(session.pacer)
-    assert session._feed._assembler.held == 0 and session.generation.result is None
+    assert session.feed.newest is None and session.picture is None and not len(session.pacer)
+    assert session.feed._assembler.held == 0 and session.generation.result is None
 
 
 async def test_pieces_of_a_session_that_has_ended_go_nowhere(running, engine, monkeypatch):
@@ -367,7 +371,7 @@ async def test_an_unexpected_error_ends_the_stream_with_the_reason(running, capl
     running.ask("prompt.set", "1", text="explode")
     failed = await running.until("state", state="failed")
     assert "out of memory" in failed["detail"]
-    assert "out of memory" in running.session.note
+    assert "out of memory" in running.session.playout.note
     running.ask("prompt.set", "2", text="gold")
     assert (await running.until("error", id="2"))["code"] == "rejected"
     running.shown.clear()
@@ -448,20 +452,20 @@ async def test_two_sessions_have_one_chunk_between_them_with_the_worker(
 async def test_frames_are_chosen_when_the_chunk_before_is_finished(settings, worker, engine, monkeypatch):
     """Chosen before, they would grow old while the model remembers it."""
     session, taken = LiveSession("abc", Services(settings, worker, Metrics())), 0
-    take = session._feed.take
+    take = session.feed.take
 
     def counted(*arguments):
         nonlocal taken
         taken += 1
         return take(*arguments)
 
-    monkeypatch.setattr(session._feed, "take", counted)
+    monkeypatch.setattr(session.feed, "take", counted)
     running = RunningSession(session)
     session.start()
     await running.until("state", state="live")
     engine.may_flush.clear()
     await asyncio.sleep(4 * 12 / CAMERA_FPS)
-    assert session._feed.is_ready(12)
+    assert session.feed.is_ready(12)
     assert taken == len(engine.steps), "a chunk was taken that nobody paints"
     engine.may_flush.set()
     before = taken
@@ -474,7 +478,7 @@ async def test_a_silent_camera_is_told_and_its_return_makes_the_stream_live_agai
     running.messages.clear()
     running.camera_runs = False
     await running.until("state", state="waiting", detail="waiting for pictures from the camera")
-    assert "camera" in running.session.note
+    assert "camera" in running.session.playout.note
     running.messages.clear()
     running.camera_runs = True
     await running.until("state", state="live")
@@ -500,7 +504,7 @@ async def test_while_the_model_loads_the_session_says_so(settings, engine):
         running = RunningSession(session)
         session.start()
         await running.until("state", state="warming", detail="warming up the model")
-        assert not running.of("hello") and session.note == "warming up the model"
+        assert not running.of("hello") and session.playout.note == "warming up the model"
         await until(lambda: bool(running.shown), "a picture")
         assert (running.shown[0].width, running.shown[0].height) == PROVISIONAL_SIZE
         engine.may_warm_up.set()

@@ -39,11 +39,11 @@ async def test_a_model_that_is_slower_than_usual_is_told_and_so_is_its_return(ru
     await running.live()
     engine.may_ask.clear()
     await running.until("state", state="waiting", detail="the model is slower than usual")
-    assert running.session.note == "the model is slower than usual"
+    assert running.session.playout.note == "the model is slower than usual"
     running.messages.clear()
     engine.may_ask.set()
     await running.live()
-    assert running.session.note is None
+    assert running.session.playout.note is None
 
 
 async def test_while_it_waits_for_its_first_pictures_it_says_for_what(settings, worker, engine, monkeypatch):
@@ -108,7 +108,7 @@ async def test_a_stream_that_failed_says_why_to_all_and_takes_no_more(running):
     await running.live()
     running.ask("prompt.set", "1", text="explode")
     state = await running.until("state", state="failed")
-    assert "out of memory" in state["detail"] == running.session.failure == running.session.note
+    assert "out of memory" in state["detail"] == running.session.failure == running.session.playout.note
     (error,) = running.of("error", code="internal")
     assert error["message"] == state["detail"]
     running.ask("prompt.set", "2", text="gold")
