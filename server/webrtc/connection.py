@@ -50,18 +50,32 @@ def video_directions(offer: str) -> list[str]:
 class WebRtcConnection:
     """Owns one RTCPeerConnection, the track that it sends and the tasks that empty those it receives.
 
-    A WebRtcPeer is one, and a Viewer. What the other side sends is read and dropped, unless they make more
-    of it.
+    A WebRtcPeer has one, and a Viewer is one.
 
     try:
-        ...                        # answer its offer
+        answer = await connection.answer(offer)
         await connection.attend()
     finally:
         await connection.close()
     """
 
-    def __init__(self, session: LiveSession, settings: Settings, name: str) -> None:
-        """`name` is what the log of the session calls it."""
+    def __init__(
+        self,
+        session: LiveSession,
+        settings: Settings,
+        name: str,
+        *,
+        camera: Callable[[VideoFrame], None] | None = None,
+        on_channel: Callable[[RTCDataChannel], None] = RTCDataChannel.close,
+        quality: Callable[[], Quality] = lambda: "high",
+        reason_to_end: Callable[[float], str | None] | None = None,
+    ) -> None:
+        """`name` is what the log of the session calls it.
+
+        `camera` is given the frames of the first video track that the other side sends; without it no video
+        is taken. `on_channel` is given each data channel. `quality` is that of the pictures sent, at most.
+        `reason_to_end` says why it is of no use any more, if so; without it, it ends with the session.
+        """
         self._name = name
         self._log = session_logger(__name__, session.id)
         self._settings = settings
@@ -72,12 +86,18 @@ class WebRtcConnection:
         self._track = OutputTrack(self._broadcast, self._hold_bitrate)
         self._bitrate: BitrateControl | None = None
         self._pumps: list[asyncio.Task[None]] = []
+        self._camera = camera
+        self._on_channel = on_channel
+        self._quality = quality
+        self._reason_to_end = reason_to_end or self._session_ended
+        self.was_connected = False
         self._gone = asyncio.Event()
 
-    async def _answer(self, offer: str, *, receives: bool) -> str:
-        """The SDP answer to an SDP offer; `receives`: takes video too. Raises InvalidOffer or NoUdpPort."""
+    async def answer(self, offer: str) -> str:
+        """The SDP answer to an SDP offer. Raises InvalidOffer or NoUdpPort."""
+        receives = self._camera is not None
         self._pc.on("track", self._on_track)
-        self._pc.on("datachannel", self._on_datachannel)
+        self._pc.on("datachannel", self._on_channel)
         self._pc.on("connectionstatechange", self._on_connection_state)
         transceiver = self._pc.addTransceiver(self._track, direction="sendrecv" if receives else "sendonly")
         if receives:
@@ -94,11 +114,6 @@ class WebRtcConnection:
         return announced(self._pc.localDescription.sdp, self._settings)
 
     @property
-    def quality(self) -> Quality:
-        """Of the pictures sent, at most."""
-        return "high"
-
-    @property
     def etag(self) -> str:
         """Of its newest ICE session."""
         return self._trickle.etag
@@ -106,6 +121,11 @@ class WebRtcConnection:
     async def add_candidates(self, fragment: Fragment) -> str | None:
         """Candidates that come after the offer, once it was accepted, or an ICE restart. As Trickle.add."""
         return await self._trickle.add(fragment)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has been hung up or closed."""
+        return self._gone.is_set()
 
     async def attend(self) -> None:
         """Returns when the other side is gone, never connected or of no use any more, or after hang_up()."""
@@ -141,25 +161,23 @@ class WebRtcConnection:
         except TimeoutError:  # aiortc waits for its own tasks, and for ever if somebody has cancelled them
             self._log.warning("The connection did not close within %g s; leaving it behind", CLOSE_TIMEOUT_S)
 
-    def _reason_to_end(self, now: float) -> str | None:
-        """Why it is of no use any more; None: it is."""
+    def _session_ended(self, now: float) -> str | None:
         return "the session has ended" if self._broadcast.is_over else None
 
     def _on_connection_state(self) -> None:
         self._log.debug("%s: connection %s", self._name, self._pc.connectionState)
-        if self._pc.connectionState in ("failed", "closed"):
+        if self._pc.connectionState == "connected":
+            self.was_connected = True
+        elif self._pc.connectionState in ("failed", "closed"):
             self.hang_up(f"connection {self._pc.connectionState}")
 
     def _on_track(self, track: MediaStreamTrack) -> None:
-        self._pump(track)
-
-    def _on_datachannel(self, channel: RTCDataChannel) -> None:
-        channel.close()
-
-    def _pump(self, track: MediaStreamTrack, keep: Callable[[VideoFrame], None] | None = None) -> None:
         """Read every accepted track to its end: aiortc queues what nobody reads without limit."""
+        keep = None
+        if track.kind == "video":  # the first is the camera
+            keep, self._camera = self._camera, None
         self._pumps.append(asyncio.create_task(drain(track, keep)))
 
     def _hold_bitrate(self) -> None:
         if self._bitrate is not None:
-            self._bitrate.hold(self.quality, self._now())
+            self._bitrate.hold(self._quality(), self._now())

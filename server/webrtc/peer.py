@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from functools import partial
 
-from aiortc import MediaStreamTrack, RTCDataChannel
+from aiortc import RTCDataChannel
 from aiortc.sdp import MediaDescription, SessionDescription
 
-from server.protocol.requests import Quality
+from server.logs import session_logger
 from server.session.channel import Detach, Send, TooManyClients
 from server.session.session import LiveSession
 from server.settings import Settings
@@ -24,21 +24,42 @@ MAX_UNREAD_CONTROL_BYTES = 1 << 20  # queued for a peer that does not read: it i
 MAX_UNREAD_TELEMETRY_BYTES = 1 << 14  # beyond this newer figures are worth more than all of these
 
 
-class WebRtcPeer(WebRtcConnection):
-    """A connection and the session behind it, which may outlive it: `close` ends the session too, unless
-    `may_return` and it is to be kept."""
+class WebRtcPeer:
+    """A Peer of the registry: owns a connection and the session behind it, which may outlive it."""
 
     def __init__(
         self, session: LiveSession, settings: Settings, offer: str, *, is_back: bool = False
     ) -> None:
         """`offer`: its SDP. `is_back`: it takes up a session that a former peer has left."""
-        super().__init__(session, settings, "peer")
         self.session = session
-        self.may_return = is_back  # the person may want to go on with the session
         self.answer = ""  # to the offer, once it has begun
         self._offer = offer
+        self._is_back = is_back
+        self._may_return: bool | None = None  # as who hung up has said
+        self._timeout = settings.peer_timeout
+        self._log = session_logger(__name__, session.id)
         self._detach: dict[str, Detach] = {}  # by channel
-        self._has_camera = False
+        self._connection = WebRtcConnection(
+            session,
+            settings,
+            "peer",
+            camera=session.camera_frame,
+            on_channel=self._on_channel,
+            quality=lambda: session.commands.output.quality,
+            reason_to_end=self._reason_to_end,
+        )
+
+    @property
+    def may_return(self) -> bool:
+        """Whether the person may want to go on with the session: it has been connected, now or before."""
+        if self._may_return is not None:
+            return self._may_return
+        return self._is_back or self._connection.was_connected
+
+    @property
+    def etag(self) -> str:
+        """As WebRtcConnection.etag."""
+        return self._connection.etag
 
     async def begin(self) -> None:
         """Accept the offer that it was made with."""
@@ -47,53 +68,37 @@ class WebRtcPeer(WebRtcConnection):
     async def accept(self, offer: str) -> str:
         """The SDP answer to an SDP offer. Raises InvalidOffer or NoUdpPort."""
         check_offer(offer)
-        return _with_upload_bitrate(await self._answer(offer, receives=True))
+        return _with_upload_bitrate(await self._connection.answer(offer))
 
     async def add_candidates(self, fragment: Fragment) -> str | None:
         """As WebRtcConnection.add_candidates."""
-        answer = await super().add_candidates(fragment)
+        answer = await self._connection.add_candidates(fragment)
         if answer is not None:  # heartbeats may have been lost; they begin again
             self.session.channels.peer_changed()
         return answer
 
+    async def attend(self) -> None:
+        """As WebRtcConnection.attend."""
+        await self._connection.attend()
+
     def hang_up(self, reason: str, *, may_return: bool | None = None) -> None:
         """Let attend() return. `may_return` None: if it has been connected."""
-        if not self._gone.is_set() and may_return is not None:
-            self.may_return = may_return
-        super().hang_up(reason)
+        if not self._connection.is_over and may_return is not None:
+            self._may_return = may_return
+        self._connection.hang_up(reason)
 
     async def close(self, *, keeps_session: bool = False) -> None:
         """End session and connection. Safe to call twice, and before accept()."""
-        self._gone.set()
         for detach in self._detach.values():
             detach()
         if not keeps_session:
             await self.session.close()
-        await super().close()
-
-    @property
-    def quality(self) -> Quality:
-        return self.session.commands.output.quality
+        await self._connection.close()
 
     def _reason_to_end(self, now: float) -> str | None:
-        if self.session.channels.is_lost(now):
-            return f"no heartbeat for {self._settings.peer_timeout:g} s"
-        return None
+        return f"no heartbeat for {self._timeout:g} s" if self.session.channels.is_lost(now) else None
 
-    def _on_connection_state(self) -> None:
-        if self._pc.connectionState == "connected":
-            self.may_return = True
-        super()._on_connection_state()
-
-    def _on_track(self, track: MediaStreamTrack) -> None:
-        """Only the first video track is the camera, audio is dropped."""
-        if track.kind == "video" and not self._has_camera:
-            self._has_camera = True
-            self._pump(track, self.session.camera_frame)
-        else:
-            self._pump(track)
-
-    def _on_datachannel(self, channel: RTCDataChannel) -> None:
+    def _on_channel(self, channel: RTCDataChannel) -> None:
         match channel.label:
             case "control" if "control" not in self._detach:
                 send = partial(self._send_control, channel)

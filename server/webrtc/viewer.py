@@ -15,7 +15,7 @@ class Viewer(WebRtcConnection):
     async def accept(self, offer: str) -> str:
         """The SDP answer to an SDP offer. Raises InvalidOffer or NoUdpPort."""
         check_viewer_offer(offer)
-        return await self._answer(offer, receives=False)
+        return await self.answer(offer)
 
 
 def check_viewer_offer(offer: str) -> None:

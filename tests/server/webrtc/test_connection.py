@@ -54,19 +54,21 @@ def drains() -> int:
     return sum(getattr(task.get_coro(), "__qualname__", "") == "drain" for task in asyncio.all_tasks())
 
 
-async def test_a_cameras_frames_wait_for_none_after_them(connection):
-    await connection._answer(await offer_of(("video", "sendrecv")), receives=True)
+async def test_a_cameras_frames_wait_for_none_after_them(session, settings):
+    connection = WebRtcConnection(session, settings, "somebody", camera=session.camera_frame)
+    await connection.answer(await offer_of(("video", "sendrecv")))
     (transceiver,) = connection._pc.getTransceivers()
     buffer = vars(transceiver.receiver)["_RTCRtpReceiver__jitter_buffer"]  # aiortc has no getter
     assert isinstance(buffer, MarkerJitterBuffer)
+    await connection.close()
 
 
 @pytest.mark.parametrize(("kind", "quality"), [(WebRtcPeer, "low"), (Viewer, "high")])
 async def test_the_bitrate_is_held_before_each_picture(session, settings, kind, quality):
     """A peer's as it asked; what one person asks for is not what others see."""
     session.ask('{"type": "output.set", "id": "1", "quality": "low"}')
-    connection = kind(session, settings, "") if kind is WebRtcPeer else kind("v", session, settings)
-    held = []
+    member = kind(session, settings, "") if kind is WebRtcPeer else kind("v", session, settings)
+    connection, held = member._connection if kind is WebRtcPeer else member, []
     for number in range(3):
         if number == 1:  # before the answer there is nothing to hold
             connection._bitrate = SimpleNamespace(hold=lambda quality, now: held.append(quality))
@@ -75,7 +77,7 @@ async def test_the_bitrate_is_held_before_each_picture(session, settings, kind, 
         session.playout.broadcast.publish(np.zeros((48, 64, 3), np.uint8), number)
         await receiving
     assert held == [quality] * 2
-    await connection.close()
+    await member.close()
 
 
 async def test_closed_it_reads_and_sends_nothing_more(connection, session):
@@ -100,10 +102,11 @@ async def test_one_that_does_not_close_is_left_behind(connection, monkeypatch, c
 
 
 async def test_what_nobody_makes_more_of_is_closed(connection):
-    channel = SimpleNamespace(closed=0)
-    channel.close = lambda: setattr(channel, "closed", channel.closed + 1)
-    connection._on_datachannel(channel)
-    assert channel.closed == 1
+    closed = []
+    await connection.answer(await offer_of(("video", "recvonly")))
+    channel = SimpleNamespace(transport=SimpleNamespace(_data_channel_close=closed.append))
+    connection._pc.emit("datachannel", channel)
+    assert closed == [channel]
 
 
 @pytest.mark.parametrize(("state", "is_over"), [("new", True), ("connecting", True), ("connected", False)])
@@ -111,9 +114,9 @@ async def test_only_one_that_never_connects_is_late(session, settings, monkeypat
     caplog.set_level("INFO")
     monkeypatch.setattr("server.webrtc.connection.WATCH_PERIOD_S", 0.001)
     impatient = settings.model_copy(update={"peer_timeout": 0.01})
-    connection, looked = WebRtcConnection(session, impatient, "somebody"), []
+    looked = []
+    connection = WebRtcConnection(session, impatient, "somebody", reason_to_end=looked.append)
     deadline = asyncio.get_running_loop().time() + 0.01
-    monkeypatch.setattr(connection, "_reason_to_end", lambda now: looked.append(now))
     with monkeypatch.context() as patch:
         patch.setattr(RTCPeerConnection, "connectionState", state)
         attending = asyncio.create_task(connection.attend())
@@ -132,7 +135,7 @@ async def test_a_connection_that_is_over_ends_it(connection, monkeypatch, caplog
     with monkeypatch.context() as patch:
         patch.setattr(RTCPeerConnection, "connectionState", state)
         connection._on_connection_state()
-    assert connection._gone.is_set() is is_over
+    assert connection.is_over is is_over
     assert (f"somebody ends: connection {state}" in caplog.text) is is_over
 
 

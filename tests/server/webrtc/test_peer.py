@@ -66,7 +66,7 @@ async def test_only_ice_servers_of_the_settings_are_used(worker):
         (peer_of(worker, settings), 1),
         (peer_of(worker, load_settings({})), 0),
     ):
-        configuration = peer._pc._RTCPeerConnection__configuration  # aiortc has no getter
+        configuration = peer._connection._pc._RTCPeerConnection__configuration  # aiortc has no getter
         assert len(configuration.iceServers) == count
         await peer.close()
 
@@ -135,10 +135,10 @@ def figures(peer: WebRtcPeer, count: int) -> None:
 async def test_who_does_not_read_its_control_channel_is_given_up_for_good(peer, caplog):
     caplog.set_level("INFO")
     channel = Channel("control", MAX_UNREAD_CONTROL_BYTES)
-    peer.may_return = True
-    peer._on_datachannel(channel)
+    peer._connection.was_connected = True
+    peer._on_channel(channel)
     told(peer, 3)
-    assert channel.sent and not peer._gone.is_set(), "so much may wait"
+    assert channel.sent and not peer._connection.is_over, "so much may wait"
     channel.sent.clear()
     channel.bufferedAmount += 1
     told(peer, 3)
@@ -149,12 +149,12 @@ async def test_who_does_not_read_its_control_channel_is_given_up_for_good(peer, 
 
 async def test_figures_that_are_not_read_are_dropped_and_end_nothing(peer):
     channel = Channel("telemetry", MAX_UNREAD_TELEMETRY_BYTES)
-    peer._on_datachannel(channel)
+    peer._on_channel(channel)
     figures(peer, 1)
     assert len(channel.sent) == 1
     channel.bufferedAmount += 1
     figures(peer, 3)
-    assert len(channel.sent) == 1 and not peer._gone.is_set()
+    assert len(channel.sent) == 1 and not peer._connection.is_over
     channel.bufferedAmount = 0
     figures(peer, 1)
     assert len(channel.sent) == 2
@@ -163,7 +163,7 @@ async def test_figures_that_are_not_read_are_dropped_and_end_nothing(peer):
 @pytest.mark.parametrize("label", ["control", "telemetry"])
 async def test_nothing_is_sent_on_a_channel_that_is_not_open(peer, label):
     channel = Channel(label)
-    peer._on_datachannel(channel)
+    peer._on_channel(channel)
     channel.sent.clear()
     channel.readyState = "closing"
     told(peer, 1)
@@ -175,7 +175,7 @@ async def test_nothing_is_sent_on_a_channel_that_is_not_open(peer, label):
 async def test_a_second_channel_of_a_kind_and_others_are_closed(peer, label):
     channels = [Channel(label), Channel(label)]
     for channel in channels:
-        peer._on_datachannel(channel)
+        peer._on_channel(channel)
     assert [channel.readyState for channel in channels] == [
         "closed" if label == "other" else "open",
         "closed",
@@ -186,7 +186,7 @@ async def test_a_channel_that_finds_no_room_is_closed(peer, caplog):
     for _ in range(MAX_CLIENTS):
         peer.session.join(lambda text: None)
     channel = Channel("control")
-    peer._on_datachannel(channel)
+    peer._on_channel(channel)
     assert channel.readyState == "closed" and "8 clients listen" in caplog.text
 
 
@@ -194,17 +194,17 @@ async def test_a_channel_that_finds_no_room_is_closed(peer, caplog):
 async def test_who_has_been_connected_may_return(peer, monkeypatch, state, may_return):
     with monkeypatch.context() as patch:
         patch.setattr(RTCPeerConnection, "connectionState", state)
-        peer._on_connection_state()
-    assert peer.may_return is may_return and not peer._gone.is_set()
+        peer._connection._on_connection_state()
+    assert peer.may_return is may_return and not peer._connection.is_over
 
 
 async def test_a_connection_that_failed_ends_the_peer_and_its_session_waits(peer, monkeypatch, caplog):
     caplog.set_level("INFO")
-    peer.may_return = True
+    peer._connection.was_connected = True
     with monkeypatch.context() as patch:
         patch.setattr(RTCPeerConnection, "connectionState", "failed")
-        peer._on_connection_state()
-    assert peer.may_return is True and peer._gone.is_set() and "ends: connection failed" in caplog.text
+        peer._connection._on_connection_state()
+    assert peer.may_return is True and peer._connection.is_over and "ends: connection failed" in caplog.text
 
 
 async def test_the_first_word_about_a_return_counts(peer):
@@ -219,7 +219,7 @@ async def test_an_ice_restart_may_have_lost_heartbeats_and_candidates_have_not(p
     async def add(fragment: object) -> str | None:
         return answer
 
-    monkeypatch.setattr(peer._trickle, "add", add)
+    monkeypatch.setattr(peer._connection._trickle, "add", add)
     later = asyncio.get_running_loop().time() + 1e6
     peer.session.receive('{"type": "ping", "id": "1"}', lambda text: None, is_peer=True)
     assert await peer.add_candidates(None) == answer
@@ -227,9 +227,9 @@ async def test_an_ice_restart_may_have_lost_heartbeats_and_candidates_have_not(p
 
 
 async def test_pictures_have_the_quality_that_was_asked_for(peer):
-    assert peer.quality == "high"
+    assert peer._connection._quality() == "high"
     peer.session.ask('{"type": "output.set", "id": "1", "quality": "low"}')
-    assert peer.quality == "low"
+    assert peer._connection._quality() == "low"
 
 
 @pytest.mark.parametrize("keeps_session", [True, False])
@@ -238,7 +238,7 @@ async def test_closed_it_listens_no_more_and_ends_its_session_unless_that_is_kep
 ):
     peer = peer_of(worker, settings)
     for label in ("control", "telemetry"):
-        peer._on_datachannel(Channel(label))
+        peer._on_channel(Channel(label))
     assert peer.session.channels.is_watched
     await peer.close(keeps_session=keeps_session)
     assert not peer.session.channels.is_watched and peer.session.channels._clients == []
@@ -262,10 +262,10 @@ class Film(MediaStreamTrack):
 
 async def test_the_first_video_track_alone_is_the_camera_and_every_track_is_drained(peer, monkeypatch):
     seen: list[float] = []
-    monkeypatch.setattr(peer.session, "camera_frame", lambda frame: seen.append(frame.to_ndarray().mean()))
+    monkeypatch.setattr(peer.session.feed, "push", lambda frame, _: seen.append(frame.to_ndarray().mean()))
     tracks = [Film("audio", 1), Film("video", 2), Film("video", 3)]
     for track in tracks:
-        peer._on_track(track)
+        peer._connection._on_track(track)
     await until(lambda: not any(track.left for track in tracks), "all are read")
     assert seen == [2.0] * 5
 
@@ -313,5 +313,5 @@ async def test_closing_twice_and_before_accepting_is_fine(settings, worker):
     peer = peer_of(worker, settings)
     await peer.close()
     await peer.close()
-    assert peer._pc.connectionState == "closed"
+    assert peer._connection._pc.connectionState == "closed"
     await asyncio.wait_for(peer.attend(), PATIENCE_S)
