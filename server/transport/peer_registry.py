@@ -110,8 +110,7 @@ class PeerRegistry:
         else:
             session = await self._reclaim(former)
         peer = make(session)
-
-        async def begin() -> None:
+        async with self._peers.adding(session.id, peer):
             if self._kept and len(self._peers) + len(self._kept) > self.places:
                 await self._end_kept(next(iter(self._kept)))
             await peer.begin()
@@ -119,8 +118,6 @@ class PeerRegistry:
                 session.start()
             else:
                 session.peer_changed()
-
-        await self._peers.add(session.id, peer, begin)
         return peer
 
     def leave_queue(self, ticket: str) -> bool:

@@ -1,8 +1,8 @@
 """Registry of connections: each has one task that attends it and closes it, whatever happens."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Generic, Protocol, TypeVar
 
 from prometheus_client import Gauge
@@ -18,13 +18,13 @@ class Member(Protocol):
 
 Key = TypeVar("Key", bound=Hashable)
 AnyMember = TypeVar("AnyMember", bound=Member)
-T = TypeVar("T")
 
 
 class Registry(Generic[Key, AnyMember]):
     """Everyone who is connected or is being admitted.
 
-    answer = await registry.add(key, member, begin)   # it is attended from then on, and closed at its end
+    async with registry.adding(key, member):
+        await member.begin()
     await registry.dismiss(key, hang_up)
     await registry.dismiss_all(hang_up)
 
@@ -53,20 +53,21 @@ class Registry(Generic[Key, AnyMember]):
         return self._members.get(key)
 
     def admitted(self, key: Key) -> AnyMember | None:
-        """Whoever has this key, once `add` is done."""
+        """Whoever has this key, once it has begun."""
         return self._members[key] if key in self._tasks else None
 
-    async def add(self, key: Key, member: AnyMember, begin: Callable[[], Awaitable[T]]) -> T:
-        """Register a member and return what `begin` does. If that fails it is closed and was never here."""
+    @asynccontextmanager
+    async def adding(self, key: Key, member: AnyMember) -> AsyncGenerator[None]:
+        """Register a member, to let it begin within. If that fails it is closed and was never here; else it
+        is attended from then on, and closed at its end."""
         self._members[key] = member
         self._is_empty.clear()
         self._count.set(len(self))
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self._leave, key)
-            begun = await begin()
+            yield
             undo.pop_all()
         self._tasks[key] = asyncio.create_task(self._attend(key))
-        return begun
 
     async def dismiss(self, key: Key, hang_up: Callable[[AnyMember], None]) -> bool:
         """End a member; returns when it is closed. False when none of this key has been admitted."""

@@ -39,8 +39,8 @@ class ViewerRegistry:
         if sum(watched == session_id for watched, _ in self._viewers.keys()) >= most:
             raise ViewersFull(f"{most} viewers watch this session already, as many as may; try again later")
         viewer = Viewer(secrets.token_urlsafe(16), session, self._settings)
-        answer = await self._viewers.add((session_id, viewer.id), viewer, lambda: viewer.accept(offer))
-        return viewer, answer
+        async with self._viewers.adding((session_id, viewer.id), viewer):
+            return viewer, await viewer.accept(offer)
 
     def session(self, id: str) -> LiveSession:
         """The running session of this id. Raises NothingToWatch."""

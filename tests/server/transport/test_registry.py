@@ -38,8 +38,12 @@ def hang_up(member: Member) -> None:
     member.hung_up.set()
 
 
-async def begin() -> str:
-    return "begun"
+async def at_once() -> None: ...
+
+
+async def add(registry: Registry, key: str, member: Member, begin=at_once) -> None:
+    async with registry.adding(key, member):
+        await begin()
 
 
 @pytest.fixture
@@ -60,7 +64,7 @@ def counted(gauge: Gauge) -> int:
 
 async def test_a_member_is_here_until_it_has_gone_and_is_closed(registry, gauge):
     member = Member()
-    assert await registry.add("a", member, begin) == "begun"
+    await add(registry, "a", member)
     assert (registry.keys(), len(registry), counted(gauge)) == (["a"], 1, 1)
     assert registry.get("a") is member and registry.admitted("a") is member
     member.hung_up.set()
@@ -70,7 +74,7 @@ async def test_a_member_is_here_until_it_has_gone_and_is_closed(registry, gauge)
 
 async def test_one_that_is_being_admitted_is_counted_but_not_admitted(registry, gauge):
     member, may_begin = Member(), asyncio.Event()
-    adding = asyncio.create_task(registry.add("a", member, may_begin.wait))
+    adding = asyncio.create_task(add(registry, "a", member, may_begin.wait))
     await asyncio.sleep(0)
     assert registry.get("a") is member and registry.admitted("a") is None and counted(gauge) == 1
     assert await registry.dismiss("a", hang_up) is False
@@ -86,13 +90,13 @@ async def test_one_that_cannot_begin_is_closed_and_was_never_here(registry, gaug
         raise ValueError("begin")
 
     with pytest.raises(ValueError, match="begin"):
-        await registry.add("a", member, fail)
+        await add(registry, "a", member, fail)
     assert member.closed == 1 and len(registry) == counted(gauge) == 0
 
 
 async def test_one_whose_admission_is_cancelled_is_closed(registry):
     member = Member()
-    adding = asyncio.create_task(registry.add("a", member, asyncio.Event().wait))
+    adding = asyncio.create_task(add(registry, "a", member, asyncio.Event().wait))
     await asyncio.sleep(0)
     adding.cancel()
     await asyncio.gather(adding, return_exceptions=True)
@@ -101,8 +105,8 @@ async def test_one_whose_admission_is_cancelled_is_closed(registry):
 
 async def test_dismissed_it_is_closed_when_that_returns(registry):
     member, other = Member(), Member()
-    await registry.add("a", member, begin)
-    await registry.add("b", other, begin)
+    await add(registry, "a", member)
+    await add(registry, "b", other)
     assert await registry.dismiss("a", hang_up) is True
     assert member.closed == 1 and registry.keys() == ["b"] and not other.closed
     assert await registry.dismiss("a", hang_up) is False
@@ -111,7 +115,7 @@ async def test_dismissed_it_is_closed_when_that_returns(registry):
 @pytest.mark.parametrize("kind", [Failing, Stuck])
 async def test_a_fault_of_one_leaves_nothing_behind(registry, kind):
     member = kind()
-    await registry.add("a", member, begin)
+    await add(registry, "a", member)
     (task,) = registry._tasks.values()
     member.hung_up.set()
     with pytest.raises(RuntimeError):
@@ -121,8 +125,8 @@ async def test_a_fault_of_one_leaves_nothing_behind(registry, kind):
 
 async def test_all_are_dismissed_those_that_are_being_admitted_too(registry):
     here, comes, may_begin = Member(), Member(), asyncio.Event()
-    await registry.add("a", here, begin)
-    adding = asyncio.create_task(registry.add("b", comes, may_begin.wait))
+    await add(registry, "a", here)
+    adding = asyncio.create_task(add(registry, "b", comes, may_begin.wait))
     await asyncio.sleep(0)
     leaving = asyncio.create_task(registry.dismiss_all(hang_up))
     await until(lambda: here.closed == 1, "the one that was here")
