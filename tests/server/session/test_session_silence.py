@@ -57,7 +57,7 @@ async def test_while_it_waits_for_its_first_pictures_it_says_for_what(settings, 
     assert running.of("state")[-1]["detail"] == "waiting for pictures from the camera"
     assert session.snapshot() is None and session.view().state == "waiting"
     running.camera_runs = True
-    await running.until("state", state="waiting", detail="painting the first pictures")
+    await running.until("state", state="waiting", detail="generating the first pictures")
     running.ask("pause", "1")
     await running.until("state", state="waiting", detail="paused")
     running.ask("resume", "2")
