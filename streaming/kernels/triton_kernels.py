@@ -160,9 +160,11 @@ def _gelu_kernel(x, out, scales, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _scaled_kernel(x, by, out, count, BLOCK: tl.constexpr):
+def _scaled_kernel(x, by, out, count, HINTS: tl.constexpr, BLOCK: tl.constexpr):
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     value = tl.load(x + at, mask=at < count, other=0).to(tl.float32) * tl.load(by)
+    for hint in tl.static_range(1, HINTS):
+        value += tl.load(x + hint * count + at, mask=at < count, other=0).to(tl.float32) * tl.load(by + hint)
     tl.store(out + at, value.to(out.dtype.element_ty), mask=at < count)
 
 
@@ -237,8 +239,10 @@ def normed_rotated(
 
 def scaled(hint: Tensor, scale: float | Tensor) -> Tensor:
     """As `BlockParts.scaled`."""
-    out, by = torch.empty_like(hint), torch.as_tensor(scale, device=hint.device, dtype=torch.float32)
-    _scaled_kernel[(triton.cdiv(hint.numel(), 4096),)](hint.contiguous(), by, out, hint.numel(), 4096)
+    by = torch.as_tensor(scale, device=hint.device, dtype=torch.float32)
+    hints = len(by) if by.ndim else 1
+    out = hint.new_empty(len(hint) // hints, *hint.shape[1:])
+    _scaled_kernel[(triton.cdiv(out.numel(), 4096),)](hint.contiguous(), by, out, out.numel(), hints, 4096)
     return out
 
 

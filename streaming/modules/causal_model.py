@@ -175,8 +175,15 @@ class WanBlock(nn.Module):
             q = parts.self_attn_q(self, x, modulation, shared.rotation, *span.buffers(layer), span.slots)
             k, v = span.read(layer)
         x, q = parts.cross_attn_q(self, x, parts.attend(q, k, v), modulation)
-        x = parts.cross_attn_out_ffn(self, x, parts.attend(q, *context), modulation)
+        x = parts.cross_attn_out_ffn(self, x, _attend_to_text(parts.attend, q, context), modulation)
         return x if hint is None else x + hint
+
+
+def _attend_to_text(attend: AttentionKernel, q: Tensor, context: KeyValue) -> Tensor:
+    """q (B, L, N, D). To one text, a batch is one long row of queries: its keys need not be repeated."""
+    if q.shape[0] == context[0].shape[0]:
+        return attend(q, *context)
+    return attend(q.flatten(0, 1)[None], *context).view(q.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +234,12 @@ class BlockParts:
         return x + gated(block.ffn(modulate(block.norm2(x), shift, scale)), gate)
 
     def scaled(self, hint: Tensor, scale: float | Tensor) -> Tensor:
-        """A hint (B, L, E) by its strength, a number or a float32 scalar on the device, rounded once."""
-        return (hint.to(torch.promote_types(hint.dtype, torch.float32)) * scale).to(hint.dtype)
+        """A hint (B, L, E) by its strength, a number or a float32 scalar on the device. With strengths (B,)
+        the batch is several hints of one stream, and the result (1, L, E) their sum. Rounded once."""
+        wide = hint.to(torch.promote_types(hint.dtype, torch.float32))
+        if isinstance(scale, Tensor) and scale.ndim:
+            return (wide * scale.view(-1, 1, 1)).sum(0, keepdim=True).to(hint.dtype)
+        return (wide * scale).to(hint.dtype)
 
 
 PLAIN = BlockParts()

@@ -1,11 +1,13 @@
 """VACE beside the causal transformer: a branch of blocks that turns a control video into hints.
 
 Hint n is added after main block `vace_layers[n]`. The branch keeps no memory: it attends within the chunk.
+Several controls of one stream are a batch in the branch, and their hints are added, each with its own scale.
 Source: VACE (ali-vilab), the causal form as in LongLive with VACE (daydreamlive/scope), without its padding
 error.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -92,8 +94,12 @@ class CausalVaceWanModel(CausalWanModel):
         launched: Callable[[int], object] = lambda layer: None,
     ) -> dict[int, Tensor]:
         """What `run` adds, by main block. `branch` is what the branch sees: `shared`, or references and
-        then it. `launched` is called with a block's index once what computes its hint has been launched."""
+        then it. With scales (N,) `control` (N, L, E) is N controls of a batch of one. `launched` is called
+        with a block's index once what computes its hint has been launched."""
         own, found = shared.tokens.shape[1], dict[int, Tensor]()
+        if (count := len(control)) != len(branch.tokens):
+            modulation = branch.modulation.expand(count, -1, -1, -1).contiguous()
+            branch = replace(branch, modulation=modulation)
         hints = self.hints(branch, control, context)
         for layer, hint in zip(self.config.vace_layers, hints, strict=True):
             found[layer] = shared.parts.scaled(hint[:, -own:], scale)
@@ -113,7 +119,8 @@ class CausalVaceWanModel(CausalWanModel):
         references: Tensor | None = None,
         rewrite_sink: bool = False,
     ) -> Tensor:
-        """As `CausalWanModel.forward`; `control` is what `embed_control` gives, scaled by `control_scale`.
+        """As `CausalWanModel.forward`; `control` is what `embed_control` gives, scaled by `control_scale`:
+        for x of a batch of one N of them, (N, L, E), with scales (N,).
 
         `references` (B, R, C, H, W) are the latents of reference pictures, noised to `timestep`; `control`
         then begins with theirs. As in VACE they stand before the chunk, but in the branch only: the chunk's

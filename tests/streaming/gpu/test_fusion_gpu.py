@@ -55,8 +55,8 @@ def fused(model: CausalVaceWanModel) -> CausalVaceWanModel:
 
 @torch.inference_mode()
 def stream(model: CausalVaceWanModel) -> list[Tensor]:
-    """Guided and clean passes until the ring has gone round, references among them, and a recache under a
-    protected sink."""
+    """Passes guided by one to three controls and clean ones until the ring has gone round, references among
+    them, and a recache under a protected sink."""
     draws, weight = torch.Generator("cuda").manual_seed(1), model.patch_embedding.weight
 
     def normal(*shape: int) -> Tensor:
@@ -70,12 +70,14 @@ def stream(model: CausalVaceWanModel) -> list[Tensor]:
     for index in range(5):
         count = index % 3
         references = normal(1, count, 16, 4, 6) if count else None
-        control = model.embed_control(normal(1, 3 + count, 96, 4, 6), 3 + count)
+        controls = 1 + index % 3
+        control = model.embed_control(normal(controls, 3 + count, 96, 4, 6), 3 + count)
+        scales = torch.linspace(0.5, 0.5 + index, controls, device="cuda")
         seen.append(normal(1, 3, 16, 4, 6))
         guided = model(
             *(seen[-1], at(500.0, 3), context, cache, 3 * index),
             control=control,
-            control_scale=torch.tensor(0.5 + index, device="cuda"),
+            control_scale=scales if controls > 1 else scales[0],
             references=references,
         )
         flows += [guided, model(seen[-1], at(0.0, 3), context, cache, 3 * index)]
