@@ -21,14 +21,17 @@ Decoder: TypeAlias = Literal["auto", "vae", "taehv"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 WeightedPrompts: TypeAlias = tuple[tuple[str, float], ...]  # (text, weight); only the ratio of weights counts
 Point: TypeAlias = tuple[float, float, float]  # x and y from the top left, value: all 0 ... 1, near = 1
+ControlName: TypeAlias = Literal["depth", "gray", "lines"]
+ControlStrengths: TypeAlias = tuple[tuple[ControlName, float], ...]  # 0 ... MAX_SCALE each; 0: off
 
+CONTROLS: tuple[ControlName, ...] = get_args(ControlName)
 FIRST_CHUNK, CHUNK = 9, 12  # frames: latent 0 stands for one, every later latent for four
 
 MAX_PROMPTS = 8
 MAX_PROMPT_LENGTH = 1000  # characters of one text
 MAX_STEPS = 8
 MAX_REFERENCES = 3
-MAX_SCALE = 2.0  # of guidance; 0 is none
+MAX_SCALE = 2.0  # of guidance, and of each control; 0 is none
 MAX_BLEND_CHUNKS = 32
 MAX_POINTS = 64  # of sparse depth
 MAX_SEED = 2**63 - 1
@@ -37,6 +40,7 @@ DEFAULT_TRANSITION: Transition = "recache"
 DEFAULT_BLEND_CHUNKS = 4
 DEFAULT_BLEND_CURVE: BlendCurve = "slerp"
 DEFAULT_SCALE = 1.0
+DEFAULT_CONTROLS: ControlStrengths = (("depth", DEFAULT_SCALE),)  # of a model that says nothing else
 DEFAULT_ADAPTIVE = 0.0
 
 
@@ -86,7 +90,8 @@ class ChunkParameters:
     transition: Transition = DEFAULT_TRANSITION  # how new prompts take effect
     blend_chunks: int = DEFAULT_BLEND_CHUNKS  # 1 ... MAX_BLEND_CHUNKS
     blend_curve: BlendCurve = DEFAULT_BLEND_CURVE
-    guidance_scale: float | None = None  # 0 ... MAX_SCALE
+    guidance_scale: float | None = None  # 0 ... MAX_SCALE: the strength of depth
+    controls: ControlStrengths | None = None  # those that change; depth's is the guidance_scale
     adaptive: float | None = None  # 0 ... 1: how far the scale follows the motion of depth
     depth: DepthSettings | None = None
     references: tuple[np.ndarray, ...] | Clear | None = None  # 1 to MAX_REFERENCES, (H, W, 3) uint8 RGB each
@@ -108,6 +113,8 @@ class ChunkParameters:
         ):
             if value is not None and not 0 <= value <= largest:  # False for NaN, too
                 raise ValueError(f"{name} must be 0 ... {largest:g}, got {value}")
+        if self.controls is not None:
+            _check_controls(self.controls, self.guidance_scale)
         if isinstance(self.references, tuple):
             _check_references(self.references)
         if isinstance(self.mask, np.ndarray):
@@ -140,9 +147,12 @@ class ChunkResult:
     first_frame: int  # index of frames[0] since the stream was opened
     frames_in_chunk: int  # T, unless it is a piece
     generation: int  # rises with every hard reset
-    guidance_scale: float  # what the chunk was guided with, motion of depth counted in
+    guidance_scale: float  # depth's strength in the chunk, motion of depth counted in
     frames_wanted: int = CHUNK  # by the stream's next chunk
-    depth_preview: np.ndarray | None = None  # (72, 128) uint8, near = 255: the depth of frames[-1]; None: off
+    # Each (72, 128) uint8, as the model was shown frames[-1]; None: off. Of depth near = 255.
+    depth_preview: np.ndarray | None = None
+    gray_preview: np.ndarray | None = None
+    lines_preview: np.ndarray | None = None
     timings_ms: dict[str, float] = field(default_factory=dict[str, float])  # by stage, and "total"; or empty
 
 
@@ -169,6 +179,7 @@ class EngineInfo:
     num_steps: int  # how many denoising steps the model takes by itself
     about: str  # the trained weights, in a few words; may be empty
     looks: tuple[Look, ...]  # may be empty
+    controls: ControlStrengths = DEFAULT_CONTROLS  # that a stream begins with; those not named are off
 
 
 def check_blend(chunks: int, curve: str) -> None:
@@ -185,6 +196,33 @@ def _check_prompts(prompts: WeightedPrompts) -> None:
     for index, (_, weight) in enumerate(prompts):
         if not (isfinite(weight) and weight >= 0):
             raise ValueError(f"prompts[{index}].weight must be a finite number, 0 or more, got {weight!r}")
+
+
+def check_strengths(controls: ControlStrengths) -> None:
+    """Raises ValueError naming the entry, its value and what was expected."""
+    if len(controls) > len(CONTROLS):
+        raise ValueError(f"controls must be at most {len(CONTROLS)}, got {len(controls)}")
+    seen: set[str] = set()
+    for index, (name, strength) in enumerate(controls):
+        if name not in CONTROLS:
+            raise ValueError(f"controls[{index}] must be one of {', '.join(CONTROLS)}, got {name!r}")
+        if name in seen:
+            raise ValueError(f"controls[{index}] names {name} again; each control has one strength")
+        seen.add(name)
+        if not 0 <= strength <= MAX_SCALE:  # False for NaN, too
+            raise ValueError(
+                f"controls[{index}]: strength of {name} must be 0 ... {MAX_SCALE:g}, got {strength}"
+            )
+
+
+def _check_controls(controls: ControlStrengths, guidance_scale: float | None) -> None:
+    check_strengths(controls)
+    depth = dict(controls).get("depth", guidance_scale)
+    if guidance_scale is not None and depth != guidance_scale:
+        raise ValueError(
+            "guidance_scale is the strength of depth: "
+            f"expected one value, got {guidance_scale} and controls with depth at {depth}"
+        )
 
 
 def _check_references(pictures: tuple[np.ndarray, ...]) -> None:

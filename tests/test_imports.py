@@ -69,6 +69,7 @@ LAYERS = {
     "streaming": [
         {"config", "frames", "vace_utils", "kernels"},
         {"api", "modules"},
+        {"controls"},
         {"blocks", "depth", "gpu", "kv_cache_pool"},
         {"checkpoints", "chunk_passes"},
         {"hub", "session"},
