@@ -164,6 +164,7 @@ class PipelineConfig:
     taehv_path: str | None = None  # decode with TAEHV instead of the VAE
     taehv_encodes: bool = False  # control too
     tokenizer_path: str | None = None
+    scribble_path: str | None = None  # VACE's network that draws the control "lines"; None: filters do
     base_model_name: str = "embedded"
     vace_in_dim: int = PUBLISHED_VACE_IN_DIM
     height: int | None = None  # None: the model's own size

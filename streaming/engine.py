@@ -73,6 +73,7 @@ class StreamEngine:
             num_steps=len(preset.sampler.denoising_step_list),
             about=preset.about if pipeline.models.trained else "",
             looks=load_looks(preset.folder) if preset.folder else (),
+            controls=preset.controls,
         )
 
     @classmethod
@@ -85,6 +86,7 @@ class StreamEngine:
         decoder: Decoder = "auto",
         device: str = "auto",
         precision: Precision = "auto",
+        scribble: Path | None = None,
         random_weights: bool = False,
         cache_dir: Path | None = None,
         seed: int = 0,
@@ -96,10 +98,12 @@ class StreamEngine:
         `depth` is `edges`, a model id or folder for transformers, or `auto`, what the preset names.
         `speed`: `exact`, or `fast`: TAEHV encodes and decodes unless `decoder` says otherwise, and on a GPU
         products and attention are fp8. `precision` is the type of weights and activations, see
-        `choose_dtype`. `random_weights`: drawn from `seed`, for benchmarks without downloads. `cache_dir`
-        keeps what a GPU's start compiles, see `compile_cache`. `sessions` is how many streams the memory must
-        hold. `on_progress` hears of downloads. Raises ValueError or OSError whose text a user can act on,
-        before anything large is loaded or fetched where the memory cannot hold it.
+        `choose_dtype`. `scribble` is the published file of the network that draws the control "lines":
+        without it, and with random weights, filters do. `random_weights`: drawn from `seed`, for benchmarks
+        without downloads. `cache_dir` keeps what a GPU's start compiles, see `compile_cache`. `sessions` is
+        how many streams the memory must hold. `on_progress` hears of downloads. Raises ValueError or OSError
+        whose text a user can act on, before anything large is loaded or fetched where the memory cannot hold
+        it.
         """
         where, preset = choose_device(device), find_preset(model)
         dtype = choose_dtype(precision, where)
@@ -111,6 +115,7 @@ class StreamEngine:
             check(wanted, where, free=free_memory(where), sessions=sessions)
         estimator_files = estimator
         config: dict[str, object] = {"base_model_name": model, "seed": seed}
+        config |= {"scribble_path": str(scribble)} if scribble else {}
         config |= {"taehv_encodes": True} if is_tiny and speed == "fast" and preset.needs_files else {}
         if random_weights:
             config |= {"taehv_path": TAEHV_DRAWN} if is_tiny and preset.needs_files else {}
@@ -169,9 +174,9 @@ class StreamEngine:
     def warm_up(self) -> float:
         """Warm up the kernels that first chunks would wait for; returns frames a second from then on.
 
-        On a GPU that is all that a stream can do: prompt switch, region and a reference included. More of
-        these use the same kernels, and what their shapes cost once is less than half a second. A CPU prepares
-        nothing and is asked for a first and a later chunk only.
+        On a GPU that is all that a stream can do: prompt switch, region, gray beside depth and a reference
+        included. More of these use the same kernels, and what their shapes cost once is less than half a
+        second. A CPU prepares nothing and is asked for a first and a later chunk only.
         """
         self.pipeline.control.warm_up()
         size, stream = (self.info.height, self.info.width), self.open(prompt="", seed=0)
@@ -188,6 +193,7 @@ class StreamEngine:
             mask[: size[0] // 2] = 0
             picture = np.full((*size, 3), 127, np.uint8)
             prompts = parse_prompts("warming up pictures")
+            self._warm_up_chunk(stream, ChunkParameters(controls=(("depth", 1.0), ("gray", 1.0))))
             self._warm_up_chunk(stream, ChunkParameters(mask=mask, references=(picture,), prompts=prompts))
         return pace
 

@@ -38,6 +38,7 @@ from streaming.checkpoints.models import Models, VideoDecoder, load_models, rand
 from streaming.checkpoints.presets import BASE_MODELS, Preset, find_preset
 from streaming.chunk_passes import ChunkInputs, ChunkPasses, PendingCleanPass
 from streaming.config import CHUNK_LATENTS, PipelineConfig, TaehvConfig
+from streaming.controls.control_videos import ControlVideo
 from streaming.gpu.stage_clock import StageClock
 from streaming.kv_cache_pool import KVCachePool
 from streaming.modules.causal_model import TextContext
@@ -51,9 +52,9 @@ STEP_LISTS_KEPT = 16  # a sampler's tables are small; the bound is for clients t
 class Guidance:
     """What all denoising steps of one chunk share."""
 
-    tokens: Tensor  # (1, L, E) embedded control, references first
+    tokens: Tensor  # (N, L, E) embedded controls, each with the references first
     references: Tensor | None  # (1, R, C, h, w) clean latents of new reference pictures
-    scale: float
+    scales: tuple[float, ...]  # (N,) strength of each control
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ class LongLivePipeline:
         prompts: WeightedPrompts,
         *,
         guidance_mode: GuidanceMode | None = None,
-        vace_input: Tensor | None = None,
+        vace_input: Tensor | Sequence[ControlVideo | None] | None = None,
         ref_images: Sequence[ReferenceImage] | Tensor | None = None,
         references_every_chunk: bool = False,
         vace_input_masks: Tensor | None = None,
@@ -195,7 +196,9 @@ class LongLivePipeline:
         first, then 12.
 
         `guidance_mode` "depth" takes `vace_input`, depth (1, 1 or 3, T, H, W) in [-1, 1], near = +1: 12
-        frames, of which a first chunk uses the newest 9 (9 are accepted there too). `vace_input_masks` (1, 1,
+        frames, of which a first chunk uses the newest 9 (9 are accepted there too). Or the control videos of
+        the model, each with a scale of its own, in the order of its layout, None where one shows nothing:
+        see `control_videos`. Their hints are added. `vace_input_masks` (1, 1,
         T, H, W) say where to paint (1) and where to keep `vace_source` (as `vace_input`, and by default the
         same) as a picture (0). "r2v" takes 1 to 3 `ref_images`, or what `control.encode_references` gave for
         them, "depth+r2v" both. References guide the chunk in which they are new and live on in the stream's
@@ -235,12 +238,13 @@ class LongLivePipeline:
                 vace_input_masks=vace_input_masks,
                 vace_source=vace_source,
                 ref_images=ref_images,
+                vace_context_scale=vace_context_scale,
             )
             references = control.references if control else None
             are_new = references is not None and (references_every_chunk or references is not known)
             guidance = None
             if control is not None and (are_new or guidance_mode != "r2v"):
-                guidance = self._guidance(control, with_references=are_new, scale=vace_context_scale)
+                guidance = self._guidance(control, with_references=are_new)
         if starts_over:
             session.reset(seed)
         with session.or_reset():
@@ -316,20 +320,21 @@ class LongLivePipeline:
         context = self.text.context_of(blend.towards(self.text.embedding(prompts)))
         return _Text(context, blend, recaches=False)
 
-    def _guidance(self, control: Control, *, with_references: bool, scale: float) -> Guidance:
-        """Embed the chunk's control, reference pictures before its own frames."""
+    def _guidance(self, control: Control, *, with_references: bool) -> Guidance:
+        """Embed the chunk's controls, reference pictures before the frames of each: so VACE was trained."""
         embed = self.models.transformer.embed_control
         if control.references is None or not with_references:
-            return Guidance(embed(control.frames, CHUNK_LATENTS), None, scale)
-        together = torch.cat([control.references, control.frames], dim=1)
+            return Guidance(embed(control.frames, CHUNK_LATENTS), None, control.scales)
+        references = control.references.expand(len(control.frames), -1, -1, -1, -1)
+        together = torch.cat([references, control.frames], dim=1)
         kept = control.references[:, :, : self.preset.transformer.in_dim]
-        return Guidance(embed(together, together.shape[1]), kept, scale)
+        return Guidance(embed(together, together.shape[1]), kept, control.scales)
 
     def _begin(self, session: StreamSession, context: TextContext, guidance: Guidance | None) -> ChunkInputs:
         """Make room for the next chunk. References guide it beside the lasting buffers, see `_denoise`."""
         if guidance is None or guidance.references is not None:
             return self.passes.begin(session.cache, session.latent, context)
-        return self.passes.begin(session.cache, session.latent, context, guidance.tokens, guidance.scale)
+        return self.passes.begin(session.cache, session.latent, context, guidance.tokens, guidance.scales)
 
     def _denoise(
         self, session: StreamSession, denoise: Denoiser, chunk: ChunkInputs, guidance: Guidance | None
@@ -337,12 +342,15 @@ class LongLivePipeline:
         """Clean latents (1, F, C, h, w) of the next chunk."""
         shape = (1, CHUNK_LATENTS, self.preset.transformer.in_dim, *self.preset.latent_size)
         model, start = self.models.transformer, session.latent
+        scales = None  # on the device, without a copy from the host, which would wait
+        if guidance is not None and guidance.references is not None:
+            scales = torch.stack([torch.full((), scale, device=self.device) for scale in guidance.scales])
 
         def noise_like(shape: Sequence[int]) -> Tensor:
             return torch.randn(shape, generator=session.noise, device=self.device, dtype=self.dtype)
 
         def predict_flow(xt: Tensor, timestep: float, sigma: float) -> Tensor:
-            if guidance is None or guidance.references is None:
+            if guidance is None or guidance.references is None or scales is None:
                 return self.passes.denoise(chunk, xt, timestep)
             noised = add_noise(guidance.references, noise_like(guidance.references.shape), sigma)
             return model(
@@ -352,7 +360,7 @@ class LongLivePipeline:
                 session.cache,
                 start,
                 control=guidance.tokens,
-                control_scale=guidance.scale,
+                control_scale=scales,
                 references=noised,
             )
 

@@ -20,8 +20,8 @@ from streaming.modules.kv_cache import RingKVCache
 class StreamSession:
     """Everything one stream remembers between chunks; dropping this ends the stream.
 
-    The four caches (keys and values, inactive and reactive control encoder inside `control`, decoder) begin
-    and end together: `reset` replaces all of them, and nothing else does.
+    The caches (keys and values, the control encoders' inside `control`, decoder) begin and end together:
+    `reset` replaces all of them, and nothing else does.
     """
 
     cache: RingKVCache

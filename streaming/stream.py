@@ -1,7 +1,7 @@
 """Stream of one user: camera pictures and chunk parameters in, one generated chunk out."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,11 +12,12 @@ from torch import Tensor
 from streaming.api import (
     CHUNK,
     CLEAR,
+    CONTROLS,
     DEFAULT_ADAPTIVE,
-    DEFAULT_SCALE,
     FIRST_CHUNK,
     ChunkParameters,
     ChunkResult,
+    ControlName,
     DepthSettings,
     EngineInfo,
     GenerationFailed,
@@ -27,6 +28,9 @@ from streaming.blocks.reference_images import reference_of
 from streaming.blocks.region_mask import RegionMask
 from streaming.blocks.text_conditioning import Prompts, parse_prompts
 from streaming.blocks.vace_encoding import GuidanceMode
+from streaming.controls.control_videos import ControlVideo, control_videos
+from streaming.controls.gray import gray_of
+from streaming.controls.lines import lines_of
 from streaming.depth.estimators import DepthEstimator
 from streaming.depth.stream_depth import Depth, StreamDepth
 from streaming.frames import fit_frames, to_uint8
@@ -36,7 +40,7 @@ from streaming.session import StreamSession
 
 logger = logging.getLogger(__name__)
 
-PREVIEW = (72, 128)  # height and width of a depth preview, whatever the model's size
+PREVIEW = (72, 128)  # height and width of a control's preview, whatever the model's size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +48,7 @@ class StreamParameters:
     """What is in effect for a stream: a value, so that a chunk which fails changes nothing."""
 
     prompts: WeightedPrompts
-    scale: float = DEFAULT_SCALE
+    strengths: Mapping[ControlName, float]  # of each control; never written to
     adaptive: float = DEFAULT_ADAPTIVE
     depth: DepthSettings = DepthSettings()
     references: Tensor | None = None  # encoded, as the control block's `encode_references` gives them
@@ -57,12 +61,16 @@ class StreamParameters:
         changes: dict[str, object] = {
             name: value
             for name, value in (
-                ("scale", asked.guidance_scale),
                 ("adaptive", asked.adaptive),
                 ("depth", asked.depth),
             )
             if value is not None
         }
+        strengths = dict(asked.controls or ())
+        if asked.guidance_scale is not None:
+            strengths["depth"] = asked.guidance_scale
+        if strengths:
+            changes["strengths"] = {**self.strengths, **strengths}
         if asked.prompts is not None:
             changes["prompts"] = parse_prompts(asked.prompts)
         if asked.steps is not None:
@@ -95,7 +103,10 @@ class LiveStream:
         self._pipeline = pipeline
         self._session: StreamSession = pipeline.open_session(seed=seed)
         self._depth = StreamDepth(estimator, pipeline.device, info.height, info.width)
-        self._parameters = StreamParameters(prompts=parse_prompts(prompt))
+        self._parameters = StreamParameters(
+            prompts=parse_prompts(prompt),
+            strengths={**dict.fromkeys(CONTROLS, 0.0), **dict(info.controls)},
+        )
         self._motion_gain = AdaptiveScale()
         self._had_depth = False  # whether the last chunk had any
         self._shown: Tensor | None = None  # (T, 3, H, W) in [-1, 1]: the last piece, while depth looks at it
@@ -142,7 +153,9 @@ class LiveStream:
                     depth = self._estimate(camera, parameters.depth, starts_over)
             motion_gain = AdaptiveScale() if starts_over else self._motion_gain
             motion_gain = motion_gain.follow(depth.motion) if depth else AdaptiveScale()
-            scale = motion_gain.applied(parameters.scale, parameters.adaptive)
+            scale = motion_gain.applied(parameters.strengths["depth"], parameters.adaptive)
+            with clock.stage("encode"):
+                controls = self._drawn(camera, depth, parameters.strengths)
             pieces: list[ChunkResult] = []
 
             def decoded(video: Tensor) -> None:
@@ -165,7 +178,7 @@ class LiveStream:
                     on_frames(piece)
 
             try:
-                self._generate(parameters, asked, camera, depth, scale, clock, decoded)
+                self._generate(parameters, asked, camera, controls, scale, clock, decoded)
             except GenerationFailed:
                 self._depth.reset()
                 self._motion_gain, self._had_depth, self._shown = AdaptiveScale(), False, None
@@ -176,7 +189,7 @@ class LiveStream:
             pieces[0],
             frames_wanted=self.frames_wanted,
             frames=np.concatenate(pictures) if len(pictures) > 1 else pictures[0],
-            depth_preview=None if depth is None else preview(depth.values[-1]),
+            **{f"{name}_preview": preview(picture[-1]) for name, picture in controls.items()},
             timings_ms=clock.timings_ms(),
         )
 
@@ -204,33 +217,48 @@ class LiveStream:
         is_first = starts_over or not self._had_depth
         return self._depth(camera, settings, None if is_first else self._shown, starts_over=is_first)
 
+    def _drawn(
+        self, camera: Tensor, depth: Depth | None, strengths: Mapping[ControlName, float]
+    ) -> dict[ControlName, Tensor]:
+        """Pictures (T, H, W) in [-1, 1] of the controls that are on. Depth is on as its settings say, and
+        seen by people even where its strength is 0; the others cost nothing there."""
+        found: dict[ControlName, Tensor] = {}
+        if depth is not None:
+            found["depth"] = depth.values
+        if strengths["gray"]:
+            found["gray"] = gray_of(camera, self._pipeline.preset.gray)
+        if strengths["lines"]:
+            found["lines"] = lines_of(camera, self._pipeline.models.scribble)
+        return found
+
     def _generate(
         self,
         parameters: StreamParameters,
         asked: ChunkParameters,
         camera: Tensor,
-        depth: Depth | None,
+        controls: Mapping[ControlName, Tensor],
         scale: float,
         clock: StageClock,
         decoded: Callable[[Tensor], None],
     ) -> None:
         """Frames (t, H, W, 3) in [0, 1], before the camera is laid over them, go to `decoded`."""
-        values = region = source = None
-        if depth is not None:
-            values = depth.values[None, None]
+        region = source = None
+        strengths: dict[ControlName, float] = {**parameters.strengths, "depth": scale}
+        videos = control_videos(self._pipeline.preset.control_videos, controls, strengths)
         if parameters.region is not None:
             region, source = parameters.region.control(len(camera)), camera.movedim(0, 1)[None]
-            if values is None:  # mid-grey: paint there, and follow nothing
-                values = torch.zeros_like(region)
-        mode: GuidanceMode | None = None if values is None else "depth"
+            if not controls:  # mid-grey: paint there, and follow nothing
+                videos = (ControlVideo(torch.zeros_like(region), scale),)
+        is_shown = any(video is not None for video in videos)
+        mode: GuidanceMode | None = "depth" if is_shown else None
         if parameters.references is not None:
-            mode = "r2v" if values is None else "depth+r2v"
+            mode = "depth+r2v" if is_shown else "r2v"
         is_new = asked.prompts is not None
         self._pipeline.generate(
             self._session,
             parameters.prompts,
             guidance_mode=mode,
-            vace_input=values,
+            vace_input=videos if is_shown else None,
             vace_input_masks=region,
             vace_source=source,
             ref_images=parameters.references,
@@ -254,7 +282,7 @@ class LiveStream:
             )
 
 
-def preview(depth: Tensor) -> np.ndarray:
-    """Depth (H, W) in [-1, 1] -> (72, 128) uint8, near = 255."""
-    small = F.interpolate(depth[None, None], size=PREVIEW, mode="bilinear", antialias=True)[0, 0]
+def preview(picture: Tensor) -> np.ndarray:
+    """A control's picture (H, W) in [-1, 1] -> (72, 128) uint8; of depth near = 255."""
+    small = F.interpolate(picture[None, None], size=PREVIEW, mode="bilinear", antialias=True)[0, 0]
     return to_uint8(small).cpu().numpy()

@@ -5,11 +5,13 @@ What every channel of a control latent means, with Wan's autoencoder (96 channel
 8x8 patch; 1 = repaint). Where a video has nothing to show it is 0, mid-grey. Source: VACE (ali-vilab).
 
 Both videos are streams with an encoder cache of their own, so that control frame k describes output frame k.
+Several control videos (depth, gray, lines) have a reactive video each; what is kept is the same for all.
 """
 
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Literal, get_args
 
 import torch
@@ -17,6 +19,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from streaming.api import DEFAULT_SCALE
 from streaming.blocks.control_encoders import ControlEncoders, ControlEncoderState, StreamAutoencoder
 from streaming.blocks.reference_images import (
     MAX_REFERENCES,
@@ -27,6 +30,7 @@ from streaming.blocks.reference_images import (
     reference_key,
 )
 from streaming.config import CHUNK_LATENTS, ConfigError
+from streaming.controls.control_videos import ControlVideo
 
 GuidanceMode = Literal["depth", "r2v", "depth+r2v"]
 
@@ -39,19 +43,21 @@ class ControlState:
 
     chunk: int = 0  # index of the next chunk since the last hard reset
     inactive: ControlEncoderState = ControlEncoderState()
-    reactive: ControlEncoderState = ControlEncoderState()
+    reactive: tuple[ControlEncoderState, ...] = ()  # by control video; those not there yet were empty
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What guides one chunk: `frames` (B, F, vace_in_dim, h, w), one for each latent that is generated, and
-    `references` (1, R, vace_in_dim, h, w) beside them.
+    """What guides one chunk: `frames` (N, F, vace_in_dim, h, w), one for each latent that is generated, of
+    each control video that is shown, the strength of its hints in `scales`; and `references` (1, R,
+    vace_in_dim, h, w) beside each of them.
 
     References are latents of their own, to be put in front of the chunk as VACE was trained; they never take
     the place of a frame. Unchanged pictures give the same tensor object again, so `is` tells new ones.
     """
 
     frames: Tensor
+    scales: tuple[float, ...]
     references: Tensor | None
 
 
@@ -135,17 +141,19 @@ class VaceEncodingBlock:
         guidance_mode: GuidanceMode | None,
         state: ControlState | None,
         *,
-        vace_input: Tensor | None = None,
+        vace_input: Tensor | Sequence[ControlVideo | None] | None = None,
         vace_input_masks: Tensor | None = None,
         vace_source: Tensor | None = None,
         ref_images: Sequence[ReferenceImage] | Tensor | None = None,
+        vace_context_scale: float = DEFAULT_SCALE,
     ) -> tuple[Control | None, ControlState]:
         """Control of the next chunk and the stream's new state; `state` None begins a stream.
 
         "depth" takes `vace_input` (and `vace_input_masks`, and the `vace_source` that they keep: see
         `encode_depth`), "r2v" takes `ref_images`, pictures or what `encode_references` gave for them,
-        "depth+r2v" both; without a mode the chunk is unguided (None) and time goes on. Raises ValueError for
-        input that does not fit its mode.
+        "depth+r2v" both; without a mode the chunk is unguided (None) and time goes on. `vace_input` is depth,
+        whose scale is `vace_context_scale`, as is that of references alone; or the control videos of
+        `encode_videos`. Raises ValueError for input that does not fit its mode.
         """
         if guidance_mode is not None and guidance_mode not in get_args(GuidanceMode):
             modes = ", ".join(get_args(GuidanceMode))
@@ -160,13 +168,17 @@ class VaceEncodingBlock:
         if vace_source is not None and vace_input_masks is None:
             raise ValueError("vace_source needs vace_input_masks that say where to keep it")
         references = None if ref_images is None else self._ready_references(ref_images)
-        if vace_input is not None:
+        scales = (vace_context_scale,)
+        if isinstance(vace_input, Tensor):
             frames, state = self.encode_depth(vace_input, state, mask=vace_input_masks, source=vace_source)
+        elif vace_input is not None:
+            scales = tuple(video.scale for video in vace_input if video is not None)
+            frames, state = self.encode_videos(vace_input, state, mask=vace_input_masks, source=vace_source)
         elif references is not None:
             frames, state = self.encode_empty(state)
         else:
             return None, self.skip(state)
-        return Control(frames, references), state
+        return Control(frames, scales, references), state
 
     def encode_depth(
         self,
@@ -183,25 +195,42 @@ class VaceEncodingBlock:
         everywhere without a mask); elsewhere the picture of `source` (as depth, default: depth itself) is
         kept. Raises ValueError naming what does not fit.
         """
+        videos = (ControlVideo(depth, DEFAULT_SCALE),)
+        return self.encode_videos(videos, state, mask=mask, source=source)
+
+    def encode_videos(
+        self,
+        videos: Sequence[ControlVideo | None],
+        state: ControlState | None,
+        *,
+        mask: Tensor | None = None,
+        source: Tensor | None = None,
+    ) -> tuple[Tensor, ControlState]:
+        """As `encode_depth`, for several control videos of one stream, the same place in `videos` for the
+        same one in every chunk -> the controls of those that are not None, one after the other on the batch
+        axis. `mask` is for all of them, and `source` by default the first.
+        """
         state = state or ControlState()
         if mask is not None and not self._has_masks:
             raise ValueError(f"masks need control of more channels than vace_in_dim = {self.vace_in_dim}")
         if source is not None and mask is None:
             raise ValueError("source needs a mask that says where to keep it")
-        video = self._as_video(depth, state, name="depth", channels=(1, 3), low=-1.0)
-        video = video.expand(-1, -1, 3, -1, -1)
+        shown = [video for video in videos if video is not None]
+        if not shown:
+            raise ValueError("control videos: expected at least one, got none")
+        pictures = {id(video): self._as_picture(video.picture, state, video.name) for video in shown}
+        reactive = [None if video is None else pictures[id(video)] for video in videos]
         if mask is None:
-            return self._encode(state, None, video, None)
+            return self._encode(state, None, reactive, None)
         repaint = self._as_video(mask, state, name="mask", channels=(1,), low=0.0)
-        inactive, reactive = split_by_mask(video, repaint)
-        if source is not None:
-            kept = self._as_video(source, state, name="source", channels=(1, 3), low=-1.0)
-            inactive = split_by_mask(kept.expand(-1, -1, 3, -1, -1), repaint)[0]
-        return self._encode(state, inactive, reactive, repaint)
+        kept = pictures[id(shown[0])] if source is None else self._as_picture(source, state, "source")
+        inactive = split_by_mask(kept, repaint)[0]
+        painted = [None if video is None else split_by_mask(video, repaint)[1] for video in reactive]
+        return self._encode(state, inactive, painted, repaint)
 
     def encode_empty(self, state: ControlState | None, *, batch: int = 1) -> tuple[Tensor, ControlState]:
         """Control of a chunk that follows no picture, only the prompt and perhaps references."""
-        return self._encode(state or ControlState(), None, None, None, batch=batch)
+        return self._encode(state or ControlState(), None, (), None, batch=batch)
 
     def skip(self, state: ControlState | None, *, batch: int = 1) -> ControlState:
         """The state after an unguided chunk, so that later control stays aligned with the output.
@@ -210,12 +239,14 @@ class VaceEncodingBlock:
         them.
         """
         state = state or ControlState()
-        videos = {
-            name: self._encoders.advance(video, None, chunk=state.chunk, batch=batch)[1]
-            for name, video in (("inactive", state.inactive), ("reactive", state.reactive))
-            if video.cache is not None
-        }
-        return replace(state, chunk=state.chunk + 1, **videos)
+
+        def skipped(video: ControlEncoderState) -> ControlEncoderState:
+            if video.cache is None:
+                return video
+            return self._encoders.advance(video, None, chunk=state.chunk, batch=batch)[1]
+
+        reactive = tuple(map(skipped, state.reactive))
+        return ControlState(state.chunk + 1, skipped(state.inactive), reactive)
 
     def encode_references(self, images: Sequence[ReferenceImage]) -> Tensor:
         """1 to 3 pictures -> control (1, R, vace_in_dim, h, w), each encoded as a picture of its own.
@@ -263,31 +294,48 @@ class VaceEncodingBlock:
         self,
         state: ControlState,
         inactive: Tensor | None,
-        reactive: Tensor | None,
+        reactive: Sequence[Tensor | None],
         mask: Tensor | None,
         batch: int = 1,
     ) -> tuple[Tensor, ControlState]:
-        """Videos (B, T, 3, H, W), None where empty, and the mask (B, T, 1, H, W), None where all 1."""
-        at = {"chunk": state.chunk, "batch": batch if reactive is None else reactive.shape[0]}
-        reactive_latents, reactive_state = self._encoders.advance(state.reactive, reactive, **at)
-        after = replace(state, chunk=state.chunk + 1, reactive=reactive_state)
-        if reactive_latents.shape[1] != self.num_frame_per_block:
+        """Videos (B, T, 3, H, W), None where empty, and the mask (B, T, 1, H, W), None where all 1. Without
+        any reactive video, the control of an empty one."""
+        shown = [video for video in reactive if video is not None]
+        at = {"chunk": state.chunk, "batch": shown[0].shape[0] if shown else batch}
+        encoded: list[Tensor] = []
+        after: list[ControlEncoderState] = []
+        for video, memory in zip_longest(reactive or (None,), state.reactive):
+            memory = memory or ControlEncoderState()
+            if video is not None or not shown or memory.cache is not None:
+                latents, memory = self._encoders.advance(memory, video, **at)
+                if video is not None or not (shown or encoded):
+                    encoded.append(latents)
+            after.append(memory)
+        count = encoded[0].shape[1]
+        if count != self.num_frame_per_block:
             raise ValueError(
                 f"VaceEncodingBlock._encode_depth: Expected {self.num_frame_per_block} latent frames "
-                f"after VAE encoding, got {reactive_latents.shape[1]} latent frames"
+                f"after VAE encoding, got {count} latent frames"
             )
+        state = replace(state, chunk=state.chunk + 1, reactive=tuple(after))
         if not self._has_masks:
-            return reactive_latents, after
-        inactive_latents, inactive_state = self._encoders.advance(state.inactive, inactive, **at)
+            return _stacked(encoded), state
+        kept, kept_state = self._encoders.advance(state.inactive, inactive, **at)
+        channels = self._mask_channels(mask, encoded[0])
+        controls = [torch.cat([kept, latents, channels], dim=2) for latents in encoded]
+        return _stacked(controls), replace(state, inactive=kept_state)
+
+    def _mask_channels(self, mask: Tensor | None, latents: Tensor) -> Tensor:
+        """The mask's part of a control whose other parts are like `latents` (B, F, C, h, w)."""
         stride = self.autoencoder.config.space_stride
         if mask is None:
-            shape = (*reactive_latents.shape[:2], stride**2, *reactive_latents.shape[3:])
-            channels = reactive_latents.new_ones(shape)
-        else:
-            time_stride = self.vae_temporal_downsample_factor
-            channels = mask_latents(mask, time_stride=time_stride, space_stride=stride)
-        control = torch.cat([inactive_latents, reactive_latents, channels], dim=2)
-        return control, replace(after, inactive=inactive_state)
+            return latents.new_ones(*latents.shape[:2], stride**2, *latents.shape[3:])
+        return mask_latents(mask, time_stride=self.vae_temporal_downsample_factor, space_stride=stride)
+
+    def _as_picture(self, given: Tensor, state: ControlState, name: str) -> Tensor:
+        """As `_as_video`, with three channels."""
+        video = self._as_video(given, state, name=name, channels=(1, 3), low=-1.0)
+        return video.expand(-1, -1, 3, -1, -1)
 
     def _as_video(
         self, given: Tensor, state: ControlState, *, name: str, channels: tuple[int, ...], low: float
@@ -325,3 +373,8 @@ class VaceEncodingBlock:
             )
         weight = next(self.autoencoder.parameters())
         return used.transpose(1, 2).to(weight.device, weight.dtype)
+
+
+def _stacked(controls: list[Tensor]) -> Tensor:
+    """On the batch axis; one alone as it is."""
+    return controls[0] if len(controls) == 1 else torch.cat(controls)

@@ -33,7 +33,6 @@ WORKSPACE = GB // 2  # what CUDA takes for itself; an allowance, not a measureme
 # an H100 peaked at 36.5 GB where everything else adds up to 32.7, 7.1 of them these.
 KERNELS = 2
 DEPTH_MODEL = 3 * GB // 2  # Depth-Anything-V2-Small and a chunk's batch; an allowance, not a measurement
-CONTROL_VIDEOS = 2  # inactive and reactive: both have a cache once a stream uses masks
 
 _META = torch.device("meta")
 
@@ -97,7 +96,8 @@ def needs(
         dtype=dtype,
         weights=weights,
         shared=CONTEXTS_KEPT * _num_bytes(context) + encoder,
-        session=cache.num_bytes + CONTROL_VIDEOS * encoder + decoded,
+        # Of control the inactive video, once a stream uses masks, and each reactive one.
+        session=cache.num_bytes + (1 + len(preset.control_videos)) * encoder + decoded,
         activations=peak + (DEPTH_MODEL if depth_model else 0),
         loading=largest + READING if largest else drawn,
     )
@@ -201,7 +201,7 @@ def _parameter_bytes(network: nn.Module) -> int:
 
 
 def _passes_peak(preset: Preset, dtype: torch.dtype) -> int:
-    """Bytes of the largest pass of a stream that has filled its window: guided, or a recache.
+    """Bytes of the largest pass of a stream that has filled its window: guided by all controls, or a recache.
 
     Blocks take turns, and what each of the branch adds is its hint. So two of them and three tell what all
     take, in a tenth of the time.
@@ -210,6 +210,8 @@ def _passes_peak(preset: Preset, dtype: torch.dtype) -> int:
     latents = _empty(dtype, CHUNK_LATENTS, channels, *size)
     past = _empty(dtype, window, channels, *size)
     control = _empty(dtype, CHUNK_LATENTS, preset.transformer.vace_in_dim, *size)
+    control = control.expand(len(preset.control_videos), -1, -1, -1, -1)
+    scales = torch.ones(len(control), device=_META)
     timesteps = torch.zeros(1, CHUNK_LATENTS, device=_META)
     guided: list[int] = []
     recaching = 0
@@ -224,7 +226,7 @@ def _passes_peak(preset: Preset, dtype: torch.dtype) -> int:
         with PeakMemory() as embedding:
             tokens = thin.embed_control(control, CHUNK_LATENTS)
         with PeakMemory() as passing:
-            thin(latents, timesteps, context, cache, window, control=tokens)
+            thin(latents, timesteps, context, cache, window, control=tokens, control_scale=scales)
         with PeakMemory() as remembering:
             recache(thin, past, context, cache)
         guided.append(passing.peak)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ from streaming.checkpoints.weights import (
 )
 from streaming.config import PUBLISHED_VACE_IN_DIM, ConfigError, WanConfig
 from streaming.modules.causal_vace_model import CausalVaceWanModel
+from streaming.modules.scribble import ScribbleNetwork
 from streaming.modules.taehv import TAEHV, run_layers
 from streaming.modules.text_encoder import TextEncoder, to_wan_keys
 from streaming.modules.wan_vae import WanVAE, WanVaeConfig
@@ -50,6 +51,7 @@ class Models:
     decoder: Autoencoder  # the same object unless the preset has a decoder of its own
     text_encoder: TextEncoder
     trained: bool  # False: seeded random weights, good for speed and for tests of the path, not for looks
+    scribble: ScribbleNetwork | None = None  # draws the control "lines"; None: filters do
 
 
 def random_models(preset: Preset, *, device: torch.device, dtype: torch.dtype, seed: int = 0) -> Models:
@@ -79,6 +81,8 @@ def load_models(
         raise ConfigError(f"{preset.name} needs {missing[0]}; given: {', '.join(sorted(files)) or 'none'}")
     with torch.device("meta"):
         models = _build(preset, _tokenizer(files["tokenizer_path"]), trained=True)
+        if "scribble_path" in files:
+            models = replace(models, scribble=ScribbleNetwork())
 
     def fill(
         module: nn.Module, name: str, state: State, only: str | None = None, lora: Lora | None = None
@@ -97,6 +101,8 @@ def load_models(
     fill(models.autoencoder, "vae_path", plain_state(files["vae_path"]))
     if isinstance(models.decoder, TAEHV) and "taehv_path" in files:
         fill(models.decoder, "taehv_path", taehv_state(files["taehv_path"], models.decoder))
+    if models.scribble is not None:
+        fill(models.scribble, "scribble_path", plain_state(files["scribble_path"]))
     text = _text_state(files["text_encoder_path"], models.text_encoder, device)
     models.text_encoder.load_wan_weights(text, dtype=dtype)
     for module in _modules(models):
@@ -152,7 +158,8 @@ def _drawn_patch_embedding(config: WanConfig, seed: int) -> nn.Conv3d:
 
 
 def _modules(models: Models) -> tuple[nn.Module, ...]:
-    return models.transformer, models.autoencoder, models.decoder, models.text_encoder
+    networks = (models.transformer, models.autoencoder, models.decoder, models.text_encoder)
+    return networks if models.scribble is None else (*networks, models.scribble)
 
 
 @torch.no_grad()

@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from streaming.api import DEFAULT_CONTROLS, ControlStrengths, check_strengths
 from streaming.config import ConfigError, SamplerConfig, TaehvConfig, TextConfig, WanConfig, WindowConfig
+from streaming.controls.control_videos import SEPARATE, Layout, check_layout
+from streaming.controls.gray import ANNOTATED, Luma
 from streaming.modules.wan_vae import WanVaeConfig
 
 AutoencoderConfig = TaehvConfig | WanVaeConfig
@@ -37,6 +40,9 @@ class Preset:
     about: str = ""  # what people should know of its trained weights, in a few words
     window: WindowConfig = field(default_factory=WindowConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    control_videos: Layout = SEPARATE  # what each channel of each control video shows
+    controls: ControlStrengths = DEFAULT_CONTROLS  # that its streams begin with
+    gray: Luma = ANNOTATED  # how gray was made for its training
 
     def __post_init__(self) -> None:
         step = self.autoencoder.space_stride * self.transformer.patch_size[1]
@@ -50,6 +56,8 @@ class Preset:
                 f"autoencoder has {self.autoencoder.latent_channels} latent channels, "
                 f"the transformer takes {self.transformer.in_dim} in {self.name}"
             )
+        check_layout(self.control_videos, self.name)
+        check_strengths(self.controls)
 
     @property
     def latent_size(self) -> tuple[int, int]:

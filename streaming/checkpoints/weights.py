@@ -1,7 +1,8 @@
 """Published checkpoint files -> modules, without ever holding a file twice.
 
 Files are memory-mapped and read with `weights_only=True`; tensors are merged, cast and placed one at a time.
-Layouts: LongLive (`longlive_base.pt`, `lora.pt`), VACE safetensors, Wan VAE, TAEHV, umT5.
+Layouts: LongLive (`longlive_base.pt`, `lora.pt`), VACE safetensors, Wan VAE, TAEHV, umT5, VACE's scribble
+network.
 """
 
 import logging
@@ -29,6 +30,7 @@ _FINGERPRINTS = {
     "a umT5 encoder with transformers' names": r"DenseReluDense",
     "a Wan VAE": r"^decoder\.upsamples\.",
     "a TAEHV autoencoder": r"^decoder\.\d+\.conv\.0\.weight$",
+    "a scribble network": r"^model2\.\d+\.conv_block\.1\.weight$",
 }
 
 

@@ -5,6 +5,7 @@ import torch
 
 from streaming.acceleration import Optimizations, accelerate
 from streaming.blocks.text_conditioning import parse_prompts
+from streaming.controls.control_videos import ControlVideo
 from streaming.kernels.attention import can_use_fa3
 from streaming.pipeline import LongLivePipeline
 
@@ -15,7 +16,17 @@ pytestmark = [
 ]
 
 
+FP8 = [
+    Optimizations(fp8=True, packs=True),
+    Optimizations(fp8=True, fuses=True, graphs=True),
+    Optimizations(fp8=True, fp8_attention=True, fuses=True, side_stream=True, graphs=True, attention="fa3"),
+]
 CHUNKS = 8  # the window is full from the third on, and a prompt switch lies behind it
+
+
+def require(optimizations: Optimizations) -> None:
+    if optimizations.attention == "fa3" and not can_use_fa3(torch.device("cuda")):
+        pytest.skip("needs fa3-fwd")
 
 
 def generated(pipeline: LongLivePipeline) -> list[torch.Tensor]:
@@ -33,6 +44,33 @@ def generated(pipeline: LongLivePipeline) -> list[torch.Tensor]:
                     guidance_mode="depth" if index != 6 else None,
                     vace_input=depth.to(pipeline.device, pipeline.dtype) if index != 6 else None,
                     vace_context_scale=0.5 + 0.1 * index,
+                ).float()
+            )
+            pipeline.flush(session)
+    return frames
+
+
+def guided_by_several(pipeline: LongLivePipeline) -> list[torch.Tensor]:
+    """Two streams in turns, with one, two or three control videos, and none."""
+    draws, size = torch.Generator().manual_seed(0), (pipeline.preset.height, pipeline.preset.width)
+    sessions = [pipeline.open_session(seed=seed) for seed in (0, 1)]
+    frames: list[torch.Tensor] = []
+    for index in range(CHUNKS):
+        pictures = (torch.rand(3, 1, 1, 12, *size, generator=draws) * 2 - 1).to(
+            pipeline.device, pipeline.dtype
+        )
+        for number, session in enumerate(sessions):
+            shown = [
+                ControlVideo(picture, 0.4 + 0.1 * n) if (index + number) % (n + 2) else None
+                for n, picture in enumerate(pictures)
+            ]
+            is_shown = any(shown)
+            frames.append(
+                pipeline.generate(
+                    session,
+                    parse_prompts("gold" if index < 5 else "clay"),
+                    guidance_mode="depth" if is_shown else None,
+                    vace_input=shown if is_shown else None,
                 ).float()
             )
             pipeline.flush(session)
@@ -65,6 +103,30 @@ def test_optimizations_leave_the_pictures_alone(optimizations: Optimizations) ->
         assert len(kept) == 2 and all(len(recordings) == 2 for recordings in kept.values())
 
 
+@pytest.mark.parametrize(
+    "optimizations",
+    [
+        Optimizations(graphs=True),
+        Optimizations(fuses=True, side_stream=True),
+        Optimizations(graphs=True, compiles=True, fuses=True, side_stream=True, attention="cudnn"),
+    ],
+)
+def test_optimizations_leave_the_pictures_of_several_controls_alone(optimizations: Optimizations) -> None:
+    wanted = guided_by_several(new_pipeline(Optimizations(), torch.float32))
+    pipeline = new_pipeline(optimizations, torch.float32)
+    for got, want in zip(guided_by_several(pipeline), wanted, strict=True):
+        torch.testing.assert_close(got, want, atol=5e-3, rtol=0)
+
+
+@pytest.mark.parametrize("optimizations", FP8)
+def test_several_controls_in_fp8_are_close_to_bfloat16(optimizations: Optimizations) -> None:
+    require(optimizations)
+    wanted = guided_by_several(new_pipeline(Optimizations(), torch.bfloat16))
+    got = guided_by_several(new_pipeline(optimizations, torch.bfloat16))
+    assert all(torch.isfinite(frame).all() for frame in got)
+    assert (got[0] - wanted[0]).square().mean() < 1e-2
+
+
 def test_streams_on_prepared_rings_record_nothing() -> None:
     optimizations = Optimizations(graphs=True, fuses=True, side_stream=True)
     wanted = generated(new_pipeline(optimizations, torch.float32))
@@ -79,19 +141,9 @@ def test_streams_on_prepared_rings_record_nothing() -> None:
     assert recorded == {id(made) for both in pipeline.passes._graphs.values() for made in both.values()}
 
 
-@pytest.mark.parametrize(
-    "optimizations",
-    [
-        Optimizations(fp8=True, packs=True),
-        Optimizations(fp8=True, fuses=True, graphs=True),
-        Optimizations(
-            fp8=True, fp8_attention=True, fuses=True, side_stream=True, graphs=True, attention="fa3"
-        ),
-    ],
-)
+@pytest.mark.parametrize("optimizations", FP8)
 def test_fp8_is_close_to_bfloat16(optimizations: Optimizations) -> None:
-    if optimizations.attention == "fa3" and not can_use_fa3(torch.device("cuda")):
-        pytest.skip("needs fa3-fwd")
+    require(optimizations)
     wanted = generated(new_pipeline(Optimizations(), torch.bfloat16))
     got = generated(new_pipeline(optimizations, torch.bfloat16))
     assert all(torch.isfinite(frame).all() for frame in got)

@@ -89,9 +89,16 @@ def new_cache(model: CausalVaceWanModel) -> RingKVCache:
 
 
 class Script:
-    """What a stream is asked for, chunk by chunk: guidance, its strength, and a new prompt."""
+    """What a stream is asked for, chunk by chunk: as many controls as `counts` has in turn, their strengths,
+    and a new prompt."""
 
-    def __init__(self, model: CausalVaceWanModel, salt: int, chunks: int = 8) -> None:
+    def __init__(
+        self,
+        model: CausalVaceWanModel,
+        salt: int,
+        chunks: int = 8,
+        counts: tuple[int, int, int, int] = (1, 1, 0, 1),
+    ) -> None:
         draws = torch.Generator().manual_seed(salt)
 
         def normal(*shape: int) -> Tensor:
@@ -100,16 +107,18 @@ class Script:
         self.noisy = [[normal(1, 3, 16, *SIZE) for _ in (1000.0, 625.0)] for _ in range(chunks)]
         self.clean = [normal(1, 3, 16, *SIZE) for _ in range(chunks)]
         self.control = [
-            model.embed_control(normal(1, 3, 96, *SIZE), 3) if index % 4 != 2 else None
+            model.embed_control(normal(count, 3, 96, *SIZE), 3) if (count := counts[index % 4]) else None
             for index in range(chunks)
         ]
-        self.scale = [0.3 + 0.2 * index for index in range(chunks)]
+        self.scales = [
+            tuple(0.3 + 0.2 * index - 0.1 * n for n in range(counts[index % 4])) for index in range(chunks)
+        ]
         prompts = [model.encode_text(normal(1, 3, 10)) for _ in range(2)]
         self.text: list[TextContext] = [prompts[index > 4] for index in range(chunks)]
 
 
 def by_passes(passes: ChunkPasses, cache: RingKVCache, script: Script, index: int) -> list[Tensor]:
-    control, scale = script.control[index], script.scale[index]
+    control, scale = script.control[index], script.scales[index]
     chunk = passes.begin(cache, 3 * index, script.text[index], control, scale)
     steps = zip(script.noisy[index], (1000.0, 625.0), strict=True)
     flows = [passes.denoise(chunk, x, t).clone() for x, t in steps]
@@ -119,7 +128,10 @@ def by_passes(passes: ChunkPasses, cache: RingKVCache, script: Script, index: in
 
 def by_forward(model: CausalVaceWanModel, cache: RingKVCache, script: Script, index: int) -> list[Tensor]:
     where = (script.text[index], cache, 3 * index)
-    guidance: dict[str, Any] = {"control": script.control[index], "control_scale": script.scale[index]}
+    guidance: dict[str, Any] = {
+        "control": script.control[index],
+        "control_scale": torch.tensor(script.scales[index]),
+    }
     flows = [
         model(x, torch.full((1, 3), t), *where, **guidance)
         for x, t in zip(script.noisy[index], (1000.0, 625.0), strict=True)
@@ -128,13 +140,16 @@ def by_forward(model: CausalVaceWanModel, cache: RingKVCache, script: Script, in
     return flows
 
 
+@pytest.mark.parametrize("counts", [(1, 1, 0, 1), (2, 1, 0, 2), (3, 2, 3, 1)], ids=str)
 @pytest.mark.parametrize("records", [False, True])
 @torch.inference_mode()
-def test_passes_equal_the_models_own_forward(model: CausalVaceWanModel, records: bool) -> None:
+def test_passes_equal_the_models_own_forward(
+    model: CausalVaceWanModel, records: bool, counts: tuple[int, int, int, int]
+) -> None:
     """From the first chunk on, through a full window, round the ring, and over a prompt switch; of two
     streams in turns."""
     passes = ChunkPasses(model, SIZE, Tape() if records else None)
-    scripts = [Script(model, salt) for salt in (1, 2)]
+    scripts = [Script(model, salt, counts=counts) for salt in (1, 2)]
     caches = [(new_cache(model), new_cache(model)) for _ in scripts]
     for index in range(8):
         for script, (cache, other) in zip(scripts, caches, strict=True):
@@ -155,7 +170,8 @@ def test_a_clean_pass_put_off_beyond_another_streams_chunk_is_the_same(
 
     def run(apart: bool) -> list[list[Tensor]]:
         passes = ChunkPasses(model, SIZE, Tape() if records else None)
-        scripts, caches = [Script(model, salt) for salt in (1, 2)], [new_cache(model) for _ in range(2)]
+        scripts = [Script(model, 1), Script(model, 2, counts=(2, 1, 0, 2))]
+        caches = [new_cache(model) for _ in range(2)]
         pending: list[PendingCleanPass | None] = [None, None]
         flows: list[list[Tensor]] = [[], []]
 
@@ -164,7 +180,7 @@ def test_a_clean_pass_put_off_beyond_another_streams_chunk_is_the_same(
                 passes.write_clean_kv(last)
             script = scripts[n]
             where = (caches[n], 3 * index, script.text[index])
-            chunk = passes.begin(*where, script.control[index], script.scale[index])
+            chunk = passes.begin(*where, script.control[index], script.scales[index])
             for x, t in zip(script.noisy[index], (1000.0, 625.0), strict=True):
                 flows[n].append(passes.denoise(chunk, x, t).clone())
             pending[n] = PendingCleanPass(chunk, script.clean[index])
@@ -210,6 +226,22 @@ def test_a_ring_is_recorded_twice_and_never_again(model: CausalVaceWanModel) -> 
             by_passes(passes, cache, Script(model, salt), index)
     assert tape.recorded == 2
     assert tape.replayed == 2 * 6 * 3  # two streams, six chunks of a full window, two steps and a clean pass
+
+
+@torch.inference_mode()
+def test_a_ring_is_recorded_once_more_for_each_number_of_controls(model: CausalVaceWanModel) -> None:
+    """And a ring that is prepared later is recorded for all that streams have had."""
+    tape = Tape()
+    passes, cache, script = (
+        ChunkPasses(model, SIZE, tape),
+        new_cache(model),
+        Script(model, 1, 12, (3, 1, 0, 2)),
+    )
+    for index in range(12):
+        by_passes(passes, cache, script, index)
+    assert tape.recorded == 4
+    passes.prepare(new_cache(model))
+    assert tape.recorded == 8
 
 
 @torch.inference_mode()

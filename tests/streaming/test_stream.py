@@ -1,14 +1,25 @@
 """Everything that can be asked of a running stream, and what must not come of it."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from streaming.api import CLEAR, ChunkParameters, ChunkResult, DepthSettings, GenerationFailed
+from streaming.api import (
+    CLEAR,
+    DEFAULT_CONTROLS,
+    ChunkParameters,
+    ChunkResult,
+    DepthSettings,
+    GenerationFailed,
+)
 from streaming.blocks.adaptive_scale import AdaptiveScale
 from streaming.blocks.text_conditioning import parse_prompts
+from streaming.controls.control_videos import ControlVideo
+from streaming.controls.gray import gray_of
+from streaming.controls.lines import lines_of
 from streaming.depth.estimators import DepthRange, load_depth
 from streaming.depth.stream_depth import StreamDepth
 from streaming.engine import LiveStream, StreamEngine
@@ -69,6 +80,9 @@ ASKED: dict[str, ChunkParameters] = {
     "cut": ChunkParameters(prompts=CLAY, transition="cut"),
     "scale": ChunkParameters(guidance_scale=0.3),
     "depth off": ChunkParameters(depth=DepthSettings(enabled=False)),
+    "gray": ChunkParameters(controls=(("gray", 0.8),)),
+    "lines": ChunkParameters(controls=(("lines", 1.0), ("depth", 0.5))),
+    "gray alone": ChunkParameters(controls=(("gray", 1.0),), depth=DepthSettings(enabled=False)),
     "references": ChunkParameters(references=(a_picture(0), a_picture(250, (90, 20)))),
     "mask": ChunkParameters(mask=left_kept()),
     "steps": ChunkParameters(steps=(1000, 250)),
@@ -76,6 +90,7 @@ ASKED: dict[str, ChunkParameters] = {
         prompts=CLAY,
         transition="blend",
         guidance_scale=0.5,
+        controls=(("gray", 1.0), ("lines", 0.3)),
         adaptive=1.0,
         depth=DepthSettings(enabled=False),
         references=(a_picture(9),),
@@ -186,6 +201,8 @@ CLEARED: dict[str, tuple[ChunkParameters, ChunkParameters]] = {
     "steps": (ASKED["steps"], ChunkParameters(steps=CLEAR)),
     "scale": (ASKED["scale"], ChunkParameters(guidance_scale=1.0)),
     "depth off": (ASKED["depth off"], ChunkParameters(depth=DepthSettings())),
+    "gray": (ASKED["gray"], ChunkParameters(controls=(("gray", 0.0),))),
+    "lines": (ASKED["lines"], ChunkParameters(controls=(("lines", 0.0), ("depth", 1.0)))),
 }
 
 
@@ -204,7 +221,12 @@ def test_what_is_cleared_is_gone_after_a_reset(
 def test_a_reset_keeps_all_that_was_asked(engine: StreamEngine) -> None:
     used, fresh = (engine.open(prompt="gold", seed=1) for _ in range(2))
     settled = ChunkParameters(
-        prompts=CLAY, guidance_scale=0.5, references=(a_picture(9),), mask=left_kept(), steps=(1000, 250)
+        prompts=CLAY,
+        guidance_scale=0.5,
+        controls=(("gray", 0.7),),
+        references=(a_picture(9),),
+        mask=left_kept(),
+        steps=(1000, 250),
     )
     play(used, settled, ChunkParameters())
     frames = camera(12, 7)
@@ -236,13 +258,13 @@ def test_outside_the_region_the_camera_is_shown_as_it_came(engine: StreamEngine)
 def test_the_model_is_told_what_to_keep(engine: StreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """And not what to follow, where depth is off."""
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-    encode = engine.pipeline.control.encode_depth
+    encode = engine.pipeline.control.encode_videos
 
-    def watched(depth: torch.Tensor, state: object, *, mask: torch.Tensor, source: torch.Tensor):
-        seen.append((depth, source))
-        return encode(depth, state, mask=mask, source=source)
+    def watched(videos: tuple[ControlVideo], state: object, *, mask: torch.Tensor, source: torch.Tensor):
+        seen.append((videos[0].picture, source))
+        return encode(videos, state, mask=mask, source=source)
 
-    monkeypatch.setattr(engine.pipeline.control, "encode_depth", watched)
+    monkeypatch.setattr(engine.pipeline.control, "encode_videos", watched)
     stream, frames = engine.open(prompt="gold", seed=1), camera(9)
     stream.step(frames, ChunkParameters(mask=left_kept(), depth=DepthSettings(enabled=False)))
     depth, source = seen[0]
@@ -287,7 +309,7 @@ def test_the_effective_scale_is_told_and_used(engine: StreamEngine, monkeypatch:
     monkeypatch.setattr(
         engine.pipeline,
         "generate",
-        lambda *given, **how: used.append(how["vace_context_scale"]) or generate(*given, **how),
+        lambda *given, **how: used.append(how["vace_input"][0].scale) or generate(*given, **how),
     )
     stream = engine.open(prompt="gold", seed=1)
     told = [
@@ -379,8 +401,8 @@ def test_depth_begins_anew_after_a_pause(engine: StreamEngine, monkeypatch: pyte
         stream.step(still * 12, ChunkParameters(depth=settings))
     fresh = StreamDepth(estimator, "cpu", *SIZE)
     expected = fresh(fit_frames(still * 12, *SIZE, torch.device("cpu")), settings).values
-    assert torch.equal(given[2][0, 0], expected) and given[1] is None
-    assert not torch.equal(given[5][0, 0], expected), "who goes on remembers"
+    assert torch.equal(given[2][0].picture[0, 0], expected) and given[1] is None
+    assert not torch.equal(given[5][0].picture[0, 0], expected), "who goes on remembers"
 
 
 def test_depth_off_estimates_nothing(engine: StreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -396,7 +418,7 @@ def test_depth_off_estimates_nothing(engine: StreamEngine, monkeypatch: pytest.M
 def test_the_preview_is_the_last_frames_depth_as_the_model_got_it(
     engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[torch.Tensor] = []
+    given: list[tuple[ControlVideo, ...]] = []
     generate = engine.pipeline.generate
     monkeypatch.setattr(
         engine.pipeline,
@@ -405,7 +427,53 @@ def test_the_preview_is_the_last_frames_depth_as_the_model_got_it(
     )
     shown = play(engine.open(prompt="gold", seed=1), ChunkParameters())[0].depth_preview
     assert shown is not None and shown.shape == (72, 128) and shown.dtype == np.uint8
-    assert np.array_equal(shown, preview(given[0][0, 0, -1]))
+    assert np.array_equal(shown, preview(given[0][0].picture[0, 0, -1]))
+
+
+def test_the_strength_of_depth_is_the_guidance_scale(engine: StreamEngine) -> None:
+    by_name, by_scale = (
+        play(engine.open(prompt="gold", seed=1), asked)[0]
+        for asked in (ChunkParameters(controls=(("depth", 0.3),)), ChunkParameters(guidance_scale=0.3))
+    )
+    assert same(by_name, by_scale) and by_name.guidance_scale == 0.3
+
+
+def test_controls_are_made_of_the_pictures_that_the_chunk_uses(
+    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frame by frame, and of the newest nine after a reset; those that are off are not made."""
+    shown: list[tuple[ControlVideo | None, ...]] = []
+    generate = engine.pipeline.generate
+    monkeypatch.setattr(
+        engine.pipeline,
+        "generate",
+        lambda *args, **how: shown.append(how["vace_input"]) or generate(*args, **how),
+    )
+    stream = engine.open(prompt="gold", seed=1)
+    asked = ChunkParameters(controls=(("gray", 0.5), ("lines", 1.5)))
+    play(stream, asked)
+    frames = camera(12, 3)
+    result = stream.step(frames, ChunkParameters(reset=True))
+    fitted = fit_frames(frames[-9:], *SIZE, torch.device("cpu"))
+    depth, gray, lines = shown[1]
+    assert depth is not None and gray is not None and lines is not None
+    assert torch.equal(gray.picture[0, 0], gray_of(fitted, engine.pipeline.preset.gray))
+    assert torch.equal(lines.picture[0, 0], lines_of(fitted))
+    assert (gray.scale, lines.scale) == (0.5, 1.5)
+    for told, video in ((result.gray_preview, gray), (result.lines_preview, lines)):
+        assert told is not None and np.array_equal(told, preview(video.picture[0, 0, -1]))
+    off = play(stream, ChunkParameters(controls=(("gray", 0.0), ("lines", 0.0))))[0]
+    assert off.gray_preview is off.lines_preview is None and shown[2][1:] == (None, None)
+
+
+def test_a_stream_begins_with_the_controls_of_its_model(
+    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = play(engine.open(prompt="gold", seed=1), ChunkParameters(controls=(("gray", 0.75),)))[0]
+    info = replace(engine.info, controls=(("depth", 1.0), ("gray", 0.75)))
+    monkeypatch.setattr(engine, "info", info)
+    assert engine.info.controls != DEFAULT_CONTROLS
+    assert same(play(engine.open(prompt="gold", seed=1), ChunkParameters())[0], plain)
 
 
 def test_a_preview_is_bright_where_it_is_near() -> None:

@@ -14,6 +14,7 @@ from streaming.blocks.vace_encoding import (
     split_by_mask,
 )
 from streaming.config import ConfigError, TaehvConfig
+from streaming.controls.control_videos import ControlVideo
 from streaming.modules.taehv import TAEHV
 from streaming.modules.wan_vae import WanVAE, WanVaeConfig
 
@@ -387,3 +388,106 @@ def test_other_chunk_lengths_follow_the_same_rule() -> None:
     block = make_block(num_frame_per_block=2)
     close(run(block, [DEPTH[:, :, :5], DEPTH[:, :, 5:13]]), offline(block, DEPTH[:, :, :13]))
     assert "Expected 8 depth frames (num_frame_per_block=2 *" in error(block, DEPTH[:, :, :12])
+
+
+# --- several control videos
+
+
+def both(depth: Tensor | None, gray: Tensor | None) -> tuple[ControlVideo | None, ControlVideo | None]:
+    shown = [None if each is None else ControlVideo(each, 1.0) for each in (depth, gray)]
+    return shown[0], shown[1]
+
+
+GRAY = clip(3, 33, seed=11)
+
+
+def test_each_video_is_encoded_as_it_would_be_alone(block: VaceEncodingBlock) -> None:
+    state, parts = None, []
+    for depth, gray in zip(chunks(DEPTH), chunks(GRAY), strict=True):
+        control, state = block.encode_videos(both(depth, gray), state)
+        assert control.shape == (2, 3, 96, 2, 4)
+        parts.append(control)
+    got = torch.cat(parts, dim=1)
+    assert torch.equal(got[:1], run(block, chunks(DEPTH)))
+    assert torch.equal(got[1:], run(block, chunks(GRAY)))
+
+
+def test_law_frame_k_of_a_video_that_comes_and_goes_is_output_frame_k(block: VaceEncodingBlock) -> None:
+    """While it is away it was mid-grey, however long, and the other one does not feel it."""
+    shown = [(0, 1, 0), (1, 0, 1)]
+    parts, state = [list[Tensor](), list[Tensor]()], None
+    for index, pair in enumerate(zip(chunks(DEPTH), chunks(GRAY), strict=True)):
+        videos = both(*(each if shown[n][index] else None for n, each in enumerate(pair)))
+        control, state = block.encode_videos(videos, state)
+        parts[0 if shown[0][index] else 1].append(control)
+    for n, video in enumerate((DEPTH, GRAY)):
+        seen = [part * on for part, on in zip(chunks(video), shown[n], strict=True)]
+        wanted = offline(block, torch.cat(seen, dim=2))
+        of_chunk = [wanted[:, 3 * index : 3 * index + 3] for index in range(3) if shown[n][index]]
+        close(torch.cat(parts[n], dim=1), torch.cat(of_chunk, dim=1))
+
+
+def test_an_unguided_chunk_keeps_all_videos_aligned(block: VaceEncodingBlock) -> None:
+    first, second, third = zip(chunks(DEPTH), chunks(GRAY), strict=True)
+    _, state = block.encode_videos(both(*first), None)
+    control, _ = block.encode_videos(both(*third), block.skip(state))
+    for n in range(2):
+        video = torch.cat([first[n], torch.zeros_like(second[n]), third[n]], dim=2)
+        close(control[n : n + 1], offline(block, video)[:, 6:])
+
+
+def test_references_alone_leave_every_video_aligned(block: VaceEncodingBlock) -> None:
+    first, second, third = zip(chunks(DEPTH), chunks(GRAY), strict=True)
+    _, state = block.encode_videos(both(*first), None)
+    guided, state = block("r2v", state, ref_images=REFERENCES[:1])
+    assert guided is not None and len(guided.frames) == 1
+    control, _ = block.encode_videos(both(*third), state)
+    for n in range(2):
+        video = torch.cat([first[n], torch.zeros_like(second[n]), third[n]], dim=2)
+        close(control[n : n + 1], offline(block, video)[:, 6:])
+
+
+def test_interleaved_streams_of_two_videos_do_not_touch_each_other(block: VaceEncodingBlock) -> None:
+    clips = [(DEPTH, GRAY), (clip(1, 33, seed=4), clip(3, 33, seed=5))]
+    states: list[ControlState | None] = [None, None]
+    parts: list[list[Tensor]] = [[], []]
+    for index in range(3):
+        for stream, pair in enumerate(clips):
+            videos = both(*(chunks(video)[index] for video in pair))
+            control, states[stream] = block.encode_videos(videos, states[stream])
+            parts[stream].append(control)
+    for stream, pair in enumerate(clips):
+        got = torch.cat(parts[stream], dim=1)
+        for n, video in enumerate(pair):
+            assert torch.equal(got[n : n + 1], run(block, chunks(video)))
+
+
+def test_a_mask_is_for_all_videos_and_keeps_one_picture(block: VaceEncodingBlock) -> None:
+    camera, mask = clip(3, 9, seed=6), torch.zeros(1, 1, 9, *SIZE, dtype=torch.float64)
+    mask[..., :16] = 1
+    given = both(DEPTH[:, :, :9], GRAY[:, :, :9])
+    control, _ = block.encode_videos(given, None, mask=mask, source=camera)
+    for n, video in enumerate((DEPTH, GRAY)):
+        alone, _ = block.encode_depth(video[:, :, :9], None, mask=mask, source=camera)
+        close(control[n : n + 1], alone)
+    unnamed, _ = block.encode_videos(given, None, mask=mask)
+    close(unnamed, block.encode_videos(given, None, mask=mask, source=DEPTH[:, :, :9])[0])
+
+
+def test_videos_bring_their_scales_and_depth_alone_the_calls(block: VaceEncodingBlock) -> None:
+    videos = (None, ControlVideo(GRAY[:, :, :9], 0.25, "gray"), ControlVideo(DEPTH[:, :, :9], 2.0))
+    control, _ = block("depth", None, vace_input=videos)
+    assert control is not None and control.scales == (0.25, 2.0)
+    control, _ = block("depth", None, vace_input=DEPTH[:, :, :9], vace_context_scale=0.5)
+    assert control is not None and control.scales == (0.5,)
+
+
+def test_the_video_at_fault_is_named(block: VaceEncodingBlock) -> None:
+    bad = ControlVideo(GRAY[:, :, :9] * float("nan"), 1.0, "gray")
+    with pytest.raises(ValueError, match="Expected finite gray values within"):
+        block.encode_videos((ControlVideo(DEPTH[:, :, :9], 1.0), bad), None)
+    short = ControlVideo(GRAY[:, :, :8], 1.0, "gray")
+    with pytest.raises(ValueError, match=r"Expected 12 gray frames .* got 8 frames"):
+        block.encode_videos((ControlVideo(DEPTH[:, :, :9], 1.0), short), None)
+    with pytest.raises(ValueError, match="control videos: expected at least one, got none"):
+        block.encode_videos((None, None), None)

@@ -76,7 +76,8 @@ def num_bytes(value: object) -> int:
 def test_counted_bytes_are_those_of_real_networks_and_caches(
     dtype: torch.dtype, autoencoder: WanVaeConfig | TaehvConfig, decoder: TaehvConfig | None
 ):
-    """The same networks on the CPU, with numbers in them, after two chunks."""
+    """The same networks on the CPU, with numbers in them, after two chunks. Control is encoded for what is
+    kept, and for depth, gray and lines."""
     preset = replace(TINY, autoencoder=autoencoder, height=16, width=32)
     counted = needs(preset, dtype, decoder)
     models = random_models(replace(preset, decoder=decoder), device=CPU, dtype=dtype)
@@ -95,7 +96,7 @@ def test_counted_bytes_are_those_of_real_networks_and_caches(
             video = torch.zeros(1, frames, 3, preset.height, preset.width, dtype=dtype)
             latents, encoded = models.autoencoder.encode(video, encoded)
             _, decoded = models.decoder.decode(latents, decoded)
-    assert counted.session == cache.num_bytes + 2 * num_bytes(encoded) + num_bytes(decoded)
+    assert counted.session == cache.num_bytes + 4 * num_bytes(encoded) + num_bytes(decoded)
     assert counted.shared == CONTEXTS_KEPT * num_bytes(context) + num_bytes(encoded)
 
 
@@ -144,10 +145,11 @@ def test_passes_are_counted_as_if_all_their_blocks_had_run(layers: int, length: 
         cache = model.new_cache(window, *preset.latent_size)
         for start in range(0, length, 3):
             cache.begin(start, 3)
-        tokens = model.embed_control(empty(3, wan.vace_in_dim, *preset.latent_size), 3)
+        control = empty(3, wan.vace_in_dim, *preset.latent_size).expand(3, -1, -1, -1, -1)
+        tokens, scales = model.embed_control(control, 3), torch.ones(3, device="meta")
         chunk, times = empty(3, wan.in_dim, *preset.latent_size), torch.zeros(1, 3, device="meta")
         with PeakMemory() as guided:
-            model(chunk, times, context, cache, length, control=tokens)
+            model(chunk, times, context, cache, length, control=tokens, control_scale=scales)
         with PeakMemory() as recaching:
             recache(model, empty(length, wan.in_dim, *preset.latent_size), context, cache)
     assert (guided.peak > recaching.peak) == (length == 3)

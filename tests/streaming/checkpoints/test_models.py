@@ -25,6 +25,7 @@ from streaming.checkpoints.presets import (
 from streaming.checkpoints.weights import WeightsError
 from streaming.config import ConfigError, TextConfig, WanConfig
 from streaming.engine import StreamEngine
+from streaming.modules.scribble import ScribbleNetwork
 from streaming.modules.wan_vae import WanVaeConfig
 from streaming.pipeline import LongLivePipeline
 from tests.streaming.depth.test_estimators import save_tiny_model
@@ -155,6 +156,29 @@ def test_files_that_were_mixed_up_say_what_they_are(files: dict[str, str]) -> No
     ):
         with pytest.raises(WeightsError, match=told):
             LongLivePipeline(base | {name: files[other]}, CPU, torch.float32)
+
+
+def test_the_scribble_network_is_loaded_by_name_and_strictly(files: dict[str, str], tmp_path: Path) -> None:
+    """Published as a pickle of bare tensors. Without it there is none, and filters draw the lines."""
+    base = {"model_config": {"base_model_name": TINY.name}} | files
+    assert LongLivePipeline(base, CPU, torch.float32).models.scribble is None
+    state = ScribbleNetwork().state_dict()
+    torch.save(state, published := tmp_path / "netG_A_latest.pth")
+    loaded = LongLivePipeline(base | {"scribble_path": str(published)}, CPU, torch.bfloat16).models.scribble
+    assert loaded is not None
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(value, state[name].bfloat16()), name
+    for change, told in (
+        ({"model4.1.bias": None}, "model4.1.bias"),
+        ({"model5.1.bias": torch.zeros(1)}, "model5.1.bias"),
+        ({"model4.1.weight": torch.zeros(3, 64, 7, 7)}, "model4.1.weight"),
+    ):
+        spoilt = {name: value for name, value in (state | change).items() if value is not None}
+        torch.save(spoilt, tmp_path / "spoilt.pth")
+        with pytest.raises(WeightsError, match=told):
+            LongLivePipeline(base | {"scribble_path": str(tmp_path / "spoilt.pth")}, CPU, torch.float32)
+    with pytest.raises(WeightsError, match="VAE"):
+        LongLivePipeline(base | {"scribble_path": files["vae_path"]}, CPU, torch.float32)
 
 
 def test_a_file_that_was_not_named_is_named(tmp_path: Path) -> None:
