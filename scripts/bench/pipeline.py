@@ -3,6 +3,7 @@
 python -m scripts.bench.pipeline --model longlive-1.3b --random-weights --json out/exact.json
 python -m scripts.bench.pipeline --random-weights --preset fast --guidance none
 python -m scripts.bench.pipeline --random-weights --guidance both --check 10
+python -m scripts.bench.pipeline --random-weights --guidance controls       # gray beside depth, and its price
 python -m scripts.bench.pipeline --model embedded --eager --chunks 8
 
 Chunks run as a server runs them, from camera pictures to `uint8`, with a server's optimizations, or none
@@ -29,6 +30,7 @@ from streaming.acceleration import Optimizations, accelerate, optimizations_for
 from streaming.engine import StreamEngine, choose_device
 
 ROOT = Path(__file__).resolve().parents[2]
+KINDS = {"both": ("depth", "none"), "controls": ("depth", "depth+gray")}  # tables of an option
 
 
 def main(
@@ -44,8 +46,11 @@ def main(
         ),
     ] = "exact",
     guidance: Annotated[
-        Literal["depth", "none", "both"],
-        typer.Option(help="What guides the passes; both: two tables, a list in JSON."),
+        Literal["depth", "none", "both", "controls"],
+        typer.Option(
+            help="What guides the passes. Two tables, a list in JSON: depth and none (both), or depth alone "
+            "and with gray beside it (controls)."
+        ),
     ] = "depth",
     height: Annotated[int | None, typer.Option(min=16, help="Pixels; the model's own by default.")] = None,
     width: Annotated[int | None, typer.Option(min=16, help="Pixels; the model's own by default.")] = None,
@@ -88,7 +93,7 @@ def main(
             _, start, _ = _start(asked)
             typer.echo(json.dumps(start))
             return
-        kinds: list[Literal["depth", "none"]] = ["depth", "none"] if guidance == "both" else [guidance]
+        kinds = KINDS.get(guidance, (guidance,))
         with machine.cold_cache():
             # The plain pipeline pays for much of a start: with --check another process is timed.
             apart = _start_apart() if check and warm_start else None
@@ -119,6 +124,9 @@ def main(
         reports.append(report | figures[kind] | {"equality": differences})
         for line in table.lines(reports[-1]):
             typer.echo(line)
+    if len(kinds) > 1:
+        typer.echo("")
+        typer.echo(table.comparison(reports))
     write_json(json_file, reports if len(reports) > 1 else reports[0])
 
 

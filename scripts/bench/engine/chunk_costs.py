@@ -13,7 +13,7 @@ from scripts.bench.engine import ceilings, machine, measured_engine, stages, tab
 from scripts.bench.engine.flops import Work
 from scripts.bench.engine.probe import Probe, RingCopies, profiled
 from scripts.bench.figures.latency import percentile
-from streaming.api import CHUNK, ChunkParameters, DepthSettings
+from streaming.api import CHUNK, CONTROLS, ChunkParameters, ControlStrengths, DepthSettings
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.chunk_passes import ChunkInputs
 from streaming.config import CHUNK_LATENTS
@@ -31,6 +31,7 @@ class Bench:
         self._engine, self._pipeline = engine, engine.pipeline
         self._device = engine.pipeline.device
         self._guidance, self._preset, self._chunks = guidance, preset, chunks
+        self._on = set(guidance.split("+")) & set(CONTROLS)
         self._steps = measured_engine.falling_steps(steps) if steps else None
         self._run_steps = self._steps or engine.pipeline.preset.sampler.denoising_step_list
         self._probe = Probe(engine.pipeline)
@@ -53,9 +54,7 @@ class Bench:
         peak = machine.peak_bytes(self._device)  # before what follows, which no stream does
         copies = self._ring_copies(stream)
         passes = len(self._run_steps)
-        works = stages.works_of(
-            self._engine, stream._session, passes=passes, guided=self._guidance == "depth"
-        )
+        works = stages.works_of(self._engine, stream._session, passes=passes, videos=self._videos())
         preset, dtype = self._pipeline.preset, self._pipeline.dtype
         sizes = ceilings.sizes_for(preset, self._device)
         rates = ceilings.ceilings(preset.transformer, sizes, self._device, dtype)
@@ -86,9 +85,13 @@ class Bench:
         }
 
     def _controls(self, **changes: Any) -> ChunkParameters:
-        return ChunkParameters(
-            depth=DepthSettings(enabled=self._guidance == "depth"), steps=self._steps, **changes
-        )
+        strengths: ControlStrengths = tuple((name, float(name in self._on)) for name in CONTROLS)
+        depth = DepthSettings(enabled="depth" in self._on)
+        return ChunkParameters(depth=depth, controls=strengths, steps=self._steps, **changes)
+
+    def _videos(self) -> int:
+        """How many control videos show what is on."""
+        return sum(bool(self._on & set(channels)) for channels in self._pipeline.preset.control_videos)
 
     def _first_chunk(self) -> tuple[float, LiveStream]:
         """Milliseconds from asking for a session to its first pictures on the host."""
@@ -114,9 +117,8 @@ class Bench:
         begin = time.perf_counter()
         result = stream.step(self._pictures[: stream.frames_wanted], self._controls(**changes))
         wall = (time.perf_counter() - begin) * 1e3
-        return wall, stages.stages_of(
-            result.timings_ms | self._probe.timings_ms(), guided=self._guidance == "depth"
-        )
+        timings = result.timings_ms | self._probe.timings_ms()
+        return wall, stages.stages_of(timings, guided=bool(self._on))
 
     def _timed(self, stream: LiveStream) -> tuple[list[float], list[dict[str, float]]]:
         found = [self._step(stream) for _ in range(self._chunks)]

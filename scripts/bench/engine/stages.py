@@ -9,6 +9,7 @@ from scripts.bench.engine import flops
 from scripts.bench.engine.flops import InFp8, Work
 from streaming.api import CHUNK
 from streaming.config import CHUNK_LATENTS
+from streaming.controls.control_videos import ControlVideo
 from streaming.engine import StreamEngine
 from streaming.kernels.fp8 import Fp8Linear
 from streaming.session import StreamSession
@@ -42,8 +43,9 @@ def place(stage: str) -> tuple[int, str]:
     return kind, stage
 
 
-def works_of(engine: StreamEngine, session: StreamSession, *, passes: int, guided: bool) -> dict[str, Work]:
-    """Arithmetic by stage: transformer by formula, the other networks as PyTorch counts them."""
+def works_of(engine: StreamEngine, session: StreamSession, *, passes: int, videos: int) -> dict[str, Work]:
+    """Arithmetic by stage: transformer by formula, the other networks as PyTorch counts them. `videos`: how
+    many control videos guide, depth's among them; 0: none."""
     pipeline, preset = engine.pipeline, engine.pipeline.preset
     config, window = preset.transformer, preset.window.local_attn_size
     tokens = session.cache.tokens_per_latent
@@ -60,15 +62,17 @@ def works_of(engine: StreamEngine, session: StreamSession, *, passes: int, guide
     latents = session.recent[:, -CHUNK_LATENTS:]
     works["decode"] = flops.counted(lambda: pipeline.decoder.decode(latents, session.decoder))
     hints = Work()
-    if guided:
+    if videos:
         shape = (CHUNK, 3, preset.height, preset.width)
         frames = torch.rand(shape, device=pipeline.device) * 2 - 1
         works["depth"] = flops.counted(lambda: engine.estimator.estimate(frames))
         depth = frames[:, :1].movedim(0, 1)[None]
+        shown = [ControlVideo(depth, 1.0)] * videos
         works["control encode"] = flops.counted(
-            lambda: pipeline.control("depth", session.control, vace_input=depth)
+            lambda: pipeline.control("depth", session.control, vace_input=shown)
         )
-        hints = flops.hints_work(config, latents=CHUNK_LATENTS, tokens_per_latent=tokens, fp8=fp8)
+        of_one = flops.hints_work(config, latents=CHUNK_LATENTS, tokens_per_latent=tokens, fp8=fp8)
+        hints = of_one.times(videos)
     for index in range(1, passes + 1):
         works[f"pass {index}"] = plain + hints
         if hints.total:

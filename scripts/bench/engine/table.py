@@ -1,6 +1,6 @@
 """The table of a run, from the same figures as its JSON."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 # Issue "Fast": milliseconds at 832x480 on one H100 80GB, by preset and guidance; None: for all.
@@ -15,10 +15,16 @@ SWITCH_GOAL_MS, FIRST_FRAME_GOAL_MS, COLD_GOAL_S, WARM_GOAL_S = 200, 1000, 90, 2
 
 def goal_ms(stage: str, preset: str, guidance: str) -> float | None:
     """The goal of a stage; of "pass 2" and "clean pass" that of a pass without hints."""
-    goals = GOALS[preset, guidance]
+    goals = GOALS.get((preset, guidance), {})
     if stage == "clean pass" or stage.endswith("without hints"):
-        return goals["pass"]
+        return goals.get("pass")
     return goals.get(stage)
+
+
+def comparison(reports: Sequence[Mapping[str, Any]]) -> str:
+    """What a chunk of each report takes, beside the first one's."""
+    named = [(report["settings"]["guidance"], report["stages"]["chunk"]["median_ms"]) for report in reports]
+    return ", ".join(f"{name} {ms:.1f} ms ({ms / named[0][1]:.3f})" for name, ms in named)
 
 
 def lines(report: Mapping[str, Any]) -> Iterator[str]:
