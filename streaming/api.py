@@ -23,6 +23,7 @@ WeightedPrompts: TypeAlias = tuple[tuple[str, float], ...]  # (text, weight); on
 Point: TypeAlias = tuple[float, float, float]  # x and y from the top left, value: all 0 ... 1, near = 1
 ControlName: TypeAlias = Literal["depth", "gray", "lines"]
 ControlStrengths: TypeAlias = tuple[tuple[ControlName, float], ...]  # 0 ... MAX_SCALE each; 0: off
+NoiseFormula: TypeAlias = Literal["exact", "published"]
 
 CONTROLS: tuple[ControlName, ...] = get_args(ControlName)
 FIRST_CHUNK, CHUNK = 9, 12  # frames: latent 0 stands for one, every later latent for four
@@ -35,6 +36,7 @@ MAX_SCALE = 2.0  # of guidance, and of each control; 0 is none
 MAX_BLEND_CHUNKS = 32
 MAX_POINTS = 64  # of sparse depth
 MAX_SEED = 2**63 - 1
+PUBLISHED_NOISE_ABOVE = 0.1  # below, the published formula's first timestep would not be above 0
 
 DEFAULT_TRANSITION: Transition = "recache"
 DEFAULT_BLEND_CHUNKS = 4
@@ -79,6 +81,26 @@ class DepthSettings:
                 raise ValueError(f"depth points[{index}]: expected (x, y, value), each 0 ... 1, got {point}")
 
 
+@dataclass(frozen=True, slots=True)
+class CameraStart:
+    """What a chunk's passes start from: noise, or the camera's own latents under noise.
+
+    Raises ValueError naming the field, the value and what was expected.
+    """
+
+    noise_scale: float = 1.0  # above 0 ... 1: share of noise; 1: noise alone, nothing of the camera
+    formula: NoiseFormula = "exact"  # which passes are left; see `Denoiser.from_camera`
+    follows_motion: bool = False  # the scale falls while the camera's picture moves; see `MotionNoise`
+
+    def __post_init__(self) -> None:
+        if self.formula not in get_args(NoiseFormula):
+            raise ValueError(f"formula must be {' or '.join(get_args(NoiseFormula))}, got {self.formula!r}")
+        least = PUBLISHED_NOISE_ABOVE if self.formula == "published" else 0
+        if not least < self.noise_scale <= 1:  # False for NaN, too
+            of = f" with formula {self.formula}" if least else ""
+            raise ValueError(f"noise_scale must be above {least:g} ... 1{of}, got {self.noise_scale}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkParameters:
     """What a chunk is asked to change before it is made; None and False leave things as they are.
@@ -97,6 +119,7 @@ class ChunkParameters:
     references: tuple[np.ndarray, ...] | Clear | None = None  # 1 to MAX_REFERENCES, (H, W, 3) uint8 RGB each
     # (H, W) uint8: 255 = generate, 0 = keep the camera; of a picture (H, W, 3) uint8 RGB the brightness.
     mask: np.ndarray | Clear | None = None
+    camera_start: CameraStart | None = None
     steps: tuple[int, ...] | Clear | None = None  # falling within MAX_TIMESTEP ... 1; CLEAR: the model's own
     reset: bool = False  # hard reset that keeps the prompt
     seed: int | None = None  # for a reset or cut
@@ -148,6 +171,7 @@ class ChunkResult:
     frames_in_chunk: int  # T, unless it is a piece
     generation: int  # rises with every hard reset
     guidance_scale: float  # depth's strength in the chunk, motion of depth counted in
+    noise_scale: float = 1.0  # of the chunk's start, motion counted in
     frames_wanted: int = CHUNK  # by the stream's next chunk
     # Each (72, 128) uint8, as the model was shown frames[-1]; None: off. Of depth near = 255.
     depth_preview: np.ndarray | None = None

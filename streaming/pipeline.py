@@ -28,6 +28,8 @@ from streaming.api import (
     WeightedPrompts,
     check_blend,
 )
+from streaming.blocks.camera_start import CameraLatents
+from streaming.blocks.control_encoders import ControlEncoderState
 from streaming.blocks.denoise import Denoiser
 from streaming.blocks.prompt_blend import PromptBlend
 from streaming.blocks.recache import recache
@@ -46,6 +48,14 @@ from streaming.modules.scheduler import add_noise
 from streaming.session import StreamSession
 
 STEP_LISTS_KEPT = 16  # a sampler's tables are small; the bound is for clients that ask for ever new ones
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sampling:
+    """How a chunk is denoised."""
+
+    steps: tuple[int, ...] | None = None  # nominal, falling within 1000 ... 1; None: the model's own
+    start: CameraLatents | None = None  # None: pure noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +105,7 @@ class LongLivePipeline:
         # A third of the pictures after a third of the time; on a GPU that has not been measured to pay.
         self.decodes_by_latent = device.type == "cpu"
         transformer, latent_size = self.models.transformer, self.preset.latent_size
+        self._chunk_shape = (1, CHUNK_LATENTS, self.preset.transformer.in_dim, *latent_size)
         self.passes = ChunkPasses(transformer, latent_size)
         self._caches = KVCachePool(partial(transformer.new_cache, self.preset.window, *latent_size))
         self.denoise = Denoiser(self.preset.sampler)
@@ -187,7 +198,7 @@ class LongLivePipeline:
         transition: Transition | None = None,
         blend_chunks: int = DEFAULT_BLEND_CHUNKS,
         blend_curve: BlendCurve = DEFAULT_BLEND_CURVE,
-        steps: tuple[int, ...] | None = None,
+        sampling: Sampling = Sampling(),
         seed: int | None = None,
         clock: StageClock | None = None,
         decoded: Callable[[Tensor], None] | None = None,
@@ -202,8 +213,8 @@ class LongLivePipeline:
         T, H, W) say where to paint (1) and where to keep `vace_source` (as `vace_input`, and by default the
         same) as a picture (0). "r2v" takes 1 to 3 `ref_images`, or what `control.encode_references` gave for
         them, "depth+r2v" both. References guide the chunk in which they are new and live on in the stream's
-        memory; `references_every_chunk` repeats them. `steps` are nominal denoising steps, falling within
-        1000 ... 1, for this chunk alone; None: the model's own.
+        memory; `references_every_chunk` repeats them. `sampling` is for this chunk alone: its steps, and the
+        camera that it starts from.
 
         A changed prompt takes effect in this chunk. `transition` says how: "recache" (and None) recomputes
         the window under it; "blend" goes there over `blend_chunks` chunks, see `PromptBlend`, and later calls
@@ -220,7 +231,7 @@ class LongLivePipeline:
             raise ValueError(f"vace_context_scale must be 0 ... {MAX_SCALE:g}, got {vace_context_scale}")
         _check_transition(transition)
         check_blend(blend_chunks, blend_curve)
-        denoise = self.denoise if steps is None else self._denoiser(tuple(steps))
+        denoise = self.denoise if sampling.steps is None else self._denoiser(tuple(sampling.steps))
         mark = clock.stage if clock else lambda _name: nullcontext()
         starts_over = transition == "cut" and (session.chunk > 0 or seed is not None)
         known = None if starts_over else session.references
@@ -240,6 +251,11 @@ class LongLivePipeline:
                 ref_images=ref_images,
                 vace_context_scale=vace_context_scale,
             )
+            camera, camera_state = self.control.encode_camera(
+                sampling.start.video if sampling.start else None,
+                ControlEncoderState() if starts_over else session.camera,
+                chunk=0 if starts_over else session.chunk,
+            )
             references = control.references if control else None
             are_new = references is not None and (references_every_chunk or references is not known)
             guidance = None
@@ -253,10 +269,17 @@ class LongLivePipeline:
                     recache(self.models.transformer, session.recent, text.context, session.cache)
                 session.prompts, session.blend = prompts, text.blend
                 chunk = self._begin(session, text.context, guidance)
-                latents = self._denoise(session, denoise, chunk, guidance)
+                start = self._noise(session, self._chunk_shape)
+                if sampling.start is not None and camera is not None:
+                    scale = sampling.start.noise_scale
+                    denoise, start = (
+                        denoise.from_camera(scale, sampling.start.formula),
+                        add_noise(camera, start, scale),
+                    )
+                latents = self._denoise(session, denoise, start, chunk, guidance)
             frames, session.decoder = self._decode(session, latents, mark, decoded)
         session.pending = PendingCleanPass(chunk, latents)
-        session.control, session.references = control_state, references
+        session.control, session.camera, session.references = control_state, camera_state, references
         session.advance(latents, len(frames))
         return frames
 
@@ -336,35 +359,39 @@ class LongLivePipeline:
             return self.passes.begin(session.cache, session.latent, context)
         return self.passes.begin(session.cache, session.latent, context, guidance.tokens, guidance.scales)
 
+    def _noise(self, session: StreamSession, shape: Sequence[int]) -> Tensor:
+        return torch.randn(shape, generator=session.noise, device=self.device, dtype=self.dtype)
+
     def _denoise(
-        self, session: StreamSession, denoise: Denoiser, chunk: ChunkInputs, guidance: Guidance | None
+        self,
+        session: StreamSession,
+        denoise: Denoiser,
+        start: Tensor,
+        chunk: ChunkInputs,
+        guidance: Guidance | None,
     ) -> Tensor:
-        """Clean latents (1, F, C, h, w) of the next chunk."""
-        shape = (1, CHUNK_LATENTS, self.preset.transformer.in_dim, *self.preset.latent_size)
-        model, start = self.models.transformer, session.latent
+        """Clean latents (1, F, C, h, w) of the next chunk, from `start`, of the same shape."""
+        model = self.models.transformer
         scales = None  # on the device, without a copy from the host, which would wait
         if guidance is not None and guidance.references is not None:
             scales = torch.stack([torch.full((), scale, device=self.device) for scale in guidance.scales])
 
-        def noise_like(shape: Sequence[int]) -> Tensor:
-            return torch.randn(shape, generator=session.noise, device=self.device, dtype=self.dtype)
-
         def predict_flow(xt: Tensor, timestep: float, sigma: float) -> Tensor:
             if guidance is None or guidance.references is None or scales is None:
                 return self.passes.denoise(chunk, xt, timestep)
-            noised = add_noise(guidance.references, noise_like(guidance.references.shape), sigma)
+            noised = add_noise(guidance.references, self._noise(session, guidance.references.shape), sigma)
             return model(
                 xt,
-                torch.full(shape[:2], timestep, device=self.device),
+                torch.full(start.shape[:2], timestep, device=self.device),
                 chunk.context,
                 session.cache,
-                start,
+                session.latent,
                 control=guidance.tokens,
                 control_scale=scales,
                 references=noised,
             )
 
-        *_, last = denoise(predict_flow, noise_like(shape), lambda: noise_like(shape))
+        *_, last = denoise(predict_flow, start, lambda: self._noise(session, start.shape))
         return last.x0
 
     def _require_finite(self, session: StreamSession, **results: Tensor) -> None:

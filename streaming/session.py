@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from streaming.api import WeightedPrompts
+from streaming.blocks.control_encoders import ControlEncoderState
 from streaming.blocks.prompt_blend import PromptBlend
 from streaming.blocks.vace_encoding import ControlState
 from streaming.chunk_passes import PendingCleanPass
@@ -20,7 +21,7 @@ from streaming.modules.kv_cache import RingKVCache
 class StreamSession:
     """Everything one stream remembers between chunks; dropping this ends the stream.
 
-    The caches (keys and values, the control encoders' inside `control`, decoder) begin and end together:
+    The caches (keys and values, the encoders' inside `control` and `camera`, decoder) begin and end together:
     `reset` replaces all of them, and nothing else does.
     """
 
@@ -32,6 +33,7 @@ class StreamSession:
     prompts: WeightedPrompts | None = None  # what the window was computed with, or blends into
     blend: PromptBlend | None = None  # under way to `prompts`; None: the window has arrived there
     control: ControlState | None = None
+    camera: ControlEncoderState = ControlEncoderState()  # of camera pictures that chunks start from
     decoder: Any = None  # the decoder's memory; its kind is the decoder's affair
     references: Tensor | None = None  # control of the reference pictures last met
     recent: Tensor | None = None  # newest clean latents (B, up to the window, C, h, w)
@@ -54,6 +56,7 @@ class StreamSession:
         self.cache.reset()
         self.chunk = 0
         self.generation += 1
+        self.camera = ControlEncoderState()
         self.control = self.decoder = self.references = self.recent = self.blend = self.pending = None
 
     @contextmanager

@@ -15,6 +15,7 @@ from streaming.api import (
     CONTROLS,
     DEFAULT_ADAPTIVE,
     FIRST_CHUNK,
+    CameraStart,
     ChunkParameters,
     ChunkResult,
     ControlName,
@@ -24,6 +25,7 @@ from streaming.api import (
     WeightedPrompts,
 )
 from streaming.blocks.adaptive_scale import AdaptiveScale
+from streaming.blocks.camera_start import CameraLatents, MotionNoise
 from streaming.blocks.reference_images import reference_of
 from streaming.blocks.region_mask import RegionMask
 from streaming.blocks.text_conditioning import Prompts, parse_prompts
@@ -35,7 +37,7 @@ from streaming.depth.estimators import DepthEstimator
 from streaming.depth.stream_depth import Depth, StreamDepth
 from streaming.frames import fit_frames, to_uint8
 from streaming.gpu.stage_clock import StageClock
-from streaming.pipeline import LongLivePipeline
+from streaming.pipeline import LongLivePipeline, Sampling
 from streaming.session import StreamSession
 
 logger = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ class StreamParameters:
     depth: DepthSettings = DepthSettings()
     references: Tensor | None = None  # encoded, as the control block's `encode_references` gives them
     region: RegionMask | None = None
+    camera_start: CameraStart = CameraStart()
     steps: tuple[int, ...] | None = None  # None: the model's own
 
     def changed_by(self, asked: ChunkParameters, pipeline: LongLivePipeline) -> "StreamParameters":
@@ -63,6 +66,7 @@ class StreamParameters:
             for name, value in (
                 ("adaptive", asked.adaptive),
                 ("depth", asked.depth),
+                ("camera_start", asked.camera_start),
             )
             if value is not None
         }
@@ -107,7 +111,7 @@ class LiveStream:
             prompts=parse_prompts(prompt),
             strengths={**dict.fromkeys(CONTROLS, 0.0), **dict(info.controls)},
         )
-        self._motion_gain = AdaptiveScale()
+        self._motion_gain, self._noise = AdaptiveScale(), MotionNoise()
         self._had_depth = False  # whether the last chunk had any
         self._shown: Tensor | None = None  # (T, 3, H, W) in [-1, 1]: the last piece, while depth looks at it
 
@@ -154,6 +158,7 @@ class LiveStream:
             motion_gain = AdaptiveScale() if starts_over else self._motion_gain
             motion_gain = motion_gain.follow(depth.motion) if depth else AdaptiveScale()
             scale = motion_gain.applied(parameters.strengths["depth"], parameters.adaptive)
+            noise = (MotionNoise() if starts_over else self._noise).follow(parameters.camera_start, camera)
             with clock.stage("encode"):
                 controls = self._drawn(camera, depth, parameters.strengths)
             pieces: list[ChunkResult] = []
@@ -170,18 +175,20 @@ class LiveStream:
                     frames_in_chunk=len(camera),
                     generation=self._session.generation,
                     guidance_scale=scale,
+                    noise_scale=noise.scale,
                 )
                 if not pieces:
-                    self._remember(parameters, motion_gain, depth)
+                    self._remember(parameters, motion_gain, noise, depth)
                 pieces.append(piece)
                 if on_frames:
                     on_frames(piece)
 
             try:
-                self._generate(parameters, asked, camera, controls, scale, clock, decoded)
+                self._generate(parameters, asked, camera, controls, scale, noise.scale, clock, decoded)
             except GenerationFailed:
                 self._depth.reset()
-                self._motion_gain, self._had_depth, self._shown = AdaptiveScale(), False, None
+                self._motion_gain, self._noise = AdaptiveScale(), MotionNoise()
+                self._had_depth, self._shown = False, None
                 self._session.frame += sum(len(piece.frames) for piece in pieces)
                 raise
         pictures = [piece.frames for piece in pieces]
@@ -198,13 +205,18 @@ class LiveStream:
         self._pipeline.flush(self._session)
 
     def _remember(
-        self, parameters: StreamParameters, motion_gain: AdaptiveScale, depth: Depth | None
+        self,
+        parameters: StreamParameters,
+        motion_gain: AdaptiveScale,
+        noise: MotionNoise,
+        depth: Depth | None,
     ) -> None:
         """The chunk is there, its first pictures at least: what it was made with is in effect."""
         if depth is not None:
             self._note_non_finite(depth)
             self._depth.keep(depth)
-        self._parameters, self._motion_gain, self._had_depth = parameters, motion_gain, depth is not None
+        self._parameters, self._motion_gain, self._noise = parameters, motion_gain, noise
+        self._had_depth = depth is not None
 
     def _fit(self, frames: Sequence[np.ndarray]) -> Tensor:
         """Camera pictures -> (T, 3, height, width) float32 in [-1, 1]."""
@@ -238,6 +250,7 @@ class LiveStream:
         camera: Tensor,
         controls: Mapping[ControlName, Tensor],
         scale: float,
+        noise_scale: float,
         clock: StageClock,
         decoded: Callable[[Tensor], None],
     ) -> None:
@@ -253,6 +266,10 @@ class LiveStream:
         mode: GuidanceMode | None = "depth" if is_shown else None
         if parameters.references is not None:
             mode = "depth+r2v" if is_shown else "r2v"
+        start = None
+        if noise_scale < 1:
+            video = camera.movedim(0, 1)[None]
+            start = CameraLatents(video, noise_scale, parameters.camera_start.formula)
         is_new = asked.prompts is not None
         self._pipeline.generate(
             self._session,
@@ -267,7 +284,7 @@ class LiveStream:
             transition="cut" if asked.starts_over else asked.transition if is_new else None,
             blend_chunks=asked.blend_chunks,
             blend_curve=asked.blend_curve,
-            steps=parameters.steps,
+            sampling=Sampling(parameters.steps, start),
             seed=asked.seed if asked.starts_over else None,
             clock=clock,
             decoded=decoded,

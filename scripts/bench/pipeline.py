@@ -4,6 +4,7 @@ python -m scripts.bench.pipeline --model longlive-1.3b --random-weights --json o
 python -m scripts.bench.pipeline --random-weights --preset fast --guidance none
 python -m scripts.bench.pipeline --random-weights --guidance both --check 10
 python -m scripts.bench.pipeline --random-weights --guidance controls       # gray beside depth, and its price
+python -m scripts.bench.pipeline --random-weights --guidance noise          # noise scale 1, 0.8 and 0.6
 python -m scripts.bench.pipeline --model embedded --eager --chunks 8
 
 Chunks run as a server runs them, from camera pictures to `uint8`, with a server's optimizations, or none
@@ -24,13 +25,20 @@ import torch
 import typer
 
 from scripts.bench.engine import equality, machine, measured_engine, table
-from scripts.bench.engine.chunk_costs import Bench
+from scripts.bench.engine.chunk_costs import Bench, Guided
 from scripts.json_file import JsonFile, write_json
 from streaming.acceleration import Optimizations, accelerate, optimizations_for
 from streaming.engine import StreamEngine, choose_device
 
 ROOT = Path(__file__).resolve().parents[2]
-KINDS = {"both": ("depth", "none"), "controls": ("depth", "depth+gray")}  # tables of an option
+DEPTH, NONE = Guided("depth", ("depth",)), Guided("none")
+KINDS = {  # tables of an option
+    "depth": (DEPTH,),
+    "none": (NONE,),
+    "both": (DEPTH, NONE),
+    "controls": (DEPTH, Guided("depth+gray", ("depth", "gray"))),
+    "noise": (DEPTH, *(Guided(f"noise {scale}", ("depth",), scale) for scale in (0.8, 0.6))),
+}
 
 
 def main(
@@ -46,10 +54,10 @@ def main(
         ),
     ] = "exact",
     guidance: Annotated[
-        Literal["depth", "none", "both", "controls"],
+        Literal["depth", "none", "both", "controls", "noise"],
         typer.Option(
-            help="What guides the passes. Two tables, a list in JSON: depth and none (both), or depth alone "
-            "and with gray beside it (controls)."
+            help="What guides the passes. Several tables, a list in JSON: depth and none (both), depth alone "
+            "and with gray beside it (controls), or depth from noise and from the camera (noise)."
         ),
     ] = "depth",
     height: Annotated[int | None, typer.Option(min=16, help="Pixels; the model's own by default.")] = None,
@@ -93,13 +101,13 @@ def main(
             _, start, _ = _start(asked)
             typer.echo(json.dumps(start))
             return
-        kinds = KINDS.get(guidance, (guidance,))
+        kinds = KINDS[guidance]
         with machine.cold_cache():
             # The plain pipeline pays for much of a start: with --check another process is timed.
             apart = _start_apart() if check and warm_start else None
             engine, start, differences = _start(asked)
             starts = {"cold": apart or start}
-            figures = {kind: Bench(engine, kind, preset, steps, chunks).run() for kind in kinds}
+            figures = {kind.name: Bench(engine, kind, preset, steps, chunks).run() for kind in kinds}
             info = engine.info
             del engine  # the second process needs the room
             starts |= {"warm": _start_apart()} if warm_start else {}
@@ -112,7 +120,8 @@ def main(
             "model": model,
             "random_weights": random_weights,
             "preset": preset,
-            "guidance": kind,
+            "guidance": kind.name,
+            "noise_scale": kind.noise_scale,
             "height": info.height,
             "width": info.width,
             "steps": steps or info.num_steps,
@@ -121,7 +130,7 @@ def main(
             "dtype": info.dtype,
         }
         report = {"settings": settings, "machine": machine.about(where), "starts": starts}
-        reports.append(report | figures[kind] | {"equality": differences})
+        reports.append(report | figures[kind.name] | {"equality": differences})
         for line in table.lines(reports[-1]):
             typer.echo(line)
     if len(kinds) > 1:

@@ -11,6 +11,7 @@ Several control videos (depth, gray, lines) have a reactive video each; what is 
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import zip_longest
 from typing import Literal, get_args
 
@@ -239,14 +240,21 @@ class VaceEncodingBlock:
         them.
         """
         state = state or ControlState()
+        skipped = partial(self._skipped, chunk=state.chunk, batch=batch)
+        return ControlState(
+            state.chunk + 1, skipped(state.inactive), tuple(skipped(video) for video in state.reactive)
+        )
 
-        def skipped(video: ControlEncoderState) -> ControlEncoderState:
-            if video.cache is None:
-                return video
-            return self._encoders.advance(video, None, chunk=state.chunk, batch=batch)[1]
-
-        reactive = tuple(map(skipped, state.reactive))
-        return ControlState(state.chunk + 1, skipped(state.inactive), reactive)
+    def encode_camera(
+        self, video: Tensor | None, state: ControlEncoderState, *, chunk: int
+    ) -> tuple[Tensor | None, ControlEncoderState]:
+        """The camera's pictures (1, 3, T, H, W) in [-1, 1] of a stream's chunk number `chunk` -> latents
+        (1, F, C, h, w) and the state after it; T as for depth. Without them (None) time goes on, as in
+        `skip`. Raises ValueError naming what does not fit."""
+        if video is not None:
+            frames = self._as_picture(video, ControlState(chunk), "camera")
+            return self._encoders.advance(state, frames, chunk=chunk, batch=1)
+        return None, self._skipped(state, chunk=chunk, batch=1)
 
     def encode_references(self, images: Sequence[ReferenceImage]) -> Tensor:
         """1 to 3 pictures -> control (1, R, vace_in_dim, h, w), each encoded as a picture of its own.
@@ -270,6 +278,11 @@ class VaceEncodingBlock:
     def warm_up(self, batch: int = 1) -> None:
         """Compute now what the first chunks of the process's first stream would have to."""
         self._encoders.empty_video(batch).settle()
+
+    def _skipped(self, video: ControlEncoderState, *, chunk: int, batch: int) -> ControlEncoderState:
+        if video.cache is None:
+            return video
+        return self._encoders.advance(video, None, chunk=chunk, batch=batch)[1]
 
     def _ready_references(self, given: Sequence[ReferenceImage] | Tensor) -> Tensor:
         if not isinstance(given, Tensor):

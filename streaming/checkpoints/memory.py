@@ -96,8 +96,8 @@ def needs(
         dtype=dtype,
         weights=weights,
         shared=CONTEXTS_KEPT * _num_bytes(context) + encoder,
-        # Of control the inactive video, once a stream uses masks, and each reactive one.
-        session=cache.num_bytes + (1 + len(preset.control_videos)) * encoder + decoded,
+        # Encoders: the camera that chunks start from, what a mask keeps, and each control video.
+        session=cache.num_bytes + (2 + len(preset.control_videos)) * encoder + decoded,
         activations=peak + (DEPTH_MODEL if depth_model else 0),
         loading=largest + READING if largest else drawn,
     )

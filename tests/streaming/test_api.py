@@ -1,11 +1,12 @@
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 
 import streaming.api
-from streaming.api import CLEAR, ChunkParameters, DepthSettings
+from streaming.api import CLEAR, CameraStart, ChunkParameters, DepthSettings
 
 PICTURE = np.zeros((4, 6, 3), np.uint8)
 
@@ -89,6 +90,21 @@ def test_limits_and_lengths_are_those_that_clients_are_told() -> None:
         "MAX_TIMESTEP": 1000,
     }
     assert {name: getattr(streaming.api, name) for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ((0.0,), "noise_scale must be above 0 ... 1, got 0.0"),
+        ((1.1,), "noise_scale must be above 0 ... 1, got 1.1"),
+        ((float("nan"),), "noise_scale must be above 0 ... 1, got nan"),
+        ((0.1, "published"), "noise_scale must be above 0.1 ... 1 with formula published, got 0.1"),
+        ((0.8, "public"), "formula must be exact or published, got 'public'"),
+    ],
+)
+def test_a_start_from_the_camera_that_cannot_be_is_named(given: tuple[Any, ...], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        CameraStart(*given)
 
 
 def test_what_can_be_asked_at_the_limits_is_taken() -> None:

@@ -11,7 +11,7 @@ import torch
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.config import ConfigError, PipelineConfig
 from streaming.gpu.cuda_graphs import CapturedGraph
-from streaming.pipeline import GenerationFailed, LongLivePipeline
+from streaming.pipeline import GenerationFailed, LongLivePipeline, Sampling
 from streaming.session import StreamSession
 
 CPU = torch.device("cpu")
@@ -97,7 +97,7 @@ def test_bad_input_is_named_before_anything_changes(pipeline: LongLivePipeline) 
         ({"transition": "fade"}, "transition must be recache, cut or blend, got 'fade'"),
         ({"transition": "blend", "blend_chunks": 0}, "blend_chunks must be 1 ... 32, got 0"),
         ({"blend_curve": "bounce"}, "blend_curve must be linear or slerp, got 'bounce'"),
-        ({"steps": (500, 1000)}, r"must fall within 1000 ... 1, got \(500, 1000\)"),
+        ({"sampling": Sampling(steps=(500, 1000))}, r"must fall within 1000 ... 1, got \(500, 1000\)"),
         (
             {"guidance_mode": "depth", "vace_input": depth(0), "vace_source": depth(1)},
             "needs vace_input_masks",

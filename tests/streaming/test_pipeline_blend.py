@@ -5,7 +5,7 @@ import torch
 
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.modules.causal_model import TextContext
-from streaming.pipeline import LongLivePipeline
+from streaming.pipeline import LongLivePipeline, Sampling
 from streaming.session import StreamSession
 
 GOLD, CLAY, ICE = (parse_prompts(text) for text in ("gold", "clay", "ice"))
@@ -125,7 +125,7 @@ def test_bad_input_leaves_a_blend_where_it_is(pipeline: LongLivePipeline) -> Non
 
 def test_steps_of_one_chunk_are_its_own(pipeline: LongLivePipeline) -> None:
     outputs = {
-        steps: pipeline.generate(pipeline.open_session(seed=1), GOLD, steps=steps)
+        steps: pipeline.generate(pipeline.open_session(seed=1), GOLD, sampling=Sampling(steps=steps))
         for steps in (None, (1000, 500), (1000, 750, 500, 250))
     }
     assert torch.equal(outputs[None], outputs[1000, 500])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from streaming.blocks.control_encoders import ControlEncoderState
 from streaming.blocks.prompt_blend import PromptBlend
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.blocks.vace_encoding import ControlState
@@ -20,6 +21,7 @@ def used() -> StreamSession:
     session.prompts = parse_prompts("gold")
     session.blend = PromptBlend(torch.zeros(1, 1, 1), 4, "linear")
     session.control, session.decoder, session.references = ControlState(chunk=1), object(), torch.ones(1)
+    session.camera = ControlEncoderState(cache=object())
     session.advance(latents := torch.ones(1, 3, 1, 1, 1), 9)
     chunk = ChunkInputs(session.cache.begin(0, 3), TextContext(blocks=()))
     session.pending = PendingCleanPass(chunk, latents)
@@ -30,7 +32,8 @@ def used() -> StreamSession:
 def test_reset_equals_fresh_but_for_the_counters_that_never_go_back(seed: int | None, expected: int) -> None:
     session, fresh = used(), StreamSession(new_cache(), seed=expected)
     session.reset(seed)
-    for name in ("chunk", "latent", "seed", "blend", "control", "decoder", "references", "recent", "pending"):
+    counters, states = ("chunk", "latent", "seed"), ("control", "camera", "decoder", "references", "recent")
+    for name in (*counters, *states, "blend", "pending"):
         assert getattr(session, name) == getattr(fresh, name), name
     assert session.cache.end == 0
     assert torch.rand(1, generator=session.noise) == torch.rand(1, generator=fresh.noise)

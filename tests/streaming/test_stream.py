@@ -10,6 +10,7 @@ import torch
 from streaming.api import (
     CLEAR,
     DEFAULT_CONTROLS,
+    CameraStart,
     ChunkParameters,
     ChunkResult,
     DepthSettings,
@@ -86,6 +87,9 @@ ASKED: dict[str, ChunkParameters] = {
     "references": ChunkParameters(references=(a_picture(0), a_picture(250, (90, 20)))),
     "mask": ChunkParameters(mask=left_kept()),
     "steps": ChunkParameters(steps=(1000, 250)),
+    "camera start": ChunkParameters(camera_start=CameraStart(0.8)),
+    "published start": ChunkParameters(camera_start=CameraStart(0.8, "published"), steps=(700, 500)),
+    "camera start by motion": ChunkParameters(camera_start=CameraStart(0.8, follows_motion=True)),
     "everything": ChunkParameters(
         prompts=CLAY,
         transition="blend",
@@ -96,6 +100,7 @@ ASKED: dict[str, ChunkParameters] = {
         references=(a_picture(9),),
         mask=left_kept(),
         steps=(1000,),
+        camera_start=CameraStart(0.9),
     ),
 }
 each_control = pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED.keys())
@@ -199,6 +204,8 @@ CLEARED: dict[str, tuple[ChunkParameters, ChunkParameters]] = {
     "mask": (ASKED["mask"], ChunkParameters(mask=CLEAR)),
     "bright mask": (ASKED["mask"], ChunkParameters(mask=np.full((1, 1), 255, np.uint8))),
     "steps": (ASKED["steps"], ChunkParameters(steps=CLEAR)),
+    "camera start": (ASKED["camera start"], ChunkParameters(camera_start=CameraStart())),
+    "camera start by motion": (ASKED["camera start by motion"], ChunkParameters(camera_start=CameraStart())),
     "scale": (ASKED["scale"], ChunkParameters(guidance_scale=1.0)),
     "depth off": (ASKED["depth off"], ChunkParameters(depth=DepthSettings())),
     "gray": (ASKED["gray"], ChunkParameters(controls=(("gray", 0.0),))),
@@ -227,6 +234,7 @@ def test_a_reset_keeps_all_that_was_asked(engine: StreamEngine) -> None:
         references=(a_picture(9),),
         mask=left_kept(),
         steps=(1000, 250),
+        camera_start=CameraStart(0.9, follows_motion=True),
     )
     play(used, settled, ChunkParameters())
     frames = camera(12, 7)
@@ -436,6 +444,46 @@ def test_the_strength_of_depth_is_the_guidance_scale(engine: StreamEngine) -> No
         for asked in (ChunkParameters(controls=(("depth", 0.3),)), ChunkParameters(guidance_scale=0.3))
     )
     assert same(by_name, by_scale) and by_name.guidance_scale == 0.3
+
+
+def test_the_less_noise_the_nearer_to_the_camera_and_the_fewer_passes(
+    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes, denoise = [0], engine.pipeline.passes.denoise
+
+    def counted(*given: object) -> torch.Tensor:
+        passes[0] += 1
+        return denoise(*given)
+
+    monkeypatch.setattr(engine.pipeline.passes, "denoise", counted)
+    distances: list[float] = []
+    steps = (1000, 750, 500, 250)  # sigma 1, 0.94, 0.83, 0.63
+    for noise_scale, wanted in ((1.0, 4), (0.9, 3), (0.8, 2), (0.3, 1)):
+        passes[0], stream, frames = 0, engine.open(prompt="gold", seed=1), camera(9)
+        asked = ChunkParameters(steps=steps, camera_start=CameraStart(noise_scale))
+        shown = stream.step(frames, asked)
+        assert (passes[0], shown.noise_scale) == (wanted, noise_scale)
+        distances.append(float(np.abs(shown.frames.astype(float) - np.stack(frames)).mean()))
+    assert distances == sorted(distances, reverse=True), distances
+
+
+def test_a_noise_scale_of_1_is_bit_for_bit_a_stream_that_never_heard_of_it(
+    engine: StreamEngine, plain: list[ChunkResult]
+) -> None:
+    asked = [ChunkParameters(camera_start=CameraStart(1.0)), *[ChunkParameters()] * 2]
+    stream = engine.open(prompt="gold", seed=1)
+    for given, wanted in zip(play(stream, *asked), plain, strict=True):
+        assert same(given, wanted) and given.noise_scale == 1.0
+    assert stream._session.camera.cache is None
+
+
+def test_a_start_from_the_camera_follows_its_motion_and_tells_how_far(engine: StreamEngine) -> None:
+    stream = engine.open(prompt="gold", seed=1)
+    asked = ChunkParameters(camera_start=CameraStart(0.8, follows_motion=True))
+    lively = play(stream, asked)[0].noise_scale
+    still = stream.step([camera(9)[-1]] * 12, ChunkParameters()).noise_scale
+    assert lively == pytest.approx(0.9 * 0.6 + 0.1 * 0.8)  # noise moves as much as counts
+    assert still == pytest.approx(0.9 * 0.8 + 0.1 * lively)
 
 
 def test_controls_are_made_of_the_pictures_that_the_chunk_uses(

@@ -13,7 +13,15 @@ from scripts.bench.engine import ceilings, machine, measured_engine, stages, tab
 from scripts.bench.engine.flops import Work
 from scripts.bench.engine.probe import Probe, RingCopies, profiled
 from scripts.bench.figures.latency import percentile
-from streaming.api import CHUNK, CONTROLS, ChunkParameters, ControlStrengths, DepthSettings
+from streaming.api import (
+    CHUNK,
+    CONTROLS,
+    CameraStart,
+    ChunkParameters,
+    ControlName,
+    ControlStrengths,
+    DepthSettings,
+)
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.chunk_passes import ChunkInputs
 from streaming.config import CHUNK_LATENTS
@@ -22,18 +30,29 @@ from streaming.engine import LiveStream, StreamEngine
 SWITCHES = 5  # prompt switches, and new sessions, that are timed
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Guided:
+    """What guides the chunks of one table."""
+
+    name: str
+    controls: tuple[ControlName, ...] = ()
+    noise_scale: float = 1.0
+
+
 class Bench:
     """All figures of one engine that has warmed up."""
 
     def __init__(
-        self, engine: StreamEngine, guidance: str, preset: str, steps: int | None, chunks: int
+        self, engine: StreamEngine, guided: Guided, preset: str, steps: int | None, chunks: int
     ) -> None:
         self._engine, self._pipeline = engine, engine.pipeline
         self._device = engine.pipeline.device
-        self._guidance, self._preset, self._chunks = guidance, preset, chunks
-        self._on = set(guidance.split("+")) & set(CONTROLS)
+        self._guided, self._preset, self._chunks = guided, preset, chunks
+        self._on = set(guided.controls)
         self._steps = measured_engine.falling_steps(steps) if steps else None
-        self._run_steps = self._steps or engine.pipeline.preset.sampler.denoising_step_list
+        pipeline = engine.pipeline
+        denoiser = pipeline._denoiser(self._steps) if self._steps else pipeline.denoise
+        self._passes = len(denoiser.from_camera(guided.noise_scale, "exact").timesteps)
         self._probe = Probe(engine.pipeline)
         self._pictures = measured_engine.camera(engine.info.height, engine.info.width)
         self._count = 0  # of prompts, so that none comes twice
@@ -53,8 +72,13 @@ class Bench:
             runtime = profiled(lambda: self._step(stream), self._device) if is_cuda else {}
         peak = machine.peak_bytes(self._device)  # before what follows, which no stream does
         copies = self._ring_copies(stream)
-        passes = len(self._run_steps)
-        works = stages.works_of(self._engine, stream._session, passes=passes, videos=self._videos())
+        works = stages.works_of(
+            self._engine,
+            stream._session,
+            passes=self._passes,
+            videos=self._videos(),
+            camera=self._guided.noise_scale < 1,
+        )
         preset, dtype = self._pipeline.preset, self._pipeline.dtype
         sizes = ceilings.sizes_for(preset, self._device)
         rates = ceilings.ceilings(preset.transformer, sizes, self._device, dtype)
@@ -87,7 +111,10 @@ class Bench:
     def _controls(self, **changes: Any) -> ChunkParameters:
         strengths: ControlStrengths = tuple((name, float(name in self._on)) for name in CONTROLS)
         depth = DepthSettings(enabled="depth" in self._on)
-        return ChunkParameters(depth=depth, controls=strengths, steps=self._steps, **changes)
+        start = CameraStart(self._guided.noise_scale)
+        return ChunkParameters(
+            depth=depth, controls=strengths, steps=self._steps, camera_start=start, **changes
+        )
 
     def _videos(self) -> int:
         """How many control videos show what is on."""
@@ -146,7 +173,7 @@ class Bench:
         unrecorded = patch.multiple(passes, capture=None, begin=begin_chunk)
         with unrecorded, torch.compiler.set_stance("force_eager"), copies:
             stream.step(self._pictures[: stream.frames_wanted], self._controls())
-        forwards = len(self._run_steps) + 1
+        forwards = self._passes + 1
         tokens = CHUNK_LATENTS * session.cache.tokens_per_latent
         return {
             "new": 2 * config.num_layers * tokens * config.dim * session.cache.k.element_size(),
@@ -177,6 +204,6 @@ class Bench:
                 "tflop": work.total / 1e12 if work else None,
                 "floor_ms": floor,
                 "of_ceiling": floor / middle if floor is not None and middle > 0 else None,
-                "goal_ms": table.goal_ms(name, self._preset, self._guidance) if is_goals else None,
+                "goal_ms": table.goal_ms(name, self._preset, self._guided.name) if is_goals else None,
             }
         return costs

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.config import CHUNK_LATENTS
-from streaming.pipeline import LongLivePipeline
+from streaming.pipeline import LongLivePipeline, Sampling
 
 PROMPT = "a statue of molten gold"
 
@@ -36,7 +36,7 @@ def generated(
             parse_prompts(PROMPT),
             guidance_mode="depth" if guided else None,
             vace_input=depth.to(pipeline.device, pipeline.dtype) if guided else None,
-            steps=steps,
+            sampling=Sampling(steps=steps),
         )
         assert session.recent is not None
         latents = session.recent[:, -CHUNK_LATENTS:]

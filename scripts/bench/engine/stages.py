@@ -43,9 +43,11 @@ def place(stage: str) -> tuple[int, str]:
     return kind, stage
 
 
-def works_of(engine: StreamEngine, session: StreamSession, *, passes: int, videos: int) -> dict[str, Work]:
+def works_of(
+    engine: StreamEngine, session: StreamSession, *, passes: int, videos: int, camera: bool
+) -> dict[str, Work]:
     """Arithmetic by stage: transformer by formula, the other networks as PyTorch counts them. `videos`: how
-    many control videos guide, depth's among them; 0: none."""
+    many control videos guide, depth's among them; 0: none. `camera`: passes start from it."""
     pipeline, preset = engine.pipeline, engine.pipeline.preset
     config, window = preset.transformer, preset.window.local_attn_size
     tokens = session.cache.tokens_per_latent
@@ -71,6 +73,11 @@ def works_of(engine: StreamEngine, session: StreamSession, *, passes: int, video
         works["control encode"] = flops.counted(
             lambda: pipeline.control("depth", session.control, vace_input=shown)
         )
+        if camera:
+            video, known = frames.movedim(0, 1)[None], session.camera
+            works["control encode"] += flops.counted(
+                lambda: pipeline.control.encode_camera(video, known, chunk=session.chunk)
+            )
         of_one = flops.hints_work(config, latents=CHUNK_LATENTS, tokens_per_latent=tokens, fp8=fp8)
         hints = of_one.times(videos)
     for index in range(1, passes + 1):

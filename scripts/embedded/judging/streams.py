@@ -16,7 +16,7 @@ from scripts.embedded.scenes.procedural import inverse_depth, normalised_depth, 
 from streaming.api import CHUNK, FIRST_CHUNK
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.depth.estimators import DepthEstimator
-from streaming.pipeline import LongLivePipeline
+from streaming.pipeline import LongLivePipeline, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def play(
             references_every_chunk=bool(references),
             vace_context_scale=scale,
             transition="cut" if index == cut_at else "recache",
-            steps=steps,
+            sampling=Sampling(steps=steps),
         )
         yield video.movedim(-1, 1).float()
 

@@ -1,6 +1,7 @@
 """The pipeline's benchmark: what it counts is what runs, and its report holds every figure asked for."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,21 @@ def test_fast_and_unguided_runs_through(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     report = json.loads(out.read_text())
     assert not any(name.startswith("hints") for name in report["stages"])
+
+
+def test_a_start_from_the_camera_has_a_table_for_each_noise_scale(tmp_path: Path) -> None:
+    """With the passes that are left of four, and the camera's encoding."""
+    out = tmp_path / "noise.json"
+    arguments = "--model embedded --random-weights --guidance noise --steps 4 --height 16 --width 16"
+    rest = ["--chunks", "2", "--device", "cpu", "--no-warm-start", "--json", str(out)]
+    done = CliRunner().invoke(app(), [*arguments.split(), *rest])
+    assert done.exit_code == 0, done.output
+    reports = json.loads(out.read_text())
+    assert [report["settings"]["noise_scale"] for report in reports] == [1.0, 0.8, 0.6]
+    passes = [[name for name in report["stages"] if re.fullmatch(r"pass \d", name)] for report in reports]
+    assert list(map(len, passes)) == [4, 2, 1]
+    encoded = [report["stages"]["control encode"]["tflop"] for report in reports]
+    assert encoded[0] < encoded[1] == encoded[2]
 
 
 def test_what_cannot_run_is_said(tmp_path: Path) -> None:
