@@ -24,6 +24,7 @@ Point: TypeAlias = tuple[float, float, float]  # x and y from the top left, valu
 ControlName: TypeAlias = Literal["depth", "gray", "lines"]
 ControlStrengths: TypeAlias = tuple[tuple[ControlName, float], ...]  # 0 ... MAX_SCALE each; 0: off
 NoiseFormula: TypeAlias = Literal["exact", "published"]
+Side: TypeAlias = Literal["near", "far"]
 
 CONTROLS: tuple[ControlName, ...] = get_args(ControlName)
 FIRST_CHUNK, CHUNK = 9, 12  # frames: latent 0 stands for one, every later latent for four
@@ -101,6 +102,27 @@ class CameraStart:
             raise ValueError(f"noise_scale must be above {least:g} ... 1{of}, got {self.noise_scale}")
 
 
+@dataclass(frozen=True, slots=True)
+class DistanceRegion:
+    """The part of the picture that is generated, by its depth, frame by frame; elsewhere is the camera.
+
+    Raises ValueError naming the field, the value and what was expected.
+    """
+
+    distance: float  # 0 ... 1 of the depth there is, near = 1
+    side: Side = "near"  # what is generated: nearer than `distance`, or farther
+    softness: float = 0.1  # 0 ... 1: how much depth the edge takes, half of it on either side
+
+    def __post_init__(self) -> None:
+        for name, value in (("distance", self.distance), ("softness", self.softness)):
+            if not 0 <= value <= 1:  # False for NaN, too
+                raise ValueError(f"distance region {name}: expected 0 ... 1, got {value}")
+        if self.side not in get_args(Side):
+            raise ValueError(
+                f"distance region side: expected {' or '.join(get_args(Side))}, got {self.side!r}"
+            )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkParameters:
     """What a chunk is asked to change before it is made; None and False leave things as they are.
@@ -119,6 +141,7 @@ class ChunkParameters:
     references: tuple[np.ndarray, ...] | Clear | None = None  # 1 to MAX_REFERENCES, (H, W, 3) uint8 RGB each
     # (H, W) uint8: 255 = generate, 0 = keep the camera; of a picture (H, W, 3) uint8 RGB the brightness.
     mask: np.ndarray | Clear | None = None
+    distance_region: DistanceRegion | Clear | None = None  # beside the mask: generated is what lies in both
     camera_start: CameraStart | None = None
     steps: tuple[int, ...] | Clear | None = None  # falling within MAX_TIMESTEP ... 1; CLEAR: the model's own
     reset: bool = False  # hard reset that keeps the prompt

@@ -20,6 +20,7 @@ from streaming.api import (
     ChunkResult,
     ControlName,
     DepthSettings,
+    DistanceRegion,
     EngineInfo,
     GenerationFailed,
     WeightedPrompts,
@@ -54,9 +55,21 @@ class StreamParameters:
     adaptive: float = DEFAULT_ADAPTIVE
     depth: DepthSettings = DepthSettings()
     references: Tensor | None = None  # encoded, as the control block's `encode_references` gives them
-    region: RegionMask | None = None
+    mask: RegionMask | None = None  # drawn
+    distance: DistanceRegion | None = None
     camera_start: CameraStart = CameraStart()
     steps: tuple[int, ...] | None = None  # None: the model's own
+
+    @property
+    def estimated(self) -> DepthSettings | None:
+        """How depth is to be estimated; None: nothing asks for any."""
+        return self.depth if self.depth.enabled or self.distance is not None else None
+
+    def region(self, depth: Depth | None) -> RegionMask | None:
+        """Where a chunk of this depth is generated; None: everywhere."""
+        if self.distance is None or depth is None:
+            return self.mask
+        return RegionMask.of_depth(depth.values, self.distance).within(self.mask)
 
     def changed_by(self, asked: ChunkParameters, pipeline: LongLivePipeline) -> "StreamParameters":
         """Raises ValueError for what cannot be used."""
@@ -84,10 +97,12 @@ class StreamParameters:
         elif asked.references is not None:
             pictures = [reference_of(pixels, *size) for pixels in asked.references]
             changes["references"] = pipeline.control.encode_references(pictures)
+        if asked.distance_region is not None:
+            changes["distance"] = None if asked.distance_region is CLEAR else asked.distance_region
         if asked.mask is CLEAR:
-            changes["region"] = None
+            changes["mask"] = None
         elif asked.mask is not None:
-            changes["region"] = RegionMask.of(asked.mask, *size, pipeline.device)
+            changes["mask"] = RegionMask.of(asked.mask, *size, pipeline.device)
         return replace(self, **changes) if changes else self
 
 
@@ -145,28 +160,29 @@ class LiveStream:
             with clock.stage("depth"):
                 camera, depth, known = self._fit(frames), None, None
                 if not isinstance(asked, ChunkParameters):
-                    known = (
-                        self._parameters.depth
-                    )  # few commands change what depth depends on: begin with that
+                    # Few commands change what depth depends on: begin with that.
+                    known = self._parameters.estimated
                     depth = self._estimate(camera, known, starts_over=False)
                     asked = asked()
                 parameters = self._parameters.changed_by(asked, self._pipeline)
                 if starts_over := asked.starts_over:
                     camera = camera[-FIRST_CHUNK:]
-                if starts_over or parameters.depth != known:
-                    depth = self._estimate(camera, parameters.depth, starts_over)
+                if starts_over or parameters.estimated != known:
+                    depth = self._estimate(camera, parameters.estimated, starts_over)
+                region = parameters.region(depth)
+                guiding = depth if parameters.depth.enabled else None
             motion_gain = AdaptiveScale() if starts_over else self._motion_gain
-            motion_gain = motion_gain.follow(depth.motion) if depth else AdaptiveScale()
+            motion_gain = motion_gain.follow(guiding.motion) if guiding else AdaptiveScale()
             scale = motion_gain.applied(parameters.strengths["depth"], parameters.adaptive)
             noise = (MotionNoise() if starts_over else self._noise).follow(parameters.camera_start, camera)
             with clock.stage("encode"):
-                controls = self._drawn(camera, depth, parameters.strengths)
+                controls = self._drawn(camera, guiding, parameters.strengths)
             pieces: list[ChunkResult] = []
 
             def decoded(video: Tensor) -> None:
                 done = sum(len(piece.frames) for piece in pieces)
-                if parameters.region is not None:
-                    video = parameters.region.composite(video, camera[done : done + len(video)])
+                if region is not None:
+                    video = region.composite(video, camera[done : done + len(video)], done)
                 self._shown = video.float().movedim(-1, 1) * 2 - 1 if parameters.depth.refinement else None
                 piece = ChunkResult(
                     frames=np.ascontiguousarray((video * 255).round_().to(torch.uint8).cpu().numpy()),
@@ -184,7 +200,9 @@ class LiveStream:
                     on_frames(piece)
 
             try:
-                self._generate(parameters, asked, camera, controls, scale, noise.scale, clock, decoded)
+                self._generate(
+                    parameters, asked, camera, controls, region, scale, noise.scale, clock, decoded
+                )
             except GenerationFailed:
                 self._depth.reset()
                 self._motion_gain, self._noise = AdaptiveScale(), MotionNoise()
@@ -222,8 +240,8 @@ class LiveStream:
         """Camera pictures -> (T, 3, height, width) float32 in [-1, 1]."""
         return fit_frames(frames, self._info.height, self._info.width, self._pipeline.device)
 
-    def _estimate(self, camera: Tensor, settings: DepthSettings, starts_over: bool) -> Depth | None:
-        if not settings.enabled:
+    def _estimate(self, camera: Tensor, settings: DepthSettings | None, starts_over: bool) -> Depth | None:
+        if settings is None:
             return None
         # What was seen before a pause of depth says nothing of the scene after it.
         is_first = starts_over or not self._had_depth
@@ -249,19 +267,20 @@ class LiveStream:
         asked: ChunkParameters,
         camera: Tensor,
         controls: Mapping[ControlName, Tensor],
+        region: RegionMask | None,
         scale: float,
         noise_scale: float,
         clock: StageClock,
         decoded: Callable[[Tensor], None],
     ) -> None:
         """Frames (t, H, W, 3) in [0, 1], before the camera is laid over them, go to `decoded`."""
-        region = source = None
+        painted = source = None
         strengths: dict[ControlName, float] = {**parameters.strengths, "depth": scale}
         videos = control_videos(self._pipeline.preset.control_videos, controls, strengths)
-        if parameters.region is not None:
-            region, source = parameters.region.control(len(camera)), camera.movedim(0, 1)[None]
+        if region is not None:
+            painted, source = region.control(len(camera)), camera.movedim(0, 1)[None]
             if not controls:  # mid-grey: paint there, and follow nothing
-                videos = (ControlVideo(torch.zeros_like(region), scale),)
+                videos = (ControlVideo(torch.zeros_like(painted), scale),)
         is_shown = any(video is not None for video in videos)
         mode: GuidanceMode | None = "depth" if is_shown else None
         if parameters.references is not None:
@@ -276,7 +295,7 @@ class LiveStream:
             parameters.prompts,
             guidance_mode=mode,
             vace_input=videos if is_shown else None,
-            vace_input_masks=region,
+            vace_input_masks=painted,
             vace_source=source,
             ref_images=parameters.references,
             references_every_chunk=True,

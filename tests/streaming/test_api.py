@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import streaming.api
-from streaming.api import CLEAR, CameraStart, ChunkParameters, DepthSettings
+from streaming.api import CLEAR, CameraStart, ChunkParameters, DepthSettings, DistanceRegion
 
 PICTURE = np.zeros((4, 6, 3), np.uint8)
 
@@ -105,6 +105,20 @@ def test_limits_and_lengths_are_those_that_clients_are_told() -> None:
 def test_a_start_from_the_camera_that_cannot_be_is_named(given: tuple[Any, ...], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         CameraStart(*given)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ((float("nan"),), "distance region distance: expected 0 ... 1, got nan"),
+        ((-0.1,), "distance region distance: expected 0 ... 1, got -0.1"),
+        ((0.5, "near", 1.5), "distance region softness: expected 0 ... 1, got 1.5"),
+        ((0.5, "left"), "distance region side: expected near or far, got 'left'"),
+    ],
+)
+def test_a_distance_region_that_cannot_be_is_named(given: tuple[Any, ...], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        DistanceRegion(*given)
 
 
 def test_what_can_be_asked_at_the_limits_is_taken() -> None:

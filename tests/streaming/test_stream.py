@@ -14,6 +14,7 @@ from streaming.api import (
     ChunkParameters,
     ChunkResult,
     DepthSettings,
+    DistanceRegion,
     GenerationFailed,
 )
 from streaming.blocks.adaptive_scale import AdaptiveScale
@@ -86,6 +87,10 @@ ASKED: dict[str, ChunkParameters] = {
     "gray alone": ChunkParameters(controls=(("gray", 1.0),), depth=DepthSettings(enabled=False)),
     "references": ChunkParameters(references=(a_picture(0), a_picture(250, (90, 20)))),
     "mask": ChunkParameters(mask=left_kept()),
+    "near": ChunkParameters(distance_region=DistanceRegion(0.5)),
+    "far, without depth": ChunkParameters(
+        distance_region=DistanceRegion(0.5, "far"), depth=DepthSettings(enabled=False)
+    ),
     "steps": ChunkParameters(steps=(1000, 250)),
     "camera start": ChunkParameters(camera_start=CameraStart(0.8)),
     "published start": ChunkParameters(camera_start=CameraStart(0.8, "published"), steps=(700, 500)),
@@ -203,6 +208,7 @@ CLEARED: dict[str, tuple[ChunkParameters, ChunkParameters]] = {
     "references": (ASKED["references"], ChunkParameters(references=CLEAR)),
     "mask": (ASKED["mask"], ChunkParameters(mask=CLEAR)),
     "bright mask": (ASKED["mask"], ChunkParameters(mask=np.full((1, 1), 255, np.uint8))),
+    "near": (ASKED["near"], ChunkParameters(distance_region=CLEAR)),
     "steps": (ASKED["steps"], ChunkParameters(steps=CLEAR)),
     "camera start": (ASKED["camera start"], ChunkParameters(camera_start=CameraStart())),
     "camera start by motion": (ASKED["camera start by motion"], ChunkParameters(camera_start=CameraStart())),
@@ -235,6 +241,7 @@ def test_a_reset_keeps_all_that_was_asked(engine: StreamEngine) -> None:
         mask=left_kept(),
         steps=(1000, 250),
         camera_start=CameraStart(0.9, follows_motion=True),
+        distance_region=DistanceRegion(0.5),
     )
     play(used, settled, ChunkParameters())
     frames = camera(12, 7)
@@ -261,6 +268,35 @@ def test_outside_the_region_the_camera_is_shown_as_it_came(engine: StreamEngine)
         given = np.stack(frames[-len(shown) :])
         assert np.array_equal(shown[:, :, :kept], given[:, :, :kept])
         assert not np.array_equal(shown[:, :, middle:], given[:, :, middle:])
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_outside_a_distance_the_camera_is_shown_as_it_came(
+    by_brightness: StreamEngine, monkeypatch: pytest.MonkeyPatch, enabled: bool
+) -> None:
+    """Depth is estimated for that even where it does not guide; a brush beside it keeps what it kept."""
+    told: list[torch.Tensor] = []
+    generate = by_brightness.pipeline.generate
+    monkeypatch.setattr(
+        by_brightness.pipeline,
+        "generate",
+        lambda *given, **how: told.append(how["vace_input_masks"]) or generate(*given, **how),
+    )
+    stream = by_brightness.open(prompt="gold", seed=1)
+    asked = ChunkParameters(
+        distance_region=DistanceRegion(0.5), depth=DepthSettings(enabled=enabled), mask=left_kept()
+    )
+    for number, each in enumerate((asked, ChunkParameters())):
+        frames = [frame // 4 for frame in camera(stream.frames_wanted, number)]
+        for index, frame in enumerate(frames):  # what is bright is near, and goes to the right
+            frame[:, 24 + index : 44] = 255
+        result = stream.step(frames, each)
+        for index, (shown, given) in enumerate(zip(result.frames, frames, strict=True)):
+            edge = 24 + index
+            assert np.array_equal(shown[:, : edge - 4], given[:, : edge - 4])
+            assert not np.array_equal(shown[:, edge + 2 : 42], given[:, edge + 2 : 42])
+        assert (result.depth_preview is not None) == enabled
+    assert told[1].shape == (1, 1, 12, *SIZE) and 0 < told[1][:, :, 0].sum() != told[1][:, :, 11].sum()
 
 
 def test_the_model_is_told_what_to_keep(engine: StreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from streaming.api import DistanceRegion
 from streaming.blocks.region_mask import RegionMask
 
 HEIGHT, WIDTH = 96, 128
@@ -34,7 +35,7 @@ def test_all_that_was_asked_to_be_painted_is_painted() -> None:
     made = region(mask)
     painted = torch.from_numpy(mask == 255)
     assert torch.equal(made.paint[0, 0, 0].bool(), painted)
-    assert (made.share[:, :, 0][painted] == 1).all()
+    assert (made.share[0, :, :, 0][painted] == 1).all()
 
 
 def test_outside_is_the_cameras_own_picture_grey_level_by_grey_level() -> None:
@@ -53,7 +54,7 @@ def test_inside_is_the_generated_picture_bit_for_bit() -> None:
 
 
 def test_the_border_falls_without_a_step() -> None:
-    share = region(right_half()).share[0, :, 0]
+    share = region(right_half()).share[0, 0, :, 0]
     falls = share.diff()
     assert (falls >= 0).all() and falls.max() < 0.5
     assert ((share > 0) & (share < 1)).sum() >= 2
@@ -90,5 +91,74 @@ def test_brightness_from_the_middle_on_is_painted() -> None:
 def test_the_border_grows_with_the_picture(height: int, border: int) -> None:
     made = RegionMask.of(right_half(height, 128), height, 128, "cpu")
     assert made is not None
-    share = made.share[height // 2, :, 0]
+    share = made.share[0, height // 2, :, 0]
     assert abs(int(((share > 0) & (share < 1)).sum()) - border) <= 1
+
+
+# --- by distance
+
+
+def walking(frames: int = 12) -> torch.Tensor:
+    """Depth (T, H, W): someone near, 0.8, who goes 4 pixels a frame to the right before a wall at 0.2."""
+    depth = torch.full((frames, HEIGHT, WIDTH), 2 * 0.2 - 1)
+    for frame in range(frames):
+        depth[frame, 20:80, 20 + 4 * frame : 60 + 4 * frame] = 2 * 0.8 - 1
+    return depth
+
+
+BORDER = 2 + HEIGHT // 24
+
+
+def inner(box: tuple[int, int, int, int], by: int) -> tuple[slice, slice]:
+    top, bottom, left, right = box
+    return slice(top + by, bottom - by), slice(left + by, right - by)
+
+
+def test_a_distance_region_follows_whoever_is_near_frame_by_frame() -> None:
+    near = RegionMask.of_depth(walking(), DistanceRegion(0.5))
+    camera, generated = torch.full((12, 3, HEIGHT, WIDTH), -1.0), torch.ones(12, HEIGHT, WIDTH, 3)
+    shown = near.composite(generated, camera)[..., 0]
+    for frame in range(12):
+        box = (20, 80, 20 + 4 * frame, 60 + 4 * frame)
+        assert (shown[frame][inner(box, BORDER)] == 1).all()
+        outside = shown[frame].clone()
+        outside[inner(box, -BORDER)] = 0
+        assert not outside.any(), "the camera's own picture"
+        painted = torch.zeros(HEIGHT, WIDTH)
+        painted[inner(box, 0)] = 1
+        assert (near.paint[0, 0, frame] != painted).sum() <= 4, "all but the corners"
+
+
+def test_pieces_of_a_chunk_have_their_own_frames_of_the_region() -> None:
+    near = RegionMask.of_depth(walking(), DistanceRegion(0.5))
+    generated, camera = torch.rand(12, HEIGHT, WIDTH, 3), torch.rand(12, 3, HEIGHT, WIDTH) * 2 - 1
+    pieces = [near.composite(generated[n : n + 4], camera[n : n + 4], n) for n in (0, 4, 8)]
+    assert torch.equal(torch.cat(pieces), near.composite(generated, camera))
+
+
+def test_far_is_what_is_not_near() -> None:
+    near, far = (RegionMask.of_depth(walking(), DistanceRegion(0.5, side)) for side in ("near", "far"))
+    torch.testing.assert_close(far.share, 1 - near.share)
+    assert torch.equal(far.paint, 1 - near.paint)
+
+
+def test_the_edge_takes_as_much_depth_as_was_asked_for() -> None:
+    """Half of it on either side, on a floor that rises from 0 to 1."""
+    floor = torch.linspace(-1, 1, 1001).expand(1, 50, 1001)
+    level = torch.linspace(0, 1, 1001)
+    for softness in (0.0, 0.2, 0.6):
+        share = RegionMask.of_depth(floor, DistanceRegion(0.5, "near", softness)).share[0, 25, :, 0]
+        assert (share.diff() >= -1e-6).all()
+        soft = level[(share > 0) & (share < 1)]
+        assert soft.max() - soft.min() == pytest.approx(softness, abs=0.01)
+        assert share[500] == pytest.approx(0.5, abs=0.35)  # hard, the middle one is on one side
+
+
+def test_a_brush_and_a_distance_leave_what_lies_in_both() -> None:
+    near, drawn = RegionMask.of_depth(walking(), DistanceRegion(0.5)), region(right_half())
+    both = near.within(drawn)
+    assert torch.equal(both.paint, near.paint * drawn.paint)
+    assert torch.equal(both.share, near.share * drawn.share)
+    assert near.within(None) is near
+    assert not both.share[:, :, : WIDTH // 2 - BORDER].any() and both.share[0, 50, 62, 0] == 0
+    assert both.share[11, 50, 80, 0] == 1
