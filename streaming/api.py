@@ -143,6 +143,7 @@ class ChunkParameters:
     mask: np.ndarray | Clear | None = None
     distance_region: DistanceRegion | Clear | None = None  # beside the mask: generated is what lies in both
     camera_start: CameraStart | None = None
+    first_picture: np.ndarray | None = None  # (H, W, 3) uint8 RGB that a stream, reset or cut begins with
     steps: tuple[int, ...] | Clear | None = None  # falling within MAX_TIMESTEP ... 1; CLEAR: the model's own
     reset: bool = False  # hard reset that keeps the prompt
     seed: int | None = None  # for a reset or cut
@@ -163,6 +164,8 @@ class ChunkParameters:
             _check_controls(self.controls, self.guidance_scale)
         if isinstance(self.references, tuple):
             _check_references(self.references)
+        if self.first_picture is not None:
+            _check_picture("first_picture", self.first_picture)
         if isinstance(self.mask, np.ndarray):
             _check_mask(self.mask)
         if isinstance(self.steps, tuple):
@@ -276,10 +279,12 @@ def _check_references(pictures: tuple[np.ndarray, ...]) -> None:
     if not 1 <= len(pictures) <= MAX_REFERENCES:
         raise ValueError(f"references must be 1 to {MAX_REFERENCES} pictures or CLEAR, got {len(pictures)}")
     for index, picture in enumerate(pictures):
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
-            raise ValueError(
-                f"references[{index}] must be (H, W, 3) uint8, got {picture.shape} {picture.dtype}"
-            )
+        _check_picture(f"references[{index}]", picture)
+
+
+def _check_picture(name: str, picture: np.ndarray) -> None:
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+        raise ValueError(f"{name} must be (H, W, 3) uint8, got {picture.shape} {picture.dtype}")
 
 
 def _check_mask(mask: np.ndarray) -> None:

@@ -27,6 +27,7 @@ from streaming.api import (
 )
 from streaming.blocks.adaptive_scale import AdaptiveScale
 from streaming.blocks.camera_start import CameraLatents, MotionNoise
+from streaming.blocks.first_picture import with_first_picture
 from streaming.blocks.reference_images import reference_of
 from streaming.blocks.region_mask import RegionMask
 from streaming.blocks.text_conditioning import Prompts, parse_prompts
@@ -148,7 +149,8 @@ class LiveStream:
         guide every chunk until they are replaced or cleared: guiding their first alone, they would be gone
         once the window has moved on, and clearing them would change nothing. `asked` may be a function:
         it is called once depth has been estimated, so that what is asked meanwhile is not a chunk late.
-        `on_frames` is given the chunk piece by piece, as soon as each is there.
+        `on_frames` is given the chunk piece by piece, as soon as each is there. Only a first chunk can have a
+        first picture, of any size; the model is shown it as strongly as the controls, and goes on from it.
 
         Raises ValueError (bad input, the stream is unharmed) or GenerationFailed (the stream was reset);
         after either, what was asked for has not happened, unless a piece had been given away.
@@ -165,6 +167,11 @@ class LiveStream:
                     depth = self._estimate(camera, known, starts_over=False)
                     asked = asked()
                 parameters = self._parameters.changed_by(asked, self._pipeline)
+                if asked.first_picture is not None and self._session.chunk and not asked.starts_over:
+                    raise ValueError(
+                        "first_picture: expected with a stream's first chunk, a reset or a cut, "
+                        f"got chunk {self._session.chunk}"
+                    )
                 if starts_over := asked.starts_over:
                     camera = camera[-FIRST_CHUNK:]
                 if starts_over or parameters.estimated != known:
@@ -274,11 +281,16 @@ class LiveStream:
         decoded: Callable[[Tensor], None],
     ) -> None:
         """Frames (t, H, W, 3) in [0, 1], before the camera is laid over them, go to `decoded`."""
-        painted = source = None
+        painted = source = first = None
         strengths: dict[ControlName, float] = {**parameters.strengths, "depth": scale}
         videos = control_videos(self._pipeline.preset.control_videos, controls, strengths)
-        if region is not None:
-            painted, source = region.control(len(camera)), camera.movedim(0, 1)[None]
+        if asked.first_picture is not None:
+            first = self._fit([asked.first_picture])[0]
+        if region is not None or first is not None:
+            source = camera.movedim(0, 1)[None]
+            painted = region.control(len(camera)) if region else torch.ones_like(source[:, :1])
+            if first is not None:
+                painted, source = with_first_picture(first, painted, source)
             if not controls:  # mid-grey: paint there, and follow nothing
                 videos = (ControlVideo(torch.zeros_like(painted), scale),)
         is_shown = any(video is not None for video in videos)

@@ -54,6 +54,8 @@ def test_law_it_is_there_without_torch() -> None:
         ({"references": (PICTURE,) * 4}, "1 to 3 pictures or CLEAR, got 4"),
         ({"references": (PICTURE, PICTURE[..., 0])}, r"references\[1\] must be \(H, W, 3\)"),
         ({"references": (PICTURE / 255,)}, r"references\[0\] .* float64"),
+        ({"first_picture": PICTURE[..., :1]}, r"first_picture must be \(H, W, 3\) uint8, got \(4, 6, 1\)"),
+        ({"first_picture": PICTURE / 255}, r"first_picture must be .* float64"),
         ({"mask": np.zeros((4, 4, 4), np.uint8)}, r"mask must be .* got \(4, 4, 4\)"),
         ({"mask": np.zeros((0, 4), np.uint8)}, r"mask must be .* got \(0, 4\)"),
         ({"mask": np.zeros((4, 4), np.float32)}, "float32"),

@@ -108,6 +108,7 @@ ASKED: dict[str, ChunkParameters] = {
         camera_start=CameraStart(0.9),
     ),
 }
+ASKED["first picture"] = ChunkParameters(prompts=CLAY, transition="cut", first_picture=a_picture(200))
 each_control = pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED.keys())
 
 
@@ -297,6 +298,60 @@ def test_outside_a_distance_the_camera_is_shown_as_it_came(
             assert not np.array_equal(shown[:, edge + 2 : 42], given[:, edge + 2 : 42])
         assert (result.depth_preview is not None) == enabled
     assert told[1].shape == (1, 1, 12, *SIZE) and 0 < told[1][:, :, 0].sum() != told[1][:, :, 11].sum()
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["everywhere", "beside a mask"])
+@pytest.mark.parametrize("controls", [("depth",), ()], ids=["depth", "nothing else"])
+def test_a_stream_and_a_cut_begin_with_a_given_picture(
+    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch, masked: bool, controls: tuple[str, ...]
+) -> None:
+    """VACE's first-frame extension: kept is frame 0 and it alone, beside what a mask keeps; what controls
+    show of that frame is not followed. The next chunk knows of it by the stream's memory."""
+    seen: list[tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]] = []
+    encode = engine.pipeline.control.encode_videos
+
+    def watched(videos, state, *, mask, source):
+        seen.append((videos[0].picture, mask, source))
+        return encode(videos, state, mask=mask, source=source)
+
+    monkeypatch.setattr(engine.pipeline.control, "encode_videos", watched)
+    stream, given = engine.open(prompt="gold", seed=1), a_picture(200)
+    begin = ChunkParameters(
+        first_picture=given,
+        depth=DepthSettings(enabled=bool(controls)),
+        mask=left_kept() if masked else None,
+    )
+    play(stream, begin, ChunkParameters(depth=DepthSettings()))
+    frames = camera(12, 5)
+    stream.step(frames, replace(begin, prompts=CLAY, transition="cut"))
+    fitted = fit_frames([given], *SIZE, torch.device("cpu"))[0]
+    where = torch.from_numpy(left_kept() == 255).float() if masked else torch.ones(SIZE)
+    for picture, mask, source in (seen[0], seen[2]):
+        assert mask is not None and source is not None and picture.any() == bool(controls)
+        assert mask.shape == (1, 1, 9, *SIZE) and not mask[:, :, 0].any()
+        assert (mask[0, 0, 1:] == where).all()
+        assert torch.equal(source[0, :, 0], fitted)
+    assert torch.equal(
+        seen[2][2][0, :, 1:].movedim(0, 1), fit_frames(frames[-8:], *SIZE, torch.device("cpu"))
+    )
+    assert (seen[1][1] is not None) == masked, "no picture is kept any more"
+
+
+def test_a_first_picture_shapes_the_chunk_and_what_follows(
+    engine: StreamEngine, plain: list[ChunkResult]
+) -> None:
+    results = play(
+        engine.open(prompt="gold", seed=1), ChunkParameters(first_picture=a_picture(200)), ChunkParameters()
+    )
+    assert not same(results[0], plain[0]) and not same(results[1], plain[1])
+
+
+def test_a_stream_that_runs_cannot_be_given_a_first_picture(engine: StreamEngine) -> None:
+    stream, twin = (engine.open(prompt="gold", seed=1) for _ in range(2))
+    play(stream, ChunkParameters()), play(twin, ChunkParameters())
+    with pytest.raises(ValueError, match=r"first_picture: expected with .* a reset or a cut, got chunk 1"):
+        play(stream, ChunkParameters(first_picture=a_picture(3), prompts=CLAY))
+    assert same(*(play(each, ChunkParameters(), salt=5)[0] for each in (stream, twin)))
 
 
 def test_the_model_is_told_what_to_keep(engine: StreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:
