@@ -4,6 +4,7 @@ No torch here, so a server can import it while the models are still loading. Eve
 a stream is written here once: the engine, the wire and the page take them from this file.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from math import isfinite
@@ -230,6 +231,7 @@ class EngineInfo:
     about: str  # the trained weights, in a few words; may be empty
     looks: tuple[Look, ...]  # may be empty
     controls: ControlStrengths = DEFAULT_CONTROLS  # that a stream begins with; those not named are off
+    allowed_controls: tuple[ControlName, ...] = CONTROLS  # for the others there is no memory
 
 
 def check_blend(chunks: int, curve: str) -> None:
@@ -263,6 +265,14 @@ def check_strengths(controls: ControlStrengths) -> None:
             raise ValueError(
                 f"controls[{index}]: strength of {name} must be 0 ... {MAX_SCALE:g}, got {strength}"
             )
+
+
+def check_allowed(controls: Sequence[str]) -> None:
+    """Raises ValueError unless streams can do with these controls alone."""
+    known = [name for name in CONTROLS if name in controls]
+    if not known or len(known) != len(controls):
+        got = ", ".join(controls) or "none"
+        raise ValueError(f"allowed controls must be one or more of {', '.join(CONTROLS)}, got {got}")
 
 
 def _check_controls(controls: ControlStrengths, guidance_scale: float | None) -> None:

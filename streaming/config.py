@@ -169,6 +169,7 @@ class PipelineConfig:
     vace_in_dim: int = PUBLISHED_VACE_IN_DIM
     height: int | None = None  # None: the model's own size
     width: int | None = None
+    controls: tuple[str, ...] | None = None  # that streams may ask for: each costs memory; None: all
     seed: int = 0
 
     def __post_init__(self) -> None:

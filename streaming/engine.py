@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from streaming.acceleration import accelerate, optimizations_for
-from streaming.api import CHUNK, ChunkParameters, Decoder, EngineInfo, Precision, Speed
+from streaming.api import CHUNK, ChunkParameters, ControlStrengths, Decoder, EngineInfo, Precision, Speed
 from streaming.blocks.text_conditioning import Prompts, parse_prompts
 from streaming.checkpoints.looks import load_looks
 from streaming.checkpoints.memory import check, free_memory, needs
@@ -73,7 +73,10 @@ class StreamEngine:
             num_steps=len(preset.sampler.denoising_step_list),
             about=preset.about if pipeline.models.trained else "",
             looks=load_looks(preset.folder) if preset.folder else (),
-            controls=preset.controls,
+            controls=tuple(
+                (name, value) for name, value in preset.controls if name in preset.allowed_controls
+            ),
+            allowed_controls=preset.allowed_controls,
         )
 
     @classmethod
@@ -86,6 +89,7 @@ class StreamEngine:
         decoder: Decoder = "auto",
         device: str = "auto",
         precision: Precision = "auto",
+        controls: Sequence[str] | None = None,
         scribble: Path | None = None,
         random_weights: bool = False,
         cache_dir: Path | None = None,
@@ -98,7 +102,8 @@ class StreamEngine:
         `depth` is `edges`, a model id or folder for transformers, or `auto`, what the preset names.
         `speed`: `exact`, or `fast`: TAEHV encodes and decodes unless `decoder` says otherwise, and on a GPU
         products and attention are fp8. `precision` is the type of weights and activations, see
-        `choose_dtype`. `scribble` is the published file of the network that draws the control "lines":
+        `choose_dtype`. `controls` are those that streams may ask for, None: all; the memory must hold a state
+        of each. `scribble` is the published file of the network that draws the control "lines":
         without it, and with random weights, filters do. `random_weights`: drawn from `seed`, for benchmarks
         without downloads. `cache_dir` keeps what a GPU's start compiles, see `compile_cache`. `sessions` is
         how many streams the memory must hold. `on_progress` hears of downloads. Raises ValueError or OSError
@@ -106,6 +111,7 @@ class StreamEngine:
         it.
         """
         where, preset = choose_device(device), find_preset(model)
+        preset = preset if controls is None else preset.with_controls(controls)
         dtype = choose_dtype(precision, where)
         estimator = preset.depth if depth == "auto" else depth
         is_tiny = decoder == "taehv" or (decoder == "auto" and speed == "fast")
@@ -115,6 +121,7 @@ class StreamEngine:
             check(wanted, where, free=free_memory(where), sessions=sessions)
         estimator_files = estimator
         config: dict[str, object] = {"base_model_name": model, "seed": seed}
+        config |= {"controls": preset.allowed_controls}
         config |= {"scribble_path": str(scribble)} if scribble else {}
         config |= {"taehv_encodes": True} if is_tiny and speed == "fast" and preset.needs_files else {}
         if random_weights:
@@ -193,7 +200,10 @@ class StreamEngine:
             mask[: size[0] // 2] = 0
             picture = np.full((*size, 3), 127, np.uint8)
             prompts = parse_prompts("warming up pictures")
-            self._warm_up_chunk(stream, ChunkParameters(controls=(("depth", 1.0), ("gray", 1.0))))
+            several: ControlStrengths = tuple(
+                (name, 1.0) for name in self.info.allowed_controls if name != "lines"
+            )
+            self._warm_up_chunk(stream, ChunkParameters(controls=several))
             self._warm_up_chunk(stream, ChunkParameters(mask=mask, references=(picture,), prompts=prompts))
         return pace
 

@@ -120,6 +120,8 @@ class LongLivePipeline:
     @staticmethod
     def _preset(config: PipelineConfig) -> Preset:
         preset = find_preset(BASE_MODELS.get(config.base_model_name, config.base_model_name))
+        if config.controls is not None:
+            preset = preset.with_controls(config.controls)
         return replace(
             preset,
             height=config.height or preset.height,

@@ -14,6 +14,7 @@ from streaming.api import (
     CLEAR,
     CONTROLS,
     DEFAULT_ADAPTIVE,
+    DEFAULT_SCALE,
     FIRST_CHUNK,
     CameraStart,
     ChunkParameters,
@@ -87,6 +88,9 @@ class StreamParameters:
         strengths = dict(asked.controls or ())
         if asked.guidance_scale is not None:
             strengths["depth"] = asked.guidance_scale
+        for name, strength in strengths.items():
+            if strength and name not in (allowed := pipeline.preset.allowed_controls):
+                raise ValueError(f"controls: {name} is not allowed here, allowed: {', '.join(allowed)}")
         if strengths:
             changes["strengths"] = {**self.strengths, **strengths}
         if asked.prompts is not None:
@@ -260,7 +264,7 @@ class LiveStream:
         """Pictures (T, H, W) in [-1, 1] of the controls that are on. Depth is on as its settings say, and
         seen by people even where its strength is 0; the others cost nothing there."""
         found: dict[ControlName, Tensor] = {}
-        if depth is not None:
+        if depth is not None and "depth" in self._info.allowed_controls:
             found["depth"] = depth.values
         if strengths["gray"]:
             found["gray"] = gray_of(camera, self._pipeline.preset.gray)
@@ -292,7 +296,10 @@ class LiveStream:
             if first is not None:
                 painted, source = with_first_picture(first, painted, source)
             if not controls:  # mid-grey: paint there, and follow nothing
-                videos = (ControlVideo(torch.zeros_like(painted), scale),)
+                # Where depth is not allowed its strength is 0, and would take what is kept away, too.
+                strength = scale if "depth" in self._info.allowed_controls else DEFAULT_SCALE
+                place = self._pipeline.preset.usable_videos[0]
+                videos = (*[None] * place, ControlVideo(torch.zeros_like(painted), strength))
         is_shown = any(video is not None for video in videos)
         mode: GuidanceMode | None = "depth" if is_shown else None
         if parameters.references is not None:

@@ -52,6 +52,14 @@ class Needs:
     session: int  # caches of one stream
     activations: int  # the largest step of a chunk; sessions take turns
     loading: int  # main memory while the weights go to another device
+    encoder: int  # an encoder's memory: a session has one for each control video that it may use, and two
+
+    def with_one_control(self) -> "Needs":
+        """Of the same preset with no control allowed but its first; at most, since passes are not counted
+        again."""
+        preset = self.preset.with_controls(self.preset.allowed_controls[:1])
+        dropped = len(self.preset.usable_videos) - len(preset.usable_videos)
+        return replace(self, preset=preset, session=self.session - dropped * self.encoder)
 
     def running(self, sessions: int = 1) -> int:
         """On the device, with so many streams open."""
@@ -97,7 +105,8 @@ def needs(
         weights=weights,
         shared=CONTEXTS_KEPT * _num_bytes(context) + encoder,
         # Encoders: the camera that chunks start from, what a mask keeps, and each control video.
-        session=cache.num_bytes + (2 + len(preset.control_videos)) * encoder + decoded,
+        session=cache.num_bytes + (2 + len(preset.usable_videos)) * encoder + decoded,
+        encoder=encoder,
         activations=peak + (DEPTH_MODEL if depth_model else 0),
         loading=largest + READING if largest else drawn,
     )
@@ -111,10 +120,17 @@ def check(
     sessions: int = 1,
     others: Iterable[Preset] = tuple(PRESETS.values()),
 ) -> None:
-    """Raises DoesNotFit unless `wanted` fits into what is free; the text names the largest of `others` that
-    does."""
+    """Raises DoesNotFit unless `wanted` fits into what is free; the text names what would: fewer controls,
+    or the largest of `others` that does."""
     if not (short := _shortage(wanted, device, free, sessions)):
         return
+    fewer = wanted.with_one_control()
+    if not _shortage(fewer, device, free, sessions):
+        (name,) = fewer.preset.allowed_controls
+        raise DoesNotFit(
+            f"{wanted.preset.name} does not fit with controls {', '.join(wanted.preset.allowed_controls)}: "
+            f"{short}; with --controls {name} it fits ({_gb(fewer.running(sessions))})"
+        )
     smaller = [needs(other, wanted.dtype) for other in others if other.name != wanted.preset.name]
     fitting = [
         other
@@ -210,7 +226,7 @@ def _passes_peak(preset: Preset, dtype: torch.dtype) -> int:
     latents = _empty(dtype, CHUNK_LATENTS, channels, *size)
     past = _empty(dtype, window, channels, *size)
     control = _empty(dtype, CHUNK_LATENTS, preset.transformer.vace_in_dim, *size)
-    control = control.expand(len(preset.control_videos), -1, -1, -1, -1)
+    control = control.expand(len(preset.usable_videos), -1, -1, -1, -1)
     scales = torch.ones(len(control), device=_META)
     timesteps = torch.zeros(1, CHUNK_LATENTS, device=_META)
     guided: list[int] = []

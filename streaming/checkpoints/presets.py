@@ -1,10 +1,18 @@
 """Models that this engine knows, as data. A new model is a new entry, never a branch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
-from streaming.api import DEFAULT_CONTROLS, ControlStrengths, check_strengths
+from streaming.api import (
+    CONTROLS,
+    DEFAULT_CONTROLS,
+    ControlName,
+    ControlStrengths,
+    check_allowed,
+    check_strengths,
+)
 from streaming.config import ConfigError, SamplerConfig, TaehvConfig, TextConfig, WanConfig, WindowConfig
 from streaming.controls.control_videos import SEPARATE, Layout, check_layout
 from streaming.controls.gray import ANNOTATED, Luma
@@ -42,6 +50,7 @@ class Preset:
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     control_videos: Layout = SEPARATE  # what each channel of each control video shows
     controls: ControlStrengths = DEFAULT_CONTROLS  # that its streams begin with
+    allowed_controls: tuple[ControlName, ...] = CONTROLS  # that its streams may ask for: each costs memory
     gray: Luma = ANNOTATED  # how gray was made for its training
 
     def __post_init__(self) -> None:
@@ -58,11 +67,26 @@ class Preset:
             )
         check_layout(self.control_videos, self.name)
         check_strengths(self.controls)
+        check_allowed(self.allowed_controls)
 
     @property
     def latent_size(self) -> tuple[int, int]:
         stride = self.autoencoder.space_stride
         return self.height // stride, self.width // stride
+
+    def with_controls(self, allowed: Sequence[str]) -> Self:
+        """Raises ValueError for names that are no controls, or none at all."""
+        check_allowed(allowed)
+        return replace(self, allowed_controls=tuple(name for name in CONTROLS if name in allowed))
+
+    @property
+    def usable_videos(self) -> tuple[int, ...]:
+        """Those of `control_videos`, by index, that show an allowed control."""
+        return tuple(
+            index
+            for index, channels in enumerate(self.control_videos)
+            if set(channels) & set(self.allowed_controls)
+        )
 
     @property
     def files(self) -> dict[str, str]:

@@ -50,6 +50,16 @@ def test_nine_pictures_then_twelve_numbered_without_a_gap(engine: StreamEngine) 
         first_frame += count
 
 
+def test_an_engine_allows_the_controls_it_was_loaded_for() -> None:
+    load = {"model": "embedded", "depth": "edges", "device": "cpu", "random_weights": True}
+    assert StreamEngine.load(**load).info.allowed_controls == ("depth", "gray", "lines")
+    engine = StreamEngine.load(**load, controls=["gray", "depth"])
+    assert engine.info.allowed_controls == ("depth", "gray") == engine.pipeline.preset.allowed_controls
+    for wrong, named in ((["pose"], "got pose"), ([], "got none"), (["gray", "gray"], "got gray, gray")):
+        with pytest.raises(ValueError, match=f"must be one or more of depth, gray, lines, {named}"):
+            StreamEngine.load(**load, controls=wrong)
+
+
 def test_the_same_seed_and_pictures_give_the_same_stream(engine: StreamEngine) -> None:
     one, same, other = (run(engine.open(prompt="gold", seed=seed), 2) for seed in (5, 5, 6))
     assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))

@@ -1,6 +1,7 @@
 """Everything that can be asked of a running stream, and what must not come of it."""
 
 import itertools
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -575,6 +576,44 @@ def test_a_start_from_the_camera_follows_its_motion_and_tells_how_far(engine: St
     still = stream.step([camera(9)[-1]] * 12, ChunkParameters()).noise_scale
     assert lively == pytest.approx(0.9 * 0.6 + 0.1 * 0.8)  # noise moves as much as counts
     assert still == pytest.approx(0.9 * 0.8 + 0.1 * lively)
+
+
+def allowing(engine: StreamEngine, *controls: str) -> StreamEngine:
+    """The same networks, with streams that may use no other controls."""
+    pipeline = copy(engine.pipeline)
+    pipeline.preset = pipeline.preset.with_controls(controls)
+    return StreamEngine(pipeline, engine.estimator, "edges")
+
+
+def test_a_control_that_is_not_allowed_is_refused_and_the_stream_goes_on(engine: StreamEngine) -> None:
+    """Switching it off is no matter."""
+    stream = allowing(engine, "depth").open(prompt="gold", seed=1)
+    never = engine.open(prompt="gold", seed=1)
+    with pytest.raises(ValueError, match="controls: gray is not allowed here, allowed: depth"):
+        play(stream, ChunkParameters(controls=(("depth", 0.5), ("gray", 0.1))))
+    off = ChunkParameters(controls=(("gray", 0.0), ("lines", 0.0)))
+    assert same(play(stream, off)[0], play(never, ChunkParameters())[0])
+    with pytest.raises(ValueError, match="controls: depth is not allowed here, allowed: gray, lines"):
+        play(allowing(engine, "lines", "gray").open(prompt="", seed=1), ChunkParameters(guidance_scale=0.5))
+
+
+def test_a_stream_has_encoder_states_of_controls_that_are_allowed_alone(
+    engine: StreamEngine, plain: list[ChunkResult]
+) -> None:
+    """Also of what stands for a control that is off beside a region, which guides as strongly as with
+    depth."""
+    gray = allowing(engine, "gray")
+    assert gray.info.controls == () and gray.info.allowed_controls == ("gray",)
+    stream = gray.open(prompt="gold", seed=1)
+    results = play(stream, ChunkParameters(), ChunkParameters(mask=left_kept()))
+    assert results[0].depth_preview is None and not same(results[0], plain[0])
+    control = stream._session.control
+    assert control is not None
+    assert [state.cache is not None for state in control.reactive] == [False, True]
+    without = engine.open(prompt="gold", seed=1)
+    off = DepthSettings(enabled=False)
+    wanted = play(without, ChunkParameters(depth=off), ChunkParameters(mask=left_kept()))
+    assert all(same(*pair) for pair in zip(results, wanted, strict=True))
 
 
 def test_controls_are_made_of_the_pictures_that_the_chunk_uses(

@@ -100,6 +100,19 @@ def test_counted_bytes_are_those_of_real_networks_and_caches(
     assert counted.shared == CONTEXTS_KEPT * num_bytes(context) + num_bytes(encoded)
 
 
+def test_controls_that_are_not_allowed_take_no_memory():
+    """Each that is takes an encoder's memory; what one video shows of several, one for all."""
+    depth, two, everything = (
+        needs(TINY.with_controls(names), torch.float32)
+        for names in (("depth",), ("lines", "depth"), ("depth", "gray", "lines"))
+    )
+    assert everything.session - two.session == two.session - depth.session == depth.encoder > 0
+    assert everything.with_one_control().session == depth.session
+    layout = (("depth", "gray", "gray"), ("lines", "lines", "lines"))
+    packed = needs(replace(TINY, control_videos=layout).with_controls(("depth", "gray")), torch.float32)
+    assert packed.session == depth.session
+
+
 def test_keys_and_values_of_a_stream_follow_the_formula():
     """2 (k and v) * layers * window * tokens of a latent * heads * head size * bytes, and the sink's keys."""
     wan, size = TINY.transformer, torch.bfloat16.itemsize
@@ -207,7 +220,14 @@ def test_attention_has_no_matrix_of_scores():
 
 
 def plan(preset: Preset = LONGLIVE, **bytes_: int) -> Needs:
-    sizes = {"weights": 10 * GB, "shared": GB, "session": 2 * GB, "activations": 3 * GB, "loading": 8 * GB}
+    sizes = {
+        "weights": 10 * GB,
+        "shared": GB,
+        "session": 2 * GB,
+        "activations": 3 * GB,
+        "loading": 8 * GB,
+        "encoder": 0,
+    }
     return Needs(preset=preset, dtype=torch.bfloat16, **(sizes | bytes_))
 
 
@@ -262,6 +282,21 @@ def test_refusal_names_the_largest_preset_that_fits():
         check(plan(), CUDA, free=Free(device=GB, host=GB))
     with pytest.raises(DoesNotFit, match="no smaller preset fits"):
         check(plan(), CPU, free=Free(device=None, host=1000), others=(TINY,))
+
+
+def test_refusal_proposes_fewer_controls_where_they_fit():
+    wanted = plan(session=5 * GB, encoder=GB)
+    room = wanted.running() + WORKSPACE + 3 * GB // KERNELS
+    told = (
+        "longlive-1.3b does not fit with controls depth, gray, lines: it needs .* are free; "
+        r"with --controls depth it fits \(17.0 GB\)"
+    )
+    with pytest.raises(DoesNotFit, match=told):
+        check(wanted, CUDA, free=Free(device=room - 2 * GB, host=8 * GB), others=(TINY,))
+    with pytest.raises(DoesNotFit, match="no smaller preset fits"):
+        check(wanted, CUDA, free=Free(device=room - 2 * GB - 1, host=8 * GB), others=())
+    with pytest.raises(DoesNotFit, match="no smaller preset fits"):
+        check(plan(LONGLIVE.with_controls(("gray",))), CUDA, free=Free(device=GB, host=8 * GB), others=())
 
 
 def test_preset_that_is_not_smaller_is_no_advice():
