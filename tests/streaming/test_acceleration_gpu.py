@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from streaming.acceleration import Optimizations, accelerate
+from streaming.blocks.camera_start import CameraLatents
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.controls.control_videos import ControlVideo
 from streaming.kernels.attention import can_use_fa3
-from streaming.pipeline import LongLivePipeline
+from streaming.pipeline import LongLivePipeline, Sampling
 
 pytestmark = [
     pytest.mark.gpu,
@@ -116,6 +117,42 @@ def test_optimizations_leave_the_pictures_of_several_controls_alone(optimization
     pipeline = new_pipeline(optimizations, torch.float32)
     for got, want in zip(guided_by_several(pipeline), wanted, strict=True):
         torch.testing.assert_close(got, want, atol=5e-3, rtol=0)
+
+
+def from_the_camera(pipeline: LongLivePipeline) -> list[torch.Tensor]:
+    """A stream whose noise scale goes to and fro, and so the number of its passes."""
+    draws, size = torch.Generator().manual_seed(0), (pipeline.preset.height, pipeline.preset.width)
+    session, frames = pipeline.open_session(seed=0), list[torch.Tensor]()
+    for index in range(CHUNKS):
+        camera = (torch.rand(1, 3, 12, *size, generator=draws) * 2 - 1).to(pipeline.device, pipeline.dtype)
+        start = CameraLatents(camera, (0.9, 0.6, 0.8)[index % 3], "exact") if index % 4 else None
+        frames.append(
+            pipeline.generate(
+                session,
+                parse_prompts("gold"),
+                guidance_mode="depth",
+                vace_input=camera[:, :1],
+                sampling=Sampling(start=start),
+            ).float()
+        )
+    return frames
+
+
+@pytest.mark.parametrize(
+    "optimizations",
+    [
+        Optimizations(graphs=True),
+        Optimizations(graphs=True, compiles=True, fuses=True, side_stream=True, attention="cudnn"),
+    ],
+)
+def test_optimizations_leave_a_start_from_the_camera_alone_and_record_no_more(
+    optimizations: Optimizations,
+) -> None:
+    wanted = from_the_camera(new_pipeline(Optimizations(), torch.float32))
+    pipeline = new_pipeline(optimizations, torch.float32)
+    for got, want in zip(from_the_camera(pipeline), wanted, strict=True):
+        torch.testing.assert_close(got, want, atol=5e-3, rtol=0)
+    assert [len(recordings) for recordings in pipeline.passes._graphs.values()] == [2]
 
 
 @pytest.mark.parametrize("optimizations", FP8)
