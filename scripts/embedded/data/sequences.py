@@ -10,8 +10,9 @@ from transformers import PreTrainedTokenizerBase
 
 from scripts.embedded.constants import constant
 from scripts.embedded.data.clips import degraded, depth_clips, followed, region_masks, uneven
-from scripts.embedded.scenes.looks import Paint, duotone, paint, shape_of
+from scripts.embedded.scenes.looks import Paint, duotone, paint
 from scripts.embedded.scenes.photo import photograph
+from scripts.embedded.scenes.shape import shape_of
 from scripts.embedded.words.captions import blank_caption, caption, training_caption
 from scripts.embedded.words.typing_habits import IN_TRAINING
 from streaming.blocks.reference_images import fit_reference

@@ -26,8 +26,9 @@ from torch import Tensor, nn
 
 from scripts.embedded.constants import constant
 from scripts.embedded.scenes.draws import HELD_OUT_SEED
-from scripts.embedded.scenes.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint, paint, shape_of
+from scripts.embedded.scenes.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint, paint
 from scripts.embedded.scenes.procedural import inverse_depth, normalised_depth, render, sample_scenes
+from scripts.embedded.scenes.shape import shape_of
 from streaming.frames import from_uint8, to_uint8
 
 PROBES = Path(__file__).resolve().parents[3] / "tests" / "data" / "probes.safetensors"

@@ -38,7 +38,8 @@ from scripts.embedded.judging.streams import (
     through_autoencoder,
 )
 from scripts.embedded.scenes.draws import HELD_OUT_SEED
-from scripts.embedded.scenes.looks import LOOKS, Paint, duotone, shape_of
+from scripts.embedded.scenes.looks import LOOKS, Paint, duotone
+from scripts.embedded.scenes.shape import shape_of
 from scripts.embedded.words.captions import caption
 from scripts.embedded.words.unseen_phrasings import HELD_OUT
 

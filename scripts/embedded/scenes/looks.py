@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scripts.embedded.constants import constant
+from scripts.embedded.scenes.shape import Shape, shape_of, step
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,81 +41,6 @@ COLOURS = {
     "brown": "7d4a25",
     "grey": "8d9096",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What looks are made of; all (B, T, H, W), or (1, 1, H, W) for places."""
-
-    depth: Tensor  # 0 far ... 1 near
-    level: Tensor  # the same with steps where depth jumps
-    steep: Tensor  # change of depth from pixel to pixel
-    light: Tensor  # 0 ... 1: how the surface faces a light at the upper left
-    facing: Tensor  # -1 ... 1: left ... right slope
-    rising: Tensor  # -1 ... 1: slope downwards
-    edge: Tensor  # 0 ... 1: where depth jumps
-    rim: Tensor  # 0 ... 1: where a surface turns away
-    near: Tensor  # 0 ... 1: foreground
-    x: Tensor  # pixels
-    y: Tensor
-
-    def of_clip(self, n: int) -> "Shape":
-        only = slice(n, n + 1)
-        return Shape(
-            depth=self.depth[only],
-            level=self.level[only],
-            steep=self.steep[only],
-            light=self.light[only],
-            facing=self.facing[only],
-            rising=self.rising[only],
-            edge=self.edge[only],
-            rim=self.rim[only],
-            near=self.near[only],
-            x=self.x,
-            y=self.y,
-        )
-
-
-def shape_of(depth: Tensor) -> Shape:
-    """Depth (B, T, H, W), 0 far ... 1 near."""
-    kernel = constant((1.0, 4.0, 6.0, 4.0, 1.0), depth.device) / 16
-    flat = depth.flatten(0, 1)[:, None]
-    flat = F.pad(flat, (2, 2, 2, 2), mode="replicate")
-    smooth = F.conv2d(F.conv2d(flat, kernel.view(1, 1, 1, 5)), kernel.view(1, 1, 5, 1))
-    padded = F.pad(smooth, (1, 1, 1, 1), mode="replicate")[:, 0].unflatten(0, depth.shape[:2])
-    gx = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
-    gy = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
-    steep = (gx * gx + gy * gy).sqrt()
-    # Like a unit normal: gentle slopes inside a body count nearly as much as the jump at its outline.
-    bend = (gx * gx + gy * gy + 0.012**2).sqrt()
-    height, width = depth.shape[2:]
-    y = torch.arange(height, device=depth.device, dtype=depth.dtype)[None, None, :, None]
-    x = torch.arange(width, device=depth.device, dtype=depth.dtype)[None, None, None, :]
-    return Shape(
-        depth=smooth[:, 0].unflatten(0, depth.shape[:2]),
-        level=_with_steps(smooth)[:, 0].unflatten(0, depth.shape[:2]),
-        steep=steep,
-        light=0.5 + 0.5 * (0.6 * gx + 0.8 * gy) / bend,
-        facing=gx / bend,
-        rising=gy / bend,
-        edge=_step(steep, 0.03, 0.08),
-        rim=_step(steep, 0.006, 0.04),
-        near=_step(smooth[:, 0].unflatten(0, depth.shape[:2]), 0.4, 0.48),
-        x=x,
-        y=y,
-    )
-
-
-def _with_steps(smooth: Tensor) -> Tensor:
-    """Smooth depth (N, 1, H, W) whose slopes across outlines are steps. What counts depth, as bands and rings
-    do, would run through several of them within such a slope: teeth that no latent could carry."""
-    low, high = smooth, smooth
-    for size, pad in (((1, 5), (0, 2)), ((5, 1), (2, 0))):
-        high = F.max_pool2d(high, size, 1, pad)
-        low = -F.max_pool2d(-low, size, 1, pad)
-    rise = high - low
-    step = low + rise * _step((smooth - low) / rise.clamp(min=1e-6), 0.3, 0.7)
-    return smooth + (step - smooth) * _step(rise, 0.08, 0.16)
 
 
 def paint(depth: Tensor, paints: Sequence[Paint]) -> Tensor:
@@ -152,11 +78,6 @@ def duotone(shape: Shape, colours: Tensor) -> Tensor:
     return dark + (middle - dark) * low + (light - middle) * high
 
 
-def _step(x: Tensor, low: float, high: float) -> Tensor:
-    t = ((x - low) / (high - low)).clamp(0, 1)
-    return t * t * (3 - 2 * t)
-
-
 def _rgb(code: str, like: Tensor) -> Tensor:
     return constant(tuple(int(code[n : n + 2], 16) / 255 for n in (0, 2, 4)), like.device).view(1, 1, 3, 1, 1)
 
@@ -183,20 +104,20 @@ def _flat(code: str, shape: Shape) -> Tensor:
 def _line(phase: Tensor, width: float, soft: float = 0.12) -> Tensor:
     """1 where phase (in periods) is within `width` / 2 of a whole number."""
     away = (phase - phase.round()).abs()
-    return 1 - _step(away, width / 2, width / 2 + soft)
+    return 1 - step(away, width / 2, width / 2 + soft)
 
 
 def _spread(shape: Shape, levels: float) -> Tensor:
     """1 where one of so many levels of depth is many pixels wide, 0 where patterns of it would be teeth."""
-    return 1 - _step(shape.steep * levels, 0.1, 0.2)
+    return 1 - step(shape.steep * levels, 0.1, 0.2)
 
 
 def _contour(shape: Shape, levels: float) -> Tensor:
     """Lines of equal depth, two or three pixels wide on every slope; none where they would touch, nor on what
     is so flat that its depth does not say where they are."""
     phase, slope = shape.level * levels, shape.steep * levels
-    line = 1 - _step((phase - phase.round()).abs() / slope.clamp(min=1e-6), 1.0, 2.5)
-    return line * _step(slope, 0.012, 0.03) * _spread(shape, levels)
+    line = 1 - step((phase - phase.round()).abs() / slope.clamp(min=1e-6), 1.0, 2.5)
+    return line * step(slope, 0.012, 0.03) * _spread(shape, levels)
 
 
 def _tile(shape: Shape, size: int) -> tuple[Tensor, Tensor]:
@@ -254,8 +175,8 @@ def _lava(s: Shape) -> Tensor:
 def _porcelain(s: Shape) -> Tensor:
     picture = _ramp(_tone(s) * 0.6 + 0.4 * s.near, "b9c4d2", "e4e9ef", "fbfcfd")
     u, v = _tile(s, 16)
-    flower = 1 - _step(((u * u + v * v).sqrt() - 0.27).abs(), 0.04, 0.12)
-    dot = 1 - _step((u * u + v * v).sqrt(), 0.08, 0.14)
+    flower = 1 - step(((u * u + v * v).sqrt() - 0.27).abs(), 0.04, 0.12)
+    dot = 1 - step((u * u + v * v).sqrt(), 0.08, 0.14)
     picture = _mix(picture, "1c3fa8", (flower + dot).clamp(0, 1) * 0.85 * s.near)
     return _mix(picture, "14317f", s.edge)
 
@@ -268,17 +189,17 @@ def _wood(s: Shape) -> Tensor:
 
 def _chocolate(s: Shape) -> Tensor:
     picture = _ramp(_tone(s), "1a0a05", "4a2412", "86481f", "c47f48")
-    return _mix(picture, "f3d9bd", 0.8 * _step(s.light, 0.84, 0.94) * s.near)
+    return _mix(picture, "f3d9bd", 0.8 * step(s.light, 0.84, 0.94) * s.near)
 
 
 def _zebra(s: Shape) -> Tensor:
-    stripe = _step(torch.sin(2 * torch.pi * (s.x / 16 + 2.5 * s.level)), -0.25, 0.25)
+    stripe = step(torch.sin(2 * torch.pi * (s.x / 16 + 2.5 * s.level)), -0.25, 0.25)
     picture = _ramp(stripe, "101012", "fafaf5")
     return picture * (0.55 + 0.45 * s.light + 0.15 * s.near)[:, :, None].clamp(0, 1)
 
 
 def _tiger(s: Shape) -> Tensor:
-    stripe = _step(torch.sin(2 * torch.pi * (s.y / 16 + 2.5 * s.level)), 0.35, 0.75)
+    stripe = step(torch.sin(2 * torch.pi * (s.y / 16 + 2.5 * s.level)), 0.35, 0.75)
     coat = _ramp(_tone(s), "8f3a05", "e8790f", "ffb347", "ffe2b0")
     return _mix(coat, "1a0e08", stripe)
 
@@ -288,7 +209,7 @@ def _leopard(s: Shape) -> Tensor:
     spots = torch.zeros_like(u + v)
     for at_x, at_y, size in ((-0.22, -0.2, 0.2), (0.26, 0.24, 0.2), (0.28, -0.32, 0.09), (-0.3, 0.32, 0.09)):
         away = ((u - at_x) ** 2 + (v - at_y) ** 2).sqrt()
-        spots = torch.maximum(spots, 1 - _step((away - size * 0.75).abs(), size * 0.3, size * 0.6))
+        spots = torch.maximum(spots, 1 - step((away - size * 0.75).abs(), size * 0.3, size * 0.6))
     coat = _ramp(_tone(s), "7a4a12", "c98a34", "eebc6c", "ffe6b5")
     return _mix(coat, "23130a", spots)
 
@@ -328,8 +249,8 @@ def _strokes(phase: Tensor) -> Tensor:
 
 def _sketch(s: Shape) -> Tensor:
     dark = 1 - (0.25 + 0.9 * s.light * (0.6 + 0.4 * (1 - s.near)))
-    hatch = _strokes((s.x + s.y) / 16) * _step(dark, 0.1, 0.3)
-    cross = _strokes((s.x - s.y) / 16) * _step(dark, 0.35, 0.55)
+    hatch = _strokes((s.x + s.y) / 16) * step(dark, 0.1, 0.3)
+    cross = _strokes((s.x - s.y) / 16) * step(dark, 0.35, 0.55)
     ink = torch.maximum(torch.maximum(hatch, cross) * 0.75, s.edge)
     return _ramp(ink.clamp(0, 1), "f7f4ec", "2b2a2e")
 
@@ -337,7 +258,7 @@ def _sketch(s: Shape) -> Tensor:
 def _engraving(s: Shape) -> Tensor:
     thick = 0.12 + 0.62 * (1 - s.light) * (0.4 + 0.6 * s.near)
     away = ((s.y / 8 + 1.5 * s.depth) - (s.y / 8 + 1.5 * s.depth).round()).abs()
-    ink = 1 - _step(away - thick / 2, -0.06, 0.1)
+    ink = 1 - step(away - thick / 2, -0.06, 0.1)
     return _ramp(torch.maximum(ink, s.edge), "e6ead0", "1f4a2c")
 
 
@@ -347,9 +268,9 @@ def _comic(s: Shape) -> Tensor:
     at_corner = ((0.5 - u.abs()) ** 2 + (0.5 - v.abs()) ** 2).sqrt()
     away = torch.minimum((u * u + v * v).sqrt(), at_corner)
     size = 0.06 + 0.34 * (1 - s.light)
-    dots = 1 - _step(away - size, -0.05, 0.05)
+    dots = 1 - step(away - size, -0.05, 0.05)
     skin = _mix(_flat("ffe24a", s), "e8262a", dots)
-    sky = _mix(_flat("4fc3f7", s), "ffffff", 1 - _step(away - 0.16, -0.05, 0.05).expand_as(s.depth))
+    sky = _mix(_flat("4fc3f7", s), "ffffff", 1 - step(away - 0.16, -0.05, 0.05).expand_as(s.depth))
     return _mix(_mix(sky, skin, s.near), "0a0a0a", s.edge)
 
 
@@ -357,9 +278,9 @@ def _lego(s: Shape) -> Tensor:
     u, v = _tile(s, 16)
     level = _blocky(s.depth, 16)
     away = (u * u + v * v).sqrt()
-    stud = 1 - _step(away, 0.26, 0.32)
-    relief = stud * (-u - v) * 1.4 + (_step(away, 0.26, 0.32) - _step(away, 0.34, 0.42)) * (u + v) * -0.9
-    seam = torch.maximum(_step(u.abs(), 0.42, 0.5), _step(v.abs(), 0.42, 0.5))
+    stud = 1 - step(away, 0.26, 0.32)
+    relief = stud * (-u - v) * 1.4 + (step(away, 0.26, 0.32) - step(away, 0.34, 0.42)) * (u + v) * -0.9
+    seam = torch.maximum(step(u.abs(), 0.42, 0.5), step(v.abs(), 0.42, 0.5))
     picture = _ramp((level * 4).round() / 4, "1f5fbf", "2aa84a", "ffd21f", "f58018", "d8232a")
     picture = picture + (relief * 0.5).expand_as(s.depth)[:, :, None]
     return _mix(picture.clamp(0, 1), "14202e", seam.expand_as(s.depth) * 0.55)
@@ -374,7 +295,7 @@ def _mosaic(s: Shape) -> Tensor:
     u, v = _tile(s, 8)
     tone = _blocky(_tone(s), 8)
     stones = _ramp((tone * 5).round() / 5, "12355b", "1f7a8c", "e8d8b0", "e09f3e", "c8553d", "fff3d6")
-    grout = torch.maximum(_step(u.abs(), 0.3, 0.44), _step(v.abs(), 0.3, 0.44))
+    grout = torch.maximum(step(u.abs(), 0.3, 0.44), step(v.abs(), 0.3, 0.44))
     return _mix(stones, "3a332c", grout.expand_as(s.depth))
 
 
@@ -383,7 +304,7 @@ def _bricks(s: Shape) -> Tensor:
     u = ((s.x + 8 * (row % 2)) % 16) / 16
     v = (s.y % 8) / 8
     return torch.maximum(
-        1 - _step(torch.minimum(u, 1 - u), 0.03, 0.1), 1 - _step(torch.minimum(v, 1 - v), 0.06, 0.2)
+        1 - step(torch.minimum(u, 1 - u), 0.03, 0.1), 1 - step(torch.minimum(v, 1 - v), 0.06, 0.2)
     )
 
 
@@ -410,7 +331,7 @@ def _crystal(s: Shape) -> Tensor:
     picture = _ramp(
         (facets * (0.3 + 0.7 * s.near)).clamp(0, 1), "14052b", "4b1a8a", "9b4fe0", "e3b5ff", "ffffff"
     )
-    return _mix(picture, "ffe9ff", _step(s.rim, 0.4, 0.9) * 0.6)
+    return _mix(picture, "ffe9ff", step(s.rim, 0.4, 0.9) * 0.6)
 
 
 def _clay(s: Shape, code: str) -> Tensor:
@@ -421,14 +342,14 @@ def _clay(s: Shape, code: str) -> Tensor:
 def _plastic(s: Shape, code: str) -> Tensor:
     body = (_rgb(code, s.depth) * (0.35 + 1.1 * s.light)[:, :, None]).clamp(0, 1)
     body = _mix(_flat("e9edf2", s), body, s.near)
-    return _mix(body, "ffffff", _step(s.light, 0.74, 0.84) * s.near * 0.85)
+    return _mix(body, "ffffff", step(s.light, 0.74, 0.84) * s.near * 0.85)
 
 
 def _wool(s: Shape, code: str) -> Tensor:
     u, _ = _tile(s, 16)
     row = (s.y - 16 * u.abs()) / 8 + 0.2
     stitch = _line(row, 0.35, 0.25) * (1 - 0.25 * (row.round() % 2))  # every other row is darker
-    gap = torch.maximum(_step(u.abs(), 0.4, 0.5), 1 - _step(u.abs(), 0.02, 0.1))
+    gap = torch.maximum(step(u.abs(), 0.4, 0.5), 1 - step(u.abs(), 0.02, 0.1))
     yarn = (0.45 + 0.55 * stitch) * (1 - 0.5 * gap)
     return (_rgb(code, s.depth) * (yarn * (0.3 + 1.3 * s.light * (0.45 + 0.55 * s.near)))[:, :, None]).clamp(
         0, 1
@@ -505,7 +426,7 @@ def _meadow(s: Shape) -> Tensor:
     u, v = _tile(s, 16)
     blades = 0.5 + 0.5 * torch.sin(2 * torch.pi * (s.x / 4 + 0.5 * torch.sin(2 * torch.pi * s.y / 16)))
     grass = _ramp(blades.expand_as(s.depth), "1d5c1a", "4ea12c")
-    flower = 1 - _step(((u - 0.2) ** 2 + (v + 0.15) ** 2).sqrt(), 0.08, 0.16)
+    flower = 1 - step(((u - 0.2) ** 2 + (v + 0.15) ** 2).sqrt(), 0.08, 0.16)
     return _mix(grass, "fff27a", flower.expand_as(s.depth))
 
 

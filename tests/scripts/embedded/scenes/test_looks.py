@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from scripts.embedded.scenes.looks import LOOKS, Paint, paint, shape_of
+from scripts.embedded.scenes.looks import LOOKS, Paint, paint
+from scripts.embedded.scenes.shape import shape_of
 
 
 def _jump(near: float = 0.9, far: float = 0.1) -> torch.Tensor:
