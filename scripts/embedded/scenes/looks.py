@@ -1,7 +1,11 @@
-"""Looks of the built-in model: every look is a function of the depth that the model is given, and of the
-place on the screen. Nothing else: what a target depends on and the model cannot see would come out as blur.
+"""Looks of the built-in model: every look is a function of the depth and the gray that the model is given, and
+of the place on the screen. Nothing else: what a target depends on and the model cannot see would come out as
+blur.
 
-    picture = paint(depth, [Paint("gold"), Paint("wool", "blue", "bricks")])   # depth (B, T, H, W), near = 1
+    picture = paint(depth, [Paint("gold"), Paint("wool", "blue", "bricks")], gray)   # (B, T, H, W), near = 1
+
+A face is in gray alone: relief, `tone`, `patch` or `ink` of it is in every look, whichever its pattern leaves
+visible.
 
 Patterns repeat every 16 pixels or a divisor of it, the size of a token: the model knows the distance between
 two tokens, and not where on the screen they are.
@@ -43,10 +47,11 @@ COLOURS = {
 }
 
 
-def paint(depth: Tensor, paints: Sequence[Paint]) -> Tensor:
-    """Depth (B, T, H, W), 0 far ... 1 near, one Paint a clip -> RGB (B, T, 3, H, W) in [-1, 1]."""
+def paint(depth: Tensor, paints: Sequence[Paint], gray: Tensor | None = None) -> Tensor:
+    """Depth (B, T, H, W), 0 far ... 1 near, one Paint a clip -> RGB (B, T, 3, H, W) in [-1, 1]. gray
+    (B, T, H, W), 0 black ... 1 white; 0.5, and None, says nothing."""
     out = depth.new_empty(*depth.shape[:2], 3, *depth.shape[2:])
-    shape = shape_of(depth)
+    shape = shape_of(depth, gray)
     for n, kind in enumerate(paints):
         out[n : n + 1] = _paint(shape.of_clip(n), kind)
     return _through_lens(out).mul_(2).sub_(1).clamp_(-1, 1)
@@ -133,12 +138,13 @@ def _blocky(field: Tensor, size: int) -> Tensor:
 
 def _tone(shape: Shape) -> Tensor:
     """Shading that also falls off with distance."""
-    return ((0.25 + 0.75 * shape.depth) * (0.25 + 0.95 * shape.light)).clamp(0, 1)
+    return ((0.25 + 0.75 * shape.depth) * (0.25 + 0.95 * shape.light) + 0.35 * shape.tone).clamp(0, 1)
 
 
 def _metal(shape: Shape, *codes: str) -> Tensor:
     """Bands of a reflected sky: the sharper the bend, the more of them."""
     bend = 0.5 + 0.36 * (2 * shape.light - 1) + 0.16 * torch.sin(5 * shape.rising + 3 * shape.facing)
+    bend = bend + 0.5 * shape.tone
     return _ramp((bend * (0.35 + 0.65 * shape.near)).clamp(0, 1), *codes)
 
 
@@ -160,7 +166,7 @@ def _jade(s: Shape) -> Tensor:
 
 
 def _ice(s: Shape) -> Tensor:
-    facets = ((s.facing * 2).round() / 2 + (s.rising * 2).round() / 2) * 0.22 + 0.5
+    facets = ((s.facing * 2).round() / 2 + (s.rising * 2).round() / 2) * 0.22 + 0.5 + 0.9 * s.tone
     picture = _ramp((facets * (0.35 + 0.65 * s.near)).clamp(0, 1), "06233f", "1f6aa5", "79c4ea", "d9f4ff")
     return _mix(picture, "ffffff", s.rim)
 
@@ -168,7 +174,8 @@ def _ice(s: Shape) -> Tensor:
 def _lava(s: Shape) -> Tensor:
     vein = _line(s.level * 4, 0.1, 0.3) * _spread(s, 4)
     heat = 0.08 + vein * (0.3 + 0.5 * s.near) + s.near * (0.15 + 0.35 * (1 - s.light))
-    heat = torch.maximum(heat, 0.9 * s.edge)
+    # Cracks glow at outlines; lines within are crust, or a face would be white heat all over.
+    heat = torch.maximum(heat, 0.9 * s.edge) + 1.2 * s.tone - 0.9 * s.ink
     return _ramp(heat.clamp(0, 1), "0d0403", "5c0d04", "d43a05", "ff9a1a", "fff0a0")
 
 
@@ -184,7 +191,7 @@ def _porcelain(s: Shape) -> Tensor:
 def _wood(s: Shape) -> Tensor:
     rings = 0.5 + 0.5 * _spread(s, 10) * torch.sin(2 * torch.pi * (s.level * 10 + s.y / 16))
     picture = _ramp(rings, "8a5226", "c98d4e", "e3b277")
-    return picture * (0.35 + 0.75 * s.light * (0.5 + 0.5 * s.depth))[:, :, None]
+    return picture * (0.35 + 0.75 * s.light * (0.5 + 0.5 * s.depth) + 0.6 * s.tone).clamp(0, 1.1)[:, :, None]
 
 
 def _chocolate(s: Shape) -> Tensor:
@@ -193,13 +200,13 @@ def _chocolate(s: Shape) -> Tensor:
 
 
 def _zebra(s: Shape) -> Tensor:
-    stripe = step(torch.sin(2 * torch.pi * (s.x / 16 + 2.5 * s.level)), -0.25, 0.25)
+    stripe = step(torch.sin(2 * torch.pi * (s.x / 16 + 2.5 * s.level)) + 2.5 * s.tone, -0.25, 0.25)
     picture = _ramp(stripe, "101012", "fafaf5")
     return picture * (0.55 + 0.45 * s.light + 0.15 * s.near)[:, :, None].clamp(0, 1)
 
 
 def _tiger(s: Shape) -> Tensor:
-    stripe = step(torch.sin(2 * torch.pi * (s.y / 16 + 2.5 * s.level)), 0.35, 0.75)
+    stripe = step(torch.sin(2 * torch.pi * (s.y / 16 + 2.5 * s.level)) - 2 * s.tone, 0.35, 0.75)
     coat = _ramp(_tone(s), "8f3a05", "e8790f", "ffb347", "ffe2b0")
     return _mix(coat, "1a0e08", stripe)
 
@@ -211,7 +218,7 @@ def _leopard(s: Shape) -> Tensor:
         away = ((u - at_x) ** 2 + (v - at_y) ** 2).sqrt()
         spots = torch.maximum(spots, 1 - step((away - size * 0.75).abs(), size * 0.3, size * 0.6))
     coat = _ramp(_tone(s), "7a4a12", "c98a34", "eebc6c", "ffe6b5")
-    return _mix(coat, "23130a", spots)
+    return _mix(coat, "23130a", torch.maximum(spots * (1 - 1.6 * s.tone.clamp(min=0)), s.ink))
 
 
 def _blueprint(s: Shape) -> Tensor:
@@ -222,18 +229,21 @@ def _blueprint(s: Shape) -> Tensor:
 
 
 def _thermal(s: Shape) -> Tensor:
-    heat = (s.depth + 0.18 * (s.light - 0.5)).clamp(0, 1)
+    heat = (0.05 + 0.85 * s.depth + 0.1 * (s.light - 0.5) + 0.7 * s.tone).clamp(0, 1)
     return _ramp(heat, "05003a", "3b0a8c", "a0107a", "ee4020", "ffb000", "fffbd0")
 
 
 def _xray(s: Shape) -> Tensor:
-    glow = (0.25 * s.near + 0.9 * s.rim * (0.4 + 0.6 * s.depth)).clamp(0, 1)
+    # Bones: what is dark in the picture shines in its negative.
+    glow = 0.25 * s.near + 0.9 * s.rim * (0.4 + 0.6 * s.depth) - 1.6 * s.near * s.tone
+    glow = glow.clamp(0, 1)
     return _ramp(glow, "02050a", "27506b", "9fd0e6", "f4fdff")
 
 
 def _hologram(s: Shape) -> Tensor:
     scan = 0.5 + 0.5 * torch.cos(2 * torch.pi * s.y / 4)
-    glow = (0.12 + 0.5 * s.near * (0.3 + 0.7 * s.light) + 0.7 * s.rim) * (0.45 + 0.55 * scan)
+    body = 0.5 * s.near * (0.3 + 0.7 * s.light) * (1 + 2.5 * s.tone).clamp(min=0)
+    glow = (0.12 + body + 0.7 * s.rim) * (1 - 0.7 * s.ink) * (0.45 + 0.55 * scan)
     return _ramp(glow.clamp(0, 1), "00100f", "00695f", "19e6c8", "d8fff7")
 
 
@@ -248,7 +258,7 @@ def _strokes(phase: Tensor) -> Tensor:
 
 
 def _sketch(s: Shape) -> Tensor:
-    dark = 1 - (0.25 + 0.9 * s.light * (0.6 + 0.4 * (1 - s.near)))
+    dark = 0.8 * (0.75 - 0.9 * s.light * (0.6 + 0.4 * (1 - s.near))) - 1.1 * s.tone
     hatch = _strokes((s.x + s.y) / 16) * step(dark, 0.1, 0.3)
     cross = _strokes((s.x - s.y) / 16) * step(dark, 0.35, 0.55)
     ink = torch.maximum(torch.maximum(hatch, cross) * 0.75, s.edge)
@@ -256,7 +266,7 @@ def _sketch(s: Shape) -> Tensor:
 
 
 def _engraving(s: Shape) -> Tensor:
-    thick = 0.12 + 0.62 * (1 - s.light) * (0.4 + 0.6 * s.near)
+    thick = (0.12 + 0.62 * (1 - s.light) * (0.4 + 0.6 * s.near) - 0.8 * s.tone).clamp(0.04, 0.95)
     away = ((s.y / 8 + 1.5 * s.depth) - (s.y / 8 + 1.5 * s.depth).round()).abs()
     ink = 1 - step(away - thick / 2, -0.06, 0.1)
     return _ramp(torch.maximum(ink, s.edge), "e6ead0", "1f4a2c")
@@ -267,7 +277,7 @@ def _comic(s: Shape) -> Tensor:
     # A printer's screen stands at 45 degrees: dots at the middle and at the corners of a tile.
     at_corner = ((0.5 - u.abs()) ** 2 + (0.5 - v.abs()) ** 2).sqrt()
     away = torch.minimum((u * u + v * v).sqrt(), at_corner)
-    size = 0.06 + 0.34 * (1 - s.light)
+    size = (0.06 + 0.34 * (1 - s.light) - 0.6 * s.tone).clamp(0.02, 0.5)
     dots = 1 - step(away - size, -0.05, 0.05)
     skin = _mix(_flat("ffe24a", s), "e8262a", dots)
     sky = _mix(_flat("4fc3f7", s), "ffffff", 1 - step(away - 0.16, -0.05, 0.05).expand_as(s.depth))
@@ -275,8 +285,8 @@ def _comic(s: Shape) -> Tensor:
 
 
 def _lego(s: Shape) -> Tensor:
-    u, v = _tile(s, 16)
-    level = _blocky(s.depth, 16)
+    u, v = _tile(s, 8)
+    level = _blocky((s.depth + 1.5 * s.patch).clamp(0, 1), 8)
     away = (u * u + v * v).sqrt()
     stud = 1 - step(away, 0.26, 0.32)
     relief = stud * (-u - v) * 1.4 + (step(away, 0.26, 0.32) - step(away, 0.34, 0.42)) * (u + v) * -0.9
@@ -287,14 +297,14 @@ def _lego(s: Shape) -> Tensor:
 
 
 def _pixel(s: Shape) -> Tensor:
-    tone = _blocky((0.6 * s.near + 0.55 * (s.light - 0.3)).clamp(0, 1), 8)
+    tone = _blocky((0.6 * s.near + 0.55 * (s.light - 0.3) + 0.9 * s.tone).clamp(0, 1), 4)
     return _ramp((tone * 3).round() / 3, "0f380f", "306230", "8bac0f", "cadc5f")
 
 
 def _mosaic(s: Shape) -> Tensor:
     u, v = _tile(s, 8)
-    tone = _blocky(_tone(s), 8)
-    stones = _ramp((tone * 5).round() / 5, "12355b", "1f7a8c", "e8d8b0", "e09f3e", "c8553d", "fff3d6")
+    tone = _blocky((_tone(s) + 1.3 * s.patch).clamp(0, 1), 8)
+    stones = _ramp((tone * 5).round() / 5, "12355b", "1f7a8c", "c8553d", "e09f3e", "e8d8b0", "fff3d6")
     grout = torch.maximum(step(u.abs(), 0.3, 0.44), step(v.abs(), 0.3, 0.44))
     return _mix(stones, "3a332c", grout.expand_as(s.depth))
 
@@ -314,7 +324,7 @@ def _brick(s: Shape) -> Tensor:
 
 
 def _paper(s: Shape) -> Tensor:
-    level = (s.depth * 5).round()
+    level = ((s.depth + 0.9 * s.tone).clamp(0, 1) * 5).round()
     shadow = F.pad(level, (3, 0, 3, 0), mode="replicate")[..., :-3, :-3]
     picture = _ramp(level / 5, "243b6b", "3c6e91", "67a79c", "f2c57c", "ee8b62", "fbeee0")
     return picture * (1 - 0.5 * (shadow > level + 0.5).float())[:, :, None]
@@ -323,11 +333,11 @@ def _paper(s: Shape) -> Tensor:
 def _rainbow(s: Shape) -> Tensor:
     hue = (s.level * 2.5)[:, :, None] + constant((0.0, 1 / 3, 2 / 3), s.depth.device).view(1, 1, 3, 1, 1)
     wave = 0.5 + 0.5 * torch.cos(2 * torch.pi * hue)
-    return (0.08 + 0.92 * wave) * (0.45 + 0.6 * s.light)[:, :, None].clamp(0, 1)
+    return (0.08 + 0.92 * wave) * (0.45 + 0.6 * s.light + 0.8 * s.tone)[:, :, None].clamp(0, 1)
 
 
 def _crystal(s: Shape) -> Tensor:
-    facets = 0.5 + 0.2 * (s.facing * 1.5).round() + 0.15 * (s.rising * 1.5).round()
+    facets = 0.5 + 0.2 * (s.facing * 1.5).round() + 0.15 * (s.rising * 1.5).round() + 0.9 * s.tone
     picture = _ramp(
         (facets * (0.3 + 0.7 * s.near)).clamp(0, 1), "14052b", "4b1a8a", "9b4fe0", "e3b5ff", "ffffff"
     )
@@ -335,12 +345,12 @@ def _crystal(s: Shape) -> Tensor:
 
 
 def _clay(s: Shape, code: str) -> Tensor:
-    matte = 0.22 + 1.15 * s.light * (0.4 + 0.6 * s.near)
+    matte = 0.22 + 1.15 * s.light * (0.4 + 0.6 * s.near) + 0.5 * s.tone
     return (_rgb(code, s.depth) * matte[:, :, None]).clamp(0, 1)
 
 
 def _plastic(s: Shape, code: str) -> Tensor:
-    body = (_rgb(code, s.depth) * (0.35 + 1.1 * s.light)[:, :, None]).clamp(0, 1)
+    body = (_rgb(code, s.depth) * (0.35 + 1.1 * s.light + 0.5 * s.tone)[:, :, None]).clamp(0, 1)
     body = _mix(_flat("e9edf2", s), body, s.near)
     return _mix(body, "ffffff", step(s.light, 0.74, 0.84) * s.near * 0.85)
 
@@ -351,14 +361,14 @@ def _wool(s: Shape, code: str) -> Tensor:
     stitch = _line(row, 0.35, 0.25) * (1 - 0.25 * (row.round() % 2))  # every other row is darker
     gap = torch.maximum(step(u.abs(), 0.4, 0.5), 1 - step(u.abs(), 0.02, 0.1))
     yarn = (0.45 + 0.55 * stitch) * (1 - 0.5 * gap)
-    return (_rgb(code, s.depth) * (yarn * (0.3 + 1.3 * s.light * (0.45 + 0.55 * s.near)))[:, :, None]).clamp(
-        0, 1
-    )
+    lit = (0.3 + 1.3 * s.light * (0.45 + 0.55 * s.near) + 1.8 * s.patch).clamp(min=0.1)
+    return (_rgb(code, s.depth) * (yarn * lit)[:, :, None]).clamp(0, 1)
 
 
 def _neon(s: Shape, code: str, second: str = "08f7fe") -> Tensor:
     glow = _rgb(code, s.depth) * (0.85 * s.rim + 0.12 * s.near)[:, :, None]
     far = _rgb(second, s.depth) * (s.rim * (1 - s.near) * 0.8)[:, :, None]
+    glow = glow + _rgb(code, s.depth) * (1.2 * s.near * s.tone.clamp(min=0))[:, :, None]
     picture = _rgb("06030f", s.depth) + glow * s.near[:, :, None] + far
     return _mix(picture.clamp(0, 1), "ffffff", s.edge * s.near)
 

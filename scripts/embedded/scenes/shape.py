@@ -1,5 +1,12 @@
-"""Shape of what a camera sees: depth, and what looks read off it."""
+"""Shape of what a camera sees: what looks read off its depth and off its grey levels.
 
+    shape = shape_of(depth, gray)     # both (B, T, H, W) in [0, 1]; near = 1, white = 1
+
+Where gray is silent, 0.5 everywhere, the shape is that of depth alone: so looks need not know which of the two
+the model was given.
+"""
+
+import math
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scripts.embedded.constants import constant
+
+
+RELIEF = 0.2  # depth that a change of gray by 1 stands for
+SHADE = 1.5  # how much of gray itself is light and shade: relief alone turns one's eyes inside out
+INK = (0.02, 0.05)  # how much darker than around a line begins to be drawn, and is drawn in full
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +34,9 @@ class Shape:
     edge: Tensor  # 0 ... 1: where depth jumps
     rim: Tensor  # 0 ... 1: where a surface turns away
     near: Tensor  # 0 ... 1: foreground
+    tone: Tensor  # -0.5 ... 0.5: darker ... brighter than what is around; 0 where gray is silent
+    patch: Tensor  # -0.5 ... 0.5: the same without what is finer than 4 pixels, and bolder
+    ink: Tensor  # 0 ... 1: lines darker than both of their sides
     x: Tensor  # pixels
     y: Tensor
 
@@ -37,21 +52,33 @@ class Shape:
             edge=self.edge[only],
             rim=self.rim[only],
             near=self.near[only],
+            tone=self.tone[only],
+            patch=self.patch[only],
+            ink=self.ink[only],
             x=self.x,
             y=self.y,
         )
 
 
-def shape_of(depth: Tensor) -> Shape:
-    """Depth (B, T, H, W), 0 far ... 1 near."""
+def shape_of(depth: Tensor, gray: Tensor | None = None) -> Shape:
+    """Depth (B, T, H, W), 0 far ... 1 near; gray the same, 0 black ... 1 white, 0.5 and None: silent.
+
+    Bright lines stand out of the surface and dark ones are carved in: brows, lids and lips are a few pixels
+    wide, and depth has nothing of them.
+    """
     kernel = constant((1.0, 4.0, 6.0, 4.0, 1.0), depth.device) / 16
     flat = depth.flatten(0, 1)[:, None]
     flat = F.pad(flat, (2, 2, 2, 2), mode="replicate")
     smooth = F.conv2d(F.conv2d(flat, kernel.view(1, 1, 1, 5)), kernel.view(1, 1, 5, 1))
-    padded = F.pad(smooth, (1, 1, 1, 1), mode="replicate")[:, 0].unflatten(0, depth.shape[:2])
-    gx = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
-    gy = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
+    gx, gy = _slopes(smooth[:, 0].unflatten(0, depth.shape[:2]))
     steep = (gx * gx + gy * gy).sqrt()
+    if gray is None:
+        gray = torch.full_like(depth, 0.5)
+    fine, line, soft, wide, widest = (_blurred(gray, sigma) for sigma in (0.8, 2.4, 6.0, 10.0, 14.0))
+    band = fine - soft
+    across, down = _slopes(band)
+    gx, gy = gx + RELIEF * across, gy + RELIEF * down
+    ink = step(line - fine, *INK)
     # Like a unit normal: gentle slopes inside a body count nearly as much as the jump at its outline.
     bend = (gx * gx + gy * gy + 0.012**2).sqrt()
     height, width = depth.shape[2:]
@@ -61,15 +88,36 @@ def shape_of(depth: Tensor) -> Shape:
         depth=smooth[:, 0].unflatten(0, depth.shape[:2]),
         level=_with_steps(smooth)[:, 0].unflatten(0, depth.shape[:2]),
         steep=steep,
-        light=0.5 + 0.5 * (0.6 * gx + 0.8 * gy) / bend,
+        light=(0.5 + 0.5 * (0.6 * gx + 0.8 * gy) / bend + SHADE * band).clamp(0, 1),
         facing=gx / bend,
         rising=gy / bend,
-        edge=step(steep, 0.03, 0.08),
+        edge=torch.maximum(step(steep, 0.03, 0.08), ink),
         rim=step(steep, 0.006, 0.04),
         near=step(smooth[:, 0].unflatten(0, depth.shape[:2]), 0.4, 0.48),
+        tone=(1.7 * (fine - wide)).clamp(-0.5, 0.5),
+        patch=(2.2 * (line - widest)).clamp(-0.5, 0.5),
+        ink=ink,
         x=x,
         y=y,
     )
+
+
+def _slopes(field: Tensor) -> tuple[Tensor, Tensor]:
+    """Change of a field (B, T, H, W) to the right and downwards, a pixel."""
+    padded = F.pad(field, (1, 1, 1, 1), mode="replicate")
+    across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
+    return across, (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
+
+
+def _blurred(field: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of (B, T, H, W), the border's pixels repeated beyond it."""
+    reach = int(3 * sigma) + 1
+    weights = [math.exp(-((n / sigma) ** 2) / 2) for n in range(-reach, reach + 1)]
+    kernel = constant(tuple(w / sum(weights) for w in weights), field.device).to(field.dtype)
+    flat = field.flatten(0, 1)[:, None]
+    flat = F.conv2d(F.pad(flat, (reach, reach, 0, 0), mode="replicate"), kernel.view(1, 1, 1, -1))
+    flat = F.conv2d(F.pad(flat, (0, 0, reach, reach), mode="replicate"), kernel.view(1, 1, -1, 1))
+    return flat[:, 0].unflatten(0, field.shape[:2])
 
 
 def _with_steps(smooth: Tensor) -> Tensor:
