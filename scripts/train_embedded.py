@@ -54,8 +54,25 @@ Span = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cuda or cpu; torchrun chooses by itself.")]
 Small = Annotated[bool, typer.Option(help="64x48 pixels: to see on a CPU that a stage runs.")]
+Photos = Annotated[
+    Path, typer.Option("--photographs", help="What `photographs` wrote; without it, rendered scenes alone.")
+]
 DEFAULT_OUT = Path("out/train")
+PHOTOGRAPHS = Path("out/photographs.npz")  # outside version control
 AUTO = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@app.command()
+def photographs(
+    file: Path = PHOTOGRAPHS,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where wheels were unzipped, of packages that are not installed.")
+    ] = None,
+) -> None:
+    """Collect the free photographs of installed packages (scikit-image, scikit-learn) into one file."""
+    from scripts.embedded.data.photographs import collect, save
+
+    typer.echo(f"{save(collect(folder), file)} squares of photographs in {file}")
 
 
 @app.command()
@@ -78,15 +95,23 @@ def autoencoder(
     resume: Resume = False,
     muon: bool = True,
     device: Device = AUTO,
+    photos: Photos = PHOTOGRAPHS,
     small: Small = False,
 ) -> None:
-    """Train the autoencoder on looks, depth and camera pictures."""
+    """Train the autoencoder on looks, controls and camera pictures."""
+    from scripts.embedded.data.photographs import Photographs
     from scripts.embedded.stages.autoencoder import train_autoencoder
 
     preset = _preset(small)
     with _run(out, device, minutes, steps, span, seed, resume) as run:
         train_autoencoder(
-            run, batch=batch, pool_size=pool, with_muon=muon, height=preset.height, width=preset.width
+            run,
+            batch=batch,
+            pool_size=pool,
+            photographs=Photographs.load(photos, run.world.device),
+            with_muon=muon,
+            height=preset.height,
+            width=preset.width,
         )
 
 
@@ -134,15 +159,18 @@ def generator(
     resume: Resume = False,
     device: Device = AUTO,
     compiled: bool = False,
+    photos: Photos = PHOTOGRAPHS,
     small: Small = False,
 ) -> None:
     """Train transformer, VACE branch and text encoder; needs the autoencoder's checkpoint."""
+    from scripts.embedded.data.photographs import Photographs
     from scripts.embedded.data.sequences import Pool
     from scripts.embedded.stages.generator import train_generator
 
     kept = Pool(batch=batch, size=pool, draws=draws, scenes=scenes, paints=paints)
     with _run(out, device, minutes, steps, span, seed, resume) as run:
-        train_generator(run, kept, TOKENIZER, preset=_preset(small), compiled=compiled)
+        seen = Photographs.load(photos, run.world.device)
+        train_generator(run, kept, TOKENIZER, photographs=seen, preset=_preset(small), compiled=compiled)
 
 
 @app.command()
@@ -158,15 +186,18 @@ def decoder(
     paints: int = 6,
     seed: Seed = 0,
     device: Device = AUTO,
+    photos: Photos = PHOTOGRAPHS,
     small: Small = False,
 ) -> None:
     """Teach the autoencoder's decoder what the generator makes; goes on from both checkpoints."""
+    from scripts.embedded.data.photographs import Photographs
     from scripts.embedded.data.sequences import Pool
     from scripts.embedded.stages.decoder import train_decoder
 
     kept = Pool(batch=batch, size=pool, draws=draws, scenes=scenes, paints=paints)
     with _run(out, device, minutes, steps, span, seed) as run:
-        train_decoder(run, kept, TOKENIZER, preset=_preset(small))
+        seen = Photographs.load(photos, run.world.device)
+        train_decoder(run, kept, TOKENIZER, photographs=seen, preset=_preset(small))
 
 
 @app.command()
@@ -201,6 +232,24 @@ def unpack(out: Out = DEFAULT_OUT, folder: Path = PACKAGED) -> None:
     from scripts.embedded.export import unpack as write
 
     write(packaged(UNTRAINED, folder), out)
+
+
+@app.command()
+def samples(
+    file: Annotated[Path, typer.Argument(help="The picture to write (PNG).")],
+    out: Out = DEFAULT_OUT,
+    device: Device = AUTO,
+    photos: Photos = PHOTOGRAPHS,
+    small: Small = False,
+) -> None:
+    """Paint clips with the last checkpoints, beside what they should be: to be looked at between stages."""
+    from scripts.embedded.data.photographs import Photographs
+    from scripts.embedded.samples import write_samples
+
+    where = torch.device(device)
+    seen = Photographs.load(photos, where)
+    preset = _preset(small)
+    write_samples(out, TOKENIZER, preset=preset, photographs=seen, device=where, file=file)
 
 
 @app.command()

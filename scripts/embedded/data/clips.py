@@ -1,9 +1,12 @@
 """Training clips: depth as the live chain delivers it, and what is to be painted over it."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from scripts.embedded.scenes.box_blur import box_blur
 from scripts.embedded.scenes.procedural import (
     Scenes,
     Surface,
@@ -14,6 +17,8 @@ from scripts.embedded.scenes.procedural import (
 )
 
 FPS = 16.0
+PULL = 1.25  # times 1 - noise scale: how much of the wide colours come from the camera, half of them at 0.6
+PULL_RADIUS = 6  # pixels: of two box blurs, so that patterns of 16 pixels hardly pass
 
 
 def depth_clips(
@@ -101,6 +106,21 @@ def followed(depth: Tensor, scale: Tensor) -> Tensor:
     wide = scale[:, None, None, None]
     loosely = depth + 2 * (wide - 1).clamp(-0.5, 0) * (depth - soft)
     return (0.5 + (1 + 0.4 * (wide - 1).clamp(min=0)) * (loosely - 0.5)).clamp(0, 1)
+
+
+def pulled(painted: Tensor, camera: Tensor, noise: Sequence[float]) -> Tensor:
+    """What chunks become that start from the camera, at a noise scale for each clip: `painted` with the wide
+    colours of `camera`, both (B, T, 3, H, W) in [-1, 1], the more the less noise; painted at 1.
+
+    Lines and patterns stay those of the look, so that it is told as well as ever; hue, light and where what
+    stands come from the camera. How much is plain from the first step's sigma, and later from what was begun.
+    """
+    out = painted.clone()
+    for n, scale in enumerate(noise):
+        if scale < 1:
+            share = PULL * (1 - scale)
+            out[n] += share * box_blur(camera[n] - painted[n], PULL_RADIUS, times=2)
+    return out.clamp_(-1, 1)
 
 
 def region_masks(depth: Tensor, generator: torch.Generator) -> Tensor:

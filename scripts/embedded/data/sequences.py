@@ -9,9 +9,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from scripts.embedded.constants import constant
-from scripts.embedded.data.clips import degraded, depth_clips, followed, region_masks, uneven
+from scripts.embedded.data.camera import camera_pictures, gray_of
+from scripts.embedded.data.clips import degraded, depth_clips, followed, pulled, region_masks, uneven
+from scripts.embedded.data.photographs import Photographs
 from scripts.embedded.scenes.looks import Paint, duotone, paint
-from scripts.embedded.scenes.photo import photograph
 from scripts.embedded.scenes.shape import shape_of
 from scripts.embedded.words.captions import blank_caption, caption, training_caption
 from scripts.embedded.words.typing_habits import IN_TRAINING
@@ -26,6 +27,10 @@ VARIANTS = 16  # captions of a clip, about one for each time that it is drawn
 PLAIN, MASKED, REFERRED = range(3)
 SCALES = (0.0, 0.5, 1.5)  # strengths of guidance beside 1, a twentieth of the clips each; so is any between
 SWITCHED = 0.25  # share of clips whose prompt changes
+STARTED = 0.25  # share of clips, but for those with references, that start from the camera ...
+LEAST_NOISE = 0.6  # ... with so much noise at least
+# Shares of the scenes whose gray says nothing, whose depth says nothing, and of which one of both says less.
+NO_GRAY, NO_DEPTH, LESS_GRAY, LESS_DEPTH = 0.2, 0.07, 0.15, 0.08
 KIND_SHARES = {PLAIN: 0.66, MASKED: 0.14, REFERRED: 0.2}
 
 
@@ -37,6 +42,8 @@ class Sequences:
     inactive: Tensor  # (N, L, C, h, w): what it is to keep
     mask: Tensor  # (N, L, s * s, h, w)
     target: Tensor  # (N, L, C, h, w)
+    camera: Tensor  # (N, L, C, h, w): what the camera saw
+    noise: Tensor  # (N,) float32: the noise scale at which chunks start from the camera; 1: from noise alone
     references: Tensor  # (N, 2, C, h, w); meaningless unless kind is REFERRED
     tokens: Tensor  # (N, VARIANTS, 2, text_len) int32, before and after the switch
     switch: Tensor  # (N,) int64: the first chunk under the second prompt; CHUNKS: none
@@ -66,12 +73,15 @@ class SequenceMaker:
         height: int,
         width: int,
         seed: int,
+        photographs: Photographs | None = None,
         gap_after: int | None = STARTS[1],
         switched: float = SWITCHED,
+        started: float = STARTED,
     ) -> None:
-        """`gap_after`: frames after which half of the clips jump to a later time. `switched`: share of clips
-        whose prompt changes."""
-        self._gap, self._switched = gap_after, switched
+        """`photographs`: what the camera sees beside rendered scenes. `gap_after`: frames after which half of
+        the clips jump to a later time. `switched`: share of clips whose prompt changes. `started`: share of
+        clips that start from the camera."""
+        self._gap, self._switched, self._started = gap_after, switched, started
         self._autoencoder = autoencoder
         self._tokenizer = tokenizer
         self._text_len = text_len
@@ -79,6 +89,7 @@ class SequenceMaker:
         self._device = next(autoencoder.parameters()).device
         self._generator = torch.Generator(self._device).manual_seed(seed)
         self._rng = random.Random(seed)
+        self._photographs = photographs or Photographs.none(self._device)
         self._empty = self._encode(torch.zeros(1, STARTS[-1], 3, height, width, device=self._device))
 
     def make(self, scenes: int, paints: int, kind: int) -> Sequences:
@@ -86,14 +97,19 @@ class SequenceMaker:
         return self.pictured(scenes, paints, kind)[0]
 
     @torch.no_grad()
-    def pictured(self, scenes: int, paints: int, kind: int) -> tuple[Sequences, Tensor]:
-        """The same with their true pictures, (N, T, 3, H, W) in [-1, 1]."""
+    def pictured(self, scenes: int, paints: int, kind: int) -> tuple[Sequences, Tensor, Tensor]:
+        """The same with their true pictures and the camera's, both (N, T, 3, H, W) in [-1, 1]."""
         count = scenes * paints
         depth, surface, where = depth_clips(
             scenes, STARTS[-1], self._generator, height=self._height, width=self._width, gap_after=self._gap
         )
+        camera = camera_pictures(surface, where, self._generator, self._photographs)
         depth = uneven(depth, self._generator)
-        seen = degraded(depth, self._generator)
+        depth_gain, gray_gain = self._gains(scenes)
+        # What a control shows is drawn nearer to mid-grey where it says less; pictures follow what is shown.
+        gray = _weakened(gray_of(camera), gray_gain)
+        seen = _weakened(degraded(depth, self._generator), depth_gain)
+        depth = _weakened(depth, depth_gain)
         scale = torch.ones(count, device=self._device)
         if kind == PLAIN:
             draw = self._uniform(count)
@@ -101,44 +117,67 @@ class SequenceMaker:
                 scale[(draw >= 0.05 * n) & (draw < 0.05 * (n + 1))] = value
             scale = torch.where(draw > 0.95, SCALES[-1] * self._uniform(count), scale)
         effective = followed(depth.repeat_interleave(paints, 0), scale)
+        followed_gray = _weakened(gray.repeat_interleave(paints, 0), scale)
+        camera = camera.repeat_interleave(paints, 0)
         prompts = [self._prompts() for _ in range(count)]
+        noise = [1.0] * count
         references = self._empty[:, :2].expand(count, -1, -1, -1, -1)
         if kind == REFERRED:
-            painted, references, prompts = self._referred(effective, prompts)
+            painted, references, prompts = self._referred(effective, followed_gray, prompts)
         else:
-            painted = self._painted(effective, prompts)
-        control = seen[:, :, None].expand(-1, -1, 3, -1, -1) * 2 - 1
+            painted = self._painted(effective, followed_gray, prompts)
+            noise = [self._noise_scale() for _ in range(count)]
+        control = torch.stack([seen, gray, gray], 2) * 2 - 1
         latents = CHUNK_LATENTS * CHUNKS
         if kind == MASKED:
             mask = region_masks(effective, self._generator)[:, None, None]
             # The neighbour of this maker's camera is a render; what it keeps may be anything, so often a
             # painting.
-            camera = photograph(surface, where, self._generator).repeat_interleave(paints, 0)
             other = painted.roll(1, 0)
             camera = torch.where((self._uniform(count, 1, 1, 1, 1) < 0.3), other, camera)
             control = control.repeat_interleave(paints, 0)
-            painted = painted * mask + camera * (1 - mask)
+            painted = pulled(painted, camera, noise) * mask + camera * (1 - mask)
             reactive = self._encode(control * mask)
             inactive = self._encode(camera * (1 - mask))
             per_pixel = mask_latents(mask, time_stride=1, space_stride=self._autoencoder.config.space_stride)
             channels = per_pixel.expand(-1, latents, -1, -1, -1)
+            seen_by_camera = self._encode(camera)
         else:
+            painted = pulled(painted, camera, noise)
             reactive = self._encode(control).repeat_interleave(paints, 0)
             inactive = self._empty.expand(count, -1, -1, -1, -1)
             stride = self._autoencoder.config.space_stride
             channels = reactive.new_ones(count, latents, stride**2, *reactive.shape[3:])
+            seen_by_camera = self._encode(camera[::paints]).repeat_interleave(paints, 0)
         clips = Sequences(
             reactive=reactive,
             inactive=inactive,
             mask=channels.half(),
             target=self._encode(painted),
+            camera=seen_by_camera,
+            noise=torch.tensor(noise).to(self._device, non_blocking=True),
             references=references,
             tokens=torch.stack([tokens for _, tokens, _ in prompts]).to(self._device, non_blocking=True),
             switch=torch.tensor([switch for *_, switch in prompts]).to(self._device, non_blocking=True),
             scale=scale,
             kind=torch.full((count,), kind, device=self._device),
         )
-        return clips, painted
+        return clips, painted, camera
+
+    def _gains(self, scenes: int) -> tuple[Tensor, Tensor]:
+        """How much of depth and of gray the control shows, (scenes,) in [0, 1] each; one of both is 1."""
+        draw, less = self._uniform(scenes), self._uniform(scenes)
+        gray, depth = torch.ones_like(draw), torch.ones_like(draw)
+        bounds = (0.0, NO_GRAY, NO_GRAY + LESS_GRAY, NO_GRAY + LESS_GRAY + NO_DEPTH)
+        gray = torch.where(draw < bounds[2], less, gray)
+        gray = torch.where(draw < bounds[1], 0.0, gray)
+        depth = torch.where((draw >= bounds[3]) & (draw < bounds[3] + LESS_DEPTH), less, depth)
+        depth = torch.where((draw >= bounds[2]) & (draw < bounds[3]), 0.0, depth)
+        return depth, gray
+
+    def _noise_scale(self) -> float:
+        is_started = self._rng.random() < self._started
+        return self._rng.uniform(LEAST_NOISE, 1.0) if is_started else 1.0
 
     def _prompts(self) -> tuple[tuple[Paint, Paint], Tensor, int]:
         """Two paints, their tokens (VARIANTS, 2, text_len), and when the second takes over."""
@@ -162,15 +201,18 @@ class SequenceMaker:
         assert isinstance(ids, Tensor)
         return ids.int()
 
-    def _painted(self, depth: Tensor, prompts: list[tuple[tuple[Paint, Paint], Tensor, int]]) -> Tensor:
-        picture = paint(depth, [paints[0] for paints, *_ in prompts])
+    def _painted(
+        self, depth: Tensor, gray: Tensor, prompts: list[tuple[tuple[Paint, Paint], Tensor, int]]
+    ) -> Tensor:
+        picture = paint(depth, [paints[0] for paints, *_ in prompts], gray)
         for n, (paints, _, switch) in enumerate(prompts):
             if switch < CHUNKS:
-                picture[n, STARTS[switch] :] = paint(depth[n : n + 1, STARTS[switch] :], [paints[1]])[0]
+                rest = slice(n, n + 1), slice(STARTS[switch], None)
+                picture[n, STARTS[switch] :] = paint(depth[rest], [paints[1]], gray[rest])[0]
         return picture
 
     def _referred(
-        self, depth: Tensor, prompts: list[tuple[tuple[Paint, Paint], Tensor, int]]
+        self, depth: Tensor, gray: Tensor, prompts: list[tuple[tuple[Paint, Paint], Tensor, int]]
     ) -> tuple[Tensor, Tensor, list[tuple[tuple[Paint, Paint], Tensor, int]]]:
         """Clips that follow a picture: its look, or three colours taken from it, whatever the prompt says."""
         count = len(depth)
@@ -184,8 +226,8 @@ class SequenceMaker:
         both = [paints[0] for paints, *_ in prompts]
         target = torch.where(
             of_look[:, None, None, None, None],
-            paint(depth, both),
-            duotone(shape_of(depth), colours) * 2 - 1,
+            paint(depth, both, gray),
+            duotone(shape_of(depth, gray), colours) * 2 - 1,
         )
         shown_look = paint(pictured, [p for p in both for _ in range(2)])
         twice = colours.repeat_interleave(2, 0)
@@ -301,3 +343,8 @@ class Stock:
         drawn = self._clips[at.to(self._clips.kind.device, non_blocking=True)]
         drawn.tokens = drawn.tokens[:, self.rng.randrange(VARIANTS)]
         return drawn
+
+
+def _weakened(picture: Tensor, gain: Tensor) -> Tensor:
+    """(B, T, H, W) in [0, 1] with `gain` (B,) times its distance from mid-grey, which says nothing."""
+    return 0.5 + gain[:, None, None, None] * (picture - 0.5)

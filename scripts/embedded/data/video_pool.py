@@ -1,16 +1,18 @@
-"""Training data of the autoencoder: videos of looks, of depth and of the camera, kept on the device."""
+"""Training data of the autoencoder: videos of looks, of controls and of the camera, kept on the device."""
 
 import random
 
 import torch
 from torch import Tensor
 
+from scripts.embedded.data.camera import camera_pictures, gray_of
 from scripts.embedded.data.clips import degraded, depth_clips
+from scripts.embedded.data.photographs import Photographs
 from scripts.embedded.scenes.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint, paint
-from scripts.embedded.scenes.photo import photograph
 
 FRAMES = 17
 CROP = 96  # pixels each way of what a step sees: many small steps teach more than few large ones
+SILENT = 0.2  # share of controls that show depth alone
 CHANGING = 0.15  # share of painted clips whose look changes
 
 
@@ -21,12 +23,20 @@ def random_paint(rng: random.Random) -> Paint:
 
 
 class VideoPool:
-    """Videos on the device in 8 bits, in three kinds: painted, of depth, of the camera."""
+    """Videos on the device in 8 bits, in three kinds: painted, of controls, of the camera."""
 
     def __init__(
-        self, size: int, batch: int, height: int, width: int, seed: int, device: torch.device
+        self,
+        size: int,
+        batch: int,
+        height: int,
+        width: int,
+        seed: int,
+        photographs: Photographs,
+        device: torch.device,
     ) -> None:
         """`batch` videos are made at a time."""
+        self._photographs = photographs
         self._generator = torch.Generator(device).manual_seed(seed)
         self._rng = random.Random(seed)
         self._batch, self._size = batch, (height, width)
@@ -40,8 +50,8 @@ class VideoPool:
 
     @staticmethod
     def shares(batch: int) -> list[int]:
-        camera, depth = max(1, batch // 8), max(1, batch // 4)
-        return [batch - camera - depth, depth, camera]
+        quarter = max(1, batch // 4)
+        return [batch - 2 * quarter, quarter, quarter]
 
     def renew(self) -> None:
         """A batch of new videos in place of the oldest."""
@@ -66,15 +76,17 @@ class VideoPool:
         return torch.stack(crops).float() / 127.5 - 1
 
     def _make(self) -> list[Tensor]:
-        painted, seen, camera = self.shares(self._batch)
+        painted, seen, _ = self.shares(self._batch)
         height, width = self._size
         depth, surface, scenes = depth_clips(seen, FRAMES, self._generator, height=height, width=width)
+        camera = camera_pictures(surface, scenes, self._generator, self._photographs)
+        is_silent = torch.rand(seen, 1, 1, 1, generator=self._generator, device=depth.device) < SILENT
+        gray = torch.where(is_silent, 0.5, gray_of(camera))
         rows: list[Tensor] = []
         while len(rows) * seen < painted:
-            rows.append(paint(depth, [random_paint(self._rng) for _ in range(seen)]))
-        maps = degraded(depth, self._generator)[:, :, None].expand(-1, -1, 3, -1, -1) * 2 - 1
-        photographed = photograph(surface[:camera], scenes[:camera], self._generator)
-        return [self._changing(torch.cat(rows)[:painted], seen), maps, photographed]
+            rows.append(paint(depth, [random_paint(self._rng) for _ in range(seen)], gray))
+        control = torch.stack([degraded(depth, self._generator), gray, gray], 2) * 2 - 1
+        return [self._changing(torch.cat(rows)[:painted], seen), control, camera]
 
     def _changing(self, video: Tensor, scenes: int) -> Tensor:
         """Some of the clips (N, T, 3, H, W), in turns of so many scenes, take on another one's look where a

@@ -1,6 +1,6 @@
-"""Looks of the built-in model: every look is a function of the depth and the gray that the model is given, and
-of the place on the screen. Nothing else: what a target depends on and the model cannot see would come out as
-blur.
+"""Looks of the built-in model: every look is a function of the depth and the gray that the model is given,
+and of the place on the screen. Nothing else: what a target depends on and the model cannot see would come
+out as blur.
 
     picture = paint(depth, [Paint("gold"), Paint("wool", "blue", "bricks")], gray)   # (B, T, H, W), near = 1
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from scripts.embedded.constants import constant
 from scripts.embedded.scenes.box_blur import box_blur
+from scripts.embedded.scenes.faces import Expressions
 from scripts.embedded.scenes.procedural import (
     CAPSULES,
     CEILING,
@@ -53,17 +54,24 @@ _HAIR_COLOURS = (
 
 @torch.no_grad()
 def photograph(
-    surface: Surface, scenes: Scenes, generator: torch.Generator, *, shrink: int = 1, compress: bool = True
+    surface: Surface,
+    scenes: Scenes,
+    generator: torch.Generator,
+    *,
+    shrink: int = 1,
+    compress: bool = True,
+    expressions: Expressions | None = None,
 ) -> Tensor:
     """Surface (B, T, H, W) -> RGB (B, T, 3, H / shrink, W / shrink) float32 in [-1, 1].
 
     `generator` lives on the surface's device. `shrink` averages that many pixels each way, which smooths the
-    edges; `compress` adds block losses where both sides are multiples of 8.
+    edges; `compress` adds block losses where both sides are multiples of 8. `expressions`: what eyes and
+    mouths do, None: nothing; they draw no numbers, so that a seed's scene is the same with and without.
     """
     dice = _Dice(generator)
     batch, frames = surface.distance.shape[:2]
     bank = _textures(dice)
-    albedo, glow = _paint(surface, scenes, bank, dice)
+    albedo, glow = _paint(surface, scenes, bank, dice, expressions)
     light = _light(surface, dice)
     picture = (albedo * light + glow).permute(0, 1, 4, 2, 3).flatten(0, 1)  # (B T, 3, H, W), linear
     disparity = surface.distance.clamp(min=0.05).reciprocal().flatten(0, 1)[:, None]
@@ -201,7 +209,9 @@ def _sample(bank: Tensor, which: Tensor, uv: Tensor) -> Tensor:
     return above * (1 - down) + below * down
 
 
-def _paint(surface: Surface, scenes: Scenes, bank: Tensor, dice: _Dice) -> tuple[Tensor, Tensor]:
+def _paint(
+    surface: Surface, scenes: Scenes, bank: Tensor, dice: _Dice, expressions: Expressions | None
+) -> tuple[Tensor, Tensor]:
     """Colour of every point without light, and light of its own: both (B, T, H, W, 3)."""
     batch, frames, height, width = surface.distance.shape
     device, kinds = dice.device, len(bank)
@@ -277,7 +287,8 @@ def _paint(surface: Surface, scenes: Scenes, bank: Tensor, dice: _Dice) -> tuple
     grey = texel.mean(-1, keepdim=True)
     of_body = torch.where(glued[..., None], 0.0, at[..., 14:15])
     albedo = texel * at[..., 8:11] * (1 - of_body) + of_body * at[..., 11:14] * (0.8 + 0.4 * grey)
-    albedo = torch.where(of_body > 0.5, _face(albedo, number, surface, scenes, skin, hair, dice), albedo)
+    face = _face(albedo, number, surface, scenes, skin, hair, dice, expressions)
+    albedo = torch.where(of_body > 0.5, face, albedo)
 
     is_torso = (number == TORSO)[..., None] & ~glued[..., None]
     albedo = torch.where(is_torso, _suit(albedo, local, scenes, dice), albedo)
@@ -327,12 +338,14 @@ def _face(
     skin: Tensor,
     hair: Tensor,
     dice: _Dice,
+    expressions: Expressions | None,
 ) -> Tensor:
     """Eyes, brows, mouth, hairline, beard and glasses on (B, T, H, W, 3), where head or chin is seen."""
     batch = len(albedo)
 
     def each(x: Tensor) -> Tensor:
-        return x.view(batch, *([1] * 3), -1)
+        """One draw of each clip, or of each of its frames (B, T, 1, 1, 1)."""
+        return x if x.ndim == 5 else x.view(batch, *([1] * 3), -1)
 
     radii = scenes.ellipsoid[:, HEAD, 3:]
     # Head and chin turn alike, so a shift takes the chin's own coordinates to the head's.
@@ -353,7 +366,11 @@ def _face(
 
     zero = torch.zeros(batch, device=dice.device)
     eye_x, eye_y = dice.uniform(0.34, 0.42, batch), dice.uniform(-0.2, -0.02, batch)
-    opened = dice.uniform(0.03, 0.08, batch)
+    opened = each(dice.uniform(0.03, 0.08, batch))
+    spoken = torch.zeros_like(opened)
+    if expressions is not None:
+        opened = opened * (0.2 + 1.2 * expressions.eyes[:, :, None, None, None])
+        spoken = expressions.mouth[:, :, None, None, None]
     white, dark = torch.full_like(albedo, 0.75), torch.full_like(albedo, 0.03)
     brow = each(hair) * 0.7
     out = blend(
@@ -366,7 +383,7 @@ def _face(
     out = blend(out, dark, spot(eye_x, eye_y, zero + 0.07, opened * 1.1))
     out = blend(out, brow, spot(eye_x, eye_y - 0.2, dice.uniform(0.15, 0.24, batch), zero + 0.045))
     lip = each(skin) * constant((0.75, 0.42, 0.42), dice.device)
-    smile = dice.uniform(0.03, 0.09, batch)
+    smile = each(dice.uniform(0.03, 0.09, batch)) + 0.13 * spoken
     mouth_y = dice.uniform(0.42, 0.55, batch)
     beard = (y + 0.25 * x - each(dice.uniform(0.2, 0.45, batch))) * 6
     out = blend(
@@ -376,7 +393,10 @@ def _face(
     )
     out = blend(out, lip, spot(zero, mouth_y, dice.uniform(0.2, 0.34, batch), smile))
     out = blend(
-        out, dark, spot(zero, mouth_y, zero + 0.18, smile * 0.6) * each(dice.chance(0.3, batch).float())
+        out,
+        dark,
+        spot(zero, mouth_y, zero + 0.18, smile * (0.6 + 0.2 * spoken))
+        * torch.maximum(each(dice.chance(0.3, batch).float()), (3 * spoken).clamp(max=1)),
     )
     rim = spot(eye_x, eye_y, zero + 0.32, zero + 0.22) - spot(eye_x, eye_y, zero + 0.26, zero + 0.16)
     bridge = spot(zero, eye_y, zero + 0.12, zero + 0.03)

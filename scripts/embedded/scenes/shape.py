@@ -2,8 +2,8 @@
 
     shape = shape_of(depth, gray)     # both (B, T, H, W) in [0, 1]; near = 1, white = 1
 
-Where gray is silent, 0.5 everywhere, the shape is that of depth alone: so looks need not know which of the two
-the model was given.
+Where gray is silent, 0.5 everywhere, the shape is that of depth alone: so looks need not know which of the
+two the model was given.
 """
 
 import math
@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scripts.embedded.constants import constant
-
 
 RELIEF = 0.2  # depth that a change of gray by 1 stands for
 SHADE = 1.5  # how much of gray itself is light and shade: relief alone turns one's eyes inside out

@@ -1,4 +1,4 @@
-"""The autoencoder: TAEHV's class at the built-in preset's size, trained on looks, depth and camera
+"""The autoencoder: TAEHV's class at the built-in preset's size, trained on looks, controls and camera
 pictures."""
 
 from collections.abc import Iterable
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scripts.embedded.checkpoints import load_checkpoint, save_checkpoint
+from scripts.embedded.data.photographs import Photographs
 from scripts.embedded.data.video_pool import VideoPool
 from scripts.embedded.graphed import Graphed
 from scripts.embedded.optimizers import Optimizers
@@ -98,6 +99,7 @@ def train_autoencoder(
     *,
     batch: int,
     pool_size: int,
+    photographs: Photographs,
     with_muon: bool = True,
     height: int = EMBEDDED.height,
     width: int = EMBEDDED.width,
@@ -112,7 +114,7 @@ def train_autoencoder(
     torch.manual_seed(own_seed)
     if device.type == "cuda":
         autoencoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    pool = VideoPool(pool_size, min(RENDERED, pool_size), height, width, own_seed, device)
+    pool = VideoPool(pool_size, min(RENDERED, pool_size), height, width, own_seed, photographs, device)
     video = pool.draw(batch)
 
     def learn() -> tuple[Tensor, ...]:
@@ -126,8 +128,8 @@ def train_autoencoder(
         spread = (flat.mean(1).square() + (flat.std(1) - 1).square()).mean()
         (loss + 0.02 * spread).backward()
         psnr = decibels(drawn.detach(), video)
-        painted, depth, camera = psnr.split(pool.shares(batch))
-        return loss.detach(), spread.detach(), painted.mean(), depth.mean(), camera.mean()
+        painted, control, camera = psnr.split(pool.shares(batch))
+        return loss.detach(), spread.detach(), painted.mean(), control.mean(), camera.mean()
 
     graphed = Graphed(learn, device)
 
@@ -147,7 +149,7 @@ def train_autoencoder(
             autoencoder.parameters(), [p for half in halves for p in inner_convolutions(half)]
         ),
         step=step,
-        figures=("loss", "spread", "psnr", "depth_psnr", "camera_psnr"),
+        figures=("loss", "spread", "psnr", "control_psnr", "camera_psnr"),
         rate=Budget.rate,
         save=lambda at: save_autoencoder(out, autoencoder, ema, at),
         report_every=250,

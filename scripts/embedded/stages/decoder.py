@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from scripts.embedded.data.photographs import Photographs
 from scripts.embedded.data.sequences import KIND_SHARES, REFERRED, Pool, Renewal, SequenceMaker
 from scripts.embedded.data.video_pool import CROP
 from scripts.embedded.graphed import Graphed
@@ -31,14 +32,18 @@ from streaming.modules.taehv import TAEHV
 
 REPORT = 250  # steps
 GENTLE = 0.3  # learning rates, of those that the autoencoder began with
-ENCODED = 0.25  # share of the crops whose latents are the encoder's: masks show the camera through them
+ENCODED = (
+    0.34  # share of the crops whose latents are the encoder's, half of them of the camera: masks show it
+)
 # Weights: contrast 3 gave as much colour error as 1 and kept a tenth more of the contrast. 6 puts beads on
 # lines whose place is not known; half-way (the mean of both decoders, which ships) does not.
 CONTRAST, MOTION = 4.5, 2.0  # of local contrast, and of change from frame to frame
 SWITCHED = 0.4  # share of clips whose prompt changes: what follows is the faintest that a stream makes
 
 
-def train_decoder(run: Run, pool: Pool, tokenizer_folder: Path, *, preset: Preset = EMBEDDED) -> TAEHV:
+def train_decoder(
+    run: Run, pool: Pool, tokenizer_folder: Path, *, photographs: Photographs, preset: Preset = EMBEDDED
+) -> TAEHV:
     """Go on from the checkpoints of autoencoder and generator below `run.out`, write the autoencoder's back,
     and return its averaged weights.
 
@@ -51,7 +56,8 @@ def train_decoder(run: Run, pool: Pool, tokenizer_folder: Path, *, preset: Prese
     # Of the averages, or the encoder would go on drifting from the one whose latents the generator knows.
     ema.copy_to(autoencoder)
     generator = load_generator(out, tokenizer_folder, preset, device)
-    drawings, renewal = Drawings(autoencoder, generator, preset, pool, own_seed), Renewal(pool)
+    drawings = Drawings(autoencoder, generator, preset, pool, own_seed, photographs)
+    renewal = Renewal(pool)
     decoder = autoencoder.decoder
     autoencoder.encoder.requires_grad_(False)
     if device.type == "cuda":
@@ -105,6 +111,7 @@ class Drawings:
         preset: Preset,
         pool: Pool,
         seed: int,
+        photographs: Photographs,
     ) -> None:
         device = next(autoencoder.parameters()).device
         self.made = 0
@@ -119,10 +126,13 @@ class Drawings:
             height=preset.height,
             width=preset.width,
             seed=seed,
+            photographs=photographs,
             gap_after=None,  # a stream's decoder never sees time jump
             switched=SWITCHED,
+            started=0.0,  # `streamed` starts from noise
         )
-        self._clips: list[tuple[Tensor, Tensor, Tensor]] = []  # a batch each: streamed, encoded, pictures
+        # A batch each: latents and pictures of what is streamed, of the same encoded, and of the camera.
+        self._clips: list[list[tuple[Tensor, Tensor]]] = []
         for _ in range(self._size):
             self.renew()
 
@@ -135,13 +145,17 @@ class Drawings:
     def renew(self) -> None:
         """New clips of one kind in place of the oldest."""
         kind = self._rng.choices(list(KIND_SHARES), list(KIND_SHARES.values()))[0]
-        clips, pictures = self._maker.pictured(self._pool.scenes, self._pool.paints, kind)
+        clips, pictures, camera = self._maker.pictured(self._pool.scenes, self._pool.paints, kind)
         clips.tokens = clips.tokens[:, 0]
         device = pictures.device
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             streamed = self._lessons.streamed(clips, int(kind == REFERRED), self._preset)
-        pixels = ((pictures * 0.5 + 0.5) * 255).round_().to(torch.uint8)
-        self._clips.append((streamed.half(), clips.target, pixels))
+        pixels, photos = (
+            ((video * 0.5 + 0.5) * 255).round_().to(torch.uint8)
+            for video in (pictures, camera[:: self._pool.paints])
+        )
+        seen = clips.camera[:: self._pool.paints]
+        self._clips.append([(streamed.half(), pixels), (clips.target, pixels), (seen, photos)])
         del self._clips[: -self._size]
         self.made += len(clips)
 
@@ -152,13 +166,15 @@ class Drawings:
         latents: list[Tensor] = []
         videos: list[Tensor] = []
         for n in range(batch):
-            streamed, encoded, pixels = self._rng.choice(self._clips)
+            of_camera = n < self.encoded(batch) // 2
+            kind = 2 if of_camera else 1 if n < self.encoded(batch) else 0
+            source, pixels = self._rng.choice(self._clips)[kind]
             clip = self._rng.randrange(len(pixels))
             y, x = (
                 16 * self._rng.randrange((whole - part) // 16 + 1)
                 for whole, part in zip(pixels.shape[-2:], (height, width), strict=True)
             )
-            source, s = encoded if n < self.encoded(batch) else streamed, self._stride
+            s = self._stride
             latents.append(source[clip, :, :, y // s : (y + height) // s, x // s : (x + width) // s])
             videos.append(pixels[clip, :, :, y : y + height, x : x + width])
         return torch.stack(latents).float(), torch.stack(videos).float() / 127.5 - 1

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from scripts.embedded.checkpoints import load_checkpoint, save_checkpoint
+from scripts.embedded.data.photographs import Photographs
 from scripts.embedded.data.sequences import KIND_SHARES, PLAIN, REFERRED, Pool, Renewal, SequenceMaker, Stock
 from scripts.embedded.graphed import Graphed
 from scripts.embedded.optimizers import Optimizers
@@ -25,7 +26,13 @@ MOMENTS = "optimizer."  # how their names begin in a checkpoint
 
 
 def train_generator(
-    run: Run, pool: Pool, tokenizer_folder: Path, *, preset: Preset = EMBEDDED, compiled: bool = False
+    run: Run,
+    pool: Pool,
+    tokenizer_folder: Path,
+    *,
+    photographs: Photographs,
+    preset: Preset = EMBEDDED,
+    compiled: bool = False,
 ) -> Generator:
     """Train on the autoencoder below `run.out`; save checkpoints there and return the averaged weights."""
     device = run.world.device
@@ -55,6 +62,7 @@ def train_generator(
         height=preset.height,
         width=preset.width,
         seed=own_seed,
+        photographs=photographs,
     )
     stock = Stock(maker, pool, random.Random(own_seed))
     lessons, renewal = Lessons(generator, device), Renewal(pool)

@@ -56,7 +56,14 @@ class Lessons:
         target = drawn.target.float().unflatten(1, (CHUNKS, CHUNK_LATENTS))
         sigma = self._sigmas(batch)
         noise = torch.randn_like(target)
-        noisy = torch.lerp(target, noise, _wide(sigma))
+        # A chunk that starts from the camera has its first step at the noise scale itself; after that it is
+        # what was begun, as any other.
+        scale = drawn.noise[:, None].expand_as(sigma)
+        is_start = (scale < 1) & (sigma >= scale)
+        sigma = torch.where(is_start, scale, sigma)
+        camera = drawn.camera.float().unflatten(1, (CHUNKS, CHUNK_LATENTS))
+        noisy = torch.lerp(torch.where(_wide(is_start), camera, target), noise, _wide(sigma))
+        flow = torch.where(_wide(is_start), (noisy - target) / _wide(sigma), noise - target)
         past = target[:, :-1]
         # Remembered chunks are the model's own: a little wrong.
         wrong = 0.2 * torch.rand(batch, CHUNKS - 1, 1, 1, 1, 1, device=self._device)
@@ -65,12 +72,12 @@ class Lessons:
         # What the next chunk sees of a remembered one was recomputed under its own prompt; but a sink that
         # the window has left behind was not.
         is_kept = torch.rand(batch, device=self._device) < 0.5
-        return self._lesson(drawn, references, noisy, sigma, past, is_kept), noise - target, sigma
+        return self._lesson(drawn, references, noisy, sigma, past, is_kept), flow, sigma
 
     @torch.no_grad()
     def streamed(self, drawn: Sequences, references: int, preset: Preset) -> Tensor:
-        """Latents (B, L, C, h, w) as a stream makes them: in the steps that are served, remembering its own
-        chunks. The last chunk remembers one that was made with the true past."""
+        """Latents (B, L, C, h, w) as a stream makes them, from noise alone: in the steps that are served,
+        remembering its own chunks. The last chunk remembers one that was made with the true past."""
         target = drawn.target.float().unflatten(1, (CHUNKS, CHUNK_LATENTS))
         sigmas = Denoiser(preset.sampler).sigmas
         noises = [torch.randn_like(target) for _ in sigmas]
@@ -136,5 +143,5 @@ class Lessons:
 
 
 def _wide(sigma: Tensor) -> Tensor:
-    """(B, n) -> (B, n, 1, 1, 1, 1), to meet latents."""
+    """A number of each chunk, (B, n) -> (B, n, 1, 1, 1, 1), to meet latents."""
     return sigma[:, :, None, None, None, None]
