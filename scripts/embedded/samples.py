@@ -31,7 +31,7 @@ def write_samples(
     device: torch.device,
     file: Path,
     scenes: int = 4,
-    paints: int = 9,
+    paints: int = 6,
 ) -> None:
     """Write a PNG of so many scenes, each in so many looks. Raises FileNotFoundError without the checkpoints
     of autoencoder and generator below `out`."""

@@ -25,6 +25,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from scripts.embedded.constants import constant
+from scripts.embedded.data.camera import camera_pictures, gray_of
+from scripts.embedded.data.photographs import Photographs
 from scripts.embedded.scenes.draws import HELD_OUT_SEED
 from scripts.embedded.scenes.looks import BACKGROUNDS, COLOURED, COLOURS, LOOKS, Paint, paint
 from scripts.embedded.scenes.procedural import inverse_depth, normalised_depth, render, sample_scenes
@@ -32,6 +34,7 @@ from scripts.embedded.scenes.shape import shape_of
 from streaming.frames import from_uint8, to_uint8
 
 PROBES = Path(__file__).resolve().parents[3] / "tests" / "data" / "probes.safetensors"
+SILENT = 0.4  # share of its pictures without gray
 NO_LABEL = -100  # what cross_entropy ignores: the colour of a picture whose prompt names none
 
 
@@ -228,7 +231,8 @@ def judge_truth(
     """How well the probes read true pictures of held-out scenes, some moments of each: each plain look, then
     each coloured look in each colour with backgrounds in turn."""
     generator = torch.Generator(device).manual_seed(HELD_OUT_SEED)
-    depth = _true_depth(scenes, generator, size, moments)  # (N, H, W)
+    depth, gray = _true_maps(scenes, generator, size, moments).unbind(1)  # (N, H, W)
+    gray[::2] = 0.5  # half of them without
     right: dict[str, list[float]] = {"look": [], "colour": [], "background": [], "depth": []}
     plain = [Paint(look) for look in LOOKS]
     behind = (None, *BACKGROUNDS)
@@ -240,7 +244,7 @@ def judge_truth(
     mixed = [Paint(look, None, name) for look, name in zip(LOOKS, BACKGROUNDS * 9, strict=False)]
     worst: dict[str, float] = {}
     for kind in (*plain, *coloured, *mixed):
-        frames = paint(depth[:, None], [kind] * len(depth))[:, 0]
+        frames = paint(depth[:, None], [kind] * len(depth), gray[:, None])[:, 0]
         # Before a background of another kind a look can be told only where there is something of it.
         telling = has_subject(depth).tolist() if kind.background else [True] * len(depth)
         hits = [name == kind.look for name, tells in zip(probes.looks(frames), telling, strict=True) if tells]
@@ -263,13 +267,16 @@ def judge_truth(
     return figures | {"worst_plain_look": worst[name]}
 
 
-def _true_depth(scenes: int, generator: torch.Generator, size: tuple[int, int], moments: int = 4) -> Tensor:
-    """(moments x scenes, H, W): moments of each of some new scenes, near = 1, normalised by clip."""
+def _true_maps(scenes: int, generator: torch.Generator, size: tuple[int, int], moments: int = 4) -> Tensor:
+    """(moments x scenes, 2, H, W): depth, near = 1, normalised by clip, and gray in [0, 1] of moments of each of
+    some new scenes."""
     device = generator.device
     start = torch.rand(scenes, 1, generator=generator, device=device) * 10
     times = start + torch.arange(moments, device=device) * 0.7
-    surface = render(sample_scenes(scenes, generator), times, height=size[0], width=size[1])
-    return normalised_depth(inverse_depth(surface)).flatten(0, 1)
+    drawn = sample_scenes(scenes, generator)
+    surface = render(drawn, times, height=size[0], width=size[1])
+    gray = gray_of(camera_pictures(surface, drawn, generator, Photographs.none(device)))
+    return torch.stack([normalised_depth(inverse_depth(surface)), gray], 2).flatten(0, 1)
 
 
 def has_subject(depth: Tensor) -> Tensor:
@@ -294,14 +301,14 @@ class _Gallery:
         self._depth = torch.zeros(size, *picture, dtype=torch.float16, device=device)
         self._labels = torch.zeros(size, 3, dtype=torch.int64, device=device)
         self._made = self._turn = 0
-        self._maps = _true_depth(scenes, generator, picture)
+        self._maps = _true_maps(scenes, generator, picture)
         for _ in range(min(8, size // count)):
             self.renew()
 
     def renew(self) -> None:
         """A picture or some of every look in place of the oldest; of other scenes every second time."""
         if self._turn % 2 == 1:
-            fresh = _true_depth(self._scenes, self._generator, self._picture)
+            fresh = _true_maps(self._scenes, self._generator, self._picture)
             if len(self._maps) < 32 * len(fresh):
                 self._maps = torch.cat([self._maps, fresh])
             else:
@@ -315,11 +322,14 @@ class _Gallery:
             generator=self._generator,
             device=self._generator.device,
         )
-        depth = _softened(self._maps[chosen], self._generator)
+        depth, gray = self._maps[chosen].unbind(2)
+        depth = _softened(depth, self._generator)
+        draw = torch.rand(len(gray), 1, 1, 1, generator=self._generator, device=self._generator.device)
+        gray = torch.where(draw < SILENT, 0.5, gray)
         labels = torch.stack(_targets(paints, self._frames, depth.device), 1)
         is_hidden = (labels[:, 2] != 0) & ~has_subject(depth).flatten()
         labels[:, :2] = torch.where(is_hidden[:, None], NO_LABEL, labels[:, :2])
-        frames = paint(depth, paints).flatten(0, 1)
+        frames = paint(depth, paints, gray).flatten(0, 1)
         at = slice(first := self._made % len(self._pictures), first + len(frames))
         self._pictures[at] = to_uint8(frames)
         self._depth[at], self._labels[at] = depth.flatten(0, 1), labels
