@@ -268,8 +268,8 @@ def judge_truth(
 
 
 def _true_maps(scenes: int, generator: torch.Generator, size: tuple[int, int], moments: int = 4) -> Tensor:
-    """(moments x scenes, 2, H, W): depth, near = 1, normalised by clip, and gray in [0, 1] of moments of each of
-    some new scenes."""
+    """(moments x scenes, 2, H, W): depth, near = 1, normalised by clip, and gray, in [0, 1]: moments of each
+    of some new scenes."""
     device = generator.device
     start = torch.rand(scenes, 1, generator=generator, device=device) * 10
     times = start + torch.arange(moments, device=device) * 0.7

@@ -24,9 +24,9 @@ def test_pictures_follow_the_waves_that_control_shows(monkeypatch: pytest.Monkey
         seen.append(depth)
         return depth
 
-    def painted(depth: Tensor, kinds: Sequence[Paint]) -> Tensor:
+    def painted(depth: Tensor, kinds: Sequence[Paint], gray: Tensor) -> Tensor:
         followed.append(depth)
-        return paint(depth, kinds)
+        return paint(depth, kinds, gray)
 
     monkeypatch.setattr(sequences, "uneven", lambda depth, _: (depth + 0.05).clamp(0, 1))
     monkeypatch.setattr(sequences, "degraded", estimated)
@@ -37,6 +37,7 @@ def test_pictures_follow_the_waves_that_control_shows(monkeypatch: pytest.Monkey
     maker = SequenceMaker(
         TAEHV(config).eval(), tokenizer, text_len=16, height=48, width=64, seed=3, switched=0.0
     )
+    monkeypatch.setattr(maker, "_gains", lambda scenes: (torch.ones(scenes), torch.ones(scenes)))
     maker.make(1, 2, MASKED)  # whose guidance has strength 1
     assert seen[0].min() >= 0.05
     torch.testing.assert_close(followed[0], seen[0].repeat_interleave(2, 0))

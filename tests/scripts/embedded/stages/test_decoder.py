@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from scripts.embedded.checkpoints import load_checkpoint, save_checkpoint
+from scripts.embedded.data.photographs import Photographs
 from scripts.embedded.data.sequences import CHUNKS, MASKED, PLAIN, REFERRED, Pool, SequenceMaker
 from scripts.embedded.export import unpack
 from scripts.embedded.stages import decoder
@@ -20,6 +21,7 @@ from streaming.checkpoints.presets import EMBEDDED
 from streaming.config import CHUNK_LATENTS
 
 CPU = torch.device("cpu")
+NO_PHOTOGRAPHS = Photographs.none(CPU)
 SMALL = replace(EMBEDDED, height=48, width=64)
 TOKENIZER = Path(EMBEDDED.files["tokenizer_path"])
 
@@ -46,8 +48,8 @@ def test_streamed_latents_show_what_was_asked(out: Path, kind: int) -> None:
     autoencoder = load_autoencoder(out, CPU)
     generator = load_generator(out, TOKENIZER, SMALL, CPU)
     tokenizer, text_len = generator.text_encoder.tokenizer, SMALL.transformer.text_len
-    maker = SequenceMaker(autoencoder, tokenizer, text_len=text_len, height=48, width=64, seed=3)
-    clips, pictures = maker.pictured(1, 3, kind)
+    maker = SequenceMaker(autoencoder, tokenizer, text_len=text_len, height=48, width=64, seed=3, started=0.0)
+    clips, pictures, _ = maker.pictured(1, 3, kind)
     clips.tokens = clips.tokens[:, 0]
     latents = Lessons(generator, CPU).streamed(clips, int(kind == REFERRED), SMALL)
     assert latents.shape == (3, CHUNKS * CHUNK_LATENTS, 16, 6, 8) == clips.target.shape
@@ -60,7 +62,7 @@ def test_crops_of_latents_draw_the_same_crops_of_pictures(out: Path, monkeypatch
     autoencoder = load_autoencoder(out, CPU)
     wide = replace(SMALL, width=160)
     generator = load_generator(out, TOKENIZER, wide, CPU)
-    drawings = Drawings(autoencoder, generator, wide, pool(paints=1), seed=1)
+    drawings = Drawings(autoencoder, generator, wide, pool(paints=1), 1, NO_PHOTOGRAPHS)
     latents, video = drawings.draw(5)
     drawn, _ = autoencoder.decode(latents, None)
     assert decibels(drawn, video).min() > 20
@@ -72,7 +74,7 @@ def test_only_the_decoder_changes_and_goes_on_from_where_it_was(out: Path) -> No
         value += 0.1 * name.startswith("model.")
     save_checkpoint(out / "autoencoder", tensors, meta)
     before = load_autoencoder(out, CPU).state_dict()
-    train_decoder(run(out, steps=1), pool(batch=4), TOKENIZER, preset=SMALL)
+    train_decoder(run(out, steps=1), pool(batch=4), TOKENIZER, photographs=NO_PHOTOGRAPHS, preset=SMALL)
     after = load_autoencoder(out, CPU).state_dict()
     changed = {name.split(".")[0] for name, value in after.items() if not torch.equal(value, before[name])}
     assert changed == {"decoder"}
@@ -80,4 +82,4 @@ def test_only_the_decoder_changes_and_goes_on_from_where_it_was(out: Path) -> No
 
 def test_without_checkpoints_it_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="autoencoder: no checkpoint; run the autoenc"):
-        train_decoder(run(tmp_path, steps=1), pool(batch=1), TOKENIZER)
+        train_decoder(run(tmp_path, steps=1), pool(batch=1), TOKENIZER, photographs=NO_PHOTOGRAPHS)
