@@ -76,7 +76,7 @@ def collect(folder: Path | None = None, sources: Sequence[Source] = SOURCES) -> 
 def save(squares: NDArray[np.uint8], path: Path) -> int:
     """Write what `collect` found; returns how many squares that is."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, squares=squares)
+    np.savez_compressed(path, squares=squares)
     return len(squares)
 
 
