@@ -110,7 +110,7 @@ def _draw_face(picture: Tensor, generator: torch.Generator, share: float) -> Ten
     def ellipse(a: Tensor, x0: float, y0: Tensor | float, rx: Tensor | float, ry: Tensor | float) -> Tensor:
         """(B, T, H, W), 1 inside of one whose centre and radii are given in half heights of the face."""
         r = (((a - x0) / rx) ** 2 + ((v - y0) / ry) ** 2).sqrt()
-        smaller = ry if isinstance(ry, float) else ry.clamp(min=0.01)
+        smaller = ry.clamp(min=0.01) if isinstance(ry, Tensor) else ry
         return torch.sigmoid((1 - r) * smaller * pixel * 2)
 
     is_drawn = _wide((_uniform(generator, batch, 1) < share).float())
