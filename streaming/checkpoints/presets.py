@@ -15,7 +15,7 @@ from streaming.api import (
 )
 from streaming.config import ConfigError, SamplerConfig, TaehvConfig, TextConfig, WanConfig, WindowConfig
 from streaming.controls.control_videos import SEPARATE, Layout, check_layout
-from streaming.controls.gray import ANNOTATED, Luma
+from streaming.controls.gray import ANNOTATED, LUMA, Luma
 from streaming.modules.wan_vae import WanVaeConfig
 
 AutoencoderConfig = TaehvConfig | WanVaeConfig
@@ -127,6 +127,9 @@ UNTRAINED = Preset(
     height=144,
     width=256,
     needs_files=False,
+    control_videos=(("depth", "gray", "gray"), ("lines", "lines", "lines")),
+    controls=(("depth", 1.0), ("gray", 1.0)),
+    gray=LUMA,
     about="built-in model, trained on synthetic scenes",
 )
 
