@@ -6,8 +6,10 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from scripts.embedded.data.camera import gray_of
 from scripts.embedded.data.clips import depth_clips
-from streaming.blocks.text_conditioning import parse_prompts
+from scripts.embedded.judging.streams import num_frames, play
+from scripts.embedded.scenes.photo import photograph
 from streaming.pipeline import LongLivePipeline
 
 # Name on the page -> prompt. The file of a picture is named after the look.
@@ -50,28 +52,21 @@ CHUNKS = 3
 
 @torch.no_grad()
 def write_showcase(pipeline: LongLivePipeline, folder: Path) -> None:
-    """Write `looks.json` and `thumbnails/` into `folder`: one held-out scene, its true depth, each prompt."""
+    """Write `looks.json` and `thumbnails/` into `folder`: one held-out scene, its true depth and what a
+    camera sees of it, each prompt."""
     height, width = pipeline.preset.height, pipeline.preset.width
-    frames = 12 * CHUNKS - 3
     generator = torch.Generator().manual_seed(SCENE_SEED)
-    depth, *_ = depth_clips(1, frames, generator, height=height, width=width, webcam=1.0, still=1.0)
-    control = (depth * 2 - 1)[None].to(pipeline.device)
+    frames = num_frames(CHUNKS)
+    depth, surface, scenes = depth_clips(
+        1, frames, generator, height=height, width=width, webcam=1.0, still=1.0
+    )
+    gray = gray_of(photograph(surface, scenes, generator))
     (folder / "thumbnails").mkdir(parents=True, exist_ok=True)
     looks: list[dict[str, str]] = []
     for name, prompt in SHOWCASE.items():
-        session = pipeline.open_session(seed=0)
-        picture = None
-        for first, last in ((0, 9), *((9 + 12 * n, 21 + 12 * n) for n in range(CHUNKS - 1))):
-            video = pipeline.generate(
-                session,
-                parse_prompts(prompt),
-                guidance_mode="depth",
-                vace_input=control[:, :, first:last],
-            )
-            picture = video[-1]
-        assert picture is not None
+        *_, last = play(pipeline, [prompt] * CHUNKS, depth[0], gray=gray[0])
         file = f"thumbnails/{name.lower().replace(' ', '-')}.webp"
-        pixels = (picture * 255).round().to(torch.uint8).cpu().numpy()
+        pixels = (last[-1].movedim(0, -1) * 255).round().to(torch.uint8).cpu().numpy()
         Image.fromarray(pixels).resize(SIZE, Image.Resampling.LANCZOS).save(
             folder / file, quality=82, method=6
         )

@@ -21,6 +21,14 @@ from scripts.embedded.words.captions import caption
 from streaming.engine import StreamEngine
 from streaming.pipeline import LongLivePipeline
 
+# Looks that are to show a face, by relief, ink, glow and tone.
+FACE_LOOKS = (
+    *("gold", "silver", "clay", "jade", "chocolate", "ice"),
+    *("comic", "sketch", "engraving", "blueprint", "paper"),
+    *("hologram", "neon", "xray"),
+    *("lego", "pixel", "mosaic", "wool", "thermal"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Effort:
@@ -41,6 +49,7 @@ class Effort:
     masked_clips: int = 6
     depth_scenes: int = 24
     real_looks: int = 12
+    face_looks: tuple[str, ...] = FACE_LOOKS[::3]
     speed_chunks: int = 20
 
 
@@ -61,6 +70,7 @@ FULL = Effort(
     masked_clips=24,
     depth_scenes=96,
     real_looks=30,
+    face_looks=FACE_LOOKS,
     speed_chunks=100,
 )
 
@@ -187,9 +197,9 @@ class Case:
     scene: int
 
 
-def painted(depth: Tensor, kind: Paint) -> Tensor:
-    """True picture: depth (T, H, W) in [0, 1] -> (T, 3, H, W) in [0, 1]."""
-    return paint(depth[None], [kind])[0] * 0.5 + 0.5
+def painted(depth: Tensor, kind: Paint, gray: Tensor | None = None) -> Tensor:
+    """True picture: depth and gray (T, H, W) in [0, 1] -> (T, 3, H, W) in [0, 1]."""
+    return paint(depth[None], [kind], None if gray is None else gray[None])[0] * 0.5 + 0.5
 
 
 def judge(

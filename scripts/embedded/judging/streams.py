@@ -10,11 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from scripts.embedded.data.camera import gray_of
 from scripts.embedded.data.clips import FPS
 from scripts.embedded.scenes.draws import HELD_OUT_SEED
 from scripts.embedded.scenes.procedural import inverse_depth, normalised_depth, render, sample_scenes
-from streaming.api import CHUNK, FIRST_CHUNK
+from streaming.api import CHUNK, FIRST_CHUNK, ControlName
 from streaming.blocks.text_conditioning import parse_prompts
+from streaming.controls.control_videos import control_videos
 from streaming.depth.estimators import DepthEstimator
 from streaming.pipeline import LongLivePipeline, Sampling
 
@@ -23,6 +25,11 @@ from streaming.pipeline import LongLivePipeline, Sampling
 class Scene:
     depth: Tensor  # (T, H, W) true, 0 far ... 1 near by the clip's percentiles
     camera: Tensor | None  # (T, 3, H, W) in [-1, 1]: what a webcam would have seen
+
+    @property
+    def gray(self) -> Tensor | None:
+        """(T, H, W) in [0, 1]: the camera's."""
+        return None if self.camera is None else gray_of(self.camera[None])[0]
 
 
 def num_frames(chunks: int) -> int:
@@ -64,6 +71,7 @@ def play(
     prompts: Sequence[str],
     depth: Tensor,
     *,
+    gray: Tensor | None = None,
     seed: int = 0,
     scale: float = 1.0,
     cut_at: int | None = None,
@@ -74,28 +82,37 @@ def play(
 ) -> Iterator[Tensor]:
     """A new stream of one chunk a prompt, each (9 or 12, 3, H, W) float32 in [0, 1].
 
-    `depth` (T, H, W) in [0, 1] goes round and round if it is too short. Chunk `cut_at` begins with a hard
+    `depth` and `gray` (T, H, W) in [0, 1] go round and round if they are too short; without gray, depth alone
+    guides. `scale` is the strength of depth. Chunk `cut_at` begins with a hard
     cut and shows its newest 9 frames. `references`: pictures (3, H, W) in [-1, 1], repeated with every chunk.
     `mask` (H, W), 1 = paint, 0 = keep `kept` (T, 3, H, W) in [-1, 1]. `steps`: nominal denoising steps, None
     as served.
     """
     session = pipeline.open_session(seed=seed)
+    given: dict[ControlName, Tensor] = {"depth": depth}
+    if gray is not None:
+        given["gray"] = gray
     at = 0
     for index, prompt in enumerate(prompts):
         count = FIRST_CHUNK if index == 0 else CHUNK
         frames = torch.arange(at, at + count, device=depth.device) % len(depth)
         at += count
-        control = (depth[frames] * 2 - 1)[None, None]
-        masks = None
+        pictures: dict[ControlName, Tensor] = {
+            name: (picture[frames] * 2 - 1).to(pipeline.device, pipeline.dtype)
+            for name, picture in given.items()
+        }
+        videos = control_videos(pipeline.preset.control_videos, pictures, {"depth": scale, "gray": 1.0})
+        masks = source = None
         if mask is not None and kept is not None:
-            masks = mask.expand(1, 1, count, *mask.shape)
-            control = torch.where(masks > 0.5, control, kept[frames].movedim(1, 0)[None])
+            masks = mask.expand(1, 1, count, *mask.shape).to(pipeline.device, pipeline.dtype)
+            source = kept[frames].movedim(1, 0)[None].to(pipeline.device, pipeline.dtype)
         video = pipeline.generate(
             session,
             parse_prompts(prompt),
             guidance_mode="depth+r2v" if references else "depth",
-            vace_input=control.to(pipeline.device, pipeline.dtype),
-            vace_input_masks=None if masks is None else masks.to(pipeline.device, pipeline.dtype),
+            vace_input=videos,
+            vace_input_masks=masks,
+            vace_source=source,
             ref_images=list(references) or None,
             references_every_chunk=bool(references),
             vace_context_scale=scale,

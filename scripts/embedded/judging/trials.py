@@ -49,27 +49,27 @@ SCALES = (0.0, 0.5, 1.0, 1.5)
 
 
 def try_looks(subject: Subject, effort: Effort) -> Finding:
-    """The main figures: as served, then with other steps, with the depth net's depth, and the autoencoder's
-    own."""
+    """The main figures: as served, by depth and gray, then with other steps, by depth alone, with the depth
+    net's depth, and the autoencoder's own."""
     columns: dict[str, list[Judged]] = {}
     on_truth: list[float | None] = []
     seams: list[float] = []
     pictures = Sheet("depth given | truth | generated", columns=2)
     others = OTHER_STEPS if subject.steps is None else {}
-    steps = Sheet(" | ".join(("truth", "as served", *others, "autoencoder alone")))
+    steps = Sheet(" | ".join(("truth", "as served", *others, "depth alone", "autoencoder alone")))
     live = Sheet("camera | true depth | the net's depth | truth for that | generated from that")
     estimated: dict[int, Tensor] = {}
     for index, case in enumerate(draw_cases(effort)):
         scene = subject.scene(case.scene, effort.chunks)
         prompts = [case.prompt] * effort.chunks
-        truth = painted(scene.depth, case.paint)
+        truth = painted(scene.depth, case.paint, scene.gray)
         of_truth = read_depth(subject, truth, scene.depth)
         on_truth.append(subject.accuracy(truth, case.paint.look))
 
         def note(column: str, frames: Tensor, target: Tensor, case=case, scene=scene, r=of_truth) -> None:
             columns.setdefault(column, []).append(judge(subject, case, frames, target, scene.depth, r))
 
-        frames = subject.play(prompts, scene.depth, seed=index)
+        frames = subject.play(prompts, scene.depth, gray=scene.gray, seed=index)
         note("as served", frames, truth)
         starts = chunk_starts(effort.chunks)[1:]
         if starts:
@@ -80,9 +80,13 @@ def try_looks(subject: Subject, effort: Effort) -> Finding:
             continue
         strip = [truth[-1], frames[-1]]
         for column, step_list in others.items():
-            other = subject.play(prompts, scene.depth, seed=index, steps=step_list)
+            other = subject.play(prompts, scene.depth, gray=scene.gray, seed=index, steps=step_list)
             note(column, other, truth)
             strip.append(other[-1])
+        alone = subject.play(prompts, scene.depth, seed=index)
+        silent = painted(scene.depth, case.paint)
+        note("depth alone", alone, silent, r=read_depth(subject, silent, scene.depth))
+        strip.append(alone[-1])
         rebuilt = through_autoencoder(subject.pipeline, truth)
         note("autoencoder", rebuilt, truth)
         steps.add(label, [*strip, rebuilt[-1]])
@@ -90,8 +94,8 @@ def try_looks(subject: Subject, effort: Effort) -> Finding:
             if case.scene not in estimated:
                 estimated[case.scene] = live_depth(subject.engine.estimator, scene.camera)
             given = estimated[case.scene]
-            target = painted(given, case.paint)
-            frames = subject.play(prompts, given, seed=index)
+            target = painted(given, case.paint, scene.gray)
+            frames = subject.play(prompts, given, gray=scene.gray, seed=index)
             note("net's depth", frames, target)
             camera = scene.camera[-1] * 0.5 + 0.5
             live.add(label, [camera, scene.depth[-1], given[-1], target[-1], frames[-1]])

@@ -17,6 +17,7 @@ from scripts.embedded.judging.findings import QUICK, Effort, Finding, Subject
 from scripts.embedded.judging.streams import chunk_starts, num_frames, play
 from scripts.embedded.scenes.looks import LOOKS, Paint, paint
 from scripts.eval_embedded import table
+from streaming.checkpoints.presets import EMBEDDED
 
 SIZE = (32, 48)
 SMALL = replace(
@@ -38,31 +39,33 @@ class Painter:
 
     def __init__(self, worsen: Callable[[Tensor], Tensor] = lambda frames: frames, *, lag: int = 0) -> None:
         self.device, self.dtype = torch.device("cpu"), torch.float32
-        self.preset = SimpleNamespace(height=SIZE[0], width=SIZE[1], sampler=None)
+        self.preset = SimpleNamespace(
+            height=SIZE[0], width=SIZE[1], sampler=None, control_videos=EMBEDDED.control_videos
+        )
         self.worsen, self.lag = worsen, lag
         self.calls: list[dict[str, Any]] = []
 
     def open_session(self, *, seed: int) -> SimpleNamespace:
-        return SimpleNamespace(prompt=None, since=0, chunk=0)
+        return SimpleNamespace(prompt="", since=0, chunk=0)
 
     def generate(self, session: Any, prompts: Any, **options: Any) -> Tensor:
         self.calls.append(options)
         prompt = prompts[0][0]
         starts_over = options["transition"] == "cut" and session.chunk
         if starts_over:
-            session.prompt, session.chunk = None, 0
+            session.prompt, session.chunk = "", 0
         if prompt != session.prompt:
             session.old, session.prompt, session.since = session.prompt or prompt, prompt, 0
-        shown = session.prompt if session.since >= self.lag or session.chunk == 0 else session.old
+        look: str = session.prompt if session.since >= self.lag or session.chunk == 0 else session.old
         session.since += 1
         session.chunk += 1
-        control = options["vace_input"][:, :, -9:] if starts_over else options["vace_input"]
-        depth = control[0, 0] * 0.5 + 0.5
-        kind = next(Paint(look) for look in LOOKS if look == shown)
-        frames = self.worsen(marked(paint(depth[None], [kind])[0] * 0.5 + 0.5, shown))
+        shown = options["vace_input"][0].picture[0]
+        depth, gray, _ = (shown[:, -9:] if starts_over else shown) * 0.5 + 0.5
+        kind = next(Paint(name) for name in LOOKS if name == look)
+        frames = self.worsen(marked(paint(depth[None], [kind], gray[None])[0] * 0.5 + 0.5, look))
         if options["vace_input_masks"] is not None:
             painted_here = options["vace_input_masks"][0, 0, :, None] > 0.5
-            frames = torch.where(painted_here, frames, control[0].movedim(0, 1) * 0.5 + 0.5)
+            frames = torch.where(painted_here, frames, options["vace_source"][0].movedim(0, 1) * 0.5 + 0.5)
         return frames.movedim(1, -1)
 
 
@@ -94,8 +97,9 @@ def prompts_are_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     def caption(kind: Paint, _rng: random.Random) -> str:
         return kind.look
 
-    def painted(depth: Tensor, kind: Paint) -> Tensor:
-        return marked(paint(depth[None], [kind])[0] * 0.5 + 0.5, kind.look)
+    def painted(depth: Tensor, kind: Paint, gray: Tensor | None = None) -> Tensor:
+        shown = None if gray is None else gray[None]
+        return marked(paint(depth[None], [kind], shown)[0] * 0.5 + 0.5, kind.look)
 
     for module in (findings, trials):
         monkeypatch.setattr(module, "caption", caption)
@@ -234,11 +238,22 @@ def test_a_switch_is_held_to_the_pictures_of_the_new_look() -> None:
     assert in_time is not None and lagging is not None and lagging < 30 < in_time
 
 
+def test_a_stream_shows_gray_beside_depth_or_says_nothing_there() -> None:
+    pipeline: Any = Painter()
+    depth, gray = torch.rand(2, 9, *SIZE)
+    list(play(pipeline, ["gold"], depth, gray=gray))
+    list(play(pipeline, ["gold"], depth))
+    both, alone = (call["vace_input"][0].picture[0] for call in pipeline.calls)
+    torch.testing.assert_close(both, torch.stack([depth, gray, gray]) * 2 - 1)
+    torch.testing.assert_close(alone, torch.stack([depth * 2 - 1, *torch.zeros(2, 9, *SIZE)]))
+
+
 def test_a_stream_gives_nine_frames_then_twelve_and_nine_after_a_cut() -> None:
     pipeline: Any = Painter()
     depth = torch.rand(5, *SIZE)
     chunks = list(play(pipeline, ["gold", "gold", "lego"], depth, cut_at=2))
     assert [len(frames) for frames in chunks] == [9, 12, 9]
-    assert [len(c["vace_input"][0, 0]) for c in pipeline.calls] == [9, 12, 12]
+    shown = [call["vace_input"][0].picture for call in pipeline.calls]
+    assert [len(picture[0, 0]) for picture in shown] == [9, 12, 12]
     assert chunk_starts(3) == [0, 9, 21] and num_frames(3) == 33
-    torch.testing.assert_close(pipeline.calls[1]["vace_input"][0, 0, 0], depth[9 % 5] * 2 - 1)
+    torch.testing.assert_close(shown[1][0, 0, 0], depth[9 % 5] * 2 - 1)
