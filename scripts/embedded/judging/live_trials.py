@@ -5,7 +5,7 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
@@ -18,6 +18,9 @@ from PIL import Image
 from torch import Tensor
 
 from scripts.bench.servers.launch import ServerNotReady, serving
+from scripts.embedded.data.camera import gray_of
+from scripts.embedded.judging.faces import band_followed, lines_found, mouth_crops, mouth_told, mouths
+from scripts.embedded.judging.figures import psnr
 from scripts.embedded.judging.findings import (
     Case,
     Effort,
@@ -31,7 +34,7 @@ from scripts.embedded.judging.findings import (
     summary,
 )
 from scripts.embedded.judging.sheets import Sheet
-from scripts.embedded.judging.streams import live_depth, num_frames
+from scripts.embedded.judging.streams import live_depth, num_frames, through_autoencoder
 from scripts.embedded.scenes.draws import HELD_OUT_SEED
 from scripts.embedded.scenes.looks import LOOKS, Paint
 from scripts.embedded.words.captions import caption
@@ -41,6 +44,12 @@ from streaming.frames import fit_frames
 CHUNK_MS = 1000 * CHUNK / 16  # of a chunk that is shown at 16 frames a second
 CAMERA = (640, 480)  # what a browser's camera gives
 READY_GOAL_S = 10.0
+
+# What looks show of a face.
+RELIEF = ("gold", "silver", "clay", "jade", "chocolate", "ice")
+INKED = ("comic", "sketch", "engraving", "blueprint", "paper")
+BRIGHT_INK = ("blueprint",)
+TONE = ("thermal", "xray")
 
 
 def try_depth_net(subject: Subject, effort: Effort) -> Finding:
@@ -77,7 +86,7 @@ def try_depth_net(subject: Subject, effort: Effort) -> Finding:
 
 def try_real_clip(subject: Subject, effort: Effort) -> Finding:
     """A person in a car, through the whole chain. No truth for the depth, so looks are painted over what the
-    net saw."""
+    net saw, and over gray."""
     name = "real clip: look accuracy"
     try:
         clip = real_clip()
@@ -85,15 +94,15 @@ def try_real_clip(subject: Subject, effort: Effort) -> Finding:
         return Finding([Row(name, None, note=f"not run: {error}")])
     count = num_frames(3)
     frames = fit_frames(clip[::2][:count], *subject.size, subject.device)
-    depth = live_depth(subject.engine.estimator, frames)
+    depth, gray = live_depth(subject.engine.estimator, frames), gray_of(frames[None])[0]
     rng = random.Random(HELD_OUT_SEED + 7)
     stride = max(1, len(LOOKS) // effort.real_looks)
     clips = []
-    sheet = Sheet("camera | live depth | look painted over it | generated in 4 steps", columns=2)
+    sheet = Sheet("camera | live depth | look painted over it | generated", columns=2)
     for index, look in enumerate(LOOKS[::stride][: effort.real_looks]):
         case = Case(caption(Paint(look), rng), Paint(look), -1)
-        truth = painted(depth, case.paint)
-        generated = subject.play([case.prompt] * 3, depth, seed=index)
+        truth = painted(depth, case.paint, gray)
+        generated = subject.play([case.prompt] * 3, depth, gray=gray, seed=index)
         clips.append(judge(subject, case, generated, truth, depth, read_depth(subject, truth, depth)))
         sheet.add(f"{look}: {case.prompt}", [frames[-1] * 0.5 + 0.5, depth[-1], truth[-1], generated[-1]])
     means = summary(clips)
@@ -104,6 +113,65 @@ def try_real_clip(subject: Subject, effort: Effort) -> Finding:
     ]
     rows.append(Row("real clip: PSNR to the look over the live depth", means["psnr"], unit="dB"))
     return Finding(rows, {"means": means, "clips": [asdict(clip) for clip in clips]}, {"real": sheet})
+
+
+def try_faces(subject: Subject, effort: Effort) -> Finding:
+    """The speaking face of the real clip as served: is its mouth told, are its lines and its shades there?"""
+    name = "face: mouth told, mean of looks"
+    try:
+        clip = real_clip()
+    except (ImportError, FileNotFoundError) as error:
+        return Finding([Row(name, None, note=f"not run: {error}")])
+    marks = mouths()[: num_frames(5)]
+    pictures = [clip[mark.frame] for mark in marks]
+    camera = fit_frames(pictures, *subject.size, subject.device) * 0.5 + 0.5
+    found: dict[str, dict[str, float]] = {}
+    sheet = Sheet("camera and face, three moments", columns=2)
+    moments = [n for n, mark in enumerate(marks) if mark.frame in (40, 60, 108)]
+    sheet.add("camera", _zoomed(camera, moments))
+    for look in effort.face_looks:
+        stream = subject.engine.open(prompt=caption(Paint(look), random.Random(HELD_OUT_SEED + 8)), seed=0)
+        parts: list[Tensor] = []
+        while (at := sum(map(len, parts))) < len(pictures):
+            batch = pictures[at : at + stream.frames_wanted]
+            frames = stream.step(batch, ChunkParameters(steps=subject.steps)).frames
+            parts.append(torch.from_numpy(frames).movedim(-1, 1).to(subject.device) / 255)
+        painted_face = torch.cat(parts)
+        found[look] = {
+            "mouth": mouth_told(mouth_crops(painted_face, marks), marks),
+            "lines": lines_found(painted_face, camera, marks, bright=look in BRIGHT_INK),
+            "band": band_followed(painted_face, camera, marks),
+        }
+        sheet.add(look, _zoomed(painted_face, moments))
+
+    def of(figure: str, looks: Sequence[str]) -> tuple[float | None, str]:
+        values = {look: found[look][figure] for look in looks if look in found}
+        note = ", ".join(f"{look} {value:.2f}" for look, value in values.items())
+        return (statistics.fmean(values.values()) if values else None), note
+
+    rows = [Row("face: mouth told off the camera itself", mouth_told(mouth_crops(camera, marks), marks))]
+    for label, figure, looks, goal in (
+        ("mouth told, mean of looks", "mouth", effort.face_looks, 0.9),
+        ("lines found above chance, looks with ink", "lines", INKED, 0.85),
+        ("shades followed, relief", "band", RELIEF, 0.5),
+        ("shades followed, tone", "band", TONE, 0.75),
+    ):
+        value, note = of(figure, looks)
+        rows.append(Row(f"face: {label}", value, goal, note=note or "none of them is judged"))
+    rebuilt = through_autoencoder(subject.pipeline, camera)
+    rows.append(Row("camera through the autoencoder, real clip", psnr(rebuilt, camera), 30.0, unit="dB"))
+    seen = [subject.scene(n, effort.chunks).camera for n in range(effort.scenes)]
+    held_out = [(picture * 0.5 + 0.5).clamp(0, 1) for picture in seen if picture is not None]
+    values = [psnr(through_autoencoder(subject.pipeline, picture), picture) for picture in held_out]
+    rows.append(Row("camera through the autoencoder, rendered", statistics.fmean(values), 30.0, unit="dB"))
+    return Finding(rows, found, {"faces": sheet})
+
+
+def _zoomed(frames: Tensor, moments: Sequence[int]) -> list[Tensor]:
+    return [
+        torch.nn.functional.interpolate(frames[n : n + 1, :, :, 48:176], scale_factor=3.0, mode="bicubic")[0]
+        for n in moments
+    ]
 
 
 def try_speed(subject: Subject, effort: Effort) -> Finding:
@@ -206,6 +274,7 @@ def _stretched(depth: Tensor) -> Tensor:
 LIVE_TRIALS: dict[str, Callable[[Subject, Effort], Finding]] = {
     "depth": try_depth_net,
     "real": try_real_clip,
+    "faces": try_faces,
     "speed": try_speed,
     "start": try_start,
 }
