@@ -3,7 +3,7 @@ painted."""
 
 import torch
 
-from scripts.embedded.data.clips import followed, uneven
+from scripts.embedded.data.clips import followed, pulled, uneven
 
 
 def depth() -> torch.Tensor:
@@ -45,3 +45,14 @@ def test_an_estimators_waves_stay_and_leave_half_of_the_clips_alone() -> None:
     assert 0.3 < has_waves.float().mean() < 0.7
     assert 0.005 < waves.abs().max() < 0.1
     assert (uneven(depth() * 1.1, torch.Generator().manual_seed(0)) <= 1).all()
+
+
+def test_who_starts_from_the_camera_keeps_its_lines_and_takes_its_wide_colours() -> None:
+    stripes = (torch.arange(64) // 2 % 2).float().mul(0.4).sub(0.2).expand(2, 1, 3, 48, 64)
+    red = torch.tensor([0.6, -0.6, -0.6]).view(1, 1, 3, 1, 1).expand_as(stripes)
+    plain, started = pulled(stripes, red, [1.0, 0.6])
+    assert torch.equal(plain, stripes[0])
+    colour = started.mean((0, 2, 3))
+    torch.testing.assert_close(colour, torch.tensor([0.3, -0.3, -0.3]), atol=0.02, rtol=0)
+    lines = started - colour.view(1, 3, 1, 1)
+    torch.testing.assert_close(lines[..., 16:48], stripes[1, ..., 16:48], atol=0.03, rtol=0)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from scripts.embedded.scenes.faces import Expressions
 from scripts.embedded.scenes.photo import photograph
 from scripts.embedded.scenes.procedural import Scenes, Surface, inverse_depth, render, sample_scenes
 
@@ -63,3 +64,19 @@ def test_face_paint_moves_with_the_head() -> None:
         return (picture * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)).clamp(min=1)
 
     assert (mean(eyes) < mean(cheeks))[seen].float().mean() > 0.6
+
+
+def test_a_face_that_speaks_changes_itself_and_nothing_around_it() -> None:
+    generator = torch.Generator().manual_seed(8)
+    scenes = sample_scenes(6, generator, webcam=1.0, still=1.0)
+    surface = render(scenes, torch.zeros(6, 1), height=72, width=128)
+
+    def picture(mouth: float) -> Tensor:
+        doing = Expressions(torch.full((6, 1), mouth), torch.ones(6, 1))
+        light = torch.Generator().manual_seed(9)
+        return photograph(surface, scenes, light, compress=False, expressions=doing)[:, 0].mean(1)
+
+    change = (picture(1.0) - picture(0.0)).abs() > 0.1
+    is_face = surface.object[:, 0] <= 1
+    assert change[is_face].any() and not change[:, :8].any()
+    assert change.float().mean() < 0.05
