@@ -19,7 +19,7 @@ from torch import Tensor
 
 from scripts.bench.servers.launch import ServerNotReady, serving
 from scripts.embedded.data.camera import gray_of
-from scripts.embedded.judging.faces import band_followed, lines_found, mouth_crops, mouth_told, mouths
+from scripts.embedded.judging.faces import band_followed, lines_found, mouth_told, mouths
 from scripts.embedded.judging.figures import psnr
 from scripts.embedded.judging.findings import (
     Case,
@@ -138,7 +138,7 @@ def try_faces(subject: Subject, effort: Effort) -> Finding:
             parts.append(torch.from_numpy(frames).movedim(-1, 1).to(subject.device) / 255)
         painted_face = torch.cat(parts)
         found[look] = {
-            "mouth": mouth_told(mouth_crops(painted_face, marks), marks),
+            "mouth": mouth_told(painted_face, marks),
             "lines": lines_found(painted_face, camera, marks, bright=look in BRIGHT_INK),
             "band": band_followed(painted_face, camera, marks),
         }
@@ -149,7 +149,7 @@ def try_faces(subject: Subject, effort: Effort) -> Finding:
         note = ", ".join(f"{look} {value:.2f}" for look, value in values.items())
         return (statistics.fmean(values.values()) if values else None), note
 
-    rows = [Row("face: mouth told off the camera itself", mouth_told(mouth_crops(camera, marks), marks))]
+    rows = [Row("face: mouth told off the camera itself", mouth_told(camera, marks))]
     for label, figure, looks, goal in (
         ("mouth told, mean of looks", "mouth", effort.face_looks, 0.9),
         ("lines found above chance, looks with ink", "lines", INKED, 0.85),
