@@ -30,7 +30,7 @@ from server.session.channel import ClientChannels, Detach, Send
 from server.session.chunk_planner import ChunkPlanner
 from server.session.command_queue import ControlQueue
 from server.session.commands import CommandHandler
-from server.session.depth_preview import DepthPreview
+from server.session.control_preview import ControlPreview
 from server.session.generation import MAX_FAILURES, GenerationLoop
 from server.session.parameters import Parameters
 from server.session.picture import Picture
@@ -72,7 +72,7 @@ class LiveSession:
         self._state = SessionStateMachine(engine.readiness.reason, self._state_changed, self._log)
         self._info: EngineInfo | None = None  # None while warming
         self._meter = StreamMeter(metrics, self._began)
-        self._preview = DepthPreview()
+        self._preview = ControlPreview()
 
         self.feed = CameraFeed(id, settings.max_fps, self._began)
         self.playout = Playout(self.feed, self._now, self._shown, metrics.dropped.labels("output").inc)

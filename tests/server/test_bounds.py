@@ -35,7 +35,7 @@ SIZES = {
     "server.session.channel": {"MAX_CLIENTS": 8},
     "server.session.chunk_planner": {"SEED_BITS": 31},
     "server.session.command_queue": {"KNOWN_IDS": 256},
-    "server.session.depth_preview": {"MAX_BYTES": 4096, "QUALITIES": (70, 45, 25, 10)},
+    "server.session.control_preview": {"MAX_BYTES": 4096, "QUALITIES": (70, 45, 25, 10)},
     "server.session.generation": {"MAX_FAILURES": 5},
     "server.transport.admission": {"MAX_WAITING": 100},
     "server.webrtc.peer": {"MAX_UNREAD_CONTROL_BYTES": 1 << 20, "MAX_UNREAD_TELEMETRY_BYTES": 16 << 10},

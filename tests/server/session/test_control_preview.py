@@ -5,7 +5,7 @@ import threading
 import numpy as np
 from PIL import Image
 
-from server.session.depth_preview import HEAD, MAX_BYTES, DepthPreview, encode_preview
+from server.session.control_preview import HEAD, MAX_BYTES, ControlPreview, encode_preview
 
 
 def test_a_preview_is_a_small_grey_jpeg():
@@ -28,10 +28,10 @@ def test_the_noisiest_preview_fits_too_or_is_left_out():
 async def test_each_depth_is_encoded_once_and_not_on_the_loop(monkeypatch):
     encoded = []
     monkeypatch.setattr(
-        "server.session.depth_preview.encode_preview",
+        "server.session.control_preview.encode_preview",
         lambda depth: encoded.append(threading.current_thread()) or "url",
     )
-    preview, depth = DepthPreview(), np.zeros((72, 128), np.uint8)
+    preview, depth = ControlPreview(), np.zeros((72, 128), np.uint8)
     assert await preview.of(None) is None and not encoded
     assert await preview.of(depth) == await preview.of(depth) == "url"
     assert len(encoded) == 1
