@@ -18,7 +18,7 @@ from server.http.openapi import document
 from server.http.session_api import SessionApi
 from server.media.recording_store import RecordingStore
 from server.metrics import Metrics
-from server.protocol.http_models import IceServerInfo, LookInfo, NotReady, Ready, ServerInfo
+from server.protocol.http_models import Defaults, IceServerInfo, LookInfo, NotReady, Ready, ServerInfo
 from server.protocol.limits import defaults, limits
 from server.protocol.replies import ModelInfo, OutputState
 from server.services import Services
@@ -63,8 +63,6 @@ class Api:
         self._page = page_directory()
         self._openapi = json.dumps(document(), ensure_ascii=False)
         self._limits = limits()
-        begins = Parameters.of(settings.prompt, settings.seed)
-        self._defaults = defaults(begins.guidance_state(), begins.depth_state(), OutputState())
 
     def routes(self) -> list[web.AbstractRouteDef]:
         return [
@@ -107,7 +105,7 @@ class Api:
                 sessions=len(self._peers),
                 ice_servers=tuple(map(_rtc_ice_server, with_turn_credentials(self._settings))),
                 limits=self._limits,
-                defaults=self._defaults,
+                defaults=self._defaults(),
             )
         )
 
@@ -129,6 +127,13 @@ class Api:
 
     def _model(self) -> ModelInfo | None:
         return model_info(self._engine.info) if self._engine.info else None
+
+    def _defaults(self) -> Defaults:
+        """Those of the engine, until the model has said which controls it begins with."""
+        begins = Parameters.of(self._settings.prompt, self._settings.seed)
+        if self._engine.info is not None:
+            begins = begins.beginning_with(self._engine.info.controls)
+        return defaults(begins.guidance_state(), begins.depth_state(), begins.controls, OutputState())
 
     def _looks(self) -> tuple[Look, ...]:
         """Those of the model; none while it is loading."""

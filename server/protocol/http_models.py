@@ -4,6 +4,7 @@ from pydantic import Field
 
 from server.protocol.replies import (
     ClientState,
+    ControlsState,
     DepthState,
     Figures,
     GuidanceState,
@@ -47,6 +48,7 @@ class Limits(Message):
     timeline_seconds: float = Field(description="`duration` of a timeline, and `at` of its steps")
     guidance_scale: float = Field(description="strength of the guidance; the least is 0")
     guidance_keyframes: int
+    control_strength: float = Field(description="of gray, and of lines; the least is 0")
     depth_points: int
     references: int = Field(description="reference pictures")
     steps: int = Field(description="denoising steps, counted")
@@ -55,13 +57,15 @@ class Limits(Message):
 
 
 class Defaults(Message):
-    """Of a prompt.set that leaves them out: transition, chunks, curve. The rest is as a session begins."""
+    """Of a prompt.set that leaves them out: transition, chunks, curve. The rest is as a session begins, which
+    the model has a say in once it is loaded."""
 
     transition: Transition
     chunks: int
     curve: BlendCurve
     guidance: GuidanceState
     depth: DepthState
+    controls: ControlsState
     output: OutputState
 
 

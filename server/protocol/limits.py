@@ -6,9 +6,10 @@ from typing import Literal, TypeAlias
 from pydantic import BaseModel
 
 from server.protocol.http_models import Defaults, Limits
-from server.protocol.replies import DepthState, GuidanceState, OutputState
+from server.protocol.replies import ControlsState, DepthState, GuidanceState, OutputState
 from server.protocol.requests import (
     PromptChange,
+    SetControls,
     SetDepth,
     SetGuidance,
     SetOutput,
@@ -32,6 +33,7 @@ def limits() -> Limits:
         timeline_seconds=_most(SetTimeline, "duration", "maximum"),
         guidance_scale=_most(SetGuidance, "scale", "maximum"),
         guidance_keyframes=int(_most(SetGuidance, "keyframes", "maxItems")),
+        control_strength=_most(SetControls, "gray", "maximum"),
         depth_points=int(_most(SetDepth, "points", "maxItems")),
         references=int(_most(SetReferences, "images", "maxItems")),
         steps=int(_most(SetSteps, "steps", "maxItems")),
@@ -40,7 +42,9 @@ def limits() -> Limits:
     )
 
 
-def defaults(guidance: GuidanceState, depth: DepthState, output: OutputState) -> Defaults:
+def defaults(
+    guidance: GuidanceState, depth: DepthState, controls: ControlsState, output: OutputState
+) -> Defaults:
     """What a prompt.set takes for what it leaves out, and what a session begins with."""
     change = PromptChange.model_validate({"text": "any"})
     return Defaults(
@@ -49,6 +53,7 @@ def defaults(guidance: GuidanceState, depth: DepthState, output: OutputState) ->
         curve=change.curve,
         guidance=guidance,
         depth=depth,
+        controls=controls,
         output=output,
     )
 

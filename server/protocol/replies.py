@@ -22,6 +22,7 @@ CommandName: TypeAlias = Literal[
     "timeline.stop",
     "guidance.set",
     "depth.set",
+    "controls.set",
     "references.set",
     "mask.set",
     "steps.set",
@@ -52,12 +53,22 @@ class ModelInfo(Message):
     device: str
 
 
+class ControlsState(Message):
+    """Strengths of the controls beside depth; 0: off."""
+
+    gray: float
+    lines: float
+
+
 class Hello(Message):
+    """What the client has joined. A new session's strengths are those that the model begins with."""
+
     type: Literal["hello"] = "hello"
     session: str
     model: ModelInfo
     prompt: str
     guidance_scale: float
+    controls: ControlsState
 
 
 class StateChanged(Message):
@@ -178,6 +189,7 @@ class SessionSettings(Message):
     transition: TransitionState | None
     guidance: GuidanceState
     depth: DepthState
+    controls: ControlsState
     references: tuple[str, ...]
     mask: str | None
     steps: tuple[int, ...] | None
@@ -246,11 +258,14 @@ class Stats(Figures):
 class Telemetry(Figures):
     """The only message of the lossy channel `telemetry`, about twice a second.
 
-    `depth_preview` is a data: URL of a small grey JPEG, what the model was given last; near is bright.
+    Each preview is a data: URL of a small grey JPEG, what the model was given last, and null while that
+    control is off. Of depth near is bright.
     """
 
     type: Literal["telemetry"] = "telemetry"
     depth_preview: str | None = None
+    gray_preview: str | None = None
+    lines_preview: str | None = None
     timeline_position: float | None = None
 
 

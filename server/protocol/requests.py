@@ -77,6 +77,16 @@ class CommandRequest(Request):
         return self
 
 
+class PatchRequest(CommandRequest):
+    """Base of commands that change what is given and leave the rest. A field that is None was not given."""
+
+    def replacing(self, older: Request) -> Self:
+        """With what only the older one has set."""
+        if type(older) is not type(self):
+            return self
+        return self.model_copy(update={name: value for name, value in older if getattr(self, name) is None})
+
+
 # Which prompt.
 
 
@@ -210,7 +220,7 @@ class DepthPoint(Message):
     value: Share = Field(description="a number from 0 to 1")
 
 
-class SetDepth(CommandRequest):
+class SetDepth(PatchRequest):
     """Change what is given, leave the rest. Points replace the camera's depth; none: back to the camera."""
 
     type: Literal["depth.set"] = "depth.set"
@@ -221,13 +231,14 @@ class SetDepth(CommandRequest):
         None, max_length=MAX_POINTS, description=f"a list of 0 to {MAX_POINTS} objects with x, y and value"
     )
 
-    def replacing(self, older: Request) -> Self:
-        """With what only the older one has set."""
-        if not isinstance(older, SetDepth):
-            return self
-        values = {name: getattr(older, name) for name in ("enabled", "smoothing", "refinement", "points")}
-        missing = {name: value for name, value in values.items() if getattr(self, name) is None}
-        return self.model_copy(update=missing)
+
+class SetControls(PatchRequest):
+    """How strongly the camera's gray and its lines shape the picture, 0: not at all. Change what is given,
+    leave the rest. Depth's strength is the scale of a guidance.set."""
+
+    type: Literal["controls.set"] = "controls.set"
+    gray: float | None = Field(None, ge=0, le=MAX_SCALE, description=SCALE)
+    lines: float | None = Field(None, ge=0, le=MAX_SCALE, description=SCALE)
 
 
 class SetReferences(CommandRequest):
@@ -359,6 +370,7 @@ PictureCommand: TypeAlias = (
     | StopTimeline
     | SetGuidance
     | SetDepth
+    | SetControls
     | SetReferences
     | SetMask
     | SetSteps

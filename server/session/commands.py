@@ -223,6 +223,7 @@ class CommandHandler:
             transition=parameters.transition,
             guidance=parameters.guidance_state(),
             depth=parameters.depth_state(),
+            controls=parameters.controls,
             references=parameters.references,
             mask=parameters.mask,
             steps=parameters.steps,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.protocol.replies import (
+    ControlsState,
     DepthState,
     GuidanceState,
     SeedState,
@@ -26,6 +27,7 @@ from server.protocol.requests import (
     DepthPoint,
     PromptChange,
     Reset,
+    SetControls,
     SetDepth,
     SetGuidance,
     SetMask,
@@ -40,9 +42,11 @@ from server.protocol.requests import (
 from server.session.timeline import GuidanceTrack, Timeline
 from streaming.api import (
     CLEAR,
+    CONTROLS,
     DEFAULT_ADAPTIVE,
     DEFAULT_SCALE,
     ChunkParameters,
+    ControlStrengths,
     DepthSettings,
 )
 
@@ -70,6 +74,7 @@ class Parameters:
     adaptive: float = DEFAULT_ADAPTIVE
     track: GuidanceTrack | None = None  # sets the scale while there is one
     depth: DepthSettings = DepthSettings()
+    controls: ControlsState = ControlsState(gray=0.0, lines=0.0)  # `scale` is the strength of depth
     references: tuple[str, ...] = ()  # ids of uploaded pictures
     mask: str | None = None  # likewise
     steps: tuple[int, ...] | None = None
@@ -79,6 +84,12 @@ class Parameters:
     def of(cls, prompt: str, seed: int) -> "Parameters":
         """Those that a session begins with."""
         return cls(prompts=(WeightedPrompt(text=prompt, weight=1.0),), seed=seed, current_seed=seed)
+
+    def beginning_with(self, controls: ControlStrengths) -> "Parameters":
+        """With the strengths that a stream of the model has by itself; those that are not named are off."""
+        strengths = {**dict.fromkeys(CONTROLS, 0.0), **dict(controls)}
+        beside = ControlsState(gray=strengths["gray"], lines=strengths["lines"])
+        return replace(self, scale=strengths["depth"], controls=beside)
 
     def plan(
         self, commands: Sequence[Command], now: float, draw_seed: Callable[[], int], image: Images
@@ -212,6 +223,14 @@ class _Draft:
                     self.asked["guidance_scale"] = scale
             case SetDepth():
                 self.set_depth(command)
+            case SetControls(gray=gray, lines=lines):
+                given = {
+                    name: strength
+                    for name, strength in (("gray", gray), ("lines", lines))
+                    if strength is not None
+                }
+                self.keep(controls=self.after.controls.model_copy(update=given))
+                self.asked["controls"] = tuple(given.items())
             case SetReferences(images=images):
                 self.keep(references=images)
                 self.asked["references"] = tuple(map(self.image, images)) or CLEAR

@@ -37,7 +37,7 @@ from server.session.picture import Picture
 from server.session.playout import Playout
 from server.session.prompt_prefetch import PromptPrefetch
 from server.session.state import SessionStateMachine, State
-from streaming.api import EngineInfo
+from streaming.api import CONTROLS, EngineInfo
 
 TELEMETRY_PERIOD_S = 0.5
 SILENCE_S = 2.0  # without a camera frame, or a picture, before the output says so
@@ -72,7 +72,7 @@ class LiveSession:
         self._state = SessionStateMachine(engine.readiness.reason, self._state_changed, self._log)
         self._info: EngineInfo | None = None  # None while warming
         self._meter = StreamMeter(metrics, self._began)
-        self._preview = ControlPreview()
+        self._previews = {name: ControlPreview() for name in CONTROLS}
 
         self.feed = CameraFeed(id, settings.max_fps, self._began)
         self.playout = Playout(self.feed, self._now, self._shown, metrics.dropped.labels("output").inc)
@@ -175,6 +175,8 @@ class LiveSession:
         """The stream's life: wait for the model, then chunk after chunk. What ends it becomes its state."""
         try:
             self._info = await self._engine.ready()
+            # No chunk has been planned: what was asked for until now waits, and is asked of the first.
+            self.planner.parameters = self.planner.parameters.beginning_with(self._info.controls)
             self.playout.size = (self._info.width, self._info.height)
             self.channels.send(*self._hello())
             self._state.become(State.WAITING, "waiting for pictures from the camera")
@@ -235,6 +237,7 @@ class LiveSession:
             model=model_info(self._info),
             prompt=settings.prompts[0].text,
             guidance_scale=self.commands.parameters.scale,
+            controls=settings.controls,
         )
         return [hello, settings]
 
@@ -277,10 +280,18 @@ class LiveSession:
             self._check_pulse(self._now())
             figures, result = self.figures(), self.generation.result
             if self.channels.is_watched:
-                preview = await self._preview.of(result.depth_preview if result else None)
-                position = self.commands.timeline_position()
+                previews = self._previews
+                depth = await previews["depth"].of(result.depth_preview if result else None)
+                gray = await previews["gray"].of(result.gray_preview if result else None)
+                lines = await previews["lines"].of(result.lines_preview if result else None)
                 self.channels.send_telemetry(
-                    Telemetry(depth_preview=preview, timeline_position=position, **dict(figures))
+                    Telemetry(
+                        depth_preview=depth,
+                        gray_preview=gray,
+                        lines_preview=lines,
+                        timeline_position=self.commands.timeline_position(),
+                        **dict(figures),
+                    )
                 )
 
     def figures(self) -> Figures:

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from streaming.api import ChunkParameters, ChunkResult, EngineInfo, GenerationFailed, Look
+from streaming.api import (
+    DEFAULT_CONTROLS,
+    ChunkParameters,
+    ChunkResult,
+    ControlStrengths,
+    EngineInfo,
+    GenerationFailed,
+    Look,
+)
 from tests.virtual_time import Gate, sleep
 
 WIDTH, HEIGHT = 64, 48
@@ -52,7 +60,7 @@ class LiveStream:
         self._chunk = 0
         self._frame = 0
         self._generation = 0
-        self._scale = 1.0
+        self._strengths = {"depth": 0.0, "gray": 0.0, "lines": 0.0, **dict(module.controls)}
         self.frames_wanted = 9
         weakref.finalize(self, lambda: module.freed_in.append(threading.current_thread().name))
 
@@ -70,7 +78,9 @@ class LiveStream:
         sleep(self._module.step_seconds + (self._module.recache_seconds if controls.prompt else 0))
         self._fail_if_asked(controls.prompt)
         self._prompt = controls.prompt or self._prompt
-        self._scale = self._scale if controls.guidance_scale is None else controls.guidance_scale
+        self._strengths |= dict(controls.controls or ())
+        if controls.guidance_scale is not None:
+            self._strengths["depth"] = controls.guidance_scale
         if controls.reset or controls.transition == "cut":
             self._reset()
         count = 9 if self._chunk == 0 else 12
@@ -84,14 +94,15 @@ class LiveStream:
             first_frame=self._frame,
             frames_in_chunk=count,
             generation=self._generation - (controls.prompt == "stale"),
-            guidance_scale=self._scale,
+            guidance_scale=self._strengths["depth"],
             depth_preview=np.full((72, 128), 100, np.uint8),
+            gray_preview=np.full((72, 128), 50, np.uint8) if self._strengths["gray"] else None,
+            lines_preview=np.full((72, 128), 200, np.uint8) if self._strengths["lines"] else None,
             timings_ms=timings,
         )
         for piece in np.split(pictures, range(count - 8, count, 4)):
-            on_frames(
-                replace(result, frames=piece, first_frame=self._frame, depth_preview=None, timings_ms={})
-            )
+            piece_only = {"depth_preview": None, "gray_preview": None, "lines_preview": None}
+            on_frames(replace(result, frames=piece, first_frame=self._frame, timings_ms={}, **piece_only))
             self._frame += len(piece)
             self._module.may_go_on.wait()
             is_once = controls.prompt == "break off" and not self._module.has_diverged
@@ -122,7 +133,7 @@ class LiveStream:
 
 class StreamEngine:
     def __init__(self, module: "FakeEngineModule") -> None:
-        self.info = replace(INFO, looks=module.looks)
+        self.info = replace(INFO, looks=module.looks, controls=module.controls)
         self._module = module
 
     def warm_up(self) -> float:
@@ -169,6 +180,7 @@ class FakeEngineModule:
 
     load_error: Exception | None = None
     looks: tuple[Look, ...] = ()
+    controls: ControlStrengths = DEFAULT_CONTROLS  # that streams begin with
     step_seconds: float = 0.0
     recache_seconds: float = 0.0  # more, for a step with a prompt
     warm_pace: float = 1000.0  # pictures a second

@@ -130,11 +130,25 @@ async def test_limits_and_defaults_are_told_and_a_new_session_begins_with_them(s
         await viewer.live()
         hello = await viewer.message("hello")
         assert hello["guidance_scale"] == told["guidance"]["scale"]
+        assert hello["controls"] == told["controls"]
         viewer.send({"type": "prompt.set", "id": "1", "text": "gold"})
         await viewer.message("applied", id="1")
         settings = await viewer.message("settings")
-    for name in ("guidance", "depth", "output"):
+    for name in ("guidance", "depth", "controls", "output"):
         assert settings[name] == told[name], name
+
+
+async def test_the_controls_that_a_model_begins_with_are_told_once_it_is_loaded(settings, engine):
+    engine.controls = (("depth", 0.5), ("gray", 1.5))
+    engine.may_load.clear()
+    async with running_server(settings, engine) as server:
+        before = (await server.json("/api/info"))["defaults"]
+        assert (before["guidance"]["scale"], before["controls"]) == (1.0, {"gray": 0.0, "lines": 0.0})
+        engine.may_load.set()
+        async with server.viewer() as viewer:
+            await viewer.live()
+        after = (await server.json("/api/info"))["defaults"]
+    assert (after["guidance"]["scale"], after["controls"]) == (0.5, {"gray": 1.5, "lines": 0.0})
 
 
 async def test_page_has_security_headers_and_nothing_outside_is_served(server):

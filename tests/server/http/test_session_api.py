@@ -24,6 +24,7 @@ from server.protocol.codec import MAX_MESSAGE_BYTES, ProtocolError, decode
 from server.protocol.http_models import SessionFigures, SessionView
 from server.protocol.replies import (
     Ack,
+    ControlsState,
     DepthState,
     Dropped,
     ErrorReply,
@@ -50,6 +51,7 @@ VIEW = SessionView(
         transition=None,
         guidance=GuidanceState(scale=1.0, adaptive=0.0, keyframes=None, loop=False),
         depth=DepthState(enabled=True, smoothing=0.0, refinement=0.0, points=()),
+        controls=ControlsState(gray=0.0, lines=0.0),
         references=(),
         mask=None,
         steps=None,

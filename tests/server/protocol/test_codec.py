@@ -21,6 +21,7 @@ from server.protocol.requests import (
     GuidanceKey,
     Ping,
     Reset,
+    SetControls,
     SetDepth,
     SetGuidance,
     SetMask,
@@ -163,6 +164,9 @@ def test_defaults_are_filled_in_and_text_is_stripped():
             "a list of 0 to 3",
             "1",
         ),
+        ('{"type":"controls.set","id":"1","gray":2.5}', "gray", "2.5", "a number from 0 to 2", "1"),
+        ('{"type":"controls.set","id":"1","lines":"1"}', "lines", "1", "a number from 0 to 2", "1"),
+        ('{"type":"controls.set","id":"1","depth":1}', "depth", "1", "no such field", "1"),
         ('{"type":"mask.set","id":"1"}', "image", "None", "or null", "1"),
         ('{"type":"steps.set","id":"1","steps":[500,500]}', "steps", "[500", "falling", "1"),
         ('{"type":"steps.set","id":"1","steps":[1001]}', "steps[0]", "1001", "from 1 to 1000", "1"),
@@ -254,6 +258,7 @@ client_messages = (
     | st.builds(SetGuidance, id=ids, keyframes=st.just(keys))
     | st.builds(SetTimeline, id=ids, steps=st.just((TimelineStep(at=0, text="a"),)), duration=st.floats(1, 9))
     | st.builds(SetDepth, id=ids, smoothing=st.none() | st.floats(0, 1))
+    | st.builds(SetControls, id=ids, gray=st.none() | st.floats(0, 2), lines=st.none() | st.floats(0, 2))
     | st.builds(SetMask, id=ids, image=st.none() | st.just("a"))
     | st.builds(SetSteps, id=ids, steps=st.none() | st.just((1000, 500)))
     | st.builds(Reset, id=ids, seed=st.none() | st.integers(0, 2**63 - 1))

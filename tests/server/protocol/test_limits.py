@@ -12,7 +12,7 @@ from server.app import page_directory
 from server.protocol.codec import ProtocolError, decode
 from server.protocol.http_models import Limits
 from server.protocol.limits import defaults, limits
-from server.protocol.replies import DepthState, GuidanceState, OutputState
+from server.protocol.replies import ControlsState, DepthState, GuidanceState, OutputState
 from server.protocol.requests import SetPrompt, SetReferences
 
 TOLD = limits()
@@ -43,6 +43,7 @@ CARRYING = {
         "type": "guidance.set",
         "keyframes": [KEY | {"at": at} for at in range(value)],
     },
+    "control_strength": lambda value: {"type": "controls.set", "gray": value, "lines": value},
     "depth_points": lambda value: {"type": "depth.set", "points": [POINT] * value},
     "references": lambda value: {"type": "references.set", "images": ["a"] * value},
     "steps": lambda value: falling(TOLD.timestep, value),
@@ -81,11 +82,12 @@ def test_a_field_without_a_bound_is_named(monkeypatch):
 def test_the_defaults_told_are_those_of_a_prompt_that_leaves_them_out():
     guidance = GuidanceState(scale=0.5, adaptive=0.0, keyframes=None, loop=False)
     depth = DepthState(enabled=True, smoothing=0.25, refinement=0.0, points=())
-    told = defaults(guidance, depth, OutputState())
+    controls = ControlsState(gray=0.75, lines=0.0)
+    told = defaults(guidance, depth, controls, OutputState())
     sent = decode(json.dumps(PROMPT | {"id": "1"}))
     assert isinstance(sent, SetPrompt)
     assert (told.transition, told.chunks, told.curve) == (sent.transition, sent.chunks, sent.curve)
-    assert (told.guidance, told.depth) == (guidance, depth)
+    assert (told.guidance, told.depth, told.controls) == (guidance, depth, controls)
 
 
 def test_the_page_uses_limits_that_are_told_and_has_none_beside_them():

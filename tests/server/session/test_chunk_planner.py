@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.protocol.replies import ControlsState
 from server.protocol.requests import (
     GuidanceKey,
     Reset,
+    SetControls,
     SetDepth,
     SetFreeze,
     SetGuidance,
@@ -65,6 +67,23 @@ def test_what_comes_before_the_engine_takes_it_is_this_chunks():
     plan.taken()
     assert plan.waiting() == [] and plan.applied(1) == ["2", "3"]
     assert plan.made(0).depth == DepthSettings(smoothing=0.5)
+
+
+def test_strengths_that_wait_together_are_asked_together_and_again_if_the_chunk_is_lost():
+    plan = planner()
+    plan.submit(SetControls(id="1", gray=1.5), 0, 0)
+    slot = plan.begin(1, 0)
+    replies = plan.submit(SetControls(id="2", lines=0.5), 0, 0)
+    assert [reply.type for reply in replies] == ["ack", "superseded"]
+    assert dict(slot.take().controls) == {"gray": 1.5, "lines": 0.5}
+    plan.taken()
+    plan.submit(SetControls(id="3", gray=0.0), 0, 0)
+    assert [reply.by for reply in plan.lost()] == ["3"]
+    plan.finish()
+    assert plan.parameters.controls == CLAY.controls, "nothing is in effect that was not made"
+    assert dict(plan.begin(2, 0).take().controls) == {"gray": 0.0, "lines": 0.5}
+    plan.taken()
+    assert plan.made(0).controls == ControlsState(gray=0.0, lines=0.5)
 
 
 def test_what_comes_after_is_the_next_ones_even_before_the_loop_has_heard():

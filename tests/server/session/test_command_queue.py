@@ -6,6 +6,7 @@ from server.protocol.requests import (
     Pause,
     Reset,
     Resume,
+    SetControls,
     SetDepth,
     SetFreeze,
     SetGuidance,
@@ -205,6 +206,7 @@ def test_what_the_model_is_not_asked_for_waits_again_unless_replaced(command):
         Reset(id="1"),
         SetGuidance(id="1", scale=1),
         SetDepth(id="1", smoothing=0.5),
+        SetControls(id="1", gray=0.5),
         SetTimeline(id="1", steps=(TimelineStep(at=0, text="a"),)),
     ],
 )

@@ -102,7 +102,8 @@ async def test_every_dial_reaches_the_model_and_the_settings(running, engine):
     running.ask("mask.set", "4", image=mask)
     running.ask("steps.set", "5", steps=[1000, 500])
     running.ask("seed.set", "6", mode="fixed", seed=9)
-    for number in range(1, 7):
+    running.ask("controls.set", "10", gray=1.5)
+    for number in (*range(1, 7), 10):
         await running.until("applied", id=str(number))
     asked = controls(engine)
     assert any(c.guidance_scale == 0.5 and c.adaptive == 0.25 for c in asked)
@@ -110,9 +111,11 @@ async def test_every_dial_reaches_the_model_and_the_settings(running, engine):
     assert any(isinstance(c.references, tuple) and c.references[0].shape == (20, 30, 3) for c in asked)
     assert any(isinstance(c.mask, np.ndarray) and not c.mask.any() for c in asked)
     assert any(c.steps == (1000, 500) for c in asked)
+    assert any(c.controls == (("gray", 1.5),) for c in asked)
     await until(lambda: running.of("settings")[-1]["seed"]["seed"] == 9, "the settings")
     told = running.of("settings")[-1]
     assert told["guidance"] == {"scale": 0.5, "adaptive": 0.25, "keyframes": None, "loop": False}
+    assert told["controls"] == {"gray": 1.5, "lines": 0.0}
     assert (told["references"], told["mask"], told["steps"]) == ([id], mask, [1000, 500])
     assert told["depth"]["smoothing"] == 0.4 and told["depth"]["points"][0]["value"] == 0.3
     await running.applied("mask.set", "7", image=None)

@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.protocol.replies import DepthState, TransitionState
+from server.protocol.replies import ControlsState, DepthState, TransitionState
 from server.protocol.requests import (
     DepthPoint,
     GuidanceKey,
     Pause,
     Reset,
+    SetControls,
     SetDepth,
     SetGuidance,
     SetMask,
@@ -25,7 +26,7 @@ from server.protocol.requests import (
 )
 from server.session.parameters import Parameters, pictures_of
 from server.session.timeline import Timeline
-from streaming.api import CLEAR, ChunkParameters, DepthSettings
+from streaming.api import CLEAR, CONTROLS, DEFAULT_CONTROLS, ChunkParameters, DepthSettings
 
 IMAGES = {id: np.zeros((16, 16, 3), np.uint8) for id in "abm"}
 CLAY = Parameters(prompts=(WeightedPrompt(text="clay"),), seed=3, current_seed=3)
@@ -143,6 +144,32 @@ def test_depth_is_patched():
     assert plan(SetDepth(id="3", points=()), parameters=second.after).after.depth.points == ()
 
 
+def test_controls_are_patched_and_depths_strength_is_not_theirs():
+    first = plan(SetGuidance(id="1", scale=0.5), SetControls(id="2", gray=1.5))
+    assert first.asked.controls == (("gray", 1.5),) and first.asked.guidance_scale == 0.5
+    second = plan(SetControls(id="3", lines=0.25), parameters=first.after)
+    assert second.asked == ChunkParameters(controls=(("lines", 0.25),))
+    assert second.after.controls == ControlsState(gray=1.5, lines=0.25)
+    third = plan(SetControls(id="4", gray=0.0), parameters=second.after)
+    assert third.asked.controls == (("gray", 0.0),), "off is asked for, too"
+    assert third.after.controls == ControlsState(gray=0.0, lines=0.25)
+    assert third.after.scale == 0.5
+
+
+def test_a_session_begins_with_the_models_strengths_and_others_are_off():
+    begins = CLAY.beginning_with((("gray", 0.75),))
+    assert (begins.scale, begins.controls) == (0.0, ControlsState(gray=0.75, lines=0.0))
+    assert CLAY.beginning_with(DEFAULT_CONTROLS) == CLAY
+    everything = CLAY.beginning_with((("lines", 2.0), ("depth", 0.5), ("gray", 1.0)))
+    assert (everything.scale, everything.controls) == (0.5, ControlsState(gray=1.0, lines=2.0))
+
+
+def test_every_control_of_the_engine_has_a_strength_on_the_wire():
+    """Depth's is that of guidance."""
+    assert {"depth", *ControlsState.model_fields} == set(CONTROLS)
+    assert {"type", "id", *ControlsState.model_fields} == set(SetControls.model_fields)
+
+
 def test_pictures_and_steps_are_set_and_cleared():
     made = plan(
         SetReferences(id="1", images=("a", "b")), SetMask(id="2", image="m"), SetSteps(id="3", steps=(9, 3))
@@ -171,7 +198,9 @@ def test_pictures_of_commands():
 
 
 def test_a_reset_keeps_the_prompt_and_everything_else():
-    painted = plan(SetPrompt(id="1", text="gold"), SetGuidance(id="2", scale=0.3)).after
+    painted = plan(
+        SetPrompt(id="1", text="gold"), SetGuidance(id="2", scale=0.3), SetControls(id="4", gray=0.7)
+    ).after
     made = plan(Reset(id="3"), parameters=painted)
     assert made.asked == ChunkParameters(reset=True, seed=3)
     assert made.after == painted

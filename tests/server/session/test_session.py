@@ -490,11 +490,46 @@ async def test_telemetry_has_every_figure(running):
     last = running.telemetry[-1]
     assert set(last) == {
         *("type", "fps", "chunk", "latency_ms", "dropped", "state"),
-        *("guidance_scale", "depth_preview", "timeline_position"),
+        *("guidance_scale", "depth_preview", "gray_preview", "lines_preview", "timeline_position"),
     }
     assert all(value is not None for value in last["latency_ms"].values())
     assert last["latency_ms"]["generate"] == 3.0
     assert last["latency_ms"]["total"] > last["latency_ms"]["pace"]
+
+
+async def test_the_preview_of_a_control_is_sent_while_it_is_on(running):
+    await running.until("state", state="live")
+    await until(lambda: bool(running.telemetry) and running.telemetry[-1]["depth_preview"], "depth")
+    assert running.telemetry[-1]["gray_preview"] is running.telemetry[-1]["lines_preview"] is None
+    await running.applied("controls.set", "1", gray=0.5, lines=2)
+    await until(lambda: running.telemetry[-1]["lines_preview"] is not None, "the previews")
+    names = ("depth_preview", "gray_preview", "lines_preview")
+    told = [running.telemetry[-1][name] for name in names]
+    assert all(url.startswith("data:image/jpeg;base64,") for url in told) and len(set(told)) == 3
+    await running.applied("controls.set", "2", gray=0)
+    await until(lambda: running.telemetry[-1]["gray_preview"] is None, "gray off")
+    assert running.telemetry[-1]["lines_preview"] == told[2]
+
+
+async def test_a_session_begins_with_the_models_controls_and_changes_what_was_asked_before(settings, engine):
+    engine.controls = (("depth", 0.5), ("gray", 1.5))
+    engine.may_warm_up.clear()
+    async with started_worker(settings, engine) as worker:
+        session = LiveSession("abc", Services(settings, worker, Metrics()))
+        running = RunningSession(session)
+        session.start()
+        await running.until("state", state="warming", detail="warming up the model")
+        running.ask("controls.set", "1", lines=0.25)
+        engine.may_warm_up.set()
+        hello = await running.until("hello")
+        assert (hello["guidance_scale"], hello["controls"]) == (0.5, {"gray": 1.5, "lines": 0.0})
+        assert running.of("settings")[-1]["controls"] == hello["controls"]
+        await running.until("applied", id="1")
+        assert engine.steps[0][1].controls == (("lines", 0.25),), "the rest is the model's own"
+        assert session.view().settings.controls.model_dump() == {"gray": 1.5, "lines": 0.25}
+        await running.applied("reset", "2")
+        assert session.view().settings.controls.model_dump() == {"gray": 1.5, "lines": 0.25}
+        await running.close()
 
 
 async def test_while_the_model_loads_the_session_says_so(settings, engine):

@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from server.protocol.replies import (
+    ControlsState,
     DepthState,
     GuidanceState,
     OutputState,
@@ -26,6 +27,7 @@ def settings(text: str = "clay", position: float | None = None) -> SessionSettin
         transition=None,
         guidance=GuidanceState(scale=1.0, adaptive=0.0, keyframes=None, loop=False),
         depth=DepthState(enabled=True, smoothing=0.0, refinement=0.0, points=()),
+        controls=ControlsState(gray=0.0, lines=0.0),
         references=(),
         mask=None,
         steps=None,
