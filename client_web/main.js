@@ -95,6 +95,7 @@ function showInfo({ model, looks, limits, defaults }) {
   if (!hasDefaults) begin(defaults);
   hasDefaults = true;
   if (!model) return;
+  if (!stream.isRunning) dials.expect(defaults);
   view.model(model);
   gallery.show(looks);
 }
@@ -158,7 +159,7 @@ function silent() {
   http.end();
   commands.clear();
   signal.clear();
-  dials.preview(null);
+  dials.clear();
   streamButtons.clear();
   view.badge("blend", null);
 }

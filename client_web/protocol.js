@@ -13,12 +13,15 @@
  * @typedef {{name: string, trained: boolean, about: string, width: number, height: number, steps: number, depth: string, device: string}} Model
  * @typedef {{name: string, prompt: string, thumbnail: string | null}} Look
  *
+ * @typedef {{gray: number, lines: number}} Strengths of the controls beside depth; 0: off
+ *
  * @typedef {object} Limits the largest values that commands may carry
  * @property {number} prompt_length characters
  * @property {number} blend_chunks
  * @property {number} timeline_steps
  * @property {number} timeline_seconds
  * @property {number} guidance_scale
+ * @property {number} control_strength of gray, and of lines
  * @property {number} references
  * @property {number} steps
  * @property {number} timestep
@@ -29,19 +32,20 @@
  * @property {Curve} curve
  * @property {{scale: number, adaptive: number}} guidance
  * @property {{enabled: boolean, smoothing: number, refinement: number}} depth
+ * @property {Strengths} controls
  * @property {{fps: number | null, quality: string}} output
  */
 
 /** What each server message must carry: field -> typeof. Fields that may be null or absent are not listed. */
 /** @type {Record<string, Record<string, string>>} */
 const SERVER_MESSAGES = {
-  hello: { session: "string", model: "object", prompt: "string", guidance_scale: "number" },
+  hello: { session: "string", model: "object", prompt: "string", guidance_scale: "number", controls: "object" },
   state: { state: "string", detail: "string" },
   ack: { id: "string" },
   error: { code: "string", message: "string" },
   applied: { id: "string", command: "string", latency_ms: "number" },
   superseded: { id: "string", by: "string" },
-  settings: { prompts: "object", guidance: "object", depth: "object", references: "object", seed: "object", output: "object" },
+  settings: { prompts: "object", guidance: "object", depth: "object", controls: "object", references: "object", seed: "object", output: "object" },
   recording: { state: "string" },
   stats: { id: "string" },
   pong: { id: "string" },
@@ -84,6 +88,9 @@ export const setGuidance = (scale, adaptive = 0) => request("guidance.set", { sc
 
 /** @param {{enabled?: boolean, smoothing?: number, refinement?: number}} change only what changes */
 export const setDepth = (change) => request("depth.set", change);
+
+/** @param {Partial<Strengths>} change only what changes */
+export const setControls = (change) => request("controls.set", change);
 
 /** @param {string[]} images ids of uploaded pictures; none clears */
 export const setReferences = (images) => request("references.set", { images });

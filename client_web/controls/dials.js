@@ -1,8 +1,11 @@
-/** Sliders and switches of guidance: strength, how it follows motion, and depth. */
-import { setDepth, setGuidance } from "../protocol.js";
+/** Sliders, switches and previews of guidance: strength, how it follows motion, depth, and the controls beside it. */
+import { setControls, setDepth, setGuidance } from "../protocol.js";
 import { at, input, place, setText } from "../page/dom.js";
 
 const INTERVAL_MS = 120; // a dragged slider must stay far below the server's message rate limit
+
+const BESIDE_DEPTH = /** @type {const} */ (["gray", "lines"]);
+const LABELS = { gray: "Gray", lines: "Lines" };
 
 export class Dials {
   #desired;
@@ -11,6 +14,8 @@ export class Dials {
   #timers = new Map();
   /** @type {{enabled?: boolean, smoothing?: number, refinement?: number}} */
   #depth = {};
+  /** @type {Partial<import("../protocol.js").Strengths>} */
+  #controls = {};
 
   /**
    * @param {import("../session/desired_state.js").DesiredState} desired
@@ -24,14 +29,21 @@ export class Dials {
     for (const name of /** @type {const} */ (["smoothing", "refinement"])) {
       this.#onInput(name, () => this.#sendDepth(name === "smoothing" ? "Depth smoothing" : "Depth refinement", { [name]: input(name).valueAsNumber }));
     }
+    for (const name of BESIDE_DEPTH) this.#onInput(name, () => this.#sendControl(name));
     const enabled = input("depth-enabled");
     enabled.addEventListener("change", () => this.#sendDepth(enabled.checked ? "Depth on" : "Depth off", { enabled: enabled.checked }));
   }
 
   /** What a new stream begins with: from now on it can be changed. @param {import("../protocol.js").Defaults} defaults */
   begin(defaults) {
-    for (const name of ["strength", "adaptive", "smoothing", "refinement", "depth-enabled"]) input(name).disabled = false;
+    for (const name of ["strength", "adaptive", "smoothing", "refinement", "depth-enabled", ...BESIDE_DEPTH]) input(name).disabled = false;
     this.show(defaults);
+  }
+
+  /** What a new stream of the model that is there now begins with, where nothing else was set. @param {import("../protocol.js").Defaults} defaults */
+  expect({ guidance, controls }) {
+    if (!this.#desired.has("guidance") && !this.#isBusy("guidance.set", ["strength", "adaptive"])) this.#show("strength", guidance.scale);
+    for (const name of BESIDE_DEPTH) if (!(name in this.#controls)) this.#showControl(name, controls);
   }
 
   /** One step up or down, from the keyboard. @param {number} direction */
@@ -48,8 +60,8 @@ export class Dials {
     if (!this.#desired.has("guidance")) this.#show("strength", scale);
   }
 
-  /** The server's values, unless they are just being changed here. @param {{guidance: any, depth: any}} settings */
-  show({ guidance, depth }) {
+  /** The server's values, unless they are just being changed here. @param {{guidance: any, depth: any, controls: import("../protocol.js").Strengths}} settings */
+  show({ guidance, depth, controls }) {
     if (!this.#isBusy("guidance.set", ["strength", "adaptive"])) {
       if (typeof guidance.scale === "number") this.#show("strength", guidance.scale);
       this.#show("adaptive", guidance.adaptive);
@@ -59,21 +71,30 @@ export class Dials {
       this.#show("smoothing", depth.smoothing);
       this.#show("refinement", depth.refinement);
     }
+    for (const name of BESIDE_DEPTH) this.#showControl(name, controls);
   }
 
   /** What telemetry tells of guidance. @param {import("../protocol.js").ServerMessage} telemetry */
-  telemetry({ guidance_scale: scale, depth_preview: preview }) {
+  telemetry({ guidance_scale: scale, depth_preview: depth, gray_preview: gray, lines_preview: lines }) {
     const isMoving = input("adaptive").valueAsNumber > 0;
     setText(place("effective"), isMoving && typeof scale === "number" ? `Now ${scale.toFixed(2)}.` : "");
-    if (preview !== undefined) this.preview(preview);
+    this.#preview("depth", depth);
+    this.#preview("gray", gray);
+    this.#preview("lines", lines);
   }
 
-  /** @param {string | null} address a data: URL; null: none */
-  preview(address) {
-    const image = at("depth-preview", HTMLImageElement);
+  /** The model is given nothing any more. */
+  clear() {
+    for (const name of ["depth", ...BESIDE_DEPTH]) this.#preview(name, null);
+  }
+
+  /** Depth always has its place; what is off beside it has none. @param {string} name @param {string | null} [address] a data: URL */
+  #preview(name, address) {
+    const image = at(`${name}-preview`, HTMLImageElement);
     image.hidden = !address;
-    place("depth-note").hidden = Boolean(address);
     if (address) image.src = address;
+    if (name === "depth") place("depth-note").hidden = Boolean(address);
+    else place(`${name}-figure`).hidden = !address;
   }
 
   /** @param {string} name @param {() => void} send */
@@ -106,6 +127,17 @@ export class Dials {
   #sendDepth(label, change) {
     const depth = (this.#depth = { ...this.#depth, ...change });
     this.#desired.set("depth", label, () => setDepth(depth));
+  }
+
+  /** @param {keyof import("../protocol.js").Strengths} name */
+  #sendControl(name) {
+    const controls = (this.#controls = { ...this.#controls, [name]: input(name).valueAsNumber });
+    this.#desired.set("controls", LABELS[name], () => setControls(controls));
+  }
+
+  /** @param {keyof import("../protocol.js").Strengths} name @param {import("../protocol.js").Strengths} controls */
+  #showControl(name, controls) {
+    if (!this.#isBusy("controls.set", [...BESIDE_DEPTH])) this.#show(name, controls[name]);
   }
 
   /** @param {string} name @param {number} value */

@@ -66,6 +66,7 @@ BUILD = """async () => {
     wire.setPrompt("gold", "cut"), wire.setPrompts(prompts, blend),
     wire.setTimeline(steps, { loop: true, duration: 9 }), wire.setTimeline(steps, { loop: false }),
     wire.stopTimeline(), wire.setGuidance(1.5, 0.5), wire.setDepth({ enabled: false, smoothing: 0.5 }),
+    wire.setControls({ gray: 0.5 }), wire.setControls({ gray: 0, lines: 2 }),
     wire.setReferences(["a"]), wire.setMask("a"), wire.setMask(null), wire.setSteps([1000, 500]),
     wire.setSteps(null), wire.setSeed(7), wire.setSeed(null), wire.setFreeze(true), wire.pause(),
     wire.resume(), wire.startRecording(true), wire.stopRecording(),

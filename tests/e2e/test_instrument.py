@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, Response, expect
 from tests.e2e.conftest import PAGE_LIMIT_MS, OpenPage, Server, Visit, pages_of
 from tests.e2e.page import (
     APPLIED_LIMIT_MS,
+    OVERFLOWING,
     colour,
     frames_shown,
     start,
@@ -291,6 +292,26 @@ def test_depth_is_shown_and_can_be_turned(page: Page) -> None:
     page.check("#depth-enabled")
 
 
+def test_gray_and_lines_are_turned_up_and_shown_while_they_are_on(page: Page) -> None:
+    page.click("#tab-guide")
+    page.fill("#gray", "0.8")
+    wait_applied(page, "Gray")
+    page.fill("#lines", "0.5")
+    wait_applied(page, "Lines")
+    for name in ("gray", "lines"):
+        expect(page.locator(f"#{name}-preview")).to_be_visible()
+        expect(page.locator(f"#{name}-preview")).to_have_js_property("naturalWidth", 128)
+    size = page.viewport_size
+    page.set_viewport_size({"width": 320, "height": 740})
+    assert page.evaluate(OVERFLOWING, 320) == []
+    page.set_viewport_size(size)
+    page.fill("#lines", "0")
+    wait_applied(page, "Lines")
+    expect(page.locator("#lines-figure")).to_be_hidden()
+    expect(page.locator("#gray-preview")).to_be_visible()
+    expect(page.locator("#gray-value")).to_have_text("0.80")
+
+
 def test_the_output_window_shows_the_pages_picture(page: Page) -> None:
     with page.expect_popup() as opened:
         page.click("#open-output-window")
@@ -309,11 +330,16 @@ def test_the_page_connects_again_by_itself_and_keeps_what_was_set(visit: Visit, 
     send(page, "a red balloon", "recache")
     page.fill("#strength", "1.5")
     wait_applied(page, "Guidance strength")
+    page.click("#tab-guide")
+    page.fill("#gray", "1.25")
+    wait_applied(page, "Gray")
     with page.expect_response(re.compile(r"/whip(\?|$)"), timeout=PAGE_LIMIT_MS):
         delete = "async (url) => (await fetch(url, { method: 'DELETE' })).ok"
         assert page.evaluate(delete, sessions[-1])  # behind the page's back, as a server that stops does
     wait_live(page)
     expect(page.locator("#strength-value")).to_have_text("1.50")
+    wait_applied(page, "Gray")  # by the new session
+    expect(page.locator("#gray-value")).to_have_text("1.25")
     assert page.input_value("#prompt") == "a red balloon"
     assert page.evaluate("() => document.getElementById('input').srcObject.active")  # the camera was kept
 

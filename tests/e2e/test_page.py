@@ -128,6 +128,35 @@ def test_looks_that_were_not_known_at_the_start_are_shown(open_page: OpenPage, s
     page.click("#stop")
 
 
+def test_strengths_are_the_models_once_it_is_loaded_unless_they_were_set(
+    open_page: OpenPage, server: Server
+) -> None:
+    told = server.info()
+    defaults = told["defaults"]
+    loading = {"ready": False, "model": None, "looks": []} | {
+        "defaults": defaults | {"controls": {"gray": 0.0, "lines": 0.0}}
+    }
+    loaded = {
+        "defaults": defaults
+        | {"guidance": defaults["guidance"] | {"scale": 0.5}, "controls": {"gray": 1.75, "lines": 0.25}}
+    }
+    is_loading = [True]
+
+    def answer(route: Route) -> None:
+        body = json.dumps(told | (loading if is_loading else loaded))
+        route.fulfill(content_type="application/json", body=body)
+
+    page = open_page(prepare=lambda page: page.route("**/api/info", answer)).page
+    expect(page.locator("#gray-value")).to_have_text("0.00")
+    page.click("#tab-guide")
+    page.fill("#lines", "1")
+    expect(page.locator("#command")).to_have_text("Lines: kept, and sent when the stream starts.")
+    is_loading.clear()
+    expect(page.locator("#gray-value")).to_have_text("1.75")
+    expect(page.locator("#strength-value")).to_have_text("0.50")
+    expect(page.locator("#lines-value")).to_have_text("1.00")
+
+
 def test_of_two_changes_of_the_camera_one_camera_is_left(open_page: OpenPage) -> None:
     note = """() => {
       window.tracks = [];
@@ -287,6 +316,7 @@ def test_limits_and_defaults_are_the_servers(open_page: OpenPage, server: Server
         "prompt_length": 7,
         "blend_chunks": 5,
         "guidance_scale": 3.0,
+        "control_strength": 1.5,
         "references": 2,
         "steps": 4,
         "timestep": 900,
@@ -298,6 +328,7 @@ def test_limits_and_defaults_are_the_servers(open_page: OpenPage, server: Server
         "curve": "linear",
         "guidance": told["defaults"]["guidance"] | {"scale": 2.5, "adaptive": 0.25},
         "depth": told["defaults"]["depth"] | {"enabled": False, "smoothing": 0.75},
+        "controls": {"gray": 0.9, "lines": 0.35},
         "output": {"fps": 12, "quality": "low"},
     }
     page = open_page(prepare=info(limits=limits, defaults=defaults)).page
@@ -306,6 +337,8 @@ def test_limits_and_defaults_are_the_servers(open_page: OpenPage, server: Server
         ("#prompt", "maxLength", 7),
         ("#prompt-second", "maxLength", 7),
         ("#strength", "max", "3"),
+        ("#gray", "max", "1.5"),
+        ("#lines", "max", "1.5"),
         ("#blend-chunks", "max", "5"),
         ("#timeline-duration", "max", "77"),
     ):
@@ -314,6 +347,8 @@ def test_limits_and_defaults_are_the_servers(open_page: OpenPage, server: Server
         ("#strength", "2.5"),
         ("#adaptive", "0.25"),
         ("#smoothing", "0.75"),
+        ("#gray", "0.9"),
+        ("#lines", "0.35"),
         ("#blend-chunks", "3"),
         ("#blend-curve", "linear"),
         ("#quality", "low"),
@@ -337,7 +372,7 @@ def test_before_the_server_has_told_its_limits_there_are_none(open_page: OpenPag
     visit = open_page(prepare=lambda page: page.route("**/api/info", lambda route: None))  # never answered
     page = visit.page
     expect(page.locator("#prompt")).to_have_js_property("maxLength", -1)
-    for name in ("strength", "adaptive", "smoothing", "refinement", "depth-enabled"):
+    for name in ("strength", "adaptive", "smoothing", "refinement", "depth-enabled", "gray", "lines"):
         expect(page.locator(f"#{name}")).to_be_disabled()  # where they stand is not known either
     assert visit.errors == []
 
