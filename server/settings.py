@@ -74,6 +74,10 @@ class Settings(BaseSettings):
         min_length=1,
         description="Depth estimator: edges, a model id or folder for transformers, or auto: the model's.",
     )
+    scribble: Path | None = Field(
+        None,
+        description="Published file of VACE's network that draws the control lines; none: filters do.",
+    )
     prompt: str = Field(
         "a statue of molten gold",
         min_length=1,

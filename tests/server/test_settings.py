@@ -44,6 +44,7 @@ def test_defaults_are_safe_and_bounded():
         "decoder": "auto",
         "precision": "auto",
         "depth": "auto",
+        "scribble": None,
         "prompt": "a statue of molten gold",
         "seed": 0,
         "log_level": "info",

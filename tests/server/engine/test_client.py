@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from dataclasses import fields
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -42,6 +43,7 @@ async def test_model_is_loaded_with_the_settings_and_described(worker, engine, s
         "decoder": "auto",
         "device": "auto",
         "precision": "auto",
+        "scribble": None,
         "random_weights": False,
         "cache_dir": None,
         "seed": 3,
@@ -50,6 +52,13 @@ async def test_model_is_loaded_with_the_settings_and_described(worker, engine, s
     assert engine.loaded_with == wanted
     assert model_info(info).name == "fake"
     assert "untrained" in worker.readiness.reason
+
+
+async def test_the_network_that_draws_lines_is_the_one_of_the_settings(engine):
+    settings = load_settings({"scribble": "scribble.pth"})
+    async with started_worker(settings, engine) as worker:
+        await worker.ready()
+    assert engine.loaded_with["scribble"] == Path("scribble.pth")
 
 
 async def test_the_garbage_collector_leaves_out_what_a_start_made(settings, engine):
