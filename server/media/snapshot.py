@@ -9,6 +9,7 @@ from PIL import Image, PngImagePlugin
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from server.media.frames import Rgb
+from server.protocol.replies import ControlsState
 from server.protocol.requests import WeightedPrompt
 
 SOFTWARE = "depthlive"
@@ -26,6 +27,7 @@ class SnapshotParameters(BaseModel):
     chunk: int  # since the last reset or cut
     frame: int  # since the stream began
     guidance_scale: float
+    controls: ControlsState
     steps: tuple[int, ...] | int  # of denoising: the timesteps, or how many where they are the model's own
     time: AwareDatetime  # when it was shown
 
@@ -54,6 +56,6 @@ def read_parameters(text: Mapping[str, str]) -> SnapshotParameters:
     Raises KeyError or ValueError for a PNG that is not ours.
     """
     values: dict[str, object] = {name: text[KEY + name] for name in SnapshotParameters.model_fields}
-    for name in ("prompts", "steps"):
+    for name in ("prompts", "controls", "steps"):
         values[name] = json.loads(text[KEY + name])
     return SnapshotParameters.model_validate(values)

@@ -34,6 +34,7 @@ class Picture:
             chunk=self.chunk,
             frame=self.frame,
             guidance_scale=self.guidance_scale,
+            controls=self.parameters.controls,
             steps=self.parameters.steps or info.num_steps,
             time=datetime.now(UTC),
         )

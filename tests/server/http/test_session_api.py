@@ -331,6 +331,7 @@ async def test_a_snapshot_is_a_png_with_its_parameters(client, session, clock):
         chunk=1,
         frame=17,
         guidance_scale=1.0,
+        controls=ControlsState(gray=1.0, lines=0.0),
         steps=4,
         time=datetime.now(UTC),
     )

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from server.media.snapshot import SnapshotParameters, encode_png, read_parameters
+from server.protocol.replies import ControlsState
 from server.protocol.requests import WeightedPrompt
 
 PARAMETERS = SnapshotParameters(
@@ -18,6 +19,7 @@ PARAMETERS = SnapshotParameters(
     chunk=12,
     frame=141,
     guidance_scale=1.25,
+    controls=ControlsState(gray=0.75, lines=0.0),
     steps=(1000, 750, 500, 250),
     time=datetime(2026, 5, 4, 3, 2, 1, 500_000, tzinfo=timezone(timedelta(hours=2))),
 )
@@ -55,7 +57,7 @@ def test_people_and_viewers_can_read_the_text(picture):
     assert text["Software"] == "depthlive"
     assert datetime.fromisoformat(text["Creation Time"]) == PARAMETERS.time.astimezone(UTC)
     assert text["depthlive:model"] == "embedded" and text["depthlive:chunk"] == "12"
-    assert png.count(b"iTXt") == 11 and b"tEXt" not in png, "all of it is UTF-8"
+    assert png.count(b"iTXt") == 12 and b"tEXt" not in png, "all of it is UTF-8"
 
 
 def test_a_foreign_picture_has_no_parameters():
