@@ -108,20 +108,21 @@ class Parameters:
     def is_recache_next(self, commands: Sequence[Command], now: float) -> bool:
         """Whether what `plan` would ask recomputes the model's window, which takes it longer. Nothing is
         planned for the answer: no seed is drawn."""
-        timeline, prompt, starts_over = self.timeline, None, False
+        timeline, prompt, has_new_prompt, starts_over = self.timeline, None, False, False
         for command in commands:
             match command:
                 case SetPrompt(transition=transition):
-                    prompt, starts_over = command, starts_over or transition == "cut"
+                    prompt, has_new_prompt = command, True
+                    starts_over = starts_over or transition == "cut"
                 case SetTimeline(steps=steps, loop=loop, duration=duration):
-                    timeline, prompt = Timeline(steps, now, loop, duration), None
+                    timeline, has_new_prompt = Timeline(steps, now, loop, duration), False
                 case StopTimeline():
                     timeline = None
                 case Reset():
                     starts_over = True
                 case _:
                     pass
-        if prompt is None and timeline is not None and (due := timeline.due(now)) is not None:
+        if not has_new_prompt and timeline is not None and (due := timeline.due(now)) is not None:
             prompt, _ = due
         return prompt is not None and prompt.transition == "recache" and not starts_over
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from server.protocol.replies import ControlsState, DepthState, TransitionState
@@ -293,6 +293,16 @@ COMMANDS = st.one_of(
 )
 
 
+@example(
+    [
+        SetPrompt(id="1", text="gold"),
+        SetTimeline(id="2", steps=(TimelineStep(at=0, text="a"),)),
+        StopTimeline(id="3"),
+    ],
+    None,
+    0.0,
+    False,
+)
 @given(st.lists(COMMANDS, max_size=4), st.none() | STEPS, st.sampled_from([0.0, 4.0, 6.0]), st.booleans())
 def test_law_a_recache_is_known_without_a_plan(commands, steps, now, has_begun):
     timeline = None if steps is None else Timeline(steps, 0.0, begun=int(has_begun))
