@@ -73,6 +73,7 @@ def serve(
     speed: Annotated[str | None, _option(MODEL, "speed")] = None,
     decoder: Annotated[str | None, _option(MODEL, "decoder")] = None,
     depth: Annotated[str | None, _option(MODEL, "depth")] = None,
+    controls: Annotated[list[str] | None, _option(MODEL, "controls", "--controls")] = None,
     scribble: Annotated[Path | None, _option(MODEL, "scribble")] = None,
     device: Annotated[str | None, _option(MODEL, "device")] = None,
     precision: Annotated[str | None, _option(MODEL, "precision")] = None,

@@ -14,7 +14,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from streaming.api import MAX_PROMPT_LENGTH, MAX_SEED, Decoder, Precision, Speed
+from streaming.api import CONTROLS, MAX_PROMPT_LENGTH, MAX_SEED, ControlName, Decoder, Precision, Speed
 
 Codec = Literal["h264", "vp8"]
 
@@ -73,6 +73,11 @@ class Settings(BaseSettings):
         "auto",
         min_length=1,
         description="Depth estimator: edges, a model id or folder for transformers, or auto: the model's.",
+    )
+    controls: tuple[ControlName, ...] = Field(
+        CONTROLS,
+        min_length=1,
+        description="Controls that streams may use, each at a price in memory: depth, gray, lines.",
     )
     scribble: Path | None = Field(
         None,
@@ -161,6 +166,13 @@ class Settings(BaseSettings):
             if not re.fullmatch(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", origin):
                 raise ValueError(f"{origin!r} is not an origin: expected one like https://example.org")
         return origins
+
+    @field_validator("controls")
+    @classmethod
+    def _are_several(cls, controls: tuple[ControlName, ...]) -> tuple[ControlName, ...]:
+        if len(set(controls)) < len(controls):
+            raise ValueError(f"{controls!r} names a control twice")
+        return controls
 
     @field_validator("codecs")
     @classmethod

@@ -242,6 +242,7 @@ class EngineThread:
                 decoder=settings.decoder,
                 device=settings.device,
                 precision=settings.precision,
+                controls=settings.controls,
                 scribble=settings.scribble,
                 random_weights=settings.random_weights,
                 cache_dir=settings.cache_dir,

@@ -51,6 +51,7 @@ def test_the_worker_loads_with_the_arguments_of_the_real_one():
         "decoder",
         "device",
         "precision",
+        "controls",
         "scribble",
         "random_weights",
         "cache_dir",

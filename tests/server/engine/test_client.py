@@ -43,6 +43,7 @@ async def test_model_is_loaded_with_the_settings_and_described(worker, engine, s
         "decoder": "auto",
         "device": "auto",
         "precision": "auto",
+        "controls": ("depth", "gray", "lines"),
         "scribble": None,
         "random_weights": False,
         "cache_dir": None,
@@ -52,6 +53,12 @@ async def test_model_is_loaded_with_the_settings_and_described(worker, engine, s
     assert engine.loaded_with == wanted
     assert model_info(info).name == "fake"
     assert "untrained" in worker.readiness.reason
+
+
+async def test_streams_may_use_the_controls_of_the_settings(engine):
+    async with started_worker(load_settings({"controls": ["depth"]}), engine) as worker:
+        await worker.ready()
+    assert engine.loaded_with["controls"] == ("depth",)
 
 
 async def test_the_network_that_draws_lines_is_the_one_of_the_settings(engine):
