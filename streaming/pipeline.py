@@ -100,6 +100,7 @@ class LongLivePipeline:
             height=self.preset.height,
             width=self.preset.width,
             vace_in_dim=self.config.vace_in_dim,
+            control_videos=self.preset.control_videos,
         )
         self.decoder: VideoDecoder = self.models.decoder
         # A third of the pictures after a third of the time; on a GPU that has not been measured to pay.

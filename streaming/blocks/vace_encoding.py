@@ -31,7 +31,7 @@ from streaming.blocks.reference_images import (
     reference_key,
 )
 from streaming.config import CHUNK_LATENTS, ConfigError
-from streaming.controls.control_videos import ControlVideo
+from streaming.controls.control_videos import SEPARATE, ControlVideo, Layout, depth_alone
 
 GuidanceMode = Literal["depth", "r2v", "depth+r2v"]
 
@@ -102,9 +102,10 @@ class VaceEncodingBlock:
         width: int,
         num_frame_per_block: int = CHUNK_LATENTS,
         vace_in_dim: int = 96,
+        control_videos: Layout = SEPARATE,
     ) -> None:
         """`height`, `width`: the model's picture size. `vace_in_dim`: what the branch's patch embedding
-        takes.
+        takes. `control_videos`: what their channels show, for depth that is given without the others.
 
         96 goes with pretrained weights, 16 with a branch trained on depth latents alone (no masks then).
         Raises ConfigError for sizes that do not go together.
@@ -123,6 +124,7 @@ class VaceEncodingBlock:
         self.autoencoder = autoencoder
         self.height, self.width = height, width
         self.vace_in_dim = vace_in_dim
+        self._layout = control_videos
         self.num_frame_per_block = num_frame_per_block
         self.vae_temporal_downsample_factor = sizes.time_stride
         self.frames_per_chunk = num_frame_per_block * sizes.time_stride
@@ -196,7 +198,7 @@ class VaceEncodingBlock:
         everywhere without a mask); elsewhere the picture of `source` (as depth, default: depth itself) is
         kept. Raises ValueError naming what does not fit.
         """
-        videos = (ControlVideo(depth, DEFAULT_SCALE),)
+        videos = depth_alone(self._layout, depth)
         return self.encode_videos(videos, state, mask=mask, source=source)
 
     def encode_videos(

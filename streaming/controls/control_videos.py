@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from streaming.api import CONTROLS, MAX_SCALE, ControlName
+from streaming.api import CONTROLS, DEFAULT_SCALE, MAX_SCALE, ControlName
 from streaming.config import ConfigError
 
 Channels = tuple[ControlName, ControlName, ControlName]
@@ -50,6 +50,16 @@ def control_videos(
     scale is the largest strength in it, and its other channels are weaker in proportion.
     """
     return tuple(_video(channels, pictures, strengths) for channels in layout)
+
+
+def depth_alone(layout: Layout, depth: Tensor) -> tuple[ControlVideo | None, ...]:
+    """The videos of `layout` up to that of `depth` (B, 1 or 3, T, H, W), which shows nothing else."""
+    place = next(index for index, channels in enumerate(layout) if "depth" in channels)
+    channels = layout[place]
+    if set(channels) != {"depth"} and depth.ndim == 5:  # of another shape it is refused where it is encoded
+        first = depth[:, :1]
+        depth = torch.cat([first if name == "depth" else torch.zeros_like(first) for name in channels], 1)
+    return (*[None] * place, ControlVideo(depth, DEFAULT_SCALE))
 
 
 def _video(

@@ -6,7 +6,13 @@ from torch import Tensor
 
 from streaming.api import ControlName
 from streaming.config import ConfigError
-from streaming.controls.control_videos import SEPARATE, ControlVideo, check_layout, control_videos
+from streaming.controls.control_videos import (
+    SEPARATE,
+    ControlVideo,
+    check_layout,
+    control_videos,
+    depth_alone,
+)
 
 PACKED = (("depth", "gray", "gray"), ("lines", "lines", "lines"))
 
@@ -28,6 +34,18 @@ def test_depth_alone_is_depth_bit_for_bit_at_every_strength(scale: float) -> Non
     shown, *others = control_videos(SEPARATE, only("depth"), {"depth": scale, "gray": 0.0, "lines": 0.0})
     assert shown is not None and others == [None, None]
     assert torch.equal(shown.picture, PICTURES["depth"][None, None]) and shown.scale == scale
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_depth_that_is_given_alone_says_nothing_in_the_channels_of_others(count: int) -> None:
+    given = PICTURES["depth"][None, None].expand(-1, count, -1, -1, -1)
+    (shown,) = depth_alone(PACKED, given)
+    assert shown is not None and torch.equal(shown.picture[0, 0], PICTURES["depth"])
+    assert shown.picture.shape == (1, 3, 9, 4, 6) and not shown.picture[0, 1:].any()
+    (alone,) = depth_alone(SEPARATE, given)
+    assert alone is not None and alone.picture is given
+    apart = depth_alone((PACKED[1], PACKED[0]), given)
+    assert apart[0] is None and apart[1] is not None, "in the place of its video"
 
 
 def test_separate_videos_have_a_scale_each() -> None:
