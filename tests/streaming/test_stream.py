@@ -20,7 +20,8 @@ from streaming.api import (
 )
 from streaming.blocks.adaptive_scale import AdaptiveScale
 from streaming.blocks.text_conditioning import parse_prompts
-from streaming.controls.control_videos import ControlVideo
+from streaming.checkpoints.presets import EMBEDDED, PRESETS
+from streaming.controls.control_videos import SEPARATE, ControlVideo
 from streaming.controls.gray import gray_of
 from streaming.controls.lines import lines_of
 from streaming.depth.estimators import DepthRange, load_depth
@@ -37,8 +38,12 @@ CLAY = parse_prompts("clay")
 
 @pytest.fixture(scope="module")
 def engine() -> StreamEngine:
+    """A video for each control, of which depth is on at first: as the published models have it."""
     cpu = torch.device("cpu")
-    pipeline = LongLivePipeline({"height": SIZE[0], "width": SIZE[1]}, cpu, torch.float32)
+    separate = replace(EMBEDDED, control_videos=SEPARATE, controls=DEFAULT_CONTROLS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, EMBEDDED.name, separate)
+        pipeline = LongLivePipeline({"height": SIZE[0], "width": SIZE[1]}, cpu, torch.float32)
     return StreamEngine(pipeline, load_depth("edges", cpu, torch.float32), "edges")
 
 

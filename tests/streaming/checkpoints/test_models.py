@@ -24,6 +24,7 @@ from streaming.checkpoints.presets import (
 )
 from streaming.checkpoints.weights import WeightsError
 from streaming.config import ConfigError, TextConfig, WanConfig
+from streaming.controls.control_videos import depth_alone
 from streaming.engine import StreamEngine
 from streaming.modules.scribble import ScribbleNetwork
 from streaming.modules.wan_vae import WanVaeConfig
@@ -264,7 +265,9 @@ def test_a_stream_cut_into_chunks_equals_one_offline_run(preset, monkeypatch: py
         assert session.recent is not None
         latents.append(session.recent[:, -3:])
         start += count
-    whole, _ = pipeline.models.autoencoder.encode(depth.transpose(1, 2), None)
+    (video_of_depth,) = depth_alone(preset.control_videos, depth)
+    assert video_of_depth is not None
+    whole, _ = pipeline.models.autoencoder.encode(video_of_depth.picture.transpose(1, 2), None)
     torch.testing.assert_close(torch.cat(controls, 1)[:, :, 16:32], whole, atol=2e-5, rtol=1e-4)
     video, _ = pipeline.decoder.decode(torch.cat(latents, dim=1), None)
     offline = (video[0] * 0.5 + 0.5).clamp(0, 1).movedim(1, -1)

@@ -84,7 +84,7 @@ class Judges:
         return [LOOKS[n] for n in numbers.clamp(0, len(LOOKS) - 1).tolist()]
 
     def depth(self, frames: Tensor) -> Tensor:
-        return frames.mean(1)
+        return 1 - frames.mean(1)  # of the looks in SMALL, on the whole, what is near is darker
 
 
 def subject_of(painter: Painter, judges: Any = Judges) -> Subject:
