@@ -1,13 +1,18 @@
 """`python -m tests.e2e.loopback_server FLAGS`: the real server with its ICE on 127.0.0.1.
 
 aioice leaves loopback out of its candidates, and a machine that runs tests may have no other interface.
+The built-in model makes smaller pictures here: browser, server and two test processes share the machine.
 """
 
 import sys
+from dataclasses import replace
 
 import aioice.ice
 
 from server.cli import app
+from streaming.checkpoints.presets import EMBEDDED, PRESETS
+
+HEIGHT, WIDTH = 96, 160
 
 
 def only_loopback(use_ipv4: bool, use_ipv6: bool) -> list[str]:
@@ -16,4 +21,5 @@ def only_loopback(use_ipv4: bool, use_ipv6: bool) -> list[str]:
 
 if __name__ == "__main__":
     aioice.ice.get_host_addresses = only_loopback
+    PRESETS[EMBEDDED.name] = replace(EMBEDDED, height=HEIGHT, width=WIDTH)
     app(["serve", *sys.argv[1:]])

@@ -216,7 +216,7 @@ def test_freeze_holds_the_camera_and_lets_it_go(page: Page) -> None:
     expect(page.locator("[data-badge=frozen]")).to_have_count(0)
 
 
-def test_a_snapshot_tells_how_it_was_made(page: Page, tmp_path: Path) -> None:
+def test_a_snapshot_tells_how_it_was_made(page: Page, server: Server, tmp_path: Path) -> None:
     send(page, "molten gold", "recache")
     with page.expect_download() as download:
         page.click("#snapshot")
@@ -224,7 +224,8 @@ def test_a_snapshot_tells_how_it_was_made(page: Page, tmp_path: Path) -> None:
     download.value.save_as(path)
     with Image.open(path) as picture:
         assert picture.format == "PNG"
-        assert picture.size == (256, 144)
+        model = server.info()["model"]
+        assert picture.size == (model["width"], model["height"])
         assert "molten gold" in json.dumps({str(key): str(text) for key, text in picture.info.items()})
 
 

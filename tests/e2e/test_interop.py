@@ -115,7 +115,8 @@ def test_a_published_whip_client_publishes_and_a_whep_client_watches_beside_it(
     size = viewer.evaluate(
         "() => { const v = document.getElementById('seen'); return [v.videoWidth, v.videoHeight]; }"
     )
-    assert size == [256, 144]
+    model = server.info()["model"]
+    assert size == [model["width"], model["height"]]
     assert server.info()["sessions"] == 1 and server.gauge("depthlive_viewers") == 2
     # Codec choice: the server's first unless the viewer can only do the other.
     assert viewer.evaluate(CODECS) == ["video/H264"] and other.evaluate(CODECS) == ["video/VP8"]
