@@ -212,12 +212,12 @@ class LongLivePipeline:
         `guidance_mode` "depth" takes `vace_input`, depth (1, 1 or 3, T, H, W) in [-1, 1], near = +1: 12
         frames, of which a first chunk uses the newest 9 (9 are accepted there too). Or the control videos of
         the model, each with a scale of its own, in the order of its layout, None where one shows nothing:
-        see `control_videos`. Their hints are added. `vace_input_masks` (1, 1,
-        T, H, W) say where to paint (1) and where to keep `vace_source` (as `vace_input`, and by default the
-        same) as a picture (0). "r2v" takes 1 to 3 `ref_images`, or what `control.encode_references` gave for
-        them, "depth+r2v" both. References guide the chunk in which they are new and live on in the stream's
-        memory; `references_every_chunk` repeats them. `sampling` is for this chunk alone: its steps, and the
-        camera that it starts from.
+        see `control_videos`. Their hints are added. `vace_input_masks` (1, 1, T, H, W) say where to paint (1)
+        and where to keep `vace_source` (as `vace_input`, and by default the same) as a picture (0). "r2v"
+        takes 1 to 3 `ref_images`, or what `control.encode_references` gave for them, "depth+r2v" both.
+        References guide the chunk in which they are new and live on in the stream's memory;
+        `references_every_chunk` repeats them. `sampling` is for this chunk alone: its steps, and the camera
+        that it starts from.
 
         A changed prompt takes effect in this chunk. `transition` says how: "recache" (and None) recomputes
         the window under it; "blend" goes there over `blend_chunks` chunks, see `PromptBlend`, and later calls
@@ -274,11 +274,7 @@ class LongLivePipeline:
                 chunk = self._begin(session, text.context, guidance)
                 start = self._noise(session, self._chunk_shape)
                 if sampling.start is not None and camera is not None:
-                    scale = sampling.start.noise_scale
-                    denoise, start = (
-                        denoise.from_camera(scale, sampling.start.formula),
-                        add_noise(camera, start, scale),
-                    )
+                    denoise, start = sampling.start.begin(denoise, camera, start)
                 latents = self._denoise(session, denoise, start, chunk, guidance)
             frames, session.decoder = self._decode(session, latents, mark, decoded)
         session.pending = PendingCleanPass(chunk, latents)

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from streaming.api import CameraStart, NoiseFormula
+from streaming.blocks.denoise import Denoiser
+from streaming.modules.scheduler import add_noise
 
-_BASE, _PULL = (
-    0.8,
-    0.2,
-)  # of the published control: a still picture's scale, and what most motion takes off it
+_BASE, _PULL = 0.8, 0.2  # of the published control: a still picture's scale; what most motion takes off it
 _MOST_MOTION = 0.2  # root mean square change of a frame, of pixels in [-1, 1], that counts as most
 _FOLLOW = 0.9  # of the way to the newest chunk's scale
 
@@ -21,6 +20,12 @@ class CameraLatents:
     video: Tensor  # (1, 3, T, H, W) in [-1, 1], the frames that the chunk shows
     noise_scale: float  # 0 ... 1
     formula: NoiseFormula
+
+    def begin(self, denoise: Denoiser, latents: Tensor, noise: Tensor) -> tuple[Denoiser, Tensor]:
+        """The steps from this noise scale on, and `noise` over the camera's `latents`, both (1, F, C, h, w)."""
+        return denoise.from_camera(self.noise_scale, self.formula), add_noise(
+            latents, noise, self.noise_scale
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
