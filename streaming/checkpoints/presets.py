@@ -130,7 +130,7 @@ UNTRAINED = Preset(
     control_videos=(("depth", "gray", "gray"), ("lines", "lines", "lines")),
     controls=(("depth", 1.0), ("gray", 1.0)),
     gray=LUMA,
-    about="built-in model, trained on synthetic scenes",
+    about="built-in model, trained on rendered scenes and photographs",
 )
 
 # What runs when nothing else is asked for.

@@ -206,7 +206,7 @@ def test_files_that_come_with_a_preset_are_used_and_nothing_is_fetched(
     engine = StreamEngine.load(model="embedded", device="cpu")
     info = engine.info
     assert info.trained and info.depth == "depth-anything-tiny"
-    assert info.about == "built-in model, trained on synthetic scenes"
+    assert info.about == "built-in model, trained on rendered scenes and photographs"
     assert info.looks == (Look("Gold", "a statue of molten gold", None),)
     stream = engine.open(prompt="gold", seed=0)
     assert stream.step([np.zeros((48, 64, 3), np.uint8)] * 9, ChunkParameters()).frames.shape[0] == 9
