@@ -22,7 +22,7 @@ class CameraLatents:
     formula: NoiseFormula
 
     def begin(self, denoise: Denoiser, latents: Tensor, noise: Tensor) -> tuple[Denoiser, Tensor]:
-        """The steps from this noise scale on, and `noise` laid over the camera's `latents` (1, F, C, h, w)."""
+        """The steps from this noise scale on, and `noise` over the camera's `latents` (1, F, C, h, w)."""
         noised = add_noise(latents, noise, self.noise_scale)
         return denoise.from_camera(self.noise_scale, self.formula), noised
 
