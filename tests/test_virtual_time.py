@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.virtual_time import Gate, sleep
+from tests.virtual_time import Gate, JobQueue, sleep
 
 pytestmark = pytest.mark.virtual_time
 
@@ -60,3 +60,43 @@ async def test_time_passes_while_a_thread_is_at_a_gate_and_not_after_it_was_let_
     await asyncio.sleep(0.001)
     assert passed and loop.time() == pytest.approx(at + 0.001)
     await working
+
+
+async def test_a_thread_is_at_work_until_it_asks_for_a_job_that_is_not_there():
+    """What it does after a job has been answered is counted, at a gate neither more nor less than before."""
+    loop, gate, worked = asyncio.get_running_loop(), Gate(), []
+    jobs = JobQueue(loop)
+
+    def work():
+        while (job := jobs.get()) is not None:
+            loop.call_soon_threadsafe(job.set_result, None)
+            gate.wait()
+            time.sleep(0.05)
+            worked.append(job)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    first, second = loop.create_future(), loop.create_future()
+    jobs.put(first)
+    jobs.put(second)
+    await first
+    await asyncio.sleep(10)
+    assert not worked
+    gate.set()
+    await asyncio.sleep(0.001)
+    assert worked == [first, second]
+    assert loop.at_work == 0
+    jobs.put(None)
+    thread.join()
+    assert loop.at_work == 0
+
+
+async def test_a_thread_that_ends_without_asking_is_given_up():
+    loop = asyncio.get_running_loop()
+    jobs = JobQueue(loop)
+    assert loop.at_work == 1
+    jobs.put(loop.create_future())
+    jobs.given_up()
+    assert loop.at_work == 1
+    assert jobs.get_nowait() is not None
+    assert loop.at_work == 0

@@ -6,15 +6,17 @@
 
 However slow or busy the machine, times are exact. Threads take no time on this clock unless they `sleep`
 here: while one is at work the clock stands still. The loop knows of executors' work and of what it is told
-(`busy`, `idle`, `ThreadOfJobs`). A thread that waits at a `Gate` is not at work.
+(`busy`, `idle`, `JobQueue`). A thread that waits at a `Gate` is not at work.
 """
 
 import asyncio
-import functools
+import queue
 import selectors
+import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 HELD_LIMIT_S = 120.0  # longer than any test waits: a thread that goes on by itself would break it
@@ -43,9 +45,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         super().close()
 
     @property
-    def is_alone(self) -> bool:
-        """Whether no other thread is at work."""
-        return self._at_work == 0
+    def at_work(self) -> int:
+        """Pieces of work that other threads have in hand."""
+        return self._at_work
 
     def advance(self, seconds: float) -> None:
         self._now += seconds
@@ -69,32 +71,51 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return future
 
 
-class ThreadOfJobs:
-    """One thread that does jobs in order, and is at work while there is any."""
+class JobQueue(queue.SimpleQueue[Any]):
+    """Jobs for one thread, which is at work until it asks for the first, and from the `put` of a job until it
+    asks for one when there is none: whatever it still has to do after a job that it has answered is counted.
+
+    None, which ends the thread, is no job. A thread that ends otherwise has to be `given_up`.
+    """
 
     def __init__(self, loop: VirtualTimeLoop) -> None:
+        super().__init__()
         self._loop = loop
-        self._jobs = 0
+        self._count_lock = threading.Lock()
+        self._count = 0  # of jobs that wait or are in hand; the thread's own beginning is one
+        self._is_in_hand = True
+        self._add(1)
 
-    def counted(self, work: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Awaitable[Any]]:
-        """`work`, a coroutine function, as one job; it goes on if nobody waits for it any more."""
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        if item is not None:
+            self._add(1)
+        super().put(item, block, timeout)
 
-        @functools.wraps(work)
-        async def call(*arguments: Any, **named: Any) -> Any:
-            if not self._jobs:
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        self.given_up()
+        item = super().get(block, timeout)
+        self._is_in_hand = item is not None
+        return item
+
+    def get_nowait(self) -> Any:
+        item = super().get_nowait()
+        if item is not None:
+            self._add(-1)
+        return item
+
+    def given_up(self) -> None:
+        """The thread has nothing in hand any more, if it had."""
+        if self._is_in_hand:
+            self._is_in_hand = False
+            self._add(-1)
+
+    def _add(self, change: int) -> None:
+        with self._count_lock:
+            was, self._count = self._count, self._count + change
+            if not was:
                 self._loop.busy()
-            self._jobs += 1
-            task = self._loop.create_task(work(*arguments, **named))
-            task.add_done_callback(self._ended)
-            return await asyncio.shield(task)
-
-        return call
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._jobs -= 1
-        if not self._jobs:
-            self._loop.idle()
-        _ = task.cancelled() or task.exception()  # whoever still waits is told
+            elif not self._count:
+                self._loop.idle()
 
 
 class _Selector(selectors.DefaultSelector):
@@ -105,13 +126,26 @@ class _Selector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is not None and timeout <= 0:
             return super().select(timeout)
-        if self._loop.is_alone and timeout is not None:
+        if not self._loop.at_work and timeout is not None:
             if not (events := super().select(0)):
                 self._loop.advance(timeout)
             return events
         if not (events := super().select(HELD_LIMIT_S)):
-            raise RuntimeError(f"nothing has happened for {HELD_LIMIT_S:.0f} s, and no timer runs on")
+            raise RuntimeError(
+                f"nothing has happened for {HELD_LIMIT_S:.0f} s, and no timer runs on: "
+                f"{self._loop.at_work} pieces of work in other threads\n{_stacks()}"
+            )
         return events
+
+
+def _stacks() -> str:
+    """Where each thread is."""
+    frames = sys._current_frames()
+    return "\n".join(
+        f"{thread.name}:\n{''.join(traceback.format_stack(frames[thread.ident]))}"
+        for thread in threading.enumerate()
+        if thread.ident in frames
+    )
 
 
 class Gate(threading.Event):

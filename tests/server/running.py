@@ -21,7 +21,7 @@ from server.engine.client import EngineClient, Phase
 from server.engine.scheduler import Scheduler
 from server.settings import Settings
 from tests.server.fakes import FakeEngineModule
-from tests.virtual_time import ThreadOfJobs, VirtualTimeLoop
+from tests.virtual_time import JobQueue, VirtualTimeLoop
 
 CAMERA_FPS = 60
 PATIENCE_S = 40.0  # generous: the machine may be slow, and busy
@@ -167,23 +167,20 @@ def worker_around(engine: FakeEngineModule, settings: Settings) -> EngineClient:
     if not isinstance(loop, VirtualTimeLoop):
         return worker
     worker.scheduler = Scheduler(now=loop.time)
-    thread = ThreadOfJobs(loop)
-    for name in ("open", "step", "idle", "encode"):
-        setattr(worker, name, thread.counted(getattr(worker, name)))
+    jobs = worker._thread._jobs = JobQueue(loop)
 
     def changed() -> None:
-        if worker.readiness.phase not in (Phase.LOADING, Phase.WARMING):
-            unsubscribe()
-            loop.idle()
+        if worker.readiness.phase is Phase.FAILED and worker.info is None:
+            jobs.given_up()
 
-    loop.busy()  # until it is ready
-    unsubscribe = worker.subscribe(changed)
+    worker.subscribe(changed)
     stop = worker.stop
 
     async def stopped() -> None:
         loop.idle()  # the thread that waits for the end of the worker's may wait for the clock
         await stop()
         loop.busy()
+        jobs.given_up()
 
     worker.stop = stopped
     return worker
