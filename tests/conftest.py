@@ -8,7 +8,6 @@ import asyncio
 import os
 
 import hypothesis
-import pytest
 
 from tests.virtual_time import VirtualTimeLoop
 
@@ -23,15 +22,6 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("any machine")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Each process takes whole files (with `--dist loadgroup`), or a group that a file names: the tests of
-    tests/e2e are two halves of about the same length, for each half there is a server and a browser."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.location[0]))
 
 
 def pytest_asyncio_loop_factories(config, item):

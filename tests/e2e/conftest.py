@@ -57,7 +57,8 @@ class Server:
             return response.read().decode()
 
 
-# One camera, server and browser for this folder. No longer: while Playwright runs, no test may run asyncio.
+# One camera, server and browser for each process that runs files of this folder. No longer: while Playwright
+# runs, no test may run asyncio.
 @pytest.fixture(scope="package")
 def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("camera") / "carphone.y4m"

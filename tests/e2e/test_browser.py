@@ -42,7 +42,7 @@ from tests.e2e.page import (
 from tests.server.fakes import FakeEngineModule
 from tests.server.running import running_server
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser 2")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SAMPLER = (Path(__file__).parent / "sampler.js").read_text()
 STRIP = {"width": 200}

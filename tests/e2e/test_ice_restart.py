@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.conftest import OpenPage, Server
 from tests.e2e.page import is_free, wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser 2")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 MOVING_LIMIT_S = 60.0
 RESTART_LIMIT_S = 60.0

@@ -24,7 +24,7 @@ from tests.e2e.page import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser 1")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 MOST_CHUNKS = 3  # from the one that telemetry last told of to the first that a command shaped
 SHOWN_LIMIT_S = 60.0

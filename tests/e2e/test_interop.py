@@ -10,7 +10,7 @@ from playwright.sync_api import Page
 from tests.e2e.conftest import OpenPage, Server
 from tests.e2e.page import is_free, wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser 1")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 # whip-whep 1.2.0 (MIT, its licence beside it): for tests alone, the page loads nothing of it.
 VENDOR = Path(__file__).parent / "vendor"

@@ -5,7 +5,7 @@ from playwright.sync_api import Page
 
 from tests.e2e.conftest import OpenPage
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser 2")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 BEGIN = """async () => {
   const { Liveness } = await import("/stream/lifecycle/liveness.js");

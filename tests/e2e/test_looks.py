@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from tests.e2e.conftest import ANSWER_LIMIT_S, OpenPage, Server
 from tests.e2e.page import wait_colour
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser 2")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def test_a_look_picked_before_the_start_is_painted_and_another_takes_its_place(

@@ -18,7 +18,7 @@ from tests.e2e.page import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser 1")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 # What becomes of what was set: sent is not enough, a connection that is gone looks open for a while.
 DESIRED_STATE = """async () => {

@@ -20,7 +20,7 @@ from tests.e2e.page import (
     wait_passed,
 )
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser 2")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 # axe-core 4.10.3 (MPL-2.0, its licence beside it): for tests alone, the page loads nothing of it.
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")

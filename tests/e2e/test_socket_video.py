@@ -7,7 +7,7 @@ from server.websocket.media_frame import PICTURES, Kind, MediaFrame, decode_fram
 from tests.e2e.conftest import OpenPage, Server
 from tests.e2e.page import FREED_LIMIT_S, frames_shown, is_free, start, wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser 1")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 LEAST_PICTURES = 30
 SHOWN_LIMIT_S = 120.0

@@ -27,7 +27,7 @@ from tests.e2e.page import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser 2")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 WORDS = "Video comes through a WebSocket: this network blocks UDP."
 LEAST_SHOWN = 25  # two chunks, and something of a third one
