@@ -8,7 +8,7 @@ import numpy as np
 
 from scripts.bench.clients import frame_number
 
-WIDTH, HEIGHT, FPS = 640, 480, 30  # what a webcam gives
+WIDTH, HEIGHT, FPS = 320, 240, 15  # little work for a browser, a server and tests on one machine
 
 
 def clip_path() -> Path:

@@ -68,13 +68,15 @@ def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The real server process with its default model, ready."""
+    """The real server process with its default model, ready. Depth is estimated from edges: browser, server
+    and test processes share the machine, and the built-in net would take a third of a core."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("server") / "log"
     # However slow this machine is.
     flags = ["--port", str(port), "--stamp-source", "--min-fps", "0", "--peer-timeout", f"{PEER_TIMEOUT_S:g}"]
+    flags += ["--depth", "edges"]
     command = [sys.executable, "-m", "tests.e2e.loopback_server", *flags]
     with (
         log.open("wb") as output,

@@ -77,7 +77,7 @@ BUILD = """async () => {
 IS_SAMPLED = "(count) => !window.sampled.wasAlwaysLive || window.sampled.output.frames.length >= count"
 IMPATIENT_S = 1.0
 MISSED_LIMIT_S = IMPATIENT_S + 60.0
-LOOP_S = 7.9  # then the numbers in the camera's picture begin anew
+LOOP_S = 15.8  # then the numbers in the camera's picture begin anew
 MOST_GLASS_TO_GLASS_S = 7.0
 MOST_CHUNKS_LATE = 4  # one is filmed, one waits, one is made and one is played: where a chunk takes long
 FRAMES_IN_CHUNK = 12
