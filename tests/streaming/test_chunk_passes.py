@@ -56,9 +56,8 @@ class Tape(TorchDispatchMode):
                     if kept.untyped_storage().data_ptr() != value.untyped_storage().data_ptr():
                         kept.copy_(value)  # else a view, or written in place
 
-        for _, _, _, results in calls:  # nothing of the first run may be what a replay seems to compute
-            for tensor in results:
-                self._is_own(tensor, calls) and tensor.fill_(float("nan"))
+        for tensor in self._made_here():  # nothing of the first run may be what a replay seems to compute
+            tensor.fill_(float("nan"))
         return CapturedGraph(output, replay)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -66,16 +65,18 @@ class Tape(TorchDispatchMode):
         self._calls.append((func, args, kwargs or {}, tensors_of(result)))
         return result
 
-    @staticmethod
-    def _is_own(tensor: Tensor, calls: list[tuple[Any, Any, Any, list[Tensor]]]) -> bool:
-        """Whether it was made while recording: then it is no buffer, and no view of one."""
-        storage = tensor.untyped_storage().data_ptr()
-        for _, args, kwargs, results in calls:
-            if any(t.untyped_storage().data_ptr() == storage for t in tensors_of((args, kwargs))):
-                return False
-            if any(t.untyped_storage().data_ptr() == storage for t in results):
-                return tensor.is_floating_point()
-        return False
+    def _made_here(self) -> list[Tensor]:
+        """Results whose memory was made while recording: they are no buffer, and no view of one."""
+        from_before: dict[int, bool] = {}  # of each storage, by where it was seen first
+        made = []
+        for _, args, kwargs, results in self._calls:
+            for tensor in tensors_of((args, kwargs)):
+                from_before.setdefault(tensor.untyped_storage().data_ptr(), True)
+            for tensor in results:
+                is_from_before = from_before.setdefault(tensor.untyped_storage().data_ptr(), False)
+                if not is_from_before and tensor.is_floating_point():
+                    made.append(tensor)
+        return made
 
 
 @pytest.fixture(scope="module")
