@@ -133,7 +133,13 @@ class Api:
         begins = Parameters.of(self._settings.prompt, self._settings.seed)
         if self._engine.info is not None:
             begins = begins.beginning_with(self._engine.info.controls)
-        return defaults(begins.guidance_state(), begins.depth_state(), begins.controls, OutputState())
+        return defaults(
+            begins.guidance_state(),
+            begins.depth_state(),
+            begins.controls,
+            begins.camera_start_state(),
+            OutputState(),
+        )
 
     def _looks(self) -> tuple[Look, ...]:
         """Those of the model; none while it is loading."""

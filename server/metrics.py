@@ -114,7 +114,13 @@ class StreamMeter:
         )
 
     def figures(
-        self, now: float, *, state: ClientState, chunk: int | None, guidance_scale: float | None
+        self,
+        now: float,
+        *,
+        state: ClientState,
+        chunk: int | None,
+        guidance_scale: float | None,
+        noise_scale: float | None,
     ) -> Figures:
         """What is measured, with what only the session knows."""
         return Figures(
@@ -124,6 +130,7 @@ class StreamMeter:
             dropped=self.dropped(),
             state=state,
             guidance_scale=guidance_scale,
+            noise_scale=noise_scale,
         )
 
     def stats(self, id: str, now: float, figures: Figures) -> Stats:

@@ -46,6 +46,9 @@ DEFAULT_BLEND_CURVE: BlendCurve = "slerp"
 DEFAULT_SCALE = 1.0
 DEFAULT_CONTROLS: ControlStrengths = (("depth", DEFAULT_SCALE),)  # of a model that says nothing else
 DEFAULT_ADAPTIVE = 0.0
+DEFAULT_NOISE_SCALE = 1.0  # nothing of the camera
+DEFAULT_SIDE: Side = "near"
+DEFAULT_SOFTNESS = 0.1
 
 
 class GenerationFailed(RuntimeError):
@@ -90,7 +93,9 @@ class CameraStart:
     Raises ValueError naming the field, the value and what was expected.
     """
 
-    noise_scale: float = 1.0  # above 0 ... 1: share of noise; 1: noise alone, nothing of the camera
+    noise_scale: float = (
+        DEFAULT_NOISE_SCALE  # above 0 ... 1: share of noise; 1: noise alone, nothing of the camera
+    )
     formula: NoiseFormula = "exact"  # which passes are left; see `Denoiser.from_camera`
     follows_motion: bool = False  # the scale falls while the camera's picture moves; see `MotionNoise`
 
@@ -111,8 +116,8 @@ class DistanceRegion:
     """
 
     distance: float  # 0 ... 1 of the depth there is, near = 1
-    side: Side = "near"  # what is generated: nearer than `distance`, or farther
-    softness: float = 0.1  # 0 ... 1: how much depth the edge takes, half of it on either side
+    side: Side = DEFAULT_SIDE  # what is generated: nearer than `distance`, or farther
+    softness: float = DEFAULT_SOFTNESS  # 0 ... 1: how much depth the edge takes, half of it on either side
 
     def __post_init__(self) -> None:
         for name, value in (("distance", self.distance), ("softness", self.softness)):

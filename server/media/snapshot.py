@@ -28,6 +28,7 @@ class SnapshotParameters(BaseModel):
     frame: int  # since the stream began
     guidance_scale: float
     controls: ControlsState
+    noise_scale: float
     steps: tuple[int, ...] | int  # of denoising: the timesteps, or how many where they are the model's own
     time: AwareDatetime  # when it was shown
 

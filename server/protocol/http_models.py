@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from server.protocol.replies import (
+    CameraStartState,
     ClientState,
     ControlsState,
     DepthState,
@@ -66,6 +67,7 @@ class Defaults(Message):
     guidance: GuidanceState
     depth: DepthState
     controls: ControlsState
+    camera_start: CameraStartState
     output: OutputState
 
 
@@ -120,7 +122,7 @@ class SessionView(Message):
 
 
 class UploadedImage(Message):
-    """`id` goes into references.set or mask.set; width and height are those that are kept."""
+    """`id` goes into references.set, mask.set, a reset or a cut; width and height are those that are kept."""
 
     id: str
     width: int

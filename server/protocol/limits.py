@@ -6,7 +6,13 @@ from typing import Literal, TypeAlias
 from pydantic import BaseModel
 
 from server.protocol.http_models import Defaults, Limits
-from server.protocol.replies import ControlsState, DepthState, GuidanceState, OutputState
+from server.protocol.replies import (
+    CameraStartState,
+    ControlsState,
+    DepthState,
+    GuidanceState,
+    OutputState,
+)
 from server.protocol.requests import (
     PromptChange,
     SetControls,
@@ -43,7 +49,11 @@ def limits() -> Limits:
 
 
 def defaults(
-    guidance: GuidanceState, depth: DepthState, controls: ControlsState, output: OutputState
+    guidance: GuidanceState,
+    depth: DepthState,
+    controls: ControlsState,
+    camera_start: CameraStartState,
+    output: OutputState,
 ) -> Defaults:
     """What a prompt.set takes for what it leaves out, and what a session begins with."""
     change = PromptChange.model_validate({"text": "any"})
@@ -54,6 +64,7 @@ def defaults(
         guidance=guidance,
         depth=depth,
         controls=controls,
+        camera_start=camera_start,
         output=output,
     )
 

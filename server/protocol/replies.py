@@ -13,7 +13,7 @@ from server.protocol.requests import (
     TimelineStep,
     WeightedPrompt,
 )
-from streaming.api import BlendCurve, Transition
+from streaming.api import BlendCurve, Side, Transition
 
 ClientState: TypeAlias = Literal["warming", "waiting", "live", "failed"]
 CommandName: TypeAlias = Literal[
@@ -25,6 +25,8 @@ CommandName: TypeAlias = Literal[
     "controls.set",
     "references.set",
     "mask.set",
+    "region.set",
+    "camera_start.set",
     "steps.set",
     "seed.set",
     "reset",
@@ -157,6 +159,21 @@ class DepthState(Message):
     points: tuple[DepthPoint, ...]
 
 
+class RegionState(Message):
+    """The part of the picture that is generated, by distance: see region.set."""
+
+    distance: float
+    side: Side
+    softness: float
+
+
+class CameraStartState(Message):
+    """As asked for; telemetry has the noise scale in effect."""
+
+    noise_scale: float
+    follows_motion: bool
+
+
 class SeedState(Message):
     """`seed` is what the next reset or cut uses, null for a random one; `current` what this picture began
     with."""
@@ -192,6 +209,8 @@ class SessionSettings(Message):
     controls: ControlsState
     references: tuple[str, ...]
     mask: str | None
+    region: RegionState | None
+    camera_start: CameraStartState
     steps: tuple[int, ...] | None
     seed: SeedState
     frozen: bool
@@ -243,7 +262,9 @@ class Figures(Message):
     latency_ms: Latency
     dropped: Dropped
     state: ClientState
-    guidance_scale: float | None = None  # the one in effect; null before the first chunk
+    # In effect, motion counted in; null before the first chunk.
+    guidance_scale: float | None = None
+    noise_scale: float | None = None
 
 
 class Stats(Figures):

@@ -14,6 +14,8 @@ from streaming.api import (
     DEFAULT_ADAPTIVE,
     DEFAULT_BLEND_CHUNKS,
     DEFAULT_BLEND_CURVE,
+    DEFAULT_SIDE,
+    DEFAULT_SOFTNESS,
     DEFAULT_TRANSITION,
     MAX_BLEND_CHUNKS,
     MAX_POINTS,
@@ -25,6 +27,7 @@ from streaming.api import (
     MAX_STEPS,
     MAX_TIMESTEP,
     BlendCurve,
+    Side,
     Transition,
 )
 
@@ -43,6 +46,7 @@ RISING_STEPS = f"a list of 1 to {MAX_TIMELINE_STEPS} steps, `at` rising from 0"
 RISING_KEYFRAMES = f"a list of 1 to {MAX_KEYFRAMES} keyframes, `at` rising"
 FALLING_STEPS = f"a list of 1 to {MAX_STEPS} falling integers from 1 to {MAX_TIMESTEP}, or null"
 SEED = "an integer from 0 to 2^63 - 1"
+FIRST_PICTURE = "the id of an uploaded picture, or null"
 
 
 class Message(BaseModel):
@@ -79,6 +83,12 @@ class CommandRequest(Request):
 
 class PatchRequest(CommandRequest):
     """Base of commands that change what is given and leave the rest. A field that is None was not given."""
+
+    @property
+    def given(self) -> dict[str, object]:
+        """The values to change, by field."""
+        names = set(type(self).model_fields) - {"type", "id"}
+        return {name: value for name, value in self if name in names and value is not None}
 
     def replacing(self, older: Request) -> Self:
         """With what only the older one has set."""
@@ -138,6 +148,17 @@ class SetPrompt(CommandRequest, PromptChange):
     """Change the prompt: `recache` goes on from the picture, `cut` starts afresh, `blend` takes chunks."""
 
     type: Literal["prompt.set"] = "prompt.set"
+    picture: ImageId | None = Field(None, description=f"{FIRST_PICTURE}; only with a cut")
+
+    @model_validator(mode="after")
+    def _begins_with_a_picture(self) -> Self:
+        if self.picture is not None and self.transition != "cut":
+            raise broken_rule("picture", 'none, unless transition is "cut"')
+        return self
+
+    @property
+    def pictures(self) -> Sequence[tuple[str, str]]:
+        return [] if self.picture is None else [("picture", self.picture)]
 
 
 class TimelineStep(PromptChange):
@@ -265,6 +286,25 @@ class SetMask(CommandRequest):
         return [] if self.image is None else [("image", self.image)]
 
 
+class SetRegion(CommandRequest):
+    """Where to generate, by distance: what is nearer than `distance`, or farther; elsewhere is the camera.
+    Beside the mask: generated is what lies in both. All of it at once. A null distance: everywhere."""
+
+    type: Literal["region.set"] = "region.set"
+    distance: Share | None = Field(description="a number from 0, far, to 1, near; or null")
+    side: Side = Field(DEFAULT_SIDE, description='"near" or "far"')
+    softness: Share = Field(DEFAULT_SOFTNESS, description="a number from 0 to 1")
+
+
+class SetCameraStart(PatchRequest):
+    """How far each chunk starts from the camera's picture: a `noise_scale` of 1 is noise alone, less keeps
+    more of the camera. Change what is given, leave the rest."""
+
+    type: Literal["camera_start.set"] = "camera_start.set"
+    noise_scale: float | None = Field(None, gt=0, le=1, description="a number above 0, at most 1")
+    follows_motion: bool | None = Field(None, description="true or false")
+
+
 # How it is made.
 
 
@@ -299,10 +339,15 @@ class SetSeed(CommandRequest):
 
 
 class Reset(CommandRequest):
-    """Forget every picture so far; the prompt stays."""
+    """Forget every picture so far; the prompt stays. `picture` is the first one of the new stream."""
 
     type: Literal["reset"] = "reset"
     seed: int | None = Field(None, ge=0, le=MAX_SEED, description=SEED)
+    picture: ImageId | None = Field(None, description=FIRST_PICTURE)
+
+    @property
+    def pictures(self) -> Sequence[tuple[str, str]]:
+        return [] if self.picture is None else [("picture", self.picture)]
 
 
 # The stream.
@@ -373,6 +418,8 @@ PictureCommand: TypeAlias = (
     | SetControls
     | SetReferences
     | SetMask
+    | SetRegion
+    | SetCameraStart
     | SetSteps
     | SetSeed
     | Reset

@@ -226,6 +226,8 @@ class CommandHandler:
             controls=parameters.controls,
             references=parameters.references,
             mask=parameters.mask,
+            region=parameters.region_state(),
+            camera_start=parameters.camera_start_state(),
             steps=parameters.steps,
             seed=parameters.seed_state(),
             frozen=self.is_frozen,

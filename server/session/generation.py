@@ -221,6 +221,7 @@ class GenerationLoop:
                 source=source,
                 parameters=self._planner.parameters,
                 guidance_scale=piece.guidance_scale,
+                noise_scale=piece.noise_scale,
             )
             for number, (rgb, time, source) in enumerate(
                 zip(piece.frames, times[:count], sources[:count], strict=True)

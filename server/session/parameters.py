@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.protocol.replies import (
+    CameraStartState,
     ControlsState,
     DepthState,
     GuidanceState,
+    RegionState,
     SeedState,
     TimelineState,
     TransitionState,
@@ -27,12 +29,14 @@ from server.protocol.requests import (
     DepthPoint,
     PromptChange,
     Reset,
+    SetCameraStart,
     SetControls,
     SetDepth,
     SetGuidance,
     SetMask,
     SetPrompt,
     SetReferences,
+    SetRegion,
     SetSeed,
     SetSteps,
     SetTimeline,
@@ -45,9 +49,11 @@ from streaming.api import (
     CONTROLS,
     DEFAULT_ADAPTIVE,
     DEFAULT_SCALE,
+    CameraStart,
     ChunkParameters,
     ControlStrengths,
     DepthSettings,
+    DistanceRegion,
 )
 
 TRACK_PERIOD_S = 0.05  # how exactly in time a strength that moves is followed
@@ -77,6 +83,8 @@ class Parameters:
     controls: ControlsState = ControlsState(gray=0.0, lines=0.0)  # `scale` is the strength of depth
     references: tuple[str, ...] = ()  # ids of uploaded pictures
     mask: str | None = None  # likewise
+    region: DistanceRegion | None = None
+    camera_start: CameraStart = CameraStart()
     steps: tuple[int, ...] | None = None
     timeline: Timeline | None = None
 
@@ -172,6 +180,14 @@ class Parameters:
             points=tuple(DepthPoint(x=x, y=y, value=value) for x, y, value in depth.points),
         )
 
+    def region_state(self) -> RegionState | None:
+        region = self.region
+        return region and RegionState(distance=region.distance, side=region.side, softness=region.softness)
+
+    def camera_start_state(self) -> CameraStartState:
+        start = self.camera_start
+        return CameraStartState(noise_scale=start.noise_scale, follows_motion=start.follows_motion)
+
     def seed_state(self) -> SeedState:
         return SeedState(
             mode=self.seed_mode,
@@ -224,12 +240,7 @@ class _Draft:
                     self.asked["guidance_scale"] = scale
             case SetDepth():
                 self.set_depth(command)
-            case SetControls(gray=gray, lines=lines):
-                given = {
-                    name: strength
-                    for name, strength in (("gray", gray), ("lines", lines))
-                    if strength is not None
-                }
+            case SetControls(given=given):
                 self.keep(controls=self.after.controls.model_copy(update=given))
                 self.asked["controls"] = tuple(given.items())
             case SetReferences(images=images):
@@ -238,13 +249,21 @@ class _Draft:
             case SetMask(image=image):
                 self.keep(mask=image)
                 self.asked["mask"] = CLEAR if image is None else self.image(image)
+            case SetRegion(distance=distance, side=side, softness=softness):
+                region = None if distance is None else DistanceRegion(distance, side, softness)
+                self.keep(region=region)
+                self.asked["distance_region"] = region or CLEAR
+            case SetCameraStart(given=given):
+                start = replace(self.after.camera_start, **given)  # pyright: ignore[reportArgumentType] -- names of fields
+                self.keep(camera_start=start)
+                self.asked["camera_start"] = start
             case SetSteps(steps=steps):
                 self.keep(steps=steps)
                 self.asked["steps"] = steps or CLEAR
             case SetSeed(mode=mode, seed=seed):
                 self.keep(seed_mode=mode, seed=self.after.current_seed if seed is None else seed)
-            case Reset(seed=seed):
-                self.start_over(seed)
+            case Reset(seed=seed, picture=picture):
+                self.start_over(seed, picture)
             case _:
                 pass  # what shapes no picture is the session's affair
 
@@ -263,11 +282,7 @@ class _Draft:
 
     def set_depth(self, command: SetDepth) -> None:
         """Only what it names."""
-        given: dict[str, object] = {
-            name: value
-            for name in ("enabled", "smoothing", "refinement")
-            if (value := getattr(command, name)) is not None
-        }
+        given = command.given
         if command.points is not None:
             given["points"] = tuple((point.x, point.y, point.value) for point in command.points)
         depth = replace(self.after.depth, **given)  # pyright: ignore[reportArgumentType] -- names of fields
@@ -289,10 +304,13 @@ class _Draft:
                 blend = TransitionState(transition="blend", done=0, chunks=chunks, curve=curve)
         self.keep(prompts=change.weighted, transition=blend)
         if change.transition == "cut":
-            self.start_over(None)
+            self.start_over(None, change.picture if isinstance(change, SetPrompt) else None)
 
-    def start_over(self, seed: int | None) -> None:
-        """Begin with `seed`, else as the mode says. A seed named in this chunk already stays."""
+    def start_over(self, seed: int | None, picture: str | None) -> None:
+        """Begin with `seed`, else as the mode says, and with that picture. What was named in this chunk
+        already stays."""
+        if picture is not None:
+            self.asked["first_picture"] = self.image(picture)
         if seed is None and self.asked.get("reset"):
             return
         if seed is None:

@@ -24,6 +24,7 @@ class Picture:
     source: VideoFrame | None  # that camera frame
     parameters: Parameters  # that its chunk was made with
     guidance_scale: float  # likewise: the one in effect, motion of depth counted in
+    noise_scale: float  # likewise
 
     def snapshot(self, info: EngineInfo) -> SnapshotParameters:
         """What it was made with, as it is shown now; `info` is of the model that made it."""
@@ -35,6 +36,7 @@ class Picture:
             frame=self.frame,
             guidance_scale=self.guidance_scale,
             controls=self.parameters.controls,
+            noise_scale=self.noise_scale,
             steps=self.parameters.steps or info.num_steps,
             time=datetime.now(UTC),
         )

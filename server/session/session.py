@@ -304,6 +304,7 @@ class LiveSession:
             state=self._state.state.value,
             chunk=self.picture.chunk if self.picture else None,
             guidance_scale=result.guidance_scale if result else None,
+            noise_scale=result.noise_scale if result else None,
         )
 
     def stats(self, id: str) -> Stats:

@@ -61,6 +61,7 @@ class LiveStream:
         self._frame = 0
         self._generation = 0
         self._strengths = {"depth": 0.0, "gray": 0.0, "lines": 0.0, **dict(module.controls)}
+        self._noise_scale = 1.0
         self.frames_wanted = 9
         weakref.finalize(self, lambda: module.freed_in.append(threading.current_thread().name))
 
@@ -79,6 +80,8 @@ class LiveStream:
         self._fail_if_asked(controls.prompt)
         self._prompt = controls.prompt or self._prompt
         self._strengths |= dict(controls.controls or ())
+        if controls.camera_start is not None:
+            self._noise_scale = controls.camera_start.noise_scale
         if controls.guidance_scale is not None:
             self._strengths["depth"] = controls.guidance_scale
         if controls.reset or controls.transition == "cut":
@@ -95,6 +98,7 @@ class LiveStream:
             frames_in_chunk=count,
             generation=self._generation - (controls.prompt == "stale"),
             guidance_scale=self._strengths["depth"],
+            noise_scale=self._noise_scale,
             depth_preview=np.full((72, 128), 100, np.uint8),
             gray_preview=np.full((72, 128), 50, np.uint8) if self._strengths["gray"] else None,
             lines_preview=np.full((72, 128), 200, np.uint8) if self._strengths["lines"] else None,

@@ -21,5 +21,6 @@ def picture(value: int = 0, **fields: object) -> Picture:
         "source": None,
         "parameters": CLAY,
         "guidance_scale": 1.0,
+        "noise_scale": 1.0,
     }
     return Picture(**(plain | fields))

@@ -62,7 +62,7 @@ def test_fps_forgets(meter):
 
 def test_figures_and_stats_say_what_was_measured(meter):
     meter.camera_frame()
-    figures = meter.figures(2.0, state="live", chunk=3, guidance_scale=0.5)
+    figures = meter.figures(2.0, state="live", chunk=3, guidance_scale=0.5, noise_scale=0.25)
     stats = meter.stats("7", 2.5, figures)
     assert (stats.id, stats.chunk, stats.guidance_scale, stats.state) == ("7", 3, 0.5, "live")
     assert (stats.camera_frames, stats.uptime_s) == (1, 2.5)

@@ -24,6 +24,7 @@ from server.protocol.codec import MAX_MESSAGE_BYTES, ProtocolError, decode
 from server.protocol.http_models import SessionFigures, SessionView
 from server.protocol.replies import (
     Ack,
+    CameraStartState,
     ControlsState,
     DepthState,
     Dropped,
@@ -54,6 +55,8 @@ VIEW = SessionView(
         controls=ControlsState(gray=0.0, lines=0.0),
         references=(),
         mask=None,
+        region=None,
+        camera_start=CameraStartState(noise_scale=1.0, follows_motion=False),
         steps=None,
         seed=SeedState(mode="fixed", seed=3, current=3),
         frozen=False,
@@ -332,6 +335,7 @@ async def test_a_snapshot_is_a_png_with_its_parameters(client, session, clock):
         frame=17,
         guidance_scale=1.0,
         controls=ControlsState(gray=1.0, lines=0.0),
+        noise_scale=0.5,
         steps=4,
         time=datetime.now(UTC),
     )

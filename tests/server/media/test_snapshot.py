@@ -20,6 +20,7 @@ PARAMETERS = SnapshotParameters(
     frame=141,
     guidance_scale=1.25,
     controls=ControlsState(gray=0.75, lines=0.0),
+    noise_scale=0.75,
     steps=(1000, 750, 500, 250),
     time=datetime(2026, 5, 4, 3, 2, 1, 500_000, tzinfo=timezone(timedelta(hours=2))),
 )
@@ -57,7 +58,7 @@ def test_people_and_viewers_can_read_the_text(picture):
     assert text["Software"] == "depthlive"
     assert datetime.fromisoformat(text["Creation Time"]) == PARAMETERS.time.astimezone(UTC)
     assert text["depthlive:model"] == "embedded" and text["depthlive:chunk"] == "12"
-    assert png.count(b"iTXt") == 12 and b"tEXt" not in png, "all of it is UTF-8"
+    assert png.count(b"iTXt") == 13 and b"tEXt" not in png, "all of it is UTF-8"
 
 
 def test_a_foreign_picture_has_no_parameters():

@@ -21,12 +21,14 @@ from server.protocol.requests import (
     GuidanceKey,
     Ping,
     Reset,
+    SetCameraStart,
     SetControls,
     SetDepth,
     SetGuidance,
     SetMask,
     SetOutput,
     SetPrompt,
+    SetRegion,
     SetSteps,
     SetTimeline,
     TimelineStep,
@@ -167,6 +169,10 @@ def test_defaults_are_filled_in_and_text_is_stripped():
         ('{"type":"controls.set","id":"1","gray":2.5}', "gray", "2.5", "a number from 0 to 2", "1"),
         ('{"type":"controls.set","id":"1","lines":"1"}', "lines", "1", "a number from 0 to 2", "1"),
         ('{"type":"controls.set","id":"1","depth":1}', "depth", "1", "no such field", "1"),
+        ('{"type":"camera_start.set","id":"1","noise_scale":0}', "noise_scale", "0", "a number above 0", "1"),
+        ('{"type":"region.set","id":"1"}', "distance", "None", "or null", "1"),
+        ('{"type":"region.set","id":"1","distance":1,"side":"up"}', "side", "up", '"near" or "far"', "1"),
+        ('{"type":"prompt.set","id":"1","text":"a","picture":"b"}', "picture", "b", "none, unless", "1"),
         ('{"type":"mask.set","id":"1"}', "image", "None", "or null", "1"),
         ('{"type":"steps.set","id":"1","steps":[500,500]}', "steps", "[500", "falling", "1"),
         ('{"type":"steps.set","id":"1","steps":[1001]}', "steps[0]", "1001", "from 1 to 1000", "1"),
@@ -259,6 +265,12 @@ client_messages = (
     | st.builds(SetTimeline, id=ids, steps=st.just((TimelineStep(at=0, text="a"),)), duration=st.floats(1, 9))
     | st.builds(SetDepth, id=ids, smoothing=st.none() | st.floats(0, 1))
     | st.builds(SetControls, id=ids, gray=st.none() | st.floats(0, 2), lines=st.none() | st.floats(0, 2))
+    | st.builds(
+        SetRegion, id=ids, distance=st.none() | st.floats(0, 1), side=st.sampled_from(["near", "far"])
+    )
+    | st.builds(
+        SetCameraStart, id=ids, noise_scale=st.none() | st.floats(0.1, 1), follows_motion=st.booleans()
+    )
     | st.builds(SetMask, id=ids, image=st.none() | st.just("a"))
     | st.builds(SetSteps, id=ids, steps=st.none() | st.just((1000, 500)))
     | st.builds(Reset, id=ids, seed=st.none() | st.integers(0, 2**63 - 1))

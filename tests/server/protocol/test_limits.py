@@ -12,7 +12,13 @@ from server.app import page_directory
 from server.protocol.codec import ProtocolError, decode
 from server.protocol.http_models import Limits
 from server.protocol.limits import defaults, limits
-from server.protocol.replies import ControlsState, DepthState, GuidanceState, OutputState
+from server.protocol.replies import (
+    CameraStartState,
+    ControlsState,
+    DepthState,
+    GuidanceState,
+    OutputState,
+)
 from server.protocol.requests import SetPrompt, SetReferences
 
 TOLD = limits()
@@ -83,11 +89,13 @@ def test_the_defaults_told_are_those_of_a_prompt_that_leaves_them_out():
     guidance = GuidanceState(scale=0.5, adaptive=0.0, keyframes=None, loop=False)
     depth = DepthState(enabled=True, smoothing=0.25, refinement=0.0, points=())
     controls = ControlsState(gray=0.75, lines=0.0)
-    told = defaults(guidance, depth, controls, OutputState())
+    start = CameraStartState(noise_scale=0.5, follows_motion=True)
+    told = defaults(guidance, depth, controls, start, OutputState())
     sent = decode(json.dumps(PROMPT | {"id": "1"}))
     assert isinstance(sent, SetPrompt)
     assert (told.transition, told.chunks, told.curve) == (sent.transition, sent.chunks, sent.curve)
     assert (told.guidance, told.depth, told.controls) == (guidance, depth, controls)
+    assert told.camera_start == start
 
 
 def test_the_page_uses_limits_that_are_told_and_has_none_beside_them():

@@ -5,18 +5,26 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from server.protocol.replies import ControlsState, DepthState, TransitionState
+from server.protocol.replies import (
+    CameraStartState,
+    ControlsState,
+    DepthState,
+    RegionState,
+    TransitionState,
+)
 from server.protocol.requests import (
     DepthPoint,
     GuidanceKey,
     Pause,
     Reset,
+    SetCameraStart,
     SetControls,
     SetDepth,
     SetGuidance,
     SetMask,
     SetPrompt,
     SetReferences,
+    SetRegion,
     SetSeed,
     SetSteps,
     SetTimeline,
@@ -26,7 +34,15 @@ from server.protocol.requests import (
 )
 from server.session.parameters import Parameters, pictures_of
 from server.session.timeline import Timeline
-from streaming.api import CLEAR, CONTROLS, DEFAULT_CONTROLS, ChunkParameters, DepthSettings
+from streaming.api import (
+    CLEAR,
+    CONTROLS,
+    DEFAULT_CONTROLS,
+    CameraStart,
+    ChunkParameters,
+    DepthSettings,
+    DistanceRegion,
+)
 
 IMAGES = {id: np.zeros((16, 16, 3), np.uint8) for id in "abm"}
 CLAY = Parameters(prompts=(WeightedPrompt(text="clay"),), seed=3, current_seed=3)
@@ -168,6 +184,42 @@ def test_every_control_of_the_engine_has_a_strength_on_the_wire():
     """Depth's is that of guidance."""
     assert {"depth", *ControlsState.model_fields} == set(CONTROLS)
     assert {"type", "id", *ControlsState.model_fields} == set(SetControls.model_fields)
+
+
+def test_a_start_from_the_camera_is_patched():
+    first = plan(SetCameraStart(id="1", noise_scale=0.6))
+    assert first.asked == ChunkParameters(camera_start=CameraStart(0.6))
+    second = plan(SetCameraStart(id="2", follows_motion=True), parameters=first.after)
+    assert second.asked.camera_start == CameraStart(0.6, follows_motion=True) == second.after.camera_start
+    assert second.after.camera_start_state() == CameraStartState(noise_scale=0.6, follows_motion=True)
+    third = plan(SetCameraStart(id="3", noise_scale=1.0, follows_motion=False), parameters=second.after)
+    assert third.asked.camera_start == CameraStart(), "noise alone is asked for, too"
+
+
+def test_a_region_is_set_as_a_whole_and_cleared():
+    first = plan(SetRegion(id="1", distance=0.3, side="far", softness=0.5))
+    assert first.asked == ChunkParameters(distance_region=DistanceRegion(0.3, "far", 0.5))
+    assert first.after.region_state() == RegionState(distance=0.3, side="far", softness=0.5)
+    second = plan(SetRegion(id="2", distance=0.0), parameters=first.after)
+    assert second.asked.distance_region == DistanceRegion(0.0), "the rest is as told, not as it was"
+    none = plan(SetRegion(id="3", distance=None), parameters=second.after)
+    assert none.asked.distance_region is CLEAR and none.after.region_state() is None
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        [Reset(id="1", picture="a")],
+        [SetPrompt(id="1", text="gold", transition="cut", picture="a")],
+        [Reset(id="1", picture="a"), SetPrompt(id="2", text="gold", transition="cut")],
+        [SetPrompt(id="1", text="gold", transition="cut", picture="a"), Reset(id="2", seed=9)],
+    ],
+)
+def test_a_fresh_start_may_begin_with_a_picture(commands):
+    made = plan(*commands)
+    assert made.asked.starts_over and made.asked.first_picture is IMAGES["a"]
+    assert plan(Reset(id="9"), parameters=made.after).asked.first_picture is None, "once"
+    assert pictures_of(commands) == {"a"}
 
 
 def test_pictures_and_steps_are_set_and_cleared():

@@ -16,6 +16,7 @@ from server.session.generation import MAX_FAILURES
 from server.session.playout import PROVISIONAL_SIZE
 from server.session.session import LiveSession
 from server.settings import load_settings
+from streaming.api import CameraStart, DistanceRegion
 from tests.server.fakes import HEIGHT, WIDTH
 from tests.server.running import started_worker, until
 from tests.server.running_session import CAMERA_FPS, RunningSession, rgb
@@ -490,7 +491,8 @@ async def test_telemetry_has_every_figure(running):
     last = running.telemetry[-1]
     assert set(last) == {
         *("type", "fps", "chunk", "latency_ms", "dropped", "state"),
-        *("guidance_scale", "depth_preview", "gray_preview", "lines_preview", "timeline_position"),
+        *("guidance_scale", "noise_scale", "timeline_position"),
+        *("depth_preview", "gray_preview", "lines_preview"),
     }
     assert all(value is not None for value in last["latency_ms"].values())
     assert last["latency_ms"]["generate"] == 3.0
@@ -509,6 +511,20 @@ async def test_the_preview_of_a_control_is_sent_while_it_is_on(running):
     await running.applied("controls.set", "2", gray=0)
     await until(lambda: running.telemetry[-1]["gray_preview"] is None, "gray off")
     assert running.telemetry[-1]["lines_preview"] == told[2]
+
+
+async def test_the_cameras_share_is_asked_of_the_engine_and_told(running, engine):
+    await running.until("state", state="live")
+    await running.applied("camera_start.set", "1", noise_scale=0.6)
+    await until(lambda: bool(running.telemetry) and running.telemetry[-1]["noise_scale"] == 0.6, "the scale")
+    await running.applied("region.set", "2", distance=0.4, side="far")
+    settings = running.session.view().settings
+    assert settings.camera_start.model_dump() == {"noise_scale": 0.6, "follows_motion": False}
+    assert settings.region is not None
+    assert settings.region.model_dump() == {"distance": 0.4, "side": "far", "softness": 0.1}
+    asked = [controls for _, controls in engine.steps]
+    assert [start for chunk in asked if (start := chunk.camera_start)] == [CameraStart(0.6)]
+    assert [region for chunk in asked if (region := chunk.distance_region)] == [DistanceRegion(0.4, "far")]
 
 
 async def test_a_session_begins_with_the_models_controls_and_changes_what_was_asked_before(settings, engine):

@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from server.protocol.replies import (
+    CameraStartState,
     ControlsState,
     DepthState,
     GuidanceState,
@@ -30,6 +31,8 @@ def settings(text: str = "clay", position: float | None = None) -> SessionSettin
         controls=ControlsState(gray=0.0, lines=0.0),
         references=(),
         mask=None,
+        region=None,
+        camera_start=CameraStartState(noise_scale=1.0, follows_motion=False),
         steps=None,
         seed=SeedState(mode="fixed", seed=3, current=3),
         frozen=False,
