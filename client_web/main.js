@@ -12,6 +12,7 @@ import { SessionHttp } from "./session/session_http.js";
 import { Stream } from "./stream/stream.js";
 import { DesiredState } from "./session/desired_state.js";
 import { isAllowed, listCameras, obstacle, watchCameras } from "./stream/camera.js";
+import { CameraShare } from "./controls/camera_share.js";
 import { Dials } from "./controls/dials.js";
 import { Gallery } from "./controls/gallery.js";
 import { Mask } from "./controls/mask.js";
@@ -51,6 +52,7 @@ const stream = new Stream(
     telemetry: (message) => {
       signal.telemetry(message);
       dials.telemetry(message);
+      cameraShare.telemetry(message);
       timeline.position(message.timeline_position);
     },
     way: (words) => view.way(words),
@@ -66,6 +68,7 @@ const desired = new DesiredState(commands, http, notice);
 const gallery = new Gallery((prompt) => promptBox.pick(prompt));
 const promptBox = new PromptBox(desired, notice, (prompt) => gallery.mark(prompt));
 const dials = new Dials(desired, commands);
+const cameraShare = new CameraShare(desired, commands, http);
 const streamButtons = new StreamButtons({ desired, http, commands, view, showHeld });
 const timeline = new Timeline(desired, () => at("prompt", HTMLTextAreaElement).value.trim());
 const setup = new Setup(desired, commands);
@@ -104,6 +107,7 @@ function showInfo({ model, looks, limits, defaults }) {
 function begin(defaults) {
   promptBox.begin(defaults);
   dials.begin(defaults);
+  cameraShare.begin(defaults);
   setup.showOutput(defaults.output);
   timeline.begin(defaults);
 }
@@ -134,6 +138,7 @@ function greet(hello) {
 function show(settings) {
   streamButtons.show(/** @type {any} */ (settings));
   dials.show(/** @type {any} */ (settings));
+  cameraShare.show(/** @type {any} */ (settings));
   setup.show(/** @type {any} */ (settings));
   timeline.show(settings.timeline);
   if (!commands.isOpen("prompt.set")) promptBox.show(settings.prompts);

@@ -14,6 +14,8 @@
  * @typedef {{name: string, prompt: string, thumbnail: string | null}} Look
  *
  * @typedef {{gray: number, lines: number}} Strengths of the controls beside depth; 0: off
+ * @typedef {{noise_scale: number, follows_motion: boolean}} CameraStart 1 is noise alone; less keeps more of the camera
+ * @typedef {{distance: number, side: "near"|"far", softness: number}} Region what is generated, by distance: 0 far, 1 near
  *
  * @typedef {object} Limits the largest values that commands may carry
  * @property {number} prompt_length characters
@@ -33,6 +35,7 @@
  * @property {{scale: number, adaptive: number}} guidance
  * @property {{enabled: boolean, smoothing: number, refinement: number}} depth
  * @property {Strengths} controls
+ * @property {CameraStart} camera_start
  * @property {{fps: number | null, quality: string}} output
  */
 
@@ -45,7 +48,7 @@ const SERVER_MESSAGES = {
   error: { code: "string", message: "string" },
   applied: { id: "string", command: "string", latency_ms: "number" },
   superseded: { id: "string", by: "string" },
-  settings: { prompts: "object", guidance: "object", depth: "object", controls: "object", references: "object", seed: "object", output: "object" },
+  settings: { prompts: "object", guidance: "object", depth: "object", controls: "object", camera_start: "object", references: "object", seed: "object", output: "object" },
   recording: { state: "string" },
   stats: { id: "string" },
   pong: { id: "string" },
@@ -98,6 +101,12 @@ export const setReferences = (images) => request("references.set", { images });
 /** @param {string | null} image id of an uploaded picture, bright where to paint; null: everywhere */
 export const setMask = (image) => request("mask.set", { image });
 
+/** @param {Region | null} region null: everywhere */
+export const setRegion = (region) => request("region.set", region ?? { distance: null });
+
+/** @param {Partial<CameraStart>} change only what changes */
+export const setCameraStart = (change) => request("camera_start.set", change);
+
 /** @param {number[] | null} steps falling integers; null: the model's own */
 export const setSteps = (steps) => request("steps.set", { steps });
 
@@ -119,8 +128,8 @@ export const stopRecording = () => request("record.stop");
 /** @param {{fps?: number | null, quality?: "low"|"medium"|"high"}} output at most so many frames a second, and how fine; what is left out stays */
 export const setOutput = (output) => request("output.set", output);
 
-/** A fresh start of the picture; the prompt stays. */
-export const reset = () => request("reset");
+/** A fresh start of the picture; the prompt stays. @param {string} [picture] id of an uploaded one to begin with */
+export const reset = (picture) => request("reset", picture === undefined ? {} : { picture });
 
 /** The heartbeat: once a peer has sent one, the server ends its session when it falls silent. */
 export const ping = () => request("ping");

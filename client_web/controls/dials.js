@@ -1,8 +1,7 @@
 /** Sliders, switches and previews of guidance: strength, how it follows motion, depth, and the controls beside it. */
 import { setControls, setDepth, setGuidance } from "../protocol.js";
 import { at, input, place, setText } from "../page/dom.js";
-
-const INTERVAL_MS = 120; // a dragged slider must stay far below the server's message rate limit
+import { Sliders } from "./sliders.js";
 
 const BESIDE_DEPTH = /** @type {const} */ (["gray", "lines"]);
 const LABELS = { gray: "Gray", lines: "Lines" };
@@ -10,8 +9,7 @@ const LABELS = { gray: "Gray", lines: "Lines" };
 export class Dials {
   #desired;
   #commands;
-  /** @type {Map<string, number>} */
-  #timers = new Map();
+  #sliders = new Sliders();
   /** @type {{enabled?: boolean, smoothing?: number, refinement?: number}} */
   #depth = {};
   /** @type {Partial<import("../protocol.js").Strengths>} */
@@ -24,12 +22,12 @@ export class Dials {
   constructor(desired, commands) {
     this.#desired = desired;
     this.#commands = commands;
-    this.#onInput("strength", () => this.#sendGuidance("Guidance strength"));
-    this.#onInput("adaptive", () => this.#sendGuidance("Follow motion"));
+    this.#sliders.on("strength", () => this.#sendGuidance("Guidance strength"));
+    this.#sliders.on("adaptive", () => this.#sendGuidance("Follow motion"));
     for (const name of /** @type {const} */ (["smoothing", "refinement"])) {
-      this.#onInput(name, () => this.#sendDepth(name === "smoothing" ? "Depth smoothing" : "Depth refinement", { [name]: input(name).valueAsNumber }));
+      this.#sliders.on(name, () => this.#sendDepth(name === "smoothing" ? "Depth smoothing" : "Depth refinement", { [name]: input(name).valueAsNumber }));
     }
-    for (const name of BESIDE_DEPTH) this.#onInput(name, () => this.#sendControl(name));
+    for (const name of BESIDE_DEPTH) this.#sliders.on(name, () => this.#sendControl(name));
     const enabled = input("depth-enabled");
     enabled.addEventListener("change", () => this.#sendDepth(enabled.checked ? "Depth on" : "Depth off", { enabled: enabled.checked }));
   }
@@ -42,7 +40,7 @@ export class Dials {
 
   /** What a new stream of the model that is there now begins with, where nothing else was set. @param {import("../protocol.js").Defaults} defaults */
   expect({ guidance, controls }) {
-    if (!this.#desired.has("guidance") && !this.#isBusy("guidance.set", ["strength", "adaptive"])) this.#show("strength", guidance.scale);
+    if (!this.#desired.has("guidance") && !this.#isBusy("guidance.set", ["strength", "adaptive"])) this.#sliders.show("strength", guidance.scale);
     for (const name of BESIDE_DEPTH) if (!(name in this.#controls)) this.#showControl(name, controls);
   }
 
@@ -57,19 +55,19 @@ export class Dials {
 
   /** The stream has begun. @param {number} scale */
   greet(scale) {
-    if (!this.#desired.has("guidance")) this.#show("strength", scale);
+    if (!this.#desired.has("guidance")) this.#sliders.show("strength", scale);
   }
 
   /** The server's values, unless they are just being changed here. @param {{guidance: any, depth: any, controls: import("../protocol.js").Strengths}} settings */
   show({ guidance, depth, controls }) {
     if (!this.#isBusy("guidance.set", ["strength", "adaptive"])) {
-      if (typeof guidance.scale === "number") this.#show("strength", guidance.scale);
-      this.#show("adaptive", guidance.adaptive);
+      if (typeof guidance.scale === "number") this.#sliders.show("strength", guidance.scale);
+      this.#sliders.show("adaptive", guidance.adaptive);
     }
     if (!this.#isBusy("depth.set", ["smoothing", "refinement"])) {
       input("depth-enabled").checked = depth.enabled;
-      this.#show("smoothing", depth.smoothing);
-      this.#show("refinement", depth.refinement);
+      this.#sliders.show("smoothing", depth.smoothing);
+      this.#sliders.show("refinement", depth.refinement);
     }
     for (const name of BESIDE_DEPTH) this.#showControl(name, controls);
   }
@@ -97,23 +95,9 @@ export class Dials {
     else place(`${name}-figure`).hidden = !address;
   }
 
-  /** @param {string} name @param {() => void} send */
-  #onInput(name, send) {
-    input(name).addEventListener("input", () => {
-      this.#show(name, input(name).valueAsNumber);
-      if (this.#timers.has(name)) return;
-      // one message per interval while the slider is dragged, always with the newest value
-      const later = () => {
-        this.#timers.delete(name);
-        send();
-      };
-      this.#timers.set(name, window.setTimeout(later, INTERVAL_MS));
-    });
-  }
-
   /** @param {string} type @param {string[]} names */
   #isBusy(type, names) {
-    return this.#commands.isOpen(type) || names.some((name) => this.#timers.has(name));
+    return this.#commands.isOpen(type) || this.#sliders.isDragged(names);
   }
 
   /** @param {string} label */
@@ -137,12 +121,6 @@ export class Dials {
 
   /** @param {keyof import("../protocol.js").Strengths} name @param {import("../protocol.js").Strengths} controls */
   #showControl(name, controls) {
-    if (!this.#isBusy("controls.set", [...BESIDE_DEPTH])) this.#show(name, controls[name]);
-  }
-
-  /** @param {string} name @param {number} value */
-  #show(name, value) {
-    input(name).value = String(value);
-    setText(place(`${name}-value`), value.toFixed(2));
+    if (!this.#isBusy("controls.set", [...BESIDE_DEPTH])) this.#sliders.show(name, controls[name]);
   }
 }

@@ -68,9 +68,11 @@ BUILD = """async () => {
     wire.stopTimeline(), wire.setGuidance(1.5, 0.5), wire.setDepth({ enabled: false, smoothing: 0.5 }),
     wire.setControls({ gray: 0.5 }), wire.setControls({ gray: 0, lines: 2 }),
     wire.setReferences(["a"]), wire.setMask("a"), wire.setMask(null), wire.setSteps([1000, 500]),
+    wire.setRegion(null), wire.setRegion({ distance: 0.5, side: "far", softness: 0 }),
+    wire.setCameraStart({ noise_scale: 0.6 }), wire.setCameraStart({ follows_motion: true }),
     wire.setSteps(null), wire.setSeed(7), wire.setSeed(null), wire.setFreeze(true), wire.pause(),
     wire.resume(), wire.startRecording(true), wire.stopRecording(),
-    wire.setOutput({ fps: null, quality: "high" }), wire.reset(), wire.ping(),
+    wire.setOutput({ fps: null, quality: "high" }), wire.reset(), wire.reset("a"), wire.ping(),
   ];
   return messages.map((message) => JSON.stringify(message));
 }"""

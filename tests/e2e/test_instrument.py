@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 MOST_CHUNKS = 3  # from the one that telemetry last told of to the first that a command shaped
 SHOWN_LIMIT_S = 60.0
+NEARLY = 16.0  # of 255: a colour after both codecs
 LEAST_RECORDED = 6  # pictures: half a chunk
 PASTE = """async (size) => {
   const canvas = new OffscreenCanvas(size, size);
@@ -311,6 +312,44 @@ def test_gray_and_lines_are_turned_up_and_shown_while_they_are_on(page: Page) ->
     expect(page.locator("#lines-figure")).to_be_hidden()
     expect(page.locator("#gray-preview")).to_be_visible()
     expect(page.locator("#gray-value")).to_have_text("0.80")
+
+
+def test_the_camera_is_kept_and_painted_over_by_distance(page: Page) -> None:
+    page.click("#tab-guide")
+    page.fill("#keep", "0.5")
+    wait_applied(page, "Keep the camera")
+    page.check("#keep-motion")
+    wait_applied(page, "Keep by motion")
+    expect(page.locator("#keep-effective")).to_contain_text("Now ")
+    page.uncheck("#keep-motion")
+    page.fill("#keep", "0")
+    wait_applied(page, "Keep the camera")
+    expect(page.locator("#region-tools")).to_be_hidden()
+    page.select_option("#region-side", "far")
+    page.fill("#region-distance", "0")  # nothing is farther: all of it is the camera's
+    page.fill("#region-softness", "0")
+    wait_applied(page, "Distance")
+
+    def is_the_cameras() -> bool:
+        painted, filmed = (colour(page, of=of) for of in ("output", "input"))
+        return max(abs(a - b) for a, b in zip(painted, filmed, strict=True)) < NEARLY
+
+    assert wait_until(is_the_cameras, SHOWN_LIMIT_S)
+    page.select_option("#region-side", "")
+    wait_applied(page, "Distance")
+    assert wait_until(lambda: not is_the_cameras(), SHOWN_LIMIT_S)
+
+
+def test_a_stream_begins_again_with_a_picture(page: Page, tmp_path: Path) -> None:
+    page.click("#tab-guide")
+    page.click("#begin-input")
+    assert int(wait_applied(page, "Start picture")["chunk"]) == 0
+    page.click("#begin-output")
+    assert int(wait_applied(page, "Start picture")["chunk"]) == 0
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    page.set_input_files("#begin-file", broken)
+    expect(page.locator("#begin-words")).to_contain_text("no picture that this browser can read")
 
 
 def test_the_output_window_shows_the_pages_picture(page: Page) -> None:
