@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test style types bench mutants clean
+.PHONY: serve test style types audit bench mutants clean
 
 serve: .venv/.ready
 	$(BIN)/depthlive serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
@@ -19,6 +19,10 @@ style: .venv/.ready-dev
 
 types: .venv/.ready-dev
 	$(BIN)/pyright
+
+# Known faults of what is installed, as REPORT says in JSON, too.
+audit: .venv/.ready-dev
+	$(BIN)/pip-audit --skip-editable --progress-spinner off $(if $(REPORT),--format json --output $(REPORT))
 
 bench: .venv/.ready-dev
 	$(BIN)/python -m scripts.bench.latency $(ARGS)
