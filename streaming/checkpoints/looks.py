@@ -31,7 +31,7 @@ def load_looks(folder: Path) -> tuple[Look, ...]:
     except (OSError, ValueError) as error:
         raise LooksError(f"{path}: cannot be read ({error})") from error
     if not isinstance(entries, list):
-        raise LooksError(f"{path}: expected a list of looks, got {type(entries).__name__}")
+        raise LooksError(f"{path}: expected a list of looks, got {json.dumps(entries)[:80]}")
     looks = tuple(
         _look(entry, folder, f"{path}: [{index}]") for index, entry in enumerate(cast(list[Any], entries))
     )

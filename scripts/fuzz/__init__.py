@@ -1,0 +1,1 @@
+"""Fuzzing of what strangers send: see scripts/fuzz/__main__.py."""

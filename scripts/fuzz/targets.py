@@ -1,0 +1,287 @@
+"""Targets of fuzzing: each reads one kind of input that strangers or users give, and may refuse it in words.
+
+A fault is any other exception, and a refusal without words or with Python's own.
+"""
+
+import io
+import json
+import re
+import struct
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import ValidationError
+from safetensors.torch import save
+
+from scripts.fuzz.mutation import Mutate, any_of, bytes_of, json_of, lines_of
+from scripts.video_file import VideoFileError, VideoReader
+from server.media.frames import Rgb
+from server.media.images import ImageRejected, decode_image
+from server.media.jpeg import decode_jpeg
+from server.media.vp8 import Vp8Decoder, Vp8Encoder
+from server.protocol.codec import ProtocolError, decode
+from server.settings import Settings, load_settings
+from server.webrtc.trickle import InvalidFragment, parse_fragment
+from server.websocket.media_frame import FrameError, Kind, MediaFrame, decode_frame
+from streaming.checkpoints.looks import FILE, LooksError, load_looks
+from streaming.checkpoints.weights import WeightsError, generator_state, lora_file, vace_state
+
+PYTHONS_OWN = re.compile(r"<_io\.|object at 0x|Traceback|NoneType|\bself\b")
+SIZE = (48, 64)  # of pictures: height, width
+READERS = (generator_state, vace_state, lora_file)  # of weights
+
+
+class BadRefusal(Exception):
+    """A refusal that tells nobody anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One kind of input. `read` takes it, or raises one of `refusals`."""
+
+    name: str
+    seeds: Sequence[bytes]
+    mutate: Mutate
+    read: Callable[[bytes], object]
+    refusals: tuple[type[Exception], ...]
+
+    def accepts(self, data: bytes) -> bool:
+        """Whether it is taken. Raises BadRefusal, or whatever a fault raises."""
+        try:
+            self.read(data)
+        except self.refusals as error:
+            words = str(error)
+            if not words.strip() or PYTHONS_OWN.search(words):
+                raise BadRefusal(f"{type(error).__name__}: {words!r}") from error
+            return False
+        return True
+
+
+def targets() -> dict[str, Target]:
+    """All of them, by name."""
+    every = (
+        Target("messages", _messages(), json_of, decode, (ProtocolError,)),
+        Target("frames", _frames(), bytes_of, decode_frame, (FrameError,)),
+        Target(
+            "fragments", _fragments(), lines_of, lambda data: parse_fragment(_text(data)), (InvalidFragment,)
+        ),
+        Target("pictures", _pictures(), bytes_of, decode_image, (ImageRejected,)),
+        Target("jpegs", _jpegs(), bytes_of, lambda data: decode_jpeg(data, 0), (ImageRejected,)),
+        Target("vp8", _vp8(), bytes_of, _read_vp8, (ImageRejected,)),
+        Target("clips", _clips(), bytes_of, _in_file("clip.mp4", _read_clip), (VideoFileError,)),
+        Target(
+            "settings",
+            _settings(),
+            any_of(bytes_of, lines_of),
+            _in_file("server.toml", _read_settings),
+            (ValidationError, tomllib.TOMLDecodeError, UnicodeDecodeError),
+        ),
+        Target(
+            "weights", _weights(), bytes_of, _in_file("model.safetensors", _read_weights), (WeightsError,)
+        ),
+        Target(
+            "looks", _looks(), json_of, _in_file(FILE, lambda path: load_looks(path.parent)), (LooksError,)
+        ),
+    )
+    return {target.name: target for target in every}
+
+
+def _in_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:
+    """`read`, which wants a file."""
+
+    def read_bytes(data: bytes) -> object:
+        with TemporaryDirectory() as folder:
+            path = Path(folder, name)
+            path.write_bytes(data)
+            return read(path)
+
+    return read_bytes
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")  # as aiohttp gives a body
+
+
+def _picture() -> Rgb:
+    return np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+
+
+def _messages() -> list[bytes]:
+    """A command of each kind of shape."""
+    return [
+        json.dumps({"id": "1", **fields}).encode()
+        for fields in (
+            {"type": "prompt.set", "text": "gold", "transition": "blend", "chunks": 4, "curve": "slerp"},
+            {"type": "prompt.set", "prompts": [{"text": "gold", "weight": 2}, {"text": "ice"}]},
+            {
+                "type": "timeline.set",
+                "steps": [{"at": 0, "text": "a"}, {"at": 3.5, "text": "b"}],
+                "loop": False,
+            },
+            {"type": "guidance.set", "keyframes": [{"at": 0, "scale": 0.2}, {"at": 4, "scale": 1.6}]},
+            {"type": "depth.set", "smoothing": 0.4, "points": [{"x": 0.5, "y": 0.4, "value": 0.9}]},
+            {"type": "controls.set", "gray": 0.5},
+            {"type": "references.set", "images": ["a", "b"]},
+            {"type": "region.set", "distance": 0.5, "side": "far"},
+            {"type": "steps.set", "steps": [1000, 500]},
+            {"type": "seed.set", "mode": "fixed", "seed": 7},
+            {"type": "output.set", "fps": 12, "quality": "low"},
+            {"type": "ping"},
+        )
+    ]
+
+
+def _frames() -> list[bytes]:
+    picture = {"skipped": 1, "sequence": 7, "timestamp_us": 99}
+    return [
+        MediaFrame(Kind.JPEG, payload=b"\xff\xd8\xff", **picture).encode(),
+        MediaFrame(Kind.VP8, payload=b"\x10\x00\x00\x9d\x01\x2a", **picture).encode(),
+        MediaFrame(Kind.CREDIT, skipped=0, sequence=3, timestamp_us=0, payload=b"").encode(),
+        MediaFrame(Kind.CODEC_REQUEST, skipped=0, sequence=2, timestamp_us=0, payload=b"").encode(),
+    ]
+
+
+def _fragments() -> list[bytes]:
+    lines = (
+        "a=ice-ufrag:EsAw",
+        "a=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1",
+        "m=audio 9 UDP/TLS/RTP/SAVPF 0",
+        "a=mid:0",
+        "a=candidate:1387637174 1 udp 2122260223 192.0.2.1 61764 typ host generation 0",
+        "a=candidate:3471623853 1 udp 2122194687 198.51.100.2 61765 typ srflx raddr 192.0.2.1 rport 9",
+        "a=candidate:473322822 1 tcp 1518280447 2001:db8::1 9 typ host tcptype active",
+        "a=end-of-candidates",
+        "",
+    )
+    return ["\r\n".join(lines).encode(), "\r\n".join(lines[:2]).encode()]
+
+
+def _pictures() -> list[bytes]:
+    image, coded = Image.fromarray(_picture()), []
+    for form, options in (
+        ("PNG", {}),
+        ("JPEG", {"exif": _exif()}),
+        ("WEBP", {}),
+        ("GIF", {}),
+        ("PNG", {"icc_profile": b"x" * 200}),
+        ("WEBP", {"save_all": True, "append_images": [image.rotate(90)]}),
+    ):
+        out = io.BytesIO()
+        image.save(out, form, **options)
+        coded.append(out.getvalue())
+    grey = io.BytesIO()
+    Image.fromarray(np.arange(64 * 48, dtype=np.uint16).reshape(SIZE)).save(grey, "PNG")
+    return [*coded, grey.getvalue()]
+
+
+def _exif() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a description"
+    return exif
+
+
+def _jpegs() -> list[bytes]:
+    out = io.BytesIO()
+    Image.fromarray(_picture()).save(out, "JPEG")
+    return [out.getvalue()]
+
+
+def _vp8() -> list[bytes]:
+    """A key frame and one that builds on it, each behind its length."""
+    from av import VideoFrame
+
+    encoder = Vp8Encoder()
+    frames = [VideoFrame.from_ndarray(np.roll(_picture(), n, 0), "rgb24") for n in range(2)]
+    coded = [encoder.encode(frame, 500_000, key=not n) for n, frame in enumerate(frames)]
+    return [b"".join(struct.pack(">I", len(one)) + one for one in coded)]
+
+
+def _read_vp8(data: bytes) -> None:
+    decoder = Vp8Decoder()
+    while len(data) > 4:
+        length = min(struct.unpack(">I", data[:4])[0], len(data) - 4)
+        decoder.decode(data[4 : 4 + length], 0)
+        data = data[4 + length :]
+
+
+def _clips() -> list[bytes]:
+    import av
+
+    clips: list[bytes] = []
+    for form, codec in (("mp4", "h264"), ("webm", "libvpx-vp9"), ("matroska", "mjpeg"), ("mpegts", "h264")):
+        out = io.BytesIO()
+        with av.open(out, "w", form) as container:
+            stream = container.add_stream(codec, rate=25)
+            assert isinstance(stream, av.VideoStream)
+            stream.height, stream.width = SIZE
+            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+            for n in range(3):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.roll(_picture(), n, 0), "rgb24")))
+            container.mux(stream.encode())
+        clips.append(out.getvalue())
+    return clips
+
+
+def _read_clip(path: Path) -> None:
+    with VideoReader(path) as clip:
+        for n, _ in enumerate(clip.pictures()):
+            if n > 10:
+                break
+
+
+def _settings() -> list[bytes]:
+    lines = (
+        'host = "127.0.0.1"',
+        "port = 8080",
+        'prompt = "gold"',
+        'codecs = ["vp8", "h264"]',
+        'allowed_origins = ["https://example.org"]',
+        'ice_servers = ["stun:a.example", {urls = ["turn:b.example"], username = "a", credential = "b"}]',
+        "max_sessions = 3",
+        'udp_ports = "50000-50100"',
+        "",
+    )
+    return [
+        "\r\n".join(line for line in lines if line.partition(" ")[0] in {*Settings.model_fields, ""}).encode()
+    ]
+
+
+def _read_settings(path: Path) -> Settings:
+    return load_settings({}, path)
+
+
+def _weights() -> list[bytes]:
+    square = torch.ones(2, 2)
+    return [
+        save({"model.blocks.0.self_attn.q.weight": square, "model.blocks.0.self_attn.q.bias": torch.ones(2)}),
+        save({"vace_blocks.0.before_proj.weight": square}, {"format": "pt"}),
+        save({"blocks.0.q.lora_A.weight": square, "blocks.0.q.lora_B.weight": torch.ones(2, 2)}),
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n",
+        b"<!doctype html><html></html>",
+        b"GGUF\x03\x00\x00\x00",
+        b"",
+    ]
+
+
+def _read_weights(path: Path) -> None:
+    """As any of them; refused if none takes it."""
+    refusals: list[WeightsError] = []
+    for read in READERS:
+        try:
+            read(path)
+        except WeightsError as error:
+            refusals.append(error)
+    if len(refusals) == len(READERS):
+        raise refusals[0]
+
+
+def _looks() -> list[bytes]:
+    return [
+        json.dumps([{"name": "Gold", "prompt": "molten gold"}, {"name": "Ice", "prompt": "ice"}]).encode()
+    ]
