@@ -19,8 +19,8 @@ NO_KEY_BY_ITSELF = 100_000  # frames: a key frame is made when it is asked for
 
 
 def is_key(data: bytes) -> bool:
-    """Whether a coded picture stands alone; `data` is not empty."""
-    return not data[0] & 1
+    """Whether a coded picture stands alone."""
+    return bool(data) and not data[0] & 1
 
 
 class Vp8Decoder:
