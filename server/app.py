@@ -198,6 +198,7 @@ async def serve(settings: Settings) -> None:
         create_app(settings, EngineClient(settings)), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S
     )
     try:
+        await _require_free(settings)
         await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port).start()
         logger.info("Serving on %s", _url(settings.host, runner))
@@ -209,6 +210,13 @@ async def serve(settings: Settings) -> None:
             loop.remove_signal_handler(number)
     finally:
         await runner.cleanup()
+
+
+async def _require_free(settings: Settings) -> None:
+    """A port that is taken is told before the model is loaded. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    probe = await loop.create_server(asyncio.Protocol, settings.host, settings.port, start_serving=False)
+    probe.close()
 
 
 def page_directory() -> Path:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, cast, get_args, get_origin
@@ -14,7 +13,14 @@ from pydantic import ValidationError
 from server.app import serve as serve_until_stopped
 from server.logs import configure_logging
 from server.models_cli import models_app
-from server.settings import CONFIG_VARIABLE, Settings, load_settings, unknown_variables
+from server.settings import (
+    CONFIG_VARIABLE,
+    ENV_PREFIX,
+    ConfigFileError,
+    Settings,
+    load_settings,
+    unknown_variables,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -110,8 +116,9 @@ def serve(
         logger.warning("%s in the environment sets nothing; is it misspelt?", name)
     try:
         asyncio.run(serve_until_stopped(settings))
-    except OSError as error:
-        _stop(f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}", code=1)
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name that a host could have
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        _stop(f"cannot listen on {settings.host} port {settings.port}: {reason}", code=1)
     except KeyboardInterrupt:  # the second one: the first ends in order
         raise typer.Exit(130) from None
 
@@ -122,11 +129,12 @@ def _settings(flags: Mapping[str, Any], config: Path | None) -> Settings:
     except ValidationError as error:
         lines = [
             f"{'.'.join(map(str, item['loc']))}: {item['msg']}{_told(item['loc'][0], item['input'])}"
+            f"{_origin(str(item['loc'][0]), flags, config)}"
             for item in error.errors(include_url=False)
         ]
         _stop("\n".join(["these settings cannot be used:", *lines]), code=2)
-    except tomllib.TOMLDecodeError as error:
-        _stop(f"{config} is not valid TOML: {error}", code=2)
+    except ConfigFileError as error:
+        _stop(str(error), code=2)
     except OSError as error:
         _stop(f"cannot read the configuration file {config}: {error.strerror}", code=2)
 
@@ -134,6 +142,16 @@ def _settings(flags: Mapping[str, Any], config: Path | None) -> Settings:
 def _told(setting: int | str, value: object) -> str:
     """The value at fault, unless it may hold a secret."""
     return "" if setting in ("ice_servers", "turn_secret") else f", got {value!r}"
+
+
+def _origin(setting: str, flags: Mapping[str, Any], config: Path | None) -> str:
+    """Where a setting comes from that no flag gives: it may have been set long ago, and by somebody else."""
+    variable = f"{ENV_PREFIX}{setting}".upper()
+    if setting in flags:
+        return ""
+    if any(name.upper() == variable for name in os.environ):
+        return f" (in {variable})"
+    return f" (in {config})" if config else ""
 
 
 def _stop(message: str, code: int) -> NoReturn:

@@ -1,17 +1,18 @@
 """Settings of the server. Flags > environment (DEPTHLIVE_...) > a TOML file > the defaults below."""
 
 import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, get_origin
 
+import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from streaming.api import CONTROLS, MAX_PROMPT_LENGTH, MAX_SEED, ControlName, Decoder, Precision, Speed
@@ -20,6 +21,10 @@ Codec = Literal["h264", "vp8"]
 
 ENV_PREFIX = "DEPTHLIVE_"
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
+
+
+class ConfigFileError(Exception):
+    """The file of settings is not TOML; the text names it and says why."""
 
 
 class IceServer(BaseModel):
@@ -48,7 +53,10 @@ class IceServer(BaseModel):
 class Settings(BaseSettings):
     """The effective configuration of one server process. Build it with `load_settings`."""
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
+    # Texts of the environment come as they are: `_read_list` says what is wrong with one, the library raises.
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, frozen=True, extra="forbid", enable_decoding=False
+    )
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 serves other machines too.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
@@ -123,7 +131,7 @@ class Settings(BaseSettings):
     turn_seconds: int = Field(
         12 * 3600, ge=60, le=7 * 24 * 3600, description="Seconds for which such credentials are good."
     )
-    udp_ports: Annotated[tuple[int, int] | None, NoDecode] = Field(
+    udp_ports: tuple[int, int] | None = Field(
         None, description="UDP ports for media, as 50000-50100; none takes any free ones."
     )
     public_address: IPvAnyAddress | None = Field(
@@ -211,6 +219,23 @@ class Settings(BaseSettings):
             return [{"urls": [item]} if isinstance(item, str) else item for item in value]  # pyright: ignore[reportUnknownVariableType] -- raw input
         return value
 
+    # Last: what is written last runs first, and the others are to see a list.
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read_list(cls, value: Any, info: ValidationInfo) -> Any:
+        """Let a text stand for a list: "a,b", or JSON where the items are more than words."""
+        is_list = get_origin(cls.model_fields[info.field_name or ""].annotation) is tuple
+        if not is_list or not isinstance(value, str):
+            return value
+        text = value.strip()
+        if not text.startswith(("[", "{")):
+            return [item.strip() for item in text.split(",")] if text else []
+        try:
+            items: Any = pydantic_core.from_json(text)
+        except ValueError:
+            raise ValueError("expected values with commas between, as a,b, or a list in JSON") from None
+        return items if isinstance(items, list) else [items]  # pyright: ignore[reportUnknownVariableType] -- raw input
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -220,8 +245,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, environment, TOML; no dotenv file and no secrets directory that nobody asked for."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        """Flags, then the environment; no dotenv file and no secrets directory that nobody asked for."""
+        return init_settings, env_settings
 
     def describe(self) -> str:
         """The effective configuration, one `name = value` per line; secrets are masked."""
@@ -234,15 +259,31 @@ def load_settings(flags: Mapping[str, Any], toml_file: Path | None = None) -> Se
     """Settings from flags (None = not given), the environment and `toml_file`.
 
     Raises pydantic.ValidationError naming each bad field, OSError when the file cannot be read, and
-    tomllib.TOMLDecodeError when it is not TOML.
+    ConfigFileError when it is not TOML.
     """
-    if toml_file is not None:
-        toml_file.stat()  # pydantic-settings would pass over a missing file in silence
+    in_file = {} if toml_file is None else read_config(toml_file)
 
     class SettingsWithFile(Settings):
-        model_config = SettingsConfigDict(toml_file=toml_file)
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], *args: Any, **sources: Any
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            others = super().settings_customise_sources(settings_cls, *args, **sources)
+            return *others, InitSettingsSource(settings_cls, in_file)
 
     return SettingsWithFile(**{name: value for name, value in flags.items() if value is not None})
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The settings of a TOML file, not checked. Raises OSError and ConfigFileError."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors begin it with a mark
+    except UnicodeDecodeError:
+        raise ConfigFileError(f"{path} is not text in UTF-8") from None
+    except RecursionError:
+        raise ConfigFileError(f"{path} is not valid TOML: nested too deeply") from None
+    except ValueError as error:
+        raise ConfigFileError(f"{path} is not valid TOML: {error}") from None
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:

@@ -31,7 +31,7 @@ from streaming.depth.estimators import DepthEstimator, load_depth
 from streaming.gpu.compilation import keep_compiled
 from streaming.gpu.compile_cache import compile_cache
 from streaming.hub.pull import OnProgress, pull
-from streaming.pipeline import LongLivePipeline
+from streaming.pipeline import LongLivePipeline, device_named
 from streaming.random_weights import TAEHV_DRAWN, RandomPipeline, random_depth
 from streaming.stream import LiveStream
 
@@ -47,7 +47,7 @@ def choose_device(name: str) -> torch.device:
     if not available.get(name.split(":")[0], False):
         there = ", ".join(device for device, yes in available.items() if yes)
         raise ValueError(f"device {name!r} is not available here; available: auto, {there}")
-    return torch.device(name)
+    return device_named(name)
 
 
 class StreamEngine:

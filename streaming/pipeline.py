@@ -39,7 +39,7 @@ from streaming.blocks.vace_encoding import Control, GuidanceMode, VaceEncodingBl
 from streaming.checkpoints.models import Models, VideoDecoder, load_models, random_models
 from streaming.checkpoints.presets import BASE_MODELS, Preset, find_preset
 from streaming.chunk_passes import ChunkInputs, ChunkPasses, PendingCleanPass
-from streaming.config import CHUNK_LATENTS, PipelineConfig, TaehvConfig
+from streaming.config import CHUNK_LATENTS, ConfigError, PipelineConfig, TaehvConfig
 from streaming.controls.control_videos import ControlVideo
 from streaming.gpu.stage_clock import StageClock
 from streaming.kv_cache_pool import KVCachePool
@@ -82,14 +82,25 @@ def _check_transition(name: str | None) -> None:
         raise ValueError(f"transition must be {', '.join(names)} or {last}, got {name!r}")
 
 
+def device_named(device: torch.device | str) -> torch.device:
+    """Raises ConfigError for a name that torch does not know."""
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ConfigError(f"device: expected one as cpu, cuda or cuda:1, got {device!r}") from None
+
+
 class LongLivePipeline:
     """Weights and one stream of its own. `generate` runs any number of further sessions on the same
     weights."""
 
     def __init__(
-        self, config: Mapping[str, Any] | PipelineConfig, device: torch.device, dtype: torch.dtype
+        self, config: Mapping[str, Any] | PipelineConfig, device: torch.device | str, dtype: torch.dtype
     ) -> None:
         """Raises ConfigError for a configuration that cannot work."""
+        device = device_named(device)
+        if not isinstance(dtype, torch.dtype):  # pyright: ignore[reportUnnecessaryIsInstance] -- a name is an easy mistake
+            raise ConfigError(f"dtype: expected one of torch, as torch.bfloat16, got {dtype!r}")
         self.config = config if isinstance(config, PipelineConfig) else PipelineConfig.from_mapping(config)
         self.device, self.dtype = device, dtype
         self.preset = self._preset(self.config)

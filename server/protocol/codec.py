@@ -4,6 +4,7 @@ Sans-IO. The messages travel on data channels, WebSockets and HTTP; client_web/p
 models are in server/protocol/requests.py and server/protocol/replies.py.
 """
 
+import codecs
 import json
 from collections.abc import Sequence
 from typing import Annotated, Any, get_args
@@ -45,6 +46,7 @@ def decode(raw: str | bytes) -> ClientMessage:
     size = len(raw.encode(errors="surrogatepass")) if isinstance(raw, str) else len(raw)
     if size > MAX_MESSAGE_BYTES:
         raise ProtocolError("message", f"{size} bytes", f"at most {MAX_MESSAGE_BYTES} bytes")
+    raw = _without_mark(raw)
     try:
         data: Any = pydantic_core.from_json(raw, allow_inf_nan=False)
     except (ValueError, TypeError):  # nested beyond the parser's limit, too; TypeError: half a character
@@ -59,7 +61,7 @@ def decode(raw: str | bytes) -> ClientMessage:
 
 def decode_server(raw: str | bytes) -> ServerMessage:
     """One message from a server, for clients written in Python. Raises pydantic.ValidationError."""
-    return _server_adapter.validate_json(raw)
+    return _server_adapter.validate_json(_without_mark(raw))
 
 
 def encode(message: ClientMessage | ServerMessage) -> str:
@@ -68,6 +70,11 @@ def encode(message: ClientMessage | ServerMessage) -> str:
         given = message.model_dump(mode="json", exclude_unset=True)
         return json.dumps({"type": message.type} | given, ensure_ascii=False)
     return message.model_dump_json()
+
+
+def _without_mark(raw: str | bytes) -> str | bytes:
+    """Without the byte order mark that some tools put in front of UTF-8, and that JSON does not have."""
+    return raw.removeprefix("\ufeff") if isinstance(raw, str) else raw.removeprefix(codecs.BOM_UTF8)
 
 
 def _protocol_error(error: ValidationError, data: dict[str, Any]) -> ProtocolError:

@@ -27,7 +27,7 @@ def load_looks(folder: Path) -> tuple[Look, ...]:
     """The looks of `folder`, in their order. Raises LooksError."""
     path = folder / FILE
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise LooksError(f"{path}: cannot be read ({error})") from error
     if not isinstance(entries, list):

@@ -239,10 +239,13 @@ def _fake_worker(settings, engine):
     return EngineClient(settings, import_engine=lambda: engine)
 
 
-async def test_a_port_in_use_is_an_os_error(server, engine, monkeypatch):
+async def test_a_port_in_use_is_told_before_the_model_is_loaded(server, engine, monkeypatch):
+    await server.worker.ready()
     monkeypatch.setattr(server_app, "EngineClient", lambda settings: _fake_worker(settings, engine))
+    engine.loaded_with.clear()
     with pytest.raises(OSError):
         await serve(load_settings({"port": int(server.url.rsplit(":")[-1])}))
+    assert not engine.loaded_with
 
 
 async def test_looks_are_listed_and_their_pictures_served_from_the_models_own(tmp_path, settings, engine):

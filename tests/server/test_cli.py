@@ -117,3 +117,32 @@ def test_port_in_use_is_told_in_words(monkeypatch):
     result = CliRunner().invoke(app, ["serve", "--port", "8099"])
     assert result.exit_code == 1
     assert "cannot listen on 127.0.0.1 port 8099: Address already in use" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("CODECS", "av1", "codecs.0: Input should be 'h264' or 'vp8', got 'av1' (in DEPTHLIVE_CODECS)"),
+        ("CODECS", "[", "got '[' (in DEPTHLIVE_CODECS)"),
+        ("PORT", "http", "got 'http' (in DEPTHLIVE_PORT)"),
+        ("CONFIG", "/", "cannot read the configuration file /: Is a directory"),
+    ],
+)
+def test_law_a_variable_that_cannot_be_used_is_named(served, name, value, told):
+    result = CliRunner().invoke(app, ["serve"], env={f"DEPTHLIVE_{name}": value})
+    assert result.exit_code == 2 and told in result.stderr
+    assert not served
+
+
+def test_a_setting_of_the_file_that_cannot_be_used_is_named_with_it(served, tmp_path):
+    file = tmp_path / "c.toml"
+    file.write_text("port = -1\n")
+    result = CliRunner().invoke(app, ["serve", "--config", str(file)])
+    assert f"got -1 (in {file})" in result.stderr
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "no..host"])
+def test_a_host_that_is_no_name_is_told_in_words(host, monkeypatch):
+    monkeypatch.setattr(server.cli, "configure_logging", lambda level: None)
+    result = CliRunner().invoke(app, ["serve", "--host", host])
+    assert result.exit_code == 1 and f"cannot listen on {host}" in result.stderr

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from server.settings import Settings, load_settings, unknown_variables
+from server.settings import ConfigFileError, Settings, load_settings, unknown_variables
 
 
 def test_flags_win_over_environment_over_file_over_defaults(tmp_path, monkeypatch):
@@ -194,3 +194,67 @@ def test_origins_are_scheme_host_and_port():
 def test_misspelt_variable_is_found():
     environment = {"DEPTHLIVE_PRT": "1", "DEPTHLIVE_PORT": "1", "DEPTHLIVE_CONFIG": "x", "PATH": "y"}
     assert unknown_variables(environment) == ["DEPTHLIVE_PRT"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "wanted"),
+    [
+        (
+            "ALLOWED_ORIGINS",
+            "https://a.example,https://b.example",
+            ("https://a.example", "https://b.example"),
+        ),
+        (
+            "ALLOWED_ORIGINS",
+            " https://a.example , https://b.example ",
+            ("https://a.example", "https://b.example"),
+        ),
+        ("ALLOWED_ORIGINS", '["https://a.example"]', ("https://a.example",)),
+        ("ALLOWED_ORIGINS", "", ()),
+        ("CODECS", "vp8", ("vp8",)),
+        ("CONTROLS", "lines,depth", ("lines", "depth")),
+        ("UDP_PORTS", "50000-50010", (50000, 50010)),
+    ],
+)
+def test_a_list_of_the_environment_needs_no_json(monkeypatch, name, text, wanted):
+    monkeypatch.setenv(f"DEPTHLIVE_{name}", text)
+    assert getattr(load_settings({}), name.lower()) == wanted
+
+
+@pytest.mark.parametrize(
+    "text", ["stun:a:1,turn:b", '["stun:a:1", "turn:b"]', '[{"urls": ["stun:a:1"]}, "turn:b"]']
+)
+def test_ice_servers_of_the_environment_may_be_addresses_alone(monkeypatch, text):
+    monkeypatch.setenv("DEPTHLIVE_ICE_SERVERS", text)
+    assert [one.urls for one in load_settings({}).ice_servers] == [("stun:a:1",), ("turn:b",)]
+
+
+@pytest.mark.parametrize("text", ['["vp8"', "[" * 5000, '{"vp8": }', "vp8,,h264", "[1]", "av1"])
+@pytest.mark.parametrize("name", ["CODECS", "ALLOWED_ORIGINS", "ICE_SERVERS", "CONTROLS"])
+def test_law_a_list_that_cannot_be_read_is_a_bad_value_like_others(monkeypatch, name, text):
+    monkeypatch.setenv(f"DEPTHLIVE_{name}", text)
+    with pytest.raises(ValidationError) as caught:
+        load_settings({})
+    assert caught.value.errors()[0]["loc"][0] == name.lower()
+
+
+def test_a_byte_order_mark_in_front_of_the_file_is_passed_over(tmp_path):
+    file = tmp_path / "depthlive.toml"
+    file.write_bytes(b"\xef\xbb\xbfport = 1001\r\n")
+    assert load_settings({}, file).port == 1001
+
+
+def test_a_folder_in_place_of_the_file_is_an_error(tmp_path):
+    with pytest.raises(IsADirectoryError):
+        load_settings({}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"port: 1", "port = 1".encode("utf-16"), b"\xff", b"a = " + b"[" * 9000, b"a = " + b"9" * 9000],
+)
+def test_law_a_file_that_is_no_toml_is_named(tmp_path, content):
+    file = tmp_path / "depthlive.toml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigFileError, match=r"depthlive\.toml is not"):
+        load_settings({}, file)

@@ -1,6 +1,7 @@
 """The feature document's call."""
 
 import gc
+import re
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -440,3 +441,14 @@ def test_pictures_are_scaled_in_float32(monkeypatch: pytest.MonkeyPatch) -> None
     frames = narrow("gold")
     expected = (video[0].float() * 0.5 + 0.5).movedim(1, -1)
     assert frames.dtype == torch.float32 and torch.equal(frames, expected)
+
+
+def test_a_device_may_be_named_and_what_torch_does_not_know_is_told() -> None:
+    assert LongLivePipeline(DOCUMENT, device="cpu", dtype=torch.float32).device == CPU
+    for name in ("gpu", "", "cpu:x", "cuda:-2"):
+        with pytest.raises(
+            ConfigError, match=re.escape(f"device: expected one as cpu, cuda or cuda:1, got {name!r}")
+        ):
+            LongLivePipeline(DOCUMENT, device=name, dtype=torch.float32)
+    with pytest.raises(ConfigError, match="dtype: expected one of torch, as torch.bfloat16, got 'float32'"):
+        LongLivePipeline(DOCUMENT, device="cpu", dtype="float32")  # pyright: ignore[reportArgumentType]

@@ -35,6 +35,17 @@ from server.protocol.requests import (
     WeightedPrompt,
 )
 
+
+def test_a_byte_order_mark_in_front_of_a_message_is_passed_over():
+    text = '{"type": "ping", "id": "1"}'
+    for raw in ("\ufeff" + text, b"\xef\xbb\xbf" + text.encode()):
+        assert decode(raw) == decode(text)
+    with pytest.raises(ProtocolError, match="a JSON object"):
+        decode("\ufeff\ufeff" + text)
+    pong = '{"type": "superseded", "id": "1", "by": "2"}'
+    assert decode_server("\ufeff" + pong) == decode_server(pong)
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
