@@ -169,3 +169,93 @@ async def test_a_session_that_cannot_take_the_news_holds_up_nobody(caplog):
         line.go.set()
     assert line.order == ["a", "b", "c"]
     assert caplog.text.count("ZeroDivisionError") >= 3, "each of its news"
+
+
+async def shares(chunks, seconds=600.0):
+    """How many chunks each client has had after so long, and the order; each asks again at once.
+
+    `chunks`: the seconds of every client's.
+    """
+    line, order = Line(), []
+    counts = dict.fromkeys(chunks, 0)
+
+    async def play(name):
+        while line.time < seconds:
+            async with line.scheduler.take(line.client(name)):
+                await asyncio.sleep(0)
+                line.time += chunks[name]
+                counts[name] += 1
+                order.append(name)
+
+    await asyncio.gather(*map(play, chunks))
+    return counts, "".join(order)
+
+
+async def test_law_whoever_asks_for_longer_chunks_gets_fewer_and_others_as_many_as_before():
+    alike, _ = await shares({"a": 1.0, "b": 1.0})
+    uneven, _ = await shares({"a": 1.0, "b": 2.0})
+    assert alike == {"a": pytest.approx(300, abs=1), "b": pytest.approx(300, abs=1)}
+    assert uneven == {"a": pytest.approx(alike["a"], abs=2), "b": pytest.approx(150, abs=2)}
+
+
+@pytest.mark.parametrize(
+    "chunks", [{"a": 0.3, "b": 1.0, "c": 2.2}, {"a": 1.0, "b": 1.4}, {"a": 5.0, "b": 0.1}]
+)
+async def test_law_each_has_the_device_for_the_same_time(chunks):
+    counts, _ = await shares(chunks)
+    times = [counts[name] * seconds for name, seconds in chunks.items()]
+    assert max(times) - min(times) <= 2 * max(chunks.values())
+
+
+@pytest.mark.parametrize("names", ["ab", "abc", "abcd"])
+async def test_law_clients_whose_chunks_take_equally_long_alternate(names):
+    _, order = await shares(dict.fromkeys(names, 1.0))
+    assert order.startswith(names * 100)
+
+
+async def test_a_small_difference_is_made_up_for_seldom():
+    _, order = await shares({"a": 1.0, "b": 1.02}, seconds=300.0)
+    assert [len(each) for each in order.split("aa")[:2]] == [49, 98]
+
+
+async def test_law_nobody_saves_up_time_by_not_asking():
+    line = Line()
+    await line.had("old", *[1.0] * 100)
+    await line.had("new", 1.0)
+    async with asyncio.TaskGroup() as group:
+        await line.asks(group, "old", "new", "old", "new")
+        line.go.set()
+    assert line.order == ["old", "new", "old", "new"]
+
+
+async def test_law_newcomers_without_end_keep_nobody_waiting():
+    line, order = Line(), []
+
+    async def play(name, clients):
+        for client in clients:
+            async with line.scheduler.take(client):
+                await asyncio.sleep(0)
+                line.time += 1.0
+                order.append(name)
+
+    newcomers = [[Client(lambda _: None) for _ in range(50)] for _ in range(2)]
+    await asyncio.gather(play("a", [line.client("a")] * 50), *(play("-", each) for each in newcomers))
+    assert "".join(order).count("a", 0, 90) >= 29
+
+
+async def test_who_gives_up_keeps_nobody_from_the_device():
+    """Neither while it waits nor in the moment in which it gets it."""
+    line = Line()
+
+    async def once(name):
+        async with line.scheduler.take(line.client(name)):
+            line.order.append(name)
+
+    async with line.scheduler.take(line.client("a")):
+        waiting = [asyncio.create_task(once(name)) for name in "bcd"]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        await asyncio.sleep(0)
+    asyncio.get_running_loop().call_soon(waiting[1].cancel)  # after it was told, before it can go on
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert line.order == ["d"]
