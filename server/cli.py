@@ -92,6 +92,7 @@ def serve(
     max_fps: Annotated[float | None, _option(LIMITS, "max_fps")] = None,
     max_recording_minutes: Annotated[float | None, _option(LIMITS, "max_recording_minutes")] = None,
     max_recordings_mb: Annotated[int | None, _option(LIMITS, "max_recordings_mb")] = None,
+    engine_timeout: Annotated[float | None, _option(LIMITS, "engine_timeout")] = None,
     log_level: Annotated[str | None, _option(DEBUGGING, "log_level")] = None,
     random_weights: Annotated[bool | None, _option(DEBUGGING, "random_weights")] = None,
     stamp_source: Annotated[bool | None, _option(DEBUGGING, "stamp_source")] = None,

@@ -150,6 +150,11 @@ class Settings(BaseSettings):
     max_recordings_mb: int = Field(
         512, ge=1, description="Megabytes that all recordings together may take; the oldest gives way."
     )
+    engine_timeout: float = Field(
+        120.0,
+        gt=0,
+        description="Seconds without a sign of the model's work after which its streams end with an error.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe messages logged."
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 R = TypeVar("R")
 
-JOIN_TIMEOUT_S = 30.0  # longer than any chunk; only a download may take longer
+JOIN_TIMEOUT_S = 5.0  # longer than a chunk of a live stream; who stops the server waits for no more
 
 
 class Phase(Enum):
@@ -73,12 +73,14 @@ class EngineClient:
         self, settings: Settings, import_engine: "Callable[[], type[StreamEngine]]" = import_engine
     ) -> None:
         """`import_engine` gives the class of the engine; called in the thread."""
+        self._settings = settings
         self._thread = EngineThread(settings, import_engine, listener=self)
         self._decided = asyncio.Event()  # ready, failed or stopped
         self._listeners: set[Callable[[], None]] = set()
         self.scheduler = Scheduler()
         self.pace: float | None = None  # pictures a second, of all streams together; None until ready
         self.info: EngineInfo | None = None  # None until ready
+        self._is_silent = False
         self.readiness = Readiness(Phase.LOADING, f"loading the model {settings.model!r}")
 
     def start(self) -> None:
@@ -88,13 +90,12 @@ class EngineClient:
     async def stop(self) -> None:
         """End the thread after the job at hand; whoever still waits for a job gets EngineUnavailable."""
         self._become(Phase.STOPPED, "the server is shutting down")
-        if self._thread.is_alive:
+        if self._thread.is_alive and not self._is_silent:
             self._thread.put(None)
             await asyncio.to_thread(self._thread.join, JOIN_TIMEOUT_S)
         if self._thread.is_alive:
-            logger.warning("The model's thread did not end within %.0f s; leaving it behind", JOIN_TIMEOUT_S)
-        for job in self._thread.left():
-            fail(job.future, EngineUnavailable(self.readiness.reason))
+            logger.warning("The model's thread does not end; leaving it behind")
+        self._fail_jobs()
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` on every change of `readiness`; returns what ends the subscription."""
@@ -147,7 +148,8 @@ class EngineClient:
         return await future
 
     def _become(self, phase: Phase, reason: str) -> None:
-        if self.readiness.phase is Phase.STOPPED:
+        is_over = self.readiness.phase is Phase.FAILED and phase is not Phase.STOPPED
+        if is_over or self.readiness.phase is Phase.STOPPED:
             return
         logger.info("Model: %s", reason)
         self._announce(Readiness(phase, reason))
@@ -175,6 +177,18 @@ class EngineClient:
 
     def on_failed(self, reason: str) -> None:
         self._become(Phase.FAILED, reason)
+        self._fail_jobs()
+
+    def on_silent(self) -> None:
+        seconds = self._settings.engine_timeout
+        logger.critical("The model's thread has told nothing for %.0f s:\n%s", seconds, self._thread.stack())
+        self._is_silent = True
+        self.on_failed(f"the model has not answered for {seconds:.0f} s, start the server again")
+
+    def _fail_jobs(self) -> None:
+        """Whoever still waits for a job hears why it will not be done."""
+        for job in self._thread.give_up():
+            fail(job.future, EngineUnavailable(self.readiness.reason))
 
     def on_pace(self, pace: float) -> None:
         self.pace = pace

@@ -13,6 +13,7 @@ import queue
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from server.engine.chunk_job import ChunkJob
 from server.engine.errors import EngineUnavailable, InputRejected, StreamWasReset
+from server.engine.watchdog import Watchdog
 from server.media.frames import Rgb, stamp_source
 from server.progress_bar import progress_bar
 from server.settings import Settings
@@ -62,6 +64,7 @@ class Listener(Protocol):
     def on_warming(self) -> None: ...
     def on_ready(self, info: EngineInfo, pace: float) -> None: ...
     def on_failed(self, reason: str) -> None: ...
+    def on_silent(self) -> None: ...
     def on_pace(self, pace: float) -> None: ...
 
 
@@ -107,6 +110,8 @@ class EngineThread:
         self._import_engine = import_engine
         self._listener = listener
         self._jobs: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
+        self._unanswered: deque[Job[Any]] = deque()  # the loop's: that of now, and those in the queue
+        self._watchdog = Watchdog(settings.engine_timeout, listener.on_silent)
         # A daemon, so that a hanging download cannot keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._told_progress = float("-inf")
@@ -125,24 +130,49 @@ class EngineThread:
 
     def put(self, job: Job[Any] | None) -> None:
         """After the jobs before it; None ends the thread."""
+        if job is not None:
+            self._unanswered.append(job)
+            self._watchdog.expect()
         self._jobs.put(job)
 
     @property
     def is_alive(self) -> bool:
         return self._thread.is_alive()
 
+    def stack(self) -> str:
+        """Where it is: what a hang leaves for the log."""
+        frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage] -- documented, for such use
+        frame = frames.get(self._thread.ident or 0)
+        return "".join(traceback.format_stack(frame)) if frame else "it has ended"
+
     def join(self, timeout: float) -> None:
         """Blocks until it has ended, or for so many seconds."""
         self._thread.join(timeout)
 
-    def left(self) -> list[Job[Any]]:
-        """Jobs that it did not come to, once it has ended."""
-        jobs: list[Job[Any]] = []
+    def give_up(self) -> list[Job[Any]]:
+        """Expect nothing more of it, whether it has ended or hangs; returns the jobs without an answer. It
+        does none of them later, but for that of now."""
         with contextlib.suppress(queue.Empty):
             while True:
-                if (job := self._jobs.get_nowait()) is not None:
-                    jobs.append(job)
+                self._jobs.get_nowait()
+        self._jobs.put(None)
+        self._watchdog.stop()
+        jobs = list(self._unanswered)
+        self._unanswered.clear()
         return jobs
+
+    def _hear(self, function: Callable[..., None], args: tuple[object, ...]) -> None:
+        self._watchdog.heard()
+        function(*args)
+
+    def _answer(self, job: Job[Any], result: object, error: Exception | None) -> None:
+        if self._unanswered and self._unanswered[0] is job:  # else it was given up
+            self._unanswered.popleft()
+            self._watchdog.answered()
+        if error is None:
+            resolve(job.future, result)
+        else:
+            fail(job.future, error)
 
     # The work of jobs.
 
@@ -194,11 +224,14 @@ class EngineThread:
     # Its life.
 
     def _post(self, function: Callable[..., None], *args: object) -> None:
-        self._loop.call_soon_threadsafe(function, *args)
+        self._loop.call_soon_threadsafe(self._hear, function, args)
 
     def _run(self) -> None:
         try:
             self._load_and_serve()
+        except BaseException as error:  # a library's SystemExit, too: whoever waits must hear that it is over
+            logger.critical("The model's thread has ended", exc_info=error)
+            self._post(self._listener.on_failed, "the model's thread has ended, start the server again")
         finally:
             gc.unfreeze()  # what stays in a process that goes on is garbage
 
@@ -212,8 +245,7 @@ class EngineThread:
             self._post(self._listener.on_failed, f"cannot load the model: {error}")
         else:  # a bug of ours: the page must say so, and the log must show where
             logger.error("Loading the model failed", exc_info=error)
-            reason = f"loading the model failed: {type(error).__name__}: {error}"
-            self._post(self._listener.on_failed, reason)
+            self._post(self._listener.on_failed, "loading the model failed: internal error, see the log")
 
     def _start_engine(self) -> None:
         began = time.monotonic()
@@ -272,9 +304,9 @@ class EngineThread:
         if error is not None:  # whatever it is, it belongs to the session that asked; others go on
             if not isinstance(error, InputRejected | StreamWasReset | EngineUnavailable):
                 self._check_device()
-            self._post(fail, job.future, error)
+            self._post(self._answer, job, None, error)
             return
-        self._post(resolve, job.future, result)
+        self._post(self._answer, job, result, None)
         if self._made:
             self.flush()
             self._note_pace(time.monotonic() - began)
@@ -306,10 +338,9 @@ class EngineThread:
         the process is to know."""
         try:
             self._engine.check_device()
-        except RuntimeError as error:
+        except RuntimeError:
             logger.exception("The device can do no more work")
-            reason = f"the device can do no more work, start the server again: {error}"
-            self._post(self._listener.on_failed, reason)
+            self._post(self._listener.on_failed, "the device can do no more work, start the server again")
 
     def _note_pace(self, seconds: float) -> None:
         """The job at hand took so long, all that it left to do included."""

@@ -7,7 +7,7 @@ import asyncio
 
 from av import VideoFrame
 
-from server.engine.client import model_info
+from server.engine.client import Phase, model_info
 from server.engine.errors import EngineUnavailable, InputRejected
 from server.logs import session_logger
 from server.media.frames import Rgb
@@ -40,6 +40,7 @@ from server.session.state import SessionStateMachine, State
 from streaming.api import CONTROLS, EngineInfo
 
 TELEMETRY_PERIOD_S = 0.5
+INTERNAL_ERROR = "internal error, see the log of the server"
 SILENCE_S = 2.0  # without a camera frame, or a picture, before the output says so
 
 
@@ -144,9 +145,9 @@ class LiveSession:
 
     def _fail_of_bug(self, task: asyncio.Task[None]) -> bool:
         """Fail the session if a bug of ours ended this task of it; the process goes on. Says whether."""
-        if task.cancelled() or (error := task.exception()) is None:
+        if task.cancelled() or task.exception() is None:
             return False
-        self._fail(f"internal error: {type(error).__name__}: {error}")
+        self._fail(INTERNAL_ERROR)  # the error's own words, which may tell of others, are for the log
         return True
 
     def _playout_ended(self, task: asyncio.Task[None]) -> None:
@@ -247,12 +248,16 @@ class LiveSession:
         self.playout.wake()
 
     def _fail(self, reason: str) -> None:
-        self.channels.send(ErrorReply(code="internal", message=reason))
-        self._state.become(State.FAILED, reason)
+        if self.failure is None:
+            self.channels.send(ErrorReply(code="internal", message=reason))
+            self._state.become(State.FAILED, reason)
 
     def _readiness_changed(self) -> None:
-        if self._state.state is State.WARMING:
-            self._state.become(State.WARMING, self._engine.readiness.reason)
+        readiness = self._engine.readiness
+        if readiness.phase is Phase.FAILED:  # also told to who waits for no job, as without a camera
+            self._fail(readiness.reason)
+        elif self._state.state is State.WARMING:
+            self._state.become(State.WARMING, readiness.reason)
 
     def _check_pulse(self, now: float) -> None:
         """Say so when the camera or the generator has fallen silent; a silent picture looks like a crash."""

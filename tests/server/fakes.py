@@ -51,8 +51,8 @@ class Recorded(ChunkParameters):
 
 
 class LiveStream:
-    """Fails on the prompts "reject", "explode", "diverge" and, after a piece, "break off" (these two once)
-    and "always break off"; "stale" gives an old generation."""
+    """Fails on the prompts "reject", "explode", "exit" (of its thread), "diverge" and, after a piece, "break
+    off" (these two once) and "always break off"; "stale" gives an old generation."""
 
     def __init__(self, module: "FakeEngineModule", prompt: str) -> None:
         self._module = module
@@ -124,6 +124,8 @@ class LiveStream:
                 raise ValueError("prompt: this word is not known")
             case "explode":
                 raise RuntimeError("out of memory")
+            case "exit":
+                raise SystemExit(3)
             case "diverge" if not self._module.has_diverged:
                 self._module.has_diverged = True
                 self._reset()

@@ -170,7 +170,7 @@ def worker_around(engine: FakeEngineModule, settings: Settings) -> EngineClient:
     jobs = worker._thread._jobs = JobQueue(loop)
 
     def changed() -> None:
-        if worker.readiness.phase is Phase.FAILED and worker.info is None:
+        if worker.readiness.phase is Phase.FAILED:
             jobs.given_up()
 
     worker.subscribe(changed)

@@ -187,6 +187,25 @@ async def test_index_is_the_page(tmp_path, monkeypatch, settings, engine):
             assert response.content_type in ("text/javascript", "application/javascript")
 
 
+async def test_a_model_that_can_do_no_more_is_told_to_all_and_lets_nobody_in(server, engine):
+    """In our words, not in those of what broke."""
+    async with server.viewer() as broken, server.viewer() as other:
+        await broken.live()
+        broken.send({"type": "prompt.set", "id": "1", "text": "exit"})
+        words = "the model's thread has ended, start the server again"
+        for viewer in (broken, other):
+            assert (await viewer.message("state", state="failed"))["detail"] == words
+            assert [each["message"] for each in viewer.received("error", code="internal")] == [words]
+        async with server.http.get(server.url + "/readyz") as response:
+            assert response.status == 503 and (await response.json())["reason"] == words
+        late = Viewer(server.url, server.http)
+        refused = await late.post(await late.offer())
+        assert refused.status == 503 and words in await refused.text()
+        await late.close()
+        async with server.http.ws_connect(server.url + "/ws") as socket:
+            assert words in ((await closing_word(socket))[1] or "")
+
+
 def test_page_directory_is_the_packages():
     assert page_directory().name == "client_web" and page_directory().is_dir()
 

@@ -54,7 +54,7 @@ SIZES = {
 # How long somebody waits, in seconds: for who is silent, for who does not close, for the next news.
 TIMES = {
     "server.app": {"SHUTDOWN_TIMEOUT_S": 5.0},
-    "server.engine.client": {"JOIN_TIMEOUT_S": 30.0},
+    "server.engine.client": {"JOIN_TIMEOUT_S": 5.0},
     "server.engine.thread": {"PROGRESS_LOG_PERIOD_S": 5.0, "SWITCH_INTERVAL_S": 1e-4},
     "server.http.session_api": {"BODY_TIMEOUT_S": 30.0},
     "server.media.pacing": {"LATE_LIMIT_S": 0.1},

@@ -110,7 +110,7 @@ async def _unready_step(worker):
     [
         (ValueError("model 'x' is unknown"), "cannot load the model: model 'x' is unknown"),
         (OSError("disk full"), "cannot load the model: disk full"),
-        (KeyError("oops"), "loading the model failed: KeyError: 'oops'"),
+        (KeyError("oops"), "loading the model failed: internal error, see the log"),
     ],
 )
 async def test_a_model_that_does_not_load_says_why(settings, engine, error, told, caplog):
@@ -395,11 +395,11 @@ async def test_a_thread_that_hangs_is_left_behind_and_what_waits_for_it_is_told(
     with monkeypatch.context() as patch:
         patch.setattr("server.engine.client.JOIN_TIMEOUT_S", 0.01)
         await worker.stop()
-    assert "leaving it behind" in caplog.text and not step.done()
-    with pytest.raises(EngineUnavailable, match="shutting down"):
-        await asyncio.wait_for(waiting, PATIENCE_S)
+    assert "leaving it behind" in caplog.text
+    for job in (step, waiting):
+        with pytest.raises(EngineUnavailable, match="shutting down"):
+            await asyncio.wait_for(job, PATIENCE_S)
     engine.may_ask.set()
-    assert len((await step).frames) == 9
 
 
 async def test_stamp_is_the_source(engine):
@@ -490,21 +490,89 @@ async def test_a_chunk_that_cannot_be_finished_is_logged_and_others_go_on(worker
 
 
 @pytest.mark.parametrize("fails", ["step", "flush"])
-async def test_a_device_that_is_gone_makes_the_server_unready(worker, engine, fails):
+async def test_a_device_that_is_gone_makes_the_server_unready(worker, engine, fails, caplog):
     """A CUDA error that stays: every chunk of everybody would fail, and /readyz would say 200."""
     await worker.ready()
     handle = await worker.open(prompt="clay", seed=0)
     engine.device_error = RuntimeError("CUDA error: an illegal memory access was encountered")
     if fails == "step":
-        with pytest.raises(RuntimeError, match="out of memory"):
+        with pytest.raises(EngineUnavailable, match="start the server again"):
             await worker.step(handle, request(9, "explode"))
     else:
         engine.flush_error = RuntimeError("the same")
         await worker.step(handle, request(9))
     await until(lambda: worker.readiness.phase is Phase.FAILED, "the worker to see it")
-    assert "start the server again: CUDA error" in worker.readiness.reason
+    assert worker.readiness.reason == "the device can do no more work, start the server again"
+    assert "illegal memory access" in caplog.text, "the device's own words are for the log"
     with pytest.raises(EngineUnavailable, match="start the server again"):
         await worker.open(prompt="clay", seed=0)
+
+
+@pytest.mark.virtual_time
+async def test_law_a_thread_that_ends_fails_who_waits_and_lets_nobody_in(worker, engine, caplog):
+    """A library's SystemExit, say."""
+    handle, other = [await worker.open(prompt="clay", seed=0) for _ in range(2)]
+    steps = [asyncio.create_task(worker.step(one, request(9, "exit"))) for one in (handle, other)]
+    words = "the model's thread has ended, start the server again"
+    for step in steps:
+        with pytest.raises(EngineUnavailable, match=words):
+            await step
+    assert (worker.readiness.phase, worker.readiness.reason) == (Phase.FAILED, words)
+    assert "SystemExit: 3" in caplog.text
+    with pytest.raises(EngineUnavailable, match=words):
+        await worker.open(prompt="clay", seed=0)
+    began = asyncio.get_running_loop().time()
+    await worker.stop()
+    assert asyncio.get_running_loop().time() == began
+
+
+async def test_a_thread_that_ends_while_it_loads_is_told(settings, engine):
+    engine.load_error = SystemExit(3)
+    async with started_worker(settings, engine) as worker:
+        with pytest.raises(EngineUnavailable, match="thread has ended"):
+            await worker.ready()
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("hangs_in", ["may_ask", "may_go_on", "may_flush"])
+async def test_law_a_thread_that_hangs_fails_who_waits_and_lets_nobody_in(
+    worker, engine, settings, caplog, monkeypatch, hangs_in
+):
+    """After `engine_timeout`; and who stops the server does not wait for it."""
+    handle, other = [await worker.open(prompt="clay", seed=0) for _ in range(2)]
+    loop, gate = asyncio.get_running_loop(), getattr(engine, hangs_in)
+    gate.clear()
+    began = loop.time()
+    steps = [asyncio.create_task(worker.step(one, request(9))) for one in (handle, other)]
+    words = "the model has not answered for 120 s, start the server again"
+    with pytest.raises(EngineUnavailable, match=words):
+        await steps[1]
+    assert loop.time() - began == pytest.approx(settings.engine_timeout)
+    await asyncio.gather(*steps, return_exceptions=True)
+    assert (worker.readiness.phase, worker.readiness.reason) == (Phase.FAILED, words)
+    assert "fakes.py" in caplog.text, "the log says where it hangs"
+    with pytest.raises(EngineUnavailable, match=words):
+        await worker.open(prompt="clay", seed=0)
+    waited = []
+    with monkeypatch.context() as patch:
+        patch.setattr(worker._thread, "join", waited.append)
+        await worker.stop()
+    assert not waited and worker._thread.is_alive
+    gate.set()
+    worker._thread.join(PATIENCE_S)
+    assert not worker._thread.is_alive and len(engine.steps) == 1, "it does nothing that nobody waits for"
+
+
+@pytest.mark.virtual_time
+async def test_a_thread_that_is_slow_but_answers_is_left_alone(engine):
+    """Each chunk takes nearly as long as is allowed, while others wait for theirs much longer."""
+    engine.step_seconds = 0.9
+    async with started_worker(load_settings({"engine_timeout": 1.0}), engine) as worker:
+        handles = [await worker.open(prompt="clay", seed=0) for _ in range(4)]
+        for count in (9, 12):
+            await asyncio.gather(*(worker.step(handle, request(count)) for handle in handles))
+        await asyncio.sleep(3600)
+        assert worker.readiness.phase is Phase.READY, "nobody expects anything of it"
 
 
 async def test_an_error_of_one_session_leaves_the_server_ready(worker, engine):

@@ -14,7 +14,7 @@ from server.metrics import Metrics
 from server.services import Services
 from server.session.generation import MAX_FAILURES
 from server.session.playout import PROVISIONAL_SIZE
-from server.session.session import LiveSession
+from server.session.session import INTERNAL_ERROR, LiveSession
 from server.settings import load_settings
 from streaming.api import CameraStart, DistanceRegion
 from tests.server.fakes import HEIGHT, WIDTH
@@ -252,7 +252,7 @@ async def test_a_playout_that_breaks_ends_the_stream_and_those_who_watch(running
 
     monkeypatch.setattr(running.session.playout, "on_shown", broken)
     failed = await running.until("state", state="failed")
-    assert "no more pictures" in failed["detail"]
+    assert failed["detail"] == INTERNAL_ERROR and "no more pictures" in caplog.text
     assert running.session.playout.broadcast.is_over
     assert "A task of this session failed" in caplog.text
 
@@ -367,12 +367,12 @@ async def test_pieces_of_a_session_that_has_ended_go_nowhere(running, engine, mo
     assert not came
 
 
-async def test_an_unexpected_error_ends_the_stream_with_the_reason(running, caplog):
+async def test_an_unexpected_error_ends_the_stream_and_its_words_are_for_the_log(running, caplog):
     await running.until("state", state="live")
     running.ask("prompt.set", "1", text="explode")
     failed = await running.until("state", state="failed")
-    assert "out of memory" in failed["detail"]
-    assert "out of memory" in running.session.playout.note
+    assert failed["detail"] == running.session.playout.note == INTERNAL_ERROR
+    assert "out of memory" in caplog.text
     running.ask("prompt.set", "2", text="gold")
     assert (await running.until("error", id="2"))["code"] == "rejected"
     running.shown.clear()
@@ -586,7 +586,8 @@ async def test_a_stream_that_cannot_be_opened_is_told(engine, worker, caplog):
     session = LiveSession("abc", Services(load_settings({"prompt": "explode"}), worker, Metrics()))
     running = RunningSession(session)
     session.start()
-    assert "out of memory" in (await running.until("state", state="failed"))["detail"]
+    assert (await running.until("state", state="failed"))["detail"] == INTERNAL_ERROR
+    assert "out of memory" in caplog.text
     assert "A task of this session failed" in caplog.text
     await running.close()
 

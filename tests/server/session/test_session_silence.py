@@ -10,7 +10,7 @@ from av import VideoFrame
 import server.session.session
 from server.metrics import Metrics
 from server.services import Services
-from server.session.session import SILENCE_S, LiveSession
+from server.session.session import INTERNAL_ERROR, SILENCE_S, LiveSession
 from server.settings import load_settings
 from tests.server.running import started_worker, until
 from tests.server.running_session import CAMERA_FPS, RunningSession
@@ -108,11 +108,22 @@ async def test_a_stream_that_failed_says_why_to_all_and_takes_no_more(running):
     await running.live()
     running.ask("prompt.set", "1", text="explode")
     state = await running.until("state", state="failed")
-    assert "out of memory" in state["detail"] == running.session.failure == running.session.playout.note
+    assert state["detail"] == running.session.failure == running.session.playout.note == INTERNAL_ERROR
     (error,) = running.of("error", code="internal")
     assert error["message"] == state["detail"]
     running.ask("prompt.set", "2", text="gold")
     assert (await running.until("error", id="2"))["message"] == state["detail"]
+
+
+async def test_law_who_waits_for_a_camera_hears_that_the_model_is_gone(settings, worker):
+    session = LiveSession("abc", Services(settings, worker, Metrics()))
+    running = RunningSession(session, is_watched=False)
+    session.start()
+    await running.until("state", state="waiting")
+    worker.on_failed("the model is gone")
+    assert running.of("state")[-1]["detail"] == session.failure == "the model is gone"
+    await running.close()
+    assert [each["message"] for each in running.of("error")] == ["the model is gone"]
 
 
 async def test_it_hears_of_the_model_until_it_is_closed(settings, engine):
