@@ -11,9 +11,10 @@ import zlib
 from collections.abc import Callable, Collection
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError
 
 from server.media.frames import Rgb
+from server.media.metadata import upright, without_metadata
 
 IMAGE_TYPES = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
 MAX_IMAGE_BYTES = 8 << 20
@@ -43,13 +44,20 @@ def decode_image(data: bytes) -> Rgb:
     if len(data) > MAX_IMAGE_BYTES:
         raise ImageRejected(f"{len(data)} bytes: expected at most {MAX_IMAGE_BYTES}")
     try:
-        with Image.open(io.BytesIO(data), formats=tuple(IMAGE_TYPES.values())) as image:
+        pixels, orientation = without_metadata(data)
+        with Image.open(io.BytesIO(pixels), formats=tuple(IMAGE_TYPES.values())) as image:
             _check_size(image.width, image.height)  # known from the header: no pixel has been decoded yet
             # A JPEG can be decoded at a half or a quarter of its size; others ignore this.
             image.draft("RGB", (KEPT_SIDE, KEPT_SIDE))
-            return np.ascontiguousarray(_upright_rgb(image))
+            return np.ascontiguousarray(upright(_small_rgb(image), orientation))
     except DECODE_ERRORS as error:
-        raise ImageRejected(f"no PNG, JPEG or WebP picture that can be read: {error}") from error
+        raise ImageRejected(f"no PNG, JPEG or WebP picture that can be read{reason_of(error)}") from error
+
+
+def reason_of(error: Exception) -> str:
+    """What a decoder says of a broken file, where those are words: ": image file is truncated"."""
+    is_in_words = isinstance(error, OSError) and not isinstance(error, UnidentifiedImageError)
+    return f": {error}" if is_in_words and "<" not in str(error) else ""
 
 
 class ImageStore:
@@ -90,17 +98,16 @@ def _check_size(width: int, height: int) -> None:
         raise ImageRejected(f"{size}: expected one side at most {MAX_ASPECT} times the other")
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    """The first picture of the file, 8 bits a channel, turned as EXIF says."""
+def _small_rgb(image: Image.Image) -> Image.Image:
+    """The first picture of the file, 8 bits a channel, no side above KEPT_SIDE."""
     if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip instead of scaling
         grey = np.asarray(image).astype(np.uint32) >> 8
         image = Image.fromarray(np.minimum(grey, 255).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image.thumbnail((KEPT_SIDE, KEPT_SIDE))
-        image = ImageOps.exif_transpose(image)
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
     image = image.convert("RGB")
     image.thumbnail((KEPT_SIDE, KEPT_SIDE))
-    return ImageOps.exif_transpose(image)
+    return image

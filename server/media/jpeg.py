@@ -8,7 +8,8 @@ from av import VideoFrame
 from PIL import Image
 
 from server.media.frames import MAX_CAMERA_PIXELS, is_usable
-from server.media.images import DECODE_ERRORS, MIN_SIDE, ImageRejected
+from server.media.images import DECODE_ERRORS, MIN_SIDE, ImageRejected, reason_of
+from server.media.metadata import upright, without_metadata
 from server.protocol.requests import Quality
 
 QUALITIES: dict[Quality, int] = {"low": 55, "medium": 75, "high": 88}
@@ -16,17 +17,19 @@ MICROSECOND = Fraction(1, 1_000_000)
 
 
 def decode_jpeg(data: bytes, timestamp_us: int) -> VideoFrame:
-    """A camera frame, taken at `timestamp_us` on any clock. Raises ImageRejected."""
+    """A camera frame, taken at `timestamp_us` on any clock, upright. Raises ImageRejected."""
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+        pixels, orientation = without_metadata(data)
+        with Image.open(io.BytesIO(pixels), formats=("JPEG",)) as image:
             width, height = image.size  # from the header: no pixel has been decoded yet
             if not is_usable(width, height) or min(width, height) < MIN_SIDE:
                 raise ImageRejected(
                     f"{width}x{height}: expected {MIN_SIDE} pixels each way and at most {MAX_CAMERA_PIXELS}"
                 )
-            frame = VideoFrame.from_ndarray(np.asarray(image.convert("RGB")), format="rgb24")
+            rgb = np.asarray(upright(image.convert("RGB"), orientation))
+            frame = VideoFrame.from_ndarray(rgb, format="rgb24")
     except DECODE_ERRORS as error:
-        raise ImageRejected(f"no JPEG that can be read: {error}") from error
+        raise ImageRejected(f"no JPEG that can be read{reason_of(error)}") from error
     frame.pts, frame.time_base = timestamp_us, MICROSECOND
     return frame
 

@@ -115,9 +115,9 @@ def test_a_picture_of_as_many_pixels_as_allowed_is_taken():
 
 def test_a_large_jpeg_is_decoded_small(monkeypatch):
     """At full size it would take ten times the time and the memory."""
-    decoded, upright = [], server.media.images._upright_rgb
+    decoded, upright = [], server.media.images._small_rgb
     monkeypatch.setattr(
-        server.media.images, "_upright_rgb", lambda image: decoded.append(image.size) or upright(image)
+        server.media.images, "_small_rgb", lambda image: decoded.append(image.size) or upright(image)
     )
     decode_image(file_of(scene(6000, 3000), "JPEG"))
     assert decoded == [(3000, 1500)]
