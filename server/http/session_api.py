@@ -19,6 +19,7 @@ from server.protocol.http_models import Replies, SessionView, UploadedImage
 from server.protocol.replies import ErrorReply, ServerMessage
 from server.session.channel import TooManyClients
 from server.session.command_queue import RateLimit
+from server.session.message_limit import MessageLimit
 from server.websocket.control import serve_control
 
 UPLOADS_PER_SECOND = 2.0
@@ -46,7 +47,13 @@ class ControlledSession(Protocol):
         """Greet a further control client and tell it what happens; returns what ends that. TooManyClients."""
         ...
 
-    def receive(self, raw: str | bytes, send: Callable[[str], None] | None = None) -> None:
+    def receive(
+        self,
+        raw: str | bytes,
+        send: Callable[[str], None] | None = None,
+        *,
+        limit: MessageLimit | None = None,
+    ) -> None:
         """Handle one message; its answers go to `send`. Nothing that a client sends raises."""
         ...
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from server.metrics import Metrics
 from server.protocol.codec import MAX_MESSAGES_PER_SECOND, ProtocolError, decode, encode
 from server.protocol.replies import ErrorReply, Pong, ServerMessage, Telemetry
-from server.protocol.requests import Command, GetStats, Ping
+from server.protocol.requests import ClientMessage, Command, GetStats, Ping
 from server.session.command_queue import Heartbeat, RateLimit
+from server.session.message_limit import MAX_BYTES_PER_SECOND, MessageLimit
 
 MAX_CLIENTS = 8  # of one session, at once
 
@@ -23,7 +24,7 @@ class ClientChannels:
 
     def __init__(self, timeout: float, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._rate_limit = RateLimit(MAX_MESSAGES_PER_SECOND)
+        self._rate_limit = RateLimit(MAX_MESSAGES_PER_SECOND)  # of all who have no connection of their own
         self._timeout = timeout
         self._heartbeat = Heartbeat(timeout)
         self._clients: list[Send] = []
@@ -67,27 +68,28 @@ class ClientChannels:
         """Whether a peer that used to send heartbeats has stopped."""
         return self._heartbeat.lost(now)
 
-    def read(self, raw: str | bytes, now: float, *, is_peer: bool) -> Command | GetStats | Pong | ErrorReply:
-        """What a client asks of the session, or the answer if that needs no session. Never raises.
+    def read(
+        self, raw: str | bytes, now: float, *, is_peer: bool, limit: MessageLimit | None = None
+    ) -> Command | GetStats | Pong | ErrorReply | None:
+        """What a client asks of the session, or the answer if that needs no session; None: it gets none.
 
-        Only the peer's own messages (`is_peer`) are signs of its life, also those beyond the limit.
+        Only the peer's own messages (`is_peer`) are signs of its life, also those beyond the limit. `limit`
+        is that of the connection by which it came; None: by HTTP, and it is always answered. Never raises.
         """
         if is_peer:
             self._heartbeat.heard(now)
-        if not self._rate_limit.allows(now):
+        if limit is not None:
+            verdict = limit.judge(len(raw), now)
+        else:
+            verdict = "taken" if self._rate_limit.allows(now) else "refused"
+        if verdict == "ignored":
+            return None
+        if verdict == "refused":
             expected = f"at most {MAX_MESSAGES_PER_SECOND:.0f} messages a second"
+            if limit is not None:
+                expected += f" and {MAX_BYTES_PER_SECOND >> 10} KiB"
             return ErrorReply(code="rate", expected=expected, message=f"ignored: expected {expected}")
-        try:
-            message = decode(raw)
-        except ProtocolError as error:
-            message = ErrorReply(
-                id=error.id,
-                code="invalid",
-                field=error.field,
-                value=error.value,
-                expected=error.expected,
-                message=str(error),
-            )
+        message = _decoded(raw)
         if not isinstance(message, Ping):
             return message
         if is_peer:
@@ -98,6 +100,23 @@ class ClientChannels:
         for message in messages:
             if isinstance(message, ErrorReply):
                 self._metrics.errors.labels(message.code).inc()
+
+
+def _decoded(raw: str | bytes) -> ClientMessage | ErrorReply:
+    try:
+        return decode(raw if isinstance(raw, str) else raw.decode())
+    except UnicodeDecodeError:
+        error = ProtocolError("message", f"{len(raw)} bytes that are no UTF-8", "UTF-8 text")
+    except ProtocolError as problem:
+        error = problem
+    return ErrorReply(
+        id=error.id,
+        code="invalid",
+        field=error.field,
+        value=error.value,
+        expected=error.expected,
+        message=str(error),
+    )
 
 
 def _attached(sends: list[Send], send: Send) -> Detach:

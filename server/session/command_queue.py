@@ -187,22 +187,28 @@ class _Answers:
 
 
 class RateLimit:
-    """Token bucket: `rate` messages a second, and as many at once after a quiet second."""
+    """Token bucket: `rate` a second, and `burst` at once after a quiet time."""
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, burst: float | None = None) -> None:
+        """`burst` None: as many as `rate`, what a second gives."""
         self._rate = rate
-        self._tokens = rate
+        self._burst = rate if burst is None else burst
+        self._tokens = self._burst
         self._last: float | None = None
 
-    def allows(self, now: float) -> bool:
-        """Whether one more message may be handled at `now`; takes a token if so."""
+    def allows(self, now: float, amount: float = 1) -> bool:
+        """Whether `amount` more may be handled at `now`; takes as many tokens if so."""
         if self._last is not None:
-            self._tokens = min(self._rate, self._tokens + (now - self._last) * self._rate)
+            self._tokens = min(self._burst, self._tokens + (now - self._last) * self._rate)
         self._last = now
-        if self._tokens < 1:
+        if self._tokens < amount:
             return False
-        self._tokens -= 1
+        self._tokens -= amount
         return True
+
+    def is_full(self, now: float) -> bool:
+        """Whether it has been quiet for so long that nothing of it needs to be remembered."""
+        return self._last is None or self._tokens + (now - self._last) * self._rate >= self._burst
 
 
 class Heartbeat:

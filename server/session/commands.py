@@ -34,6 +34,7 @@ from server.session.channel import ClientChannels, Send
 from server.session.chunk_planner import ChunkPlanner
 from server.session.command_queue import ControlQueue
 from server.session.generation import GenerationLoop
+from server.session.message_limit import MessageLimit
 from server.session.parameters import Parameters
 from server.session.picture import Picture
 from server.session.prompt_prefetch import PromptPrefetch
@@ -93,9 +94,12 @@ class CommandHandler:
 
     # From clients.
 
-    def receive(self, raw: str | bytes, send: Send | None, *, is_peer: bool) -> None:
-        """Handle a message: answers go to `send` (None: to all), news to all. No message raises."""
-        answers, news = self._handle(raw, is_peer)
+    def receive(
+        self, raw: str | bytes, send: Send | None, *, is_peer: bool, limit: MessageLimit | None = None
+    ) -> None:
+        """Handle a message: answers go to `send` (None: to all), news to all. `limit`: of its connection.
+        No message raises."""
+        answers, news = self._handle(raw, is_peer, limit)
         if send is None:
             self._channels.send(*answers)
         else:
@@ -110,11 +114,13 @@ class CommandHandler:
         return [*answers, *(message for message in news if getattr(message, "id", None) in ids)]
 
     def _handle(
-        self, raw: str | bytes, is_peer: bool
+        self, raw: str | bytes, is_peer: bool, limit: MessageLimit | None = None
     ) -> tuple[Sequence[ServerMessage], Sequence[ServerMessage]]:
         """What to answer the one who asked, and what to tell everybody."""
         now = self._loop.time()
-        match self._channels.read(raw, now, is_peer=is_peer):
+        match self._channels.read(raw, now, is_peer=is_peer, limit=limit):
+            case None:
+                return [], []
             case ErrorReply() | Pong() as answer:
                 return [answer], []
             case GetStats(id=id):

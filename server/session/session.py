@@ -32,6 +32,7 @@ from server.session.command_queue import ControlQueue
 from server.session.commands import CommandHandler
 from server.session.control_preview import ControlPreview
 from server.session.generation import MAX_FAILURES, GenerationLoop
+from server.session.message_limit import MessageLimit
 from server.session.parameters import Parameters
 from server.session.picture import Picture
 from server.session.playout import Playout
@@ -203,9 +204,19 @@ class LiveSession:
         self.channels.reply(send, *self._hello(), self._state.message)
         return leave
 
-    def receive(self, raw: str | bytes, send: Send | None = None, *, is_peer: bool = False) -> None:
-        """One message of a client's; answers go to `send` (None: to all). Nothing in it raises."""
-        self.commands.receive(raw, send, is_peer=is_peer)
+    def receive(
+        self,
+        raw: str | bytes,
+        send: Send | None = None,
+        *,
+        is_peer: bool = False,
+        limit: MessageLimit | None = None,
+    ) -> None:
+        """One message of a client's; answers go to `send` (None: to all). Nothing in it raises.
+
+        `limit` is that of the connection by which it came; whoever owns that looks afterwards whether it has
+        been exceeded."""
+        self.commands.receive(raw, send, is_peer=is_peer, limit=limit)
 
     def ask(self, raw: str | bytes) -> list[ServerMessage]:
         """One message of a client's without a channel; returns what it is answered at once."""

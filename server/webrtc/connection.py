@@ -15,6 +15,7 @@ from server.session.session import LiveSession
 from server.settings import Settings
 from server.webrtc.aiortc_patches.bitrate import BitrateControl
 from server.webrtc.aiortc_patches.jitter_buffer import use_marker_jitter_buffer
+from server.webrtc.aiortc_patches.packet_limits import limit_packets
 from server.webrtc.aiortc_patches.udp_ports import announced
 from server.webrtc.codecs import codec_preferences
 from server.webrtc.ice_servers import rtc_configuration
@@ -69,12 +70,14 @@ class WebRtcConnection:
         on_channel: Callable[[RTCDataChannel], None] = RTCDataChannel.close,
         quality: Callable[[], Quality] = lambda: "high",
         reason_to_end: Callable[[float], str | None] | None = None,
+        on_flood: Callable[[str], None] | None = None,
     ) -> None:
         """`name` is what the log of the session calls it.
 
         `camera` is given the frames of the first video track that the other side sends; without it no video
         is taken. `on_channel` is given each data channel. `quality` is that of the pictures sent, at most.
         `reason_to_end` says why it is of no use any more, if so; without it, it ends with the session.
+        `on_flood` is told why when the other side sends more than a connection may; without it, it ends.
         """
         self._name = name
         self._log = session_logger(__name__, session.id)
@@ -90,6 +93,7 @@ class WebRtcConnection:
         self._on_channel = on_channel
         self._quality = quality
         self._reason_to_end = reason_to_end or self._session_ended
+        self._on_flood = on_flood or self.hang_up
         self.was_connected = False
         self._gone = asyncio.Event()
 
@@ -107,6 +111,7 @@ class WebRtcConnection:
         transceiver.setCodecPreferences(codec_preferences(self._settings.codecs))
         try:
             await self._pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
+            limit_packets(self._pc, self._on_flood)
             self._trickle.begin()
             await self._pc.setLocalDescription(await self._pc.createAnswer())
         except OFFER_ERRORS as error:

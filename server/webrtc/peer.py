@@ -8,6 +8,7 @@ from aiortc.sdp import MediaDescription, SessionDescription
 
 from server.logs import session_logger
 from server.session.channel import Detach, Send, TooManyClients
+from server.session.message_limit import MessageLimit
 from server.session.session import LiveSession
 from server.settings import Settings
 from server.webrtc.connection import InvalidOffer, WebRtcConnection, video_directions
@@ -20,6 +21,7 @@ UPLOAD_KBPS = {
     "x-google-max-bitrate": "3000",
 }
 
+MAX_REFUSED_CHANNELS = 16  # data channels of other names than ours: the next one ends the connection
 MAX_UNREAD_CONTROL_BYTES = 1 << 20  # queued for a peer that does not read: it is given up
 MAX_UNREAD_TELEMETRY_BYTES = 1 << 14  # beyond this newer figures are worth more than all of these
 
@@ -38,6 +40,8 @@ class WebRtcPeer:
         self._may_return: bool | None = None  # as who hung up has said
         self._timeout = settings.peer_timeout
         self._log = session_logger(__name__, session.id)
+        self._limit = MessageLimit()
+        self._refused_channels = 0
         self._detach: dict[str, Detach] = {}  # by channel
         self._connection = WebRtcConnection(
             session,
@@ -47,6 +51,7 @@ class WebRtcPeer:
             on_channel=self._on_channel,
             quality=lambda: session.commands.output.quality,
             reason_to_end=self._reason_to_end,
+            on_flood=lambda reason: self.hang_up(reason, may_return=False),
         )
 
     @property
@@ -103,12 +108,15 @@ class WebRtcPeer:
             case "control" if "control" not in self._detach:
                 send = partial(self._send_control, channel)
                 self._attach(channel, self.session.join, send)
-                channel.on("message", partial(self.session.receive, send=send, is_peer=True))
+                channel.on("message", partial(self._receive, send))
             case "telemetry" if "telemetry" not in self._detach:
                 self._attach(
                     channel, self.session.channels.attach_telemetry, partial(_send_telemetry, channel)
                 )
             case label:
+                self._refused_channels += 1
+                if self._refused_channels > MAX_REFUSED_CHANNELS:
+                    return self.hang_up("opened too many data channels", may_return=False)
                 self._log.warning(
                     "closes the data channel %r: expected control and telemetry, once each", label[:64]
                 )
@@ -120,6 +128,13 @@ class WebRtcPeer:
         except TooManyClients as error:
             self._log.warning("%s", error)
             channel.close()
+
+    def _receive(self, send: Send, raw: str | bytes) -> None:
+        if self._limit.is_exceeded:
+            return  # the connection ends, and what is still on its way is not looked at
+        self.session.receive(raw, send, is_peer=True, limit=self._limit)
+        if self._limit.is_exceeded:
+            self.hang_up("sends too many messages", may_return=False)
 
     def _send_control(self, channel: RTCDataChannel, text: str) -> None:
         if channel.readyState != "open":

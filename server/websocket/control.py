@@ -1,18 +1,20 @@
 """Control protocol on a WebSocket: what the data channel carries, for clients without WebRTC."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import Protocol
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from server.protocol.codec import MAX_MESSAGE_BYTES
+from server.session.message_limit import MessageLimit
 from server.websocket.socket_writer import SocketWriter
 
 HEARTBEAT_S = 20.0  # of the WebSocket itself; the client needs no ping messages
 POLL_S = 0.5  # how soon a session's end is noticed
 CLOSE_TIMEOUT_S = 1.0
+TOO_MUCH = "sends too many messages"
 
 Send = Callable[[str], None]
 
@@ -22,7 +24,9 @@ class Joinable(Protocol):
 
     def join(self, send: Send) -> Callable[[], None]: ...
 
-    def receive(self, raw: str | bytes, send: Send | None = None) -> None: ...
+    def receive(
+        self, raw: str | bytes, send: Send | None = None, *, limit: MessageLimit | None = None
+    ) -> None: ...
 
 
 async def serve_control(
@@ -33,15 +37,16 @@ async def serve_control(
     Raises what `session.join` raises, before the request has been answered.
     """
     socket = web.WebSocketResponse(
-        timeout=CLOSE_TIMEOUT_S, heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES
+        timeout=CLOSE_TIMEOUT_S, heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES, autoping=False
     )
+    limit = MessageLimit()
     writer = SocketWriter(socket)
     is_stuck = False
     send = writer.put
     leave = session.join(send)
     try:
         await socket.prepare(request)
-        reading = asyncio.create_task(_read(socket, session, send))
+        reading = asyncio.create_task(_read(socket, session, send, limit))
         try:
             while not reading.done() and not writer.is_full and lives():
                 with suppress(TimeoutError):
@@ -55,7 +60,9 @@ async def serve_control(
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
-        if is_stuck or writer.is_full:
+        if limit.is_exceeded:
+            await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=TOO_MUCH.encode())
+        elif is_stuck or writer.is_full:
             await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"does not read")
         else:
             await socket.close(message=b"the session has ended")
@@ -64,10 +71,32 @@ async def serve_control(
         leave()
 
 
-async def _read(socket: web.WebSocketResponse, session: Joinable, send: Send) -> None:
-    """Hand what comes to the session until the client leaves."""
+async def _read(socket: web.WebSocketResponse, session: Joinable, send: Send, limit: MessageLimit) -> None:
+    """Hand what comes to the session until the client leaves, or sends too much."""
+    now = asyncio.get_running_loop().time
+    async for message in messages(socket, limit, now):
+        # Binary ones are answered as on the data channel: JSON bytes are JSON.
+        session.receive(message.data, send, limit=limit)
+        if limit.is_exceeded:
+            return
+
+
+async def messages(
+    socket: web.WebSocketResponse, limit: MessageLimit, now: Callable[[], float]
+) -> AsyncGenerator[WSMessage]:
+    """Text and binary messages of a socket made with `autoping=False`, until it closes or sends too much.
+
+    Pings are answered here, and count within `limit` as pongs do: aiohttp would answer any number of them.
+    """
     async for message in socket:
-        if message.type is WSMsgType.TEXT:
-            session.receive(message.data, send)
-        elif message.type is WSMsgType.BINARY:
-            session.receive(message.data, send)  # answered as on the data channel: JSON bytes are JSON
+        match message.type:
+            case WSMsgType.PING | WSMsgType.PONG:
+                limit.judge(len(message.data), now())
+                if limit.is_exceeded:
+                    return
+                if message.type is WSMsgType.PING:
+                    await socket.pong(message.data)
+            case WSMsgType.TEXT | WSMsgType.BINARY:
+                yield message
+            case _:
+                pass

@@ -48,7 +48,11 @@ class MediaSocket:
             raise web.HTTPBadRequest(text="ticket: expected 16 to 64 letters, digits, - or _")
         # Not compressed: JPEGs do not get smaller, and it would take longer than they do.
         socket = web.WebSocketResponse(
-            timeout=CLOSE_TIMEOUT_S, heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES, compress=False
+            timeout=CLOSE_TIMEOUT_S,
+            heartbeat=HEARTBEAT_S,
+            max_msg_size=MAX_MESSAGE_BYTES,
+            compress=False,
+            autoping=False,
         )
         await socket.prepare(request)
 

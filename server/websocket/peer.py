@@ -12,7 +12,10 @@ from server.protocol.replies import ErrorReply
 from server.services import Services
 from server.session.broadcast import BroadcastEnded
 from server.session.channel import Detach, TooManyClients
+from server.session.command_queue import RateLimit
+from server.session.message_limit import MessageLimit
 from server.session.session import LiveSession
+from server.websocket.control import TOO_MUCH, messages
 from server.websocket.flow_control import CreditError
 from server.websocket.media_frame import FrameError, Kind, MediaFrame, decode_frame
 from server.websocket.receiver import Upload
@@ -22,6 +25,7 @@ from server.websocket.socket_writer import SEND_TIMEOUT_S, SocketWriter
 UNREAD_TELEMETRY = 4  # beyond this newer figures are worth more than all of these
 WATCH_PERIOD_S = 0.5
 CLOSE_TIMEOUT_S = 2.0
+CODEC_REQUESTS_PER_SECOND = 5.0
 MAX_REASON_BYTES = 123  # of a close frame
 ENDED = WSCloseCode.OK
 KEPT = 4000  # the connection is given up, the session may be taken up again
@@ -55,6 +59,8 @@ class WebSocketPeer:
             rejected=self._complain,
             changed=self._writer.wake,
         )
+        self._limit = MessageLimit()
+        self._codec_requests = RateLimit(CODEC_REQUESTS_PER_SECOND)
         self._granted = 0  # what the client knows of its credit
         self._download = Download()
 
@@ -129,14 +135,16 @@ class WebSocketPeer:
     # From the client.
 
     async def _read(self) -> None:
-        async for message in self._socket:
-            match message.type:
-                case WSMsgType.TEXT:
-                    self.session.receive(message.data, self._send_text, is_peer=True)
-                case WSMsgType.BINARY:
-                    self._take(decode_frame(message.data))
-                case _:
-                    break
+        async for message in messages(self._socket, self._limit, self._now):
+            if message.type is WSMsgType.BINARY:
+                self._take(decode_frame(message.data))
+            else:
+                self.session.receive(message.data, self._send_text, is_peer=True, limit=self._limit)
+            if self._limit.is_exceeded:
+                break
+        if self._limit.is_exceeded:
+            self._code = WSCloseCode.POLICY_VIOLATION
+            return self.hang_up(TOO_MUCH, may_return=False)
         is_over = self._socket.close_code in (WSCloseCode.OK, WSCloseCode.GOING_AWAY)
         self.hang_up("left" if is_over else "the connection was lost", may_return=not is_over)
 
@@ -145,10 +153,20 @@ class WebSocketPeer:
             case Kind.CREDIT:
                 self._download.allow(frame.sequence)
                 self._writer.wake()
-            case Kind.CODEC_REQUEST:
-                self._download.request_codec(Kind(frame.sequence))
+            case Kind.CODEC_REQUEST:  # each costs a key frame; pictures and credit have limits of their own
+                if self._codec_requests.allows(self._now()):
+                    self._download.request_codec(Kind(frame.sequence))
+                else:
+                    self._refuse_codec_request()
             case Kind.JPEG | Kind.VP8:
                 self._upload.take(frame)
+
+    def _refuse_codec_request(self) -> None:
+        """Like a message too many: told at times, and who goes on is cut off."""
+        if self._limit.refuse(self._now()) == "refused":
+            expected = f"at most {CODEC_REQUESTS_PER_SECOND:g} codec requests a second"
+            error = ErrorReply(code="rate", expected=expected, message=f"ignored: expected {expected}")
+            self.session.channels.reply(self._send_text, error)
 
     def _complain(self, words: str) -> None:
         self.session.channels.reply(self._send_text, ErrorReply(code="rejected", message=words))

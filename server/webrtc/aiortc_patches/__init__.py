@@ -6,6 +6,7 @@ Look here at each upgrade: tests of the same names fail where a place has moved.
 | --- | --- | --- | --- |
 | bitrate | `RTCRtpSender.__encoder` | aiortc issue 402 | a limit of a sender's bitrate |
 | jitter_buffer | `RTCRtpReceiver.__jitter_buffer` | none found | heed of the RTP marker |
+| packet_limits | `_handle_...` and `_receive_...` of DTLS and SCTP transports | to be reported | limits |
 | udp_ports | the loop's `create_datagram_endpoint` | aioice issue 47, pull request 112 | a range of ports |
 | ice_restart | `RTCIceTransport._connection`, `_recv`, `_send` | aiortc issue 211 | an ICE restart |
 """

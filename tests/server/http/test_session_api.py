@@ -102,7 +102,9 @@ class Session:
             return [ErrorReply(id=message.id, code="rate", message="too many")]
         return [Ack(id=message.id)]
 
-    def receive(self, raw: str | bytes, send: Callable[[str], None] | None = None) -> None:
+    def receive(
+        self, raw: str | bytes, send: Callable[[str], None] | None = None, *, limit: object = None
+    ) -> None:
         assert send is not None
         for reply in self.ask(raw):
             send(reply.model_dump_json())

@@ -5,8 +5,9 @@ import pytest
 from server.metrics import Metrics
 from server.protocol.codec import MAX_MESSAGES_PER_SECOND
 from server.protocol.replies import Dropped, ErrorReply, Latency, Pong, Telemetry
-from server.protocol.requests import GetStats, SetPrompt
+from server.protocol.requests import SetPrompt
 from server.session.channel import MAX_CLIENTS, ClientChannels, TooManyClients
+from server.session.message_limit import MessageLimit
 
 
 @pytest.fixture
@@ -66,15 +67,26 @@ def test_somebody_elses_ping_promises_nothing_for_the_peer(channels):
     assert not channels.is_lost(1e6)
 
 
-def test_a_peer_that_is_refused_for_the_noise_of_others_is_not_lost(channels):
-    ping = '{"type":"ping","id":"1"}'
-    channels.read(ping, 0.0, is_peer=True)
+def test_law_what_one_connection_sends_too_much_takes_nothing_from_another(channels):
+    ping, noisy, quiet = '{"type":"ping","id":"1"}', MessageLimit(), MessageLimit()
     for tenth in range(300):
-        asked = [channels.read('{"type":"stats","id":"n"}', tenth / 10, is_peer=False) for _ in range(10)]
-        assert tenth or set(map(type, asked)) == {GetStats}, "a busy client, and no wrong one"
-        answer = channels.read(ping, tenth / 10, is_peer=True)
-        assert not channels.is_lost(tenth / 10)
-    assert isinstance(answer, ErrorReply) and answer.code == "rate"
+        noise = [channels.read(ping, tenth / 10, is_peer=False, limit=noisy) for _ in range(10)]
+        assert channels.read(ping, tenth / 10, is_peer=True, limit=quiet) == Pong(id="1")
+    assert noise[-1] is None, "it has been told"
+
+
+def test_what_is_ignored_is_still_a_sign_of_life(channels):
+    ping, limit = '{"type":"ping","id":"1"}', MessageLimit()
+    answers = [channels.read(ping, 0.0, is_peer=True, limit=limit) for _ in range(60)]
+    assert answers[-1] is None
+    channels.read(ping, 0.1, is_peer=True, limit=limit)
+    assert not channels.is_lost(10.1) and channels.is_lost(10.2)
+
+
+def test_bytes_that_are_no_utf_8_are_answered(channels):
+    answer = channels.read(b'{"type": "ping", "id": "\xff"}', 0.0, is_peer=True)
+    assert (answer.code, answer.field, answer.expected) == ("invalid", "message", "UTF-8 text")
+    assert "b'" not in answer.message
 
 
 def test_another_connection_of_the_peer_has_promised_no_heartbeat_yet(channels):

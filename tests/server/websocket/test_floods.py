@@ -1,0 +1,77 @@
+"""Clients of WebSockets that send far too much: told once, then closed with a reason."""
+
+import asyncio
+
+import aiohttp
+import pytest
+
+from server.settings import load_settings
+from server.websocket.media_frame import Kind, MediaFrame
+from tests.server.running import PATIENCE_S, until
+from tests.server.websocket.media_client import CAMERA_FPS, media_client
+
+
+@pytest.fixture
+def settings():
+    return load_settings({"prompt": "clay", "max_fps": CAMERA_FPS, "max_sessions": 2})
+
+
+async def flood(socket, kind: str) -> None:
+    """Much more than is taken; a server that closes meanwhile ends it."""
+    try:
+        for number in range(600):
+            match kind:
+                case "pings":
+                    await socket.send_json({"type": "ping", "id": f"{number}"})
+                case "long texts":
+                    await socket.send_str(" " * 30_000)
+                case "pings of the WebSocket":
+                    await socket.ping()
+                case "pongs of the WebSocket":
+                    await socket.pong()
+                case "codec requests":
+                    await socket.send_bytes(MediaFrame(Kind.CODEC_REQUEST, Kind.VP8).encode())
+    except ConnectionError:
+        pass
+
+
+KINDS = ["pings", "long texts", "pings of the WebSocket", "pongs of the WebSocket"]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "codec requests"])
+async def test_law_who_floods_the_media_socket_is_told_and_closed_and_may_not_return(server, kind):
+    async with media_client(server) as client:
+        await client.live()
+        id = (await client.message("hello"))["session"]
+        await flood(client.socket, kind)
+        assert await client.closed() == aiohttp.WSCloseCode.POLICY_VIOLATION
+        told = [message for message in client.messages if message.get("code") == "rate"]
+        assert len(told) <= 2
+    await server.empty()
+    async with server.http.get(f"{server.url}/sessions/{id}") as response:
+        assert response.status == 404
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_law_who_floods_the_control_socket_is_closed_and_the_session_goes_on(server, kind):
+    async with media_client(server) as client:
+        await client.live()
+        id = (await client.message("hello"))["session"]
+        async with server.http.ws_connect(f"{server.url}/sessions/{id}/ws") as socket:
+            await flood(socket, kind)
+            async for _ in socket:
+                pass
+            assert socket.close_code == aiohttp.WSCloseCode.POLICY_VIOLATION
+        count = len(client.pictures)
+        await until(lambda: len(client.pictures) > count + 20, "pictures")
+        await client.ask("ping", "1")
+        await client.message("pong", id="1")
+
+
+async def test_pings_of_the_websocket_are_answered(server):
+    async with server.http.ws_connect(f"{server.url}/ws", autoping=False) as socket:
+        await socket.ping(b"here")
+        async with asyncio.timeout(PATIENCE_S):
+            while (message := await socket.receive()).type is not aiohttp.WSMsgType.PONG:
+                assert message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY)
+        assert message.data == b"here"
