@@ -121,6 +121,20 @@ class Settings(BaseSettings):
         le=3600,
         description="Seconds for which the session of a lost peer is kept, in case it returns.",
     )
+    max_sessions_per_address: int = Field(
+        8, ge=1, description="Peers of one address, or of one IPv6 /64, served at once."
+    )
+    max_connecting_per_address: int = Field(
+        2, ge=1, description="Offers of one address that hold a place and have not connected yet."
+    )
+    camera_seconds: float = Field(
+        30.0,
+        ge=0,
+        description="Seconds without a camera picture after which a place is given back; 0 keeps it.",
+    )
+    paused_seconds: float = Field(
+        900.0, ge=0, description="Seconds of a pause after which a place is given back; 0 keeps it."
+    )
     ice_servers: tuple[IceServer, ...] = Field(
         (), description="STUN and TURN servers, used by the server and handed to the page."
     )

@@ -32,6 +32,7 @@ from server.session.command_queue import ControlQueue
 from server.session.commands import CommandHandler
 from server.session.control_preview import ControlPreview
 from server.session.generation import MAX_FAILURES, GenerationLoop
+from server.session.idle import IdleLimit
 from server.session.message_limit import MessageLimit
 from server.session.parameters import Parameters
 from server.session.picture import Picture
@@ -106,6 +107,7 @@ class LiveSession:
             recordings=services.recordings,
             stats=self.stats,
         )
+        self._idle = IdleLimit(settings.camera_seconds, settings.paused_seconds)
         self._shown_at = self._began
 
     def start(self) -> None:
@@ -121,6 +123,7 @@ class LiveSession:
     def peer_changed(self) -> None:
         """The peer came back by another connection: nothing of what it was to see before is shown now."""
         self.channels.peer_changed()
+        self._idle.connection_changed()
         self.feed.skip_to_latest()
         self._meter.dropped_more("stale", self.pacer.clear())
         self.pacer.restart()
@@ -172,6 +175,15 @@ class LiveSession:
         """The newest camera frame, of any size."""
         if self.feed.push(frame, self._now()):
             self._meter.camera_frame()
+
+    @property
+    def has_camera(self) -> bool:
+        """Whether a picture has ever come from the camera."""
+        return self._meter.camera_frames > 0
+
+    def idle_reason(self, now: float) -> str | None:
+        """Why its peer is to give back the place that it does not use; None while it may keep it."""
+        return self._idle.reason(now, seen_at=self.feed.seen_at, is_paused=self.generation.is_paused)
 
     async def _generate(self) -> None:
         """The stream's life: wait for the model, then chunk after chunk. What ends it becomes its state."""

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from server.logs import session_logger
 from server.services import Services
 from server.session.session import LiveSession
+from server.transport.address_limits import network_of
 from server.transport.admission import PRESENT_S, AdmissionQueue, QueueStatus
 from server.transport.registry import Registry
 
@@ -34,6 +35,11 @@ class Peer(Protocol):
     @property
     def may_return(self) -> bool:
         """Whether its session is to be kept for it."""
+        ...
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it has ever been: an offer alone is no connection."""
         ...
 
     async def begin(self) -> None:
@@ -63,7 +69,8 @@ class PeerRegistry:
         self._peers: Registry[str, Peer] = Registry(self._close, services.metrics.sessions)
         self._kept: dict[str, LiveSession] = {}  # without a peer; oldest first
         self._ends: dict[str, asyncio.Task[None]] = {}  # of those, each at its time
-        self._queue = AdmissionQueue()
+        self._networks: dict[str, str] = {}  # of those who are here, by session
+        self._queue = AdmissionQueue(self._held_by)
         self._now = asyncio.get_running_loop().time
 
     @property
@@ -94,22 +101,27 @@ class PeerRegistry:
         make: Callable[[LiveSession], AnyPeer],
         former: str | None = None,
         ticket: str | None = None,
+        address: str = "",
     ) -> AnyPeer:
         """Let in whoever `make` makes of a session: a new one, or that of a lost peer, whose id is `former`.
         Both have begun when this returns.
 
-        With a ticket, whoever finds the server full waits in line: asking again with it keeps the place. The
-        old connection of `former`, if it is not known to be lost yet, is closed. Raises ServerFull,
-        SessionGone and what the peer's `begin` does; the session of `former` is not harmed.
+        `address` is the client's, whose network may hold so many places, and so many offers that have not
+        connected. With a ticket, whoever finds the server full waits in line: asking again with it keeps the
+        place. The old connection of `former`, if it is not known to be lost yet, is closed. Raises
+        ServerFull, SessionGone and what the peer's `begin` does; the session of `former` is not harmed.
         """
         self._check_open()
+        network = network_of(address)
         if former is None:
-            self._check_room(ticket)
+            self._check_share(network)
+            self._check_room(ticket, network)
             id = secrets.token_urlsafe(16)  # whoever knows it may control and end the session
             session = LiveSession(id, self._services)
         else:
             session = await self._reclaim(former)
         peer = make(session)
+        self._networks[session.id] = network
         async with self._peers.adding(session.id, peer):
             if self._kept and len(self._peers) + len(self._kept) > self.places:
                 await self._end_kept(next(iter(self._kept)))
@@ -149,10 +161,24 @@ class PeerRegistry:
         if self._peers.is_closing:
             raise ServerFull("the server is shutting down")
 
-    def _check_room(self, ticket: str | None) -> None:
+    def _held_by(self, network: str) -> int:
+        """How many places a network has."""
+        return sum(held == network for held in self._networks.values())
+
+    def _check_share(self, network: str) -> None:
+        """Raise ServerFull if this network has as many places, or offers that wait, as one may."""
+        most, waiting = self._settings.max_sessions_per_address, self._settings.max_connecting_per_address
+        if self._held_by(network) >= most:
+            raise ServerFull(f"your address holds {most} places, as many as one may; try again later")
+        mine = [id for id, held in self._networks.items() if held == network]
+        peers = [peer for id in mine if (peer := self._peers.get(id)) is not None]
+        if sum(not peer.is_connected for peer in peers) >= waiting:
+            raise ServerFull(f"{waiting} offers of your address have not connected yet; try again soon")
+
+    def _check_room(self, ticket: str | None, network: str) -> None:
         """Raise ServerFull unless whoever holds `ticket` may come in now; it waits no more then."""
         places = self.places
-        status = self._queue.ask(ticket, places - len(self._peers), self._now())
+        status = self._queue.ask(ticket, places - len(self._peers), self._now(), network)
         if not status.may_enter:
             is_slow = places < self._settings.max_sessions
             reason = f"; one more would slow all below {self._settings.min_fps:g} fps" if is_slow else ""
@@ -175,6 +201,9 @@ class PeerRegistry:
         """Close a peer that leaves; its session goes with it or is kept."""
         id, seconds = peer.session.id, self._settings.resume_seconds
         is_closing = self._peers.is_closing
+        network = self._networks.pop(id, "")
+        if not peer.session.has_camera:
+            self._queue.gave_back_unused(network, self._now())
         is_kept = peer.may_return and seconds > 0 and not is_closing and peer.session.failure is None
         try:
             await peer.close(keeps_session=is_kept)

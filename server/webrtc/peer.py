@@ -62,6 +62,11 @@ class WebRtcPeer:
         return self._is_back or self._connection.was_connected
 
     @property
+    def is_connected(self) -> bool:
+        """Whether it has ever been."""
+        return self._connection.was_connected
+
+    @property
     def etag(self) -> str:
         """As WebRtcConnection.etag."""
         return self._connection.etag
@@ -101,7 +106,12 @@ class WebRtcPeer:
         await self._connection.close()
 
     def _reason_to_end(self, now: float) -> str | None:
-        return f"no heartbeat for {self._timeout:g} s" if self.session.channels.is_lost(now) else None
+        if self.session.channels.is_lost(now):
+            return f"no heartbeat for {self._timeout:g} s"
+        reason = self.session.idle_reason(now)
+        if reason is not None and self._may_return is None:
+            self._may_return = False
+        return reason
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
         match channel.label:

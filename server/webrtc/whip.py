@@ -4,6 +4,7 @@ from contextlib import suppress
 
 from aiohttp import hdrs, web
 
+from server.client_address import client_address
 from server.engine.client import Phase
 from server.services import Services
 from server.transport.admission import is_ticket
@@ -60,6 +61,7 @@ class Whip:
                 lambda session: WebRtcPeer(session, self._settings, offer, is_back=former is not None),
                 former,
                 ticket,
+                client_address(request),
             )
         except UnicodeDecodeError:
             return self._endpoint.refuse(400, "the offer is not UTF-8 text")

@@ -4,6 +4,7 @@ import logging
 
 from aiohttp import web
 
+from server.client_address import client_address
 from server.cors import Origins
 from server.engine.client import Phase
 from server.services import Services
@@ -63,7 +64,7 @@ class MediaSocket:
         if readiness.phase in (Phase.FAILED, Phase.STOPPED):
             return await self._refuse(socket, NO_MODEL, readiness.reason)
         try:
-            peer = await self._peers.add(make, request.query.get("session"), ticket)
+            peer = await self._peers.add(make, request.query.get("session"), ticket, client_address(request))
         except SessionGone as error:
             return await self._refuse(socket, GONE, str(error))
         except ServerFull as error:

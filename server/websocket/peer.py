@@ -64,6 +64,11 @@ class WebSocketPeer:
         self._granted = 0  # what the client knows of its credit
         self._download = Download()
 
+    @property
+    def is_connected(self) -> bool:
+        """A WebSocket is from its beginning."""
+        return True
+
     async def begin(self) -> None:
         """The socket is open already."""
 
@@ -83,8 +88,11 @@ class WebSocketPeer:
             with suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_PERIOD_S):
                     await self._gone.wait()
-            if self.session.channels.is_lost(self._now()):
+            now = self._now()
+            if self.session.channels.is_lost(now):
                 self.hang_up(f"no heartbeat for {self._timeout:g} s")
+            elif (reason := self.session.idle_reason(now)) is not None:
+                self.hang_up(reason, may_return=False)
 
     def hang_up(self, reason: str, *, may_return: bool | None = None) -> None:
         """Let attend() return. `may_return` None: yes."""

@@ -3,7 +3,7 @@
 aiortc 1.16 handles whatever comes, in Python, on the event loop: one peer that floods it takes the time of
 all. It keeps fragments of a data channel's message until the last has come, without limit, and looks through
 all of them with each new one. And a text that is no UTF-8, or a channel opened twice, raises in the task that
-reads the connection, which ends then without a word. To be reported upstream, each with the test of that name in
+reads the connection, which ends then without a word. To be reported upstream, each with its test in
 `test_packet_limits.py`.
 """
 
@@ -64,7 +64,7 @@ class _Gate:
             self._exceeded(reason)
 
     def limited(self, handle: Handle, rate: float, name: str) -> Handle:
-        """`handle`, for `rate` packets a second, and twice as many after a quiet time; not for broken ones."""
+        """`handle`, for `rate` packets a second, twice as many after a quiet time; not for broken ones."""
         limit = RateLimit(rate, 2 * rate)
 
         async def handle_packet(*args: Any, **options: Any) -> None:

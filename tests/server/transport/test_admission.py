@@ -1,10 +1,21 @@
 """First come, first served: the line before a full server."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.transport.admission import FORGOTTEN_S, MAX_WAITING, PRESENT_S, AdmissionQueue, is_ticket
+from server.transport.admission import (
+    FORGOTTEN_S,
+    MAX_UNUSED,
+    MAX_WAITING,
+    MAX_WAITING_OF_ONE,
+    PRESENT_S,
+    UNUSED_S,
+    AdmissionQueue,
+    is_ticket,
+)
 
 
 def test_who_came_first_enters_first():
@@ -78,10 +89,48 @@ def test_there_are_places_for_as_many_as_are_free():
 def test_the_line_is_bounded():
     queue = AdmissionQueue()
     for number in range(MAX_WAITING):
-        assert queue.ask(f"{number}", 0, 0.0).position == number + 1
-    status = queue.ask("one more", 0, 0.0)
+        assert queue.ask(f"{number}", 0, 0.0, f"network {number}").position == number + 1
+    status = queue.ask("one more", 0, 0.0, "another")
     assert (status.may_enter, status.position, status.waiting) == (False, None, MAX_WAITING)
     assert queue.ask("0", 0, 1.0).position == 1
+
+
+def test_law_one_address_cannot_fill_the_line():
+    places = Counter()
+    queue = AdmissionQueue(lambda network: places[network])
+    for number in range(MAX_WAITING):
+        queue.ask(f"greedy {number}", 0, 0.0, "greedy")
+    assert queue.ask("honest", 0, 1.0, "honest").position == 2, "after one of the other's"
+    assert queue.ask("more", 0, 1.0, "greedy").waiting == MAX_WAITING_OF_ONE + 1
+    places["greedy"] = 2
+    assert queue.ask("honest", 0, 2.0, "honest").position == 1, "who holds places comes after who holds none"
+    assert queue.ask("late", 0, 2.0, "late").position == 2
+
+
+def test_law_who_had_a_place_and_showed_nothing_comes_after_others_for_a_while():
+    queue = AdmissionQueue()
+    queue.gave_back_unused("greedy", 0.0)
+    assert queue.ask("again", 0, 0.0, "greedy").position == 1, "nobody else is there"
+    assert queue.ask("honest", 0, 1.0, "honest").position == 1
+    assert not queue.ask("again", 1, 1.0, "greedy").may_enter
+    for second in range(2, int(UNUSED_S) + 2, 5):
+        queue.ask("again", 0, second, "greedy")
+        assert queue.ask("honest", 0, second, "honest").position == 1
+    assert queue.ask("again", 0, UNUSED_S + 1, "greedy").position == 1, "forgiven"
+
+
+def test_a_ticket_belongs_to_the_network_that_brought_it():
+    queue = AdmissionQueue()
+    queue.ask("mine", 0, 0.0, "first")
+    queue.ask("yours", 0, 0.0, "first")
+    assert queue.ask("yours", 0, 1.0, "second").position == 2
+
+
+def test_what_is_remembered_of_networks_is_bounded():
+    queue = AdmissionQueue()
+    for number in range(2 * MAX_UNUSED):
+        queue.gave_back_unused(f"{number}", 0.0)
+    assert len(queue._unused) == MAX_UNUSED
 
 
 @given(st.lists(st.sampled_from("abcdef"), unique=True), st.lists(st.integers(0, 2), max_size=8))

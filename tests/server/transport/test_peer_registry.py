@@ -187,7 +187,7 @@ class SlowPeer:
     """Holds a place until it is hung up, and takes until `may_close` to leave."""
 
     def __init__(self, session: LiveSession, may_close: asyncio.Event) -> None:
-        self.session, self.may_return = session, True
+        self.session, self.may_return, self.is_connected = session, True, True
         self.is_closing, self.may_close = asyncio.Event(), may_close
         self._hung_up = asyncio.Event()
 
@@ -252,6 +252,75 @@ async def test_who_comes_in_waits_no_more(peers):
     assert peers.leave_queue(second) is True
     with pytest.raises(ServerFull, match="taken; try again soon"):
         await peers.add(lambda session: SlowPeer(session, ticket))
+
+
+async def test_law_an_address_holds_no_more_places_than_its_share(settings, worker):
+    settings = settings.model_copy(update={"max_sessions": 5, "min_fps": 0.0, "max_sessions_per_address": 2})
+    peers = PeerRegistry(Services(settings, worker, Metrics()))
+    for address in ("2001:db8::1", "2001:db8::2"):
+        await peers.add(lambda session: SlowPeer(session, at_once()), address=address)
+    with pytest.raises(ServerFull, match="your address holds 2 places"):
+        await peers.add(lambda session: SlowPeer(session, at_once()), address="2001:db8::3")
+    other = await peers.add(lambda session: SlowPeer(session, at_once()), address="2001:db8:0:1::1")
+    await left(peers, other)
+    await peers.add(lambda session: SlowPeer(session, at_once()), address="2001:db8:0:1::1")
+    await peers.dismiss_all()
+
+
+async def test_law_an_address_holds_few_places_with_offers_that_do_not_connect(settings, worker):
+    settings = settings.model_copy(
+        update={"max_sessions": 5, "min_fps": 0.0, "max_connecting_per_address": 2}
+    )
+    peers = PeerRegistry(Services(settings, worker, Metrics()))
+    offers = [await peers.add(lambda session: SlowPeer(session, at_once()), address="a") for _ in range(2)]
+    for offer in offers:
+        offer.is_connected = False
+    with pytest.raises(ServerFull, match="2 offers of your address have not connected yet"):
+        await peers.add(lambda session: SlowPeer(session, at_once()), address="a")
+    await peers.add(lambda session: SlowPeer(session, at_once()), address="b")
+    offers[0].is_connected = True
+    await peers.add(lambda session: SlowPeer(session, at_once()), address="a")
+    await peers.dismiss_all()
+
+
+async def test_law_who_never_used_its_place_comes_after_those_in_line(peers):
+    greedy, honest = "g" * 16, "h" * 16
+    here = [await peers.add(lambda session: SlowPeer(session, at_once()), address="g") for _ in range(2)]
+    for ticket, address in ((greedy, "g"), (honest, "h")):
+        with pytest.raises(ServerFull):
+            await peers.add(lambda session: SlowPeer(session, at_once()), ticket=ticket, address=address)
+    await left(peers, here[0], may_return=False)
+    with pytest.raises(ServerFull, match="number 2 of 2"):
+        await peers.add(lambda session: SlowPeer(session, at_once()), ticket=greedy, address="g")
+    await peers.add(lambda session: SlowPeer(session, at_once()), ticket=honest, address="h")
+
+
+@pytest.mark.parametrize("way", ["WebSocket", "offer"])
+async def test_law_a_place_that_is_held_for_nothing_is_given_back(engine, way):
+    settings = load_settings({"max_sessions": 1, "camera_seconds": 0.6, "peer_timeout": 0.6})
+    async with running_server(settings, engine) as server:
+        if way == "WebSocket":
+            async with server.http.ws_connect(f"{server.url}/ws") as socket:
+                async for _ in socket:
+                    pass  # it answers pings, and sends nothing
+                assert socket.close_code == 1000
+        else:
+            idle = Viewer(server.url, server.http)
+            assert (await idle.post(await idle.offer())).status == 201
+            await server.empty()
+            await idle.close()
+        async with server.viewer() as viewer:
+            await viewer.live()
+
+
+async def test_law_who_shows_no_camera_by_webrtc_gives_the_place_back_for_good(engine):
+    settings = load_settings({"max_sessions": 1, "camera_seconds": 2.0})
+    async with running_server(settings, engine) as server, server.viewer() as viewer:
+        await viewer.live()
+        viewer.camera.stop()
+        await server.empty()
+        again = await viewer.post(viewer.pc.localDescription.sdp, session=id_of(viewer))
+        assert again.status == 404
 
 
 async def test_a_session_is_found_while_its_peer_is_here_and_while_it_is_kept(peers):
