@@ -15,7 +15,9 @@ from pydantic import BaseModel
 from server.cors import Origins
 from server.engine.client import EngineClient, Phase, model_info
 from server.http.openapi import document
+from server.http.request_limits import RequestLimits
 from server.http.session_api import SessionApi
+from server.http.socket_limits import LimitedRunner
 from server.media.recording_store import RecordingStore
 from server.metrics import Metrics
 from server.protocol.http_models import Defaults, IceServerInfo, LookInfo, NotReady, Ready, ServerInfo
@@ -175,7 +177,9 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
         for name, value in {"Content-Security-Policy": policy, **SECURITY_HEADERS}.items():
             response.headers.setdefault(name, value)
 
-    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[origins.preflight])
+    app = web.Application(
+        client_max_size=MAX_BODY_BYTES, middlewares=[origins.preflight, RequestLimits(settings).middleware]
+    )
     app.cleanup_ctx.append(keep_udp_ports)
     app.on_startup.append(start)
     app.on_response_prepare.append(add_security_headers)
@@ -190,13 +194,16 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
     return app
 
 
+def runner_of(app: web.Application, settings: Settings) -> web.AppRunner:
+    """What runs the application, within the limits of sockets."""
+    return LimitedRunner(app, settings, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+
+
 async def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Raises OSError when the address cannot be listened on."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    runner = web.AppRunner(
-        create_app(settings, EngineClient(settings)), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S
-    )
+    runner = runner_of(create_app(settings, EngineClient(settings)), settings)
     try:
         await _require_free(settings)
         await runner.setup()

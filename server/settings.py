@@ -127,6 +127,22 @@ class Settings(BaseSettings):
     max_connecting_per_address: int = Field(
         2, ge=1, description="Offers of one address that hold a place and have not connected yet."
     )
+    max_sockets_per_address: int = Field(
+        128, ge=1, description="Sockets that one address may have open: those that talk HTTP or WebSocket."
+    )
+    max_sockets: int = Field(512, ge=1, description="Sockets that all may have open together.")
+    requests_per_second: float = Field(
+        100.0, gt=0, description="HTTP requests a second from one address; ten seconds' worth at once."
+    )
+    connects_per_second: float = Field(
+        5.0,
+        gt=0,
+        description="Offers and WebSockets a second from one address; ten seconds' worth at once.",
+    )
+    max_upload_mb_per_address: int = Field(
+        16, ge=8, description="Megabytes of uploads on their way from one address at once."
+    )
+    max_upload_mb: int = Field(64, ge=8, description="Megabytes of uploads on their way from all at once.")
     camera_seconds: float = Field(
         30.0,
         ge=0,

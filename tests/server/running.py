@@ -16,7 +16,7 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSes
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
-from server.app import SHUTDOWN_TIMEOUT_S, create_app
+from server.app import create_app, runner_of
 from server.engine.client import EngineClient, Phase
 from server.engine.scheduler import Scheduler
 from server.settings import Settings
@@ -203,7 +203,7 @@ async def started_worker(settings: Settings, engine: FakeEngineModule) -> AsyncI
 async def running_server(settings: Settings, engine: FakeEngineModule) -> AsyncIterator[RunningServer]:
     worker = worker_around(engine, settings)
     # Run as server.app.serve does it; aiohttp's TestServer would cancel the handlers of clients that leave.
-    runner = web.AppRunner(create_app(settings, worker), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    runner = runner_of(create_app(settings, worker), settings)
     try:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

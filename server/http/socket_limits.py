@@ -1,0 +1,66 @@
+"""Runner of the HTTP server with a limit of open sockets, by address and in all, and of silence on each."""
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from server.settings import Settings
+from server.transport.address_limits import Shares, TooMuch
+
+# Without a whole request for so long a socket is closed: one that says nothing, one whose headers never end,
+# and one that is kept for a next request.
+SILENCE_S = 30.0
+REFUSAL = (
+    "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Type: text/plain"
+)
+
+
+class LimitedRunner(web.AppRunner):
+    """As aiohttp's, which sets no such limits."""
+
+    def __init__(self, app: web.Application, settings: Settings, **options: Any) -> None:
+        super().__init__(app, access_log=None, keepalive_timeout=SILENCE_S, **options)
+        self._limits = settings
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        sockets = Shares(
+            "open sockets",
+            by_address=self._limits.max_sockets_per_address,
+            in_all=self._limits.max_sockets,
+        )
+        options = made._kwargs  # pyright: ignore[reportPrivateUsage] -- aiohttp lets nobody choose the class
+        return _LimitedServer(sockets, made.request_handler, request_factory=made.request_factory, **options)
+
+
+class _LimitedServer(web.Server):
+    def __init__(self, sockets: Shares, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._sockets = sockets
+        self._addresses: dict[web.RequestHandler, str] = {}
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """Refuse what is too much with a few words, unread. Here no header tells of a proxy: the socket's own
+        address counts."""
+        super().connection_made(handler, transport)
+        peer: object = transport.get_extra_info("peername")
+        address = str(peer[0]) if isinstance(peer, tuple) else ""  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType] -- of any family
+        try:
+            self._sockets.take(address)
+        except TooMuch as error:
+            # Once its task has begun: aiohttp's fails where the connection is gone by then.
+            asyncio.get_running_loop().call_soon(_refuse, transport, str(error).encode())
+        else:
+            self._addresses[handler] = address
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        address = self._addresses.pop(handler, None)
+        if address is not None:
+            self._sockets.give_back(address)
+
+
+def _refuse(transport: asyncio.Transport, words: bytes) -> None:
+    transport.write(f"{REFUSAL}\r\nContent-Length: {len(words)}\r\n\r\n".encode() + words)
+    transport.close()
