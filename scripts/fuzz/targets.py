@@ -7,7 +7,6 @@ import io
 import json
 import re
 import struct
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from server.media.images import ImageRejected, decode_image
 from server.media.jpeg import decode_jpeg
 from server.media.vp8 import Vp8Decoder, Vp8Encoder
 from server.protocol.codec import ProtocolError, decode
-from server.settings import Settings, load_settings
+from server.settings import ConfigFileError, Settings, load_settings
 from server.webrtc.trickle import InvalidFragment, parse_fragment
 from server.websocket.media_frame import FrameError, Kind, MediaFrame, decode_frame
 from streaming.checkpoints.looks import FILE, LooksError, load_looks
@@ -80,7 +79,7 @@ def targets() -> dict[str, Target]:
             _settings(),
             any_of(bytes_of, lines_of),
             _in_file("server.toml", _read_settings),
-            (ValidationError, tomllib.TOMLDecodeError, UnicodeDecodeError),
+            (ValidationError, ConfigFileError),
         ),
         Target(
             "weights", _weights(), bytes_of, _in_file("model.safetensors", _read_weights), (WeightsError,)

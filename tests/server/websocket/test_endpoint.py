@@ -3,6 +3,7 @@
 import aiohttp
 import pytest
 
+from server.engine.client import Phase
 from server.media.vp8 import is_key
 from server.settings import load_settings
 from server.websocket.endpoint import FULL, GONE, NO_MODEL
@@ -93,7 +94,7 @@ async def test_no_place_is_said_with_a_close_code(server):
 async def test_no_model_is_said_with_a_close_code(settings, engine):
     engine.load_error = RuntimeError("no memory")
     async with running_server(settings, engine) as server:
-        await until(lambda: "no memory" in server.worker.readiness.reason, "the model fails")
+        await until(lambda: server.worker.readiness.phase is Phase.FAILED, "the model fails")
         async with media_client(server) as client:
             assert await client.closed() == NO_MODEL
 
