@@ -161,6 +161,7 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
             yield
 
     async def start(app: web.Application) -> None:
+        await recordings.open()
         engine.start()
 
     async def end_peers(app: web.Application) -> None:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from server.app import serve as serve_until_stopped
 from server.logs import configure_logging
+from server.media.recording_store import RecordingsUnusable
 from server.models_cli import models_app
 from server.settings import (
     CONFIG_VARIABLE,
@@ -102,6 +103,9 @@ def serve(
     max_fps: Annotated[float | None, _option(LIMITS, "max_fps")] = None,
     max_recording_minutes: Annotated[float | None, _option(LIMITS, "max_recording_minutes")] = None,
     max_recordings_mb: Annotated[int | None, _option(LIMITS, "max_recordings_mb")] = None,
+    max_session_recordings_mb: Annotated[int | None, _option(LIMITS, "max_session_recordings_mb")] = None,
+    recording_hours: Annotated[float | None, _option(LIMITS, "recording_hours")] = None,
+    recordings_dir: Annotated[Path | None, _option(LIMITS, "recordings_dir")] = None,
     engine_timeout: Annotated[float | None, _option(LIMITS, "engine_timeout")] = None,
     log_level: Annotated[str | None, _option(DEBUGGING, "log_level")] = None,
     random_weights: Annotated[bool | None, _option(DEBUGGING, "random_weights")] = None,
@@ -127,6 +131,8 @@ def serve(
         logger.warning("%s in the environment sets nothing; is it misspelt?", name)
     try:
         asyncio.run(serve_until_stopped(settings))
+    except RecordingsUnusable as error:
+        _stop(str(error), code=1)
     except (OSError, UnicodeError) as error:  # UnicodeError: no name that a host could have
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         _stop(f"cannot listen on {settings.host} port {settings.port}: {reason}", code=1)

@@ -178,7 +178,18 @@ class Settings(BaseSettings):
     )
     max_recording_minutes: float = Field(10.0, gt=0, le=24 * 60, description="Longest recording.")
     max_recordings_mb: int = Field(
-        512, ge=1, description="Megabytes that all recordings together may take; the oldest gives way."
+        2048, ge=1, description="Megabytes that all recordings together may take; the oldest gives way."
+    )
+    max_session_recordings_mb: int = Field(
+        512, ge=1, description="Megabytes that one session's recordings may take; its oldest gives way."
+    )
+    recording_hours: float = Field(
+        24.0, ge=0, description="Hours after which a recording is deleted; 0 keeps it."
+    )
+    recordings_dir: Path | None = Field(
+        None,
+        description="Folder in which recordings outlive the server; none takes a temporary one that goes "
+        "with it.",
     )
     engine_timeout: float = Field(
         120.0,

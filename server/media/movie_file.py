@@ -5,6 +5,7 @@ from pathlib import Path
 
 import av
 from av import VideoFrame
+from av.error import FFmpegError
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
@@ -75,3 +76,16 @@ class MovieFile:
         for packet in self._stream.encode(frame):  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
             self.bytes += packet.size
             self._container.mux(packet)  # pyright: ignore[reportUnknownMemberType]
+
+
+def playing_seconds(path: Path) -> float:
+    """How long the video of a file plays, closed or not; 0 if nothing of it does."""
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            # av.Packet is generic, and av does not say of what.
+            packets = container.demux(stream)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+            times = [(packet.pts, packet.time_base) for packet in packets if packet.size]
+    except (FFmpegError, IndexError):  # it has no header, or no video
+        return 0.0
+    return max((float(pts * base) for pts, base in times if pts is not None and base), default=0.0)

@@ -16,7 +16,7 @@ from av import VideoFrame
 from av.error import FFmpegError
 
 from server.media.frames import Rgb, beside
-from server.media.movie_file import MovieFile
+from server.media.movie_file import MovieFile, playing_seconds
 from server.media.pacing import CLOCK_RATE_HZ
 from server.protocol.replies import RecordingChanged
 
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 WAITING_PICTURES = 12  # half a second at 24 fps; with the largest cameras 80 MB
 NEWS_PERIOD_S = 1.0
 POLL_S = 0.25  # how soon a recording without pictures notices that it is over
+UNFINISHED = ".part"  # after the name of a file that is being written
 CLOCK_SLACK_S = 0.25  # by how much media and wall clock may differ before the recording follows the latter
 
 OnChange = Callable[[RecordingChanged], None]
@@ -77,6 +78,7 @@ class Recording:
         self.session = session
         self.name = name
         self.path = path
+        self._unfinished = path.with_name(path.name + UNFINISHED)
         self.seconds = 0.0
         self.bytes = 0
         self.dropped = 0  # pictures: the disk or the coder could not keep up
@@ -171,12 +173,32 @@ class Recording:
             seconds = self._write()
         except (FFmpegError, OSError, ValueError, MemoryError) as problem:
             logger.exception("Recording %s failed", self.name)
-            error = f"the recording could not be written: {problem}"
-        bytes = self.path.stat().st_size if self.path.exists() else 0
+            # Not its own text, which may name a path of the server.
+            reason = getattr(problem, "strerror", None) or "internal error"
+            error = f"the recording could not be written: {reason}"
+            seconds = playing_seconds(self._unfinished)
+        bytes = 0
+        try:
+            bytes = self._keep() if seconds or error is None else self._discard()
+        except OSError as problem:
+            logger.exception("Recording %s cannot be kept", self.name)
+            error = error or f"the recording could not be kept: {problem.strerror}"
         if error is None and not bytes:
             error = "there was not one picture to record"
         with suppress(RuntimeError):  # the loop is closed: the server has ended without waiting for us
             self._loop.call_soon_threadsafe(self._finished, seconds, bytes, error)
+
+    def _keep(self) -> int:
+        """Give the file its name; returns its size, 0 if there is none."""
+        if not self._unfinished.exists():
+            return 0
+        self._unfinished.replace(self.path)
+        return self.path.stat().st_size
+
+    def _discard(self) -> int:
+        with suppress(OSError):  # it cannot be written to: it may be impossible to remove, too
+            self._unfinished.unlink(missing_ok=True)
+        return 0
 
     def _write(self) -> float:
         """Pictures to the file until it is over; returns how many seconds it has."""
@@ -187,7 +209,7 @@ class Recording:
             while (shot := self._next_shot()) is not None:
                 picture = beside(shot.camera, shot.rgb) if self._side_by_side else shot.rgb
                 if file is None:
-                    file = MovieFile(self.path, (picture.shape[1], picture.shape[0]))
+                    file = MovieFile(self._unfinished, (picture.shape[1], picture.shape[0]))
                 file.write(picture, shot.pts)
                 last = _Shot(picture, shot.pts, None)
                 if shot.pts - told >= NEWS_PERIOD_S * CLOCK_RATE_HZ:

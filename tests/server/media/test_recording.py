@@ -1,6 +1,7 @@
 """A recording by itself: the test is the session, and brings the clock."""
 
 import asyncio
+import errno
 import threading
 from fractions import Fraction
 from pathlib import Path
@@ -55,7 +56,9 @@ class Stage:
 
     async def written(self) -> None:
         """Wait until the thread has taken all that was offered."""
-        await until(lambda: not self.recording.waiting, "the thread has taken all")
+        await until(
+            lambda: not self.recording.waiting or self.recording.has_ended, "the thread has taken all"
+        )
 
     async def stop(self) -> RecordingChanged:
         self.recording.stop(self.now)
@@ -199,6 +202,27 @@ async def test_a_coder_that_fails_in_mid_file_leaves_what_there_was(tmp_path, mo
         await stage.written()
     assert (await stage.over()).state == "failed"
     assert len(read(stage.recording.path)) == 13
+
+
+async def test_law_a_full_disk_tells_no_path_and_the_true_length(tmp_path, monkeypatch, caplog):
+    def write(self, rgb, pts):
+        if pts > 3 * 90_000:
+            raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path))
+        return original(self, rgb, pts)
+
+    original = server.media.recording.MovieFile.write
+    monkeypatch.setattr(server.media.recording.MovieFile, "write", write)
+    stage = Stage(tmp_path)
+    for number in range(100):
+        stage.show(number)
+        await stage.written()
+        if stage.recording.is_over:
+            break
+    last = await stage.over()
+    assert last.state == "failed" and last.detail.startswith("the recording could not be written: No space")
+    assert str(tmp_path) not in last.detail and "/" not in last.detail
+    assert last.seconds == pytest.approx(read(stage.recording.path)[-1][0], abs=0.01) and last.seconds > 2
+    assert last.bytes == stage.recording.path.stat().st_size
 
 
 async def test_stopping_twice_is_stopping(tmp_path):
