@@ -122,20 +122,20 @@ class Settings(BaseSettings):
         description="Seconds for which the session of a lost peer is kept, in case it returns.",
     )
     max_sessions_per_address: int = Field(
-        8, ge=1, description="Peers of one address, or of one IPv6 /64, served at once."
+        16, ge=1, description="Peers of one address, or of one IPv6 /64, served at once."
     )
     max_connecting_per_address: int = Field(
-        2, ge=1, description="Offers of one address that hold a place and have not connected yet."
+        4, ge=1, description="Offers of one address that hold a place and have not connected yet."
     )
     max_sockets_per_address: int = Field(
-        128, ge=1, description="Sockets that one address may have open: those that talk HTTP or WebSocket."
+        256, ge=1, description="Sockets that one address may have open: those that talk HTTP or WebSocket."
     )
     max_sockets: int = Field(512, ge=1, description="Sockets that all may have open together.")
     requests_per_second: float = Field(
         100.0, gt=0, description="HTTP requests a second from one address; ten seconds' worth at once."
     )
     connects_per_second: float = Field(
-        5.0,
+        20.0,
         gt=0,
         description="Offers and WebSockets a second from one address; ten seconds' worth at once.",
     )
