@@ -45,7 +45,7 @@ class RequestLimits:
         resource = request.match_info.route.resource
         try:
             self._requests.spend(address, now)
-            if resource is not None and (request.method, resource.canonical) in CONNECTS:
+            if resource is not None and (request.method, resource.canonical.rstrip("/")) in CONNECTS:
                 self._connects.spend(address, now)
         except TooMuch as error:
             raise web.HTTPTooManyRequests(text=str(error), headers=_retry_after(error)) from error
