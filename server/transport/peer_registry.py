@@ -114,8 +114,8 @@ class PeerRegistry:
         self._check_open()
         network = network_of(address)
         if former is None:
-            self._check_share(network)
-            self._check_room(ticket, network)
+            self.check_room(ticket, address)
+            self._queue.leave(ticket)
             id = secrets.token_urlsafe(16)  # whoever knows it may control and end the session
             session = LiveSession(id, self._services)
         else:
@@ -131,6 +131,17 @@ class PeerRegistry:
             else:
                 session.peer_changed()
         return peer
+
+    def check_room(self, ticket: str | None, address: str) -> None:
+        """Raise ServerFull unless a new client of this address who holds `ticket` may come in now."""
+        self._check_open()
+        network, places = network_of(address), self.places
+        self._check_share(network)
+        status = self._queue.ask(ticket, places - len(self._peers), self._now(), network)
+        if not status.may_enter:
+            is_slow = places < self._settings.max_sessions
+            reason = f"; one more would slow all below {self._settings.min_fps:g} fps" if is_slow else ""
+            raise ServerFull(_full(places, reason, status), status.position)
 
     def leave_queue(self, ticket: str) -> bool:
         """Whoever holds this ticket waits no more; False when nobody held it."""
@@ -174,16 +185,6 @@ class PeerRegistry:
         peers = [peer for id in mine if (peer := self._peers.get(id)) is not None]
         if sum(not peer.is_connected for peer in peers) >= waiting:
             raise ServerFull(f"{waiting} offers of your address have not connected yet; try again soon")
-
-    def _check_room(self, ticket: str | None, network: str) -> None:
-        """Raise ServerFull unless whoever holds `ticket` may come in now; it waits no more then."""
-        places = self.places
-        status = self._queue.ask(ticket, places - len(self._peers), self._now(), network)
-        if not status.may_enter:
-            is_slow = places < self._settings.max_sessions
-            reason = f"; one more would slow all below {self._settings.min_fps:g} fps" if is_slow else ""
-            raise ServerFull(_full(places, reason, status), status.position)
-        self._queue.leave(ticket)
 
     async def _reclaim(self, id: str) -> LiveSession:
         """The session of a lost peer, no longer kept here. Raises SessionGone or ServerFull."""

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from server.cors import Origins
 from server.settings import load_settings
+from server.webrtc.offer import Offer
 from server.webrtc.peer import WebRtcPeer
 from tests.server.running import CAMERA_FPS, PATIENCE_S, Viewer, running_server, until
 
@@ -58,7 +59,7 @@ async def test_a_viewer_who_leaves_while_its_offer_is_answered_frees_the_place(
     is_asked, may_answer = asyncio.Event(), asyncio.Event()
     accept = WebRtcPeer.accept
 
-    async def accept_slowly(peer: WebRtcPeer, offer: str) -> str:
+    async def accept_slowly(peer: WebRtcPeer, offer: Offer) -> str:
         is_asked.set()
         await asyncio.wait_for(may_answer.wait(), 2 * PATIENCE_S)
         return await accept(peer, offer)
