@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from aiohttp import hdrs, web
 from aiortc import RTCIceCandidate
 
+from server.client_address import client_address
 from server.settings import Settings
 
 MAX_CANDIDATES = 64  # of one ICE session, however many requests they come in; a browser sends about ten
@@ -87,7 +88,7 @@ def address_rule(request: web.Request, settings: Settings) -> AddressRule:
     """
     is_forwarded = any(name in request.headers for name in (hdrs.X_FORWARDED_FOR, hdrs.FORWARDED, hdrs.VIA))
     try:
-        is_local = _is_in(_plain(ipaddress.ip_address(request.remote or "")), LOOPBACK)
+        is_local = _is_in(_plain(ipaddress.ip_address(client_address(request))), LOOPBACK)
     except ValueError:  # a Unix socket: whoever connects there is a proxy
         is_local = False
     return AddressRule(loopback=is_local and not is_forwarded, private=settings.private_candidates)
