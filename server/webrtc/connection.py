@@ -14,6 +14,7 @@ from server.session.session import LiveSession
 from server.settings import Settings
 from server.webrtc.aiortc_patches.bitrate import BitrateControl
 from server.webrtc.aiortc_patches.candidate_addresses import candidates_only_at
+from server.webrtc.aiortc_patches.dtls import dtls_failure
 from server.webrtc.aiortc_patches.jitter_buffer import use_marker_jitter_buffer
 from server.webrtc.aiortc_patches.packet_limits import limit_packets
 from server.webrtc.aiortc_patches.udp_ports import announced
@@ -167,7 +168,8 @@ class WebRtcConnection:
         if self._pc.connectionState == "connected":
             self.was_connected = True
         elif self._pc.connectionState in ("failed", "closed"):
-            self.hang_up(f"connection {self._pc.connectionState}")
+            why = dtls_failure(self._pc)
+            self.hang_up(f"connection {self._pc.connectionState}" + (f": {why}" if why else ""))
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         """Read every accepted track to its end: aiortc queues what nobody reads without limit."""
