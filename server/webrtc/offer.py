@@ -45,6 +45,7 @@ AUDIO = {("opus", 48_000): 96, ("g722", 8000): 9, ("pcmu", 8000): 0, ("pcma", 80
 STATIC = {0: RtpMap("pcmu", 8000, 1), 8: RtpMap("pcma", 8000, 1), 9: RtpMap("g722", 8000, 1)}  # RFC 3551
 SENDS, RECEIVES = ("sendrecv", "sendonly"), ("sendrecv", "recvonly")
 SCTP_PORT = 5000
+MAX_CANDIDATE_LINES = 4 * MAX_CANDIDATES  # that are looked at: some are of TCP, some are doubled by a bundle
 NUMBER = re.compile(r"[0-9]{1,10}")
 
 
@@ -329,7 +330,7 @@ def _transport(sections: Sections, donors: Sequence[Media]) -> Transport | str:
     candidates: dict[tuple[str, int], RTCIceCandidate] = {}
     for media in donors:
         if _credentials(media.attributes) in (None, ice):  # else they are of another transport
-            for value in media.attributes.all("candidate"):
+            for value in media.attributes.all("candidate")[:MAX_CANDIDATE_LINES]:
                 candidate = _candidate(value)
                 if candidate is not None and len(candidates) < MAX_CANDIDATES:
                     candidates.setdefault((candidate.ip, candidate.port), candidate)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 MAX_LINES = 2000  # a browser's offer of a camera and data channels has about 150
 MAX_MEDIA = 64
+MAX_M_LINE = 2048  # characters; 128 payload types take 450
 M_LINE = re.compile(r"m=([!-~]{1,64}) +([0-9]{1,5})(?:/[0-9]{1,5})? +([!-~]{1,64})((?: +[!-~]{1,255})*) *")
 TOKEN = re.compile(r"[!-~]{1,256}")
 LINE_END = re.compile(r"\r\n|\n|\r")
@@ -92,7 +93,7 @@ def read_sections(text: str) -> Sections:
     current = sections.session
     for number, line in enumerate(lines, 1):
         if line.startswith("m="):
-            found = M_LINE.fullmatch(line)
+            found = M_LINE.fullmatch(line) if len(line) <= MAX_M_LINE else None
             if found is None:
                 raise InvalidOffer(
                     f'this is no SDP: line {number} is "{shown(line)}", expected m=KIND PORT PROTOCOL FORMATS'
