@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from server.cors import Origins
 from server.engine.client import EngineClient, Phase, model_info
+from server.http.malformed import refuse_malformed
 from server.http.openapi import document
 from server.http.request_limits import RequestLimits
 from server.http.session_api import SessionApi
@@ -179,7 +180,8 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
             response.headers.setdefault(name, value)
 
     app = web.Application(
-        client_max_size=MAX_BODY_BYTES, middlewares=[origins.preflight, RequestLimits(settings).middleware]
+        client_max_size=MAX_BODY_BYTES,
+        middlewares=[refuse_malformed, origins.preflight, RequestLimits(settings).middleware],
     )
     app.cleanup_ctx.append(keep_udp_ports)
     app.on_startup.append(start)
@@ -187,17 +189,22 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
     app.on_response_prepare.append(origins.add_headers)
     app.on_shutdown.append(end_peers)
     app.on_cleanup.append(stop)
-    app.add_routes(Whip(services, peers).routes())
-    app.add_routes(MediaSocket(services, peers, origins).routes())
-    app.add_routes(Whep(services, viewers).routes())
-    app.add_routes(SessionApi(peers.find, recordings, origins).routes())
-    app.add_routes(Api(services, peers).routes())
+    endpoints: list[web.AbstractRouteDef] = [
+        *Whip(services, peers).routes(),
+        *MediaSocket(services, peers, origins).routes(),
+        *Whep(services, viewers).routes(),
+        *SessionApi(peers.find, recordings, origins).routes(),
+    ]
+    own = Api(services, peers).routes()
+    app.add_routes(_with_slash([*endpoints, *own]))
+    app.add_routes([*endpoints, *own])
     return app
 
 
 def runner_of(app: web.Application, settings: Settings) -> web.AppRunner:
     """What runs the application, within the limits of sockets."""
-    return LimitedRunner(app, settings, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    # Bodies that are compressed come as they are, and are refused.
+    return LimitedRunner(app, settings, shutdown_timeout=SHUTDOWN_TIMEOUT_S, auto_decompress=False)
 
 
 async def serve(settings: Settings) -> None:
@@ -230,6 +237,15 @@ async def _require_free(settings: Settings) -> None:
 def page_directory() -> Path:
     """Where the page's files lie, in a checkout as in an installed package."""
     return Path(str(files("client_web").joinpath("index.html"))).parent
+
+
+def _with_slash(routes: Sequence[web.AbstractRouteDef]) -> list[web.AbstractRouteDef]:
+    """The same endpoints at addresses that end with a slash, as some clients and proxies ask for them."""
+    return [
+        web.route(route.method, f"{route.path}/", route.handler, **route.kwargs)
+        for route in routes
+        if isinstance(route, web.RouteDef) and not route.path.endswith("/")
+    ]
 
 
 def _json(model: BaseModel, status: int = 200) -> web.Response:

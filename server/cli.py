@@ -45,7 +45,9 @@ def main() -> None:
 def _option(panel: str, name: str, flag: str | None = None) -> Any:
     """The flag of one field of Settings. Help and default are the field's own, so each is written once."""
     field = Settings.model_fields[name]
-    default: object = "off" if field.default is False else field.default
+    default: object = field.default
+    if isinstance(default, bool):
+        default = "on" if default else "off"
     if isinstance(default, tuple):
         default = ", ".join(map(str, cast(tuple[object, ...], default))) or "none"
     return typer.Option(
@@ -72,6 +74,10 @@ def serve(
     public_address: Annotated[str | None, _option(NETWORK, "public_address")] = None,
     allowed_origins: Annotated[
         list[str] | None, _option(NETWORK, "allowed_origins", "--allowed-origin")
+    ] = None,
+    private_candidates: Annotated[
+        bool | None,
+        _option(NETWORK, "private_candidates", "--private-candidates/--no-private-candidates"),
     ] = None,
     codecs: Annotated[list[str] | None, _option(NETWORK, "codecs", "--codec")] = None,
     peer_timeout: Annotated[float | None, _option(NETWORK, "peer_timeout")] = None,

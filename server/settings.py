@@ -167,6 +167,11 @@ class Settings(BaseSettings):
     public_address: IPvAnyAddress | None = Field(
         None, description="Address at which clients reach those ports; none tells them the machine's own."
     )
+    private_candidates: bool = Field(
+        True,
+        description="Look for clients at addresses in private networks, where a phone at home is; off keeps "
+        "strangers from having datagrams sent into the server's own network.",
+    )
     # H.264 first: both ends code it faster than VP8, and so with less delay.
     codecs: tuple[Codec, ...] = Field(
         ("h264", "vp8"),

@@ -131,8 +131,8 @@ class PeerRegistry:
                 session.peer_changed()
         return peer
 
-    def check_room(self, ticket: str | None, address: str = "") -> None:
-        """Raise ServerFull unless whoever holds `ticket`, at this address, may come in now."""
+    def check_room(self, ticket: str | None, address: str) -> None:
+        """Raise ServerFull unless a new client of this address who holds `ticket` may come in now."""
         self._check_open()
         network, places = network_of(address), self.places
         self._check_share(network)

@@ -6,7 +6,6 @@ from contextlib import suppress
 
 from aiortc import MediaStreamTrack, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
-from aiortc.sdp import SessionDescription
 from av import VideoFrame
 
 from server.logs import session_logger
@@ -14,38 +13,33 @@ from server.protocol.requests import Quality
 from server.session.session import LiveSession
 from server.settings import Settings
 from server.webrtc.aiortc_patches.bitrate import BitrateControl
+from server.webrtc.aiortc_patches.candidate_addresses import candidates_only_at
+from server.webrtc.aiortc_patches.dtls import dtls_failure
 from server.webrtc.aiortc_patches.jitter_buffer import use_marker_jitter_buffer
 from server.webrtc.aiortc_patches.packet_limits import limit_packets
 from server.webrtc.aiortc_patches.udp_ports import announced
-from server.webrtc.codecs import codec_preferences
 from server.webrtc.ice_servers import rtc_configuration
+from server.webrtc.offer import Offer
+from server.webrtc.sdp_sections import InvalidOffer
 from server.webrtc.tracks import OutputTrack, drain
 from server.webrtc.trickle import Fragment, Trickle
 
 WATCH_PERIOD_S = 0.5  # how often it is looked whether a connection has come about, and is still wanted
 CLOSE_TIMEOUT_S = 5.0
 
-# aiortc's SDP parser has no error of its own: what it raises depends on where the text is broken.
-SDP_ERRORS = (AssertionError, AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError)
-OFFER_ERRORS = (*SDP_ERRORS, InternalError, InvalidAccessError, InvalidStateError, OperationError)
-
-
-class InvalidOffer(Exception):
-    """The offer cannot be accepted; the text says why."""
-
-
-def video_directions(offer: str) -> list[str]:
-    """What the offerer wants of each of its videos: "sendrecv", "sendonly", "recvonly" or "inactive".
-
-    Raises InvalidOffer unless this is SDP.
-    """
-    if not offer.startswith("v=0"):
-        raise InvalidOffer("this is no SDP: expected it to begin with v=0")
-    try:
-        description = SessionDescription.parse(offer)
-    except SDP_ERRORS as error:
-        raise InvalidOffer(f"this is no SDP: {error or type(error).__name__}") from error
-    return [str(media.direction) for media in description.media if media.kind == "video"]
+# What aiortc raises of its own. read_offer leaves it no reason to, as far as is known.
+OFFER_ERRORS = (
+    AssertionError,
+    AttributeError,
+    LookupError,
+    StopIteration,
+    TypeError,
+    ValueError,
+    InternalError,
+    InvalidAccessError,
+    InvalidStateError,
+    OperationError,
+)
 
 
 class WebRtcConnection:
@@ -54,7 +48,7 @@ class WebRtcConnection:
     A WebRtcPeer has one, and a Viewer is one.
 
     try:
-        answer = await connection.answer(offer)
+        answer = offer.answered(await connection.answer(offer))
         await connection.attend()
     finally:
         await connection.close()
@@ -97,8 +91,8 @@ class WebRtcConnection:
         self.was_connected = False
         self._gone = asyncio.Event()
 
-    async def answer(self, offer: str) -> str:
-        """The SDP answer to an SDP offer. Raises InvalidOffer or NoUdpPort."""
+    async def answer(self, offer: Offer) -> str:
+        """aiortc's answer, for `offer.answered`. Raises InvalidOffer or NoUdpPort."""
         receives = self._camera is not None
         self._pc.on("track", self._on_track)
         self._pc.on("datachannel", self._on_channel)
@@ -107,15 +101,15 @@ class WebRtcConnection:
         if receives:
             use_marker_jitter_buffer(transceiver.receiver)
         self._bitrate = BitrateControl(transceiver.sender)
-        # Ignored without a word once the offer is set.
-        transceiver.setCodecPreferences(codec_preferences(self._settings.codecs))
         try:
-            await self._pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
+            with candidates_only_at(offer.addresses):
+                await self._pc.setRemoteDescription(RTCSessionDescription(sdp=offer.sdp, type="offer"))
             limit_packets(self._pc, self._on_flood)
-            self._trickle.begin()
+            self._trickle.begin(offer)
             await self._pc.setLocalDescription(await self._pc.createAnswer())
         except OFFER_ERRORS as error:
-            raise InvalidOffer(f"the offer cannot be answered: {error or type(error).__name__}") from error
+            self._log.warning("%s: its offer cannot be answered", self._name, exc_info=True)
+            raise InvalidOffer("the offer cannot be answered; the server's log says why") from error
         return announced(self._pc.localDescription.sdp, self._settings)
 
     @property
@@ -174,7 +168,8 @@ class WebRtcConnection:
         if self._pc.connectionState == "connected":
             self.was_connected = True
         elif self._pc.connectionState in ("failed", "closed"):
-            self.hang_up(f"connection {self._pc.connectionState}")
+            why = dtls_failure(self._pc)
+            self.hang_up(f"connection {self._pc.connectionState}" + (f": {why}" if why else ""))
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         """Read every accepted track to its end: aiortc queues what nobody reads without limit."""

@@ -11,7 +11,8 @@ from server.session.channel import Detach, Send, TooManyClients
 from server.session.message_limit import MessageLimit
 from server.session.session import LiveSession
 from server.settings import Settings
-from server.webrtc.connection import InvalidOffer, WebRtcConnection, video_directions
+from server.webrtc.connection import WebRtcConnection
+from server.webrtc.offer import Offer
 from server.webrtc.trickle import Fragment
 
 # Left alone, Chromium begins an upload at a low bitrate and shrinks the picture for it. Kilobits per second.
@@ -30,9 +31,9 @@ class WebRtcPeer:
     """A Peer of the registry: owns a connection and the session behind it, which may outlive it."""
 
     def __init__(
-        self, session: LiveSession, settings: Settings, offer: str, *, is_back: bool = False
+        self, session: LiveSession, settings: Settings, offer: Offer, *, is_back: bool = False
     ) -> None:
-        """`offer`: its SDP. `is_back`: it takes up a session that a former peer has left."""
+        """`offer`: a publisher's. `is_back`: it takes up a session that a former peer has left."""
         self.session = session
         self.answer = ""  # to the offer, once it has begun
         self._offer = offer
@@ -75,10 +76,9 @@ class WebRtcPeer:
         """Accept the offer that it was made with."""
         self.answer = await self.accept(self._offer)
 
-    async def accept(self, offer: str) -> str:
-        """The SDP answer to an SDP offer. Raises InvalidOffer or NoUdpPort."""
-        check_offer(offer)
-        return _with_upload_bitrate(await self._connection.answer(offer))
+    async def accept(self, offer: Offer) -> str:
+        """The SDP answer. Raises InvalidOffer or NoUdpPort."""
+        return offer.answered(_with_upload_bitrate(await self._connection.answer(offer)))
 
     async def add_candidates(self, fragment: Fragment) -> str | None:
         """As WebRtcConnection.add_candidates."""
@@ -158,17 +158,6 @@ class WebRtcPeer:
 def _send_telemetry(channel: RTCDataChannel, text: str) -> None:
     if channel.readyState == "open" and channel.bufferedAmount <= MAX_UNREAD_TELEMETRY_BYTES:
         channel.send(text)
-
-
-def check_offer(offer: str) -> None:
-    """Raise InvalidOffer unless this is SDP with a video track that the peer sends."""
-    directions = video_directions(offer)
-    if not directions:
-        raise InvalidOffer("the offer has no video: expected one video track, sendrecv or sendonly")
-    if not {"sendrecv", "sendonly"} & set(directions):
-        raise InvalidOffer(
-            f"the offer sends no video ({', '.join(directions)}): expected sendrecv or sendonly"
-        )
 
 
 def _with_upload_bitrate(answer: str) -> str:

@@ -1,7 +1,6 @@
 """Trickled ICE candidates: SDP fragments (RFC 8840) of a PATCH, and their way into a connection."""
 
 import asyncio
-import ipaddress
 import re
 import secrets
 from collections import deque
@@ -9,19 +8,20 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
 from aiortc import RTCIceCandidate, RTCIceGatherer, RTCIceParameters, RTCPeerConnection
-from aiortc.sdp import SessionDescription, candidate_from_sdp, candidate_to_sdp
+from aiortc.sdp import SessionDescription, candidate_to_sdp
 
 from server.settings import Settings
+from server.webrtc.aiortc_patches.candidate_addresses import candidates_only_at
 from server.webrtc.aiortc_patches.ice_restart import RestartableIce, RestartRefused, restartable
 from server.webrtc.aiortc_patches.udp_ports import announced
+from server.webrtc.candidates import MAX_CANDIDATES, is_usable, read_candidate
 from server.webrtc.ice_servers import rtc_configuration
+from server.webrtc.offer import Offer
+from server.webrtc.sdp_sections import shown
 
 MAX_LINES = 256
-MAX_CANDIDATES = 64  # of one ICE session, however many requests they come in; a browser sends about ten
 MAX_FORMER = 16  # ICE sessions before the newest whose late candidates are known for what they are
 UFRAG, PASSWORD = re.compile(r"[A-Za-z0-9+/]{4,256}"), re.compile(r"[A-Za-z0-9+/]{22,256}")  # RFC 8839, 5.4
-MDNS_NAME = re.compile(r"[A-Za-z0-9-]{1,63}\.local")  # a browser's way to hide an address
-TYPES = ("host", "srflx", "prflx", "relay")
 
 
 class InvalidFragment(Exception):
@@ -64,7 +64,7 @@ def parse_fragment(text: str) -> Fragment:
             case _ if name.startswith("m="):
                 mid = None
             case _ if name and not re.match(r"[a-z]=", name):
-                raise InvalidFragment(f"line {number}: this is no SDP: {line[:40]!r}")
+                raise InvalidFragment(f'line {number}: this is no SDP: "{shown(line)}"')
             case _:
                 pass  # what RFC 8840 allows besides, and what may come after it
     if not found and not candidates and not is_complete:
@@ -81,7 +81,7 @@ class Trickle:
     """The candidates of one connection that come after its offer, and its ICE restarts.
 
     trickle = Trickle(pc, settings)
-    trickle.begin()                # once the offer is set, before it is answered
+    trickle.begin(offer)           # once the offer is set, before it is answered
     await trickle.add(fragment)
     """
 
@@ -89,14 +89,16 @@ class Trickle:
         self.etag = _etag()  # of the newest ICE session
         self._pc = pc
         self._settings = settings
-        self._count = 0
+        self._count = 0  # candidates of the newest ICE session
+        self._offer: Offer | None = None
         self._ice: RestartableIce | None = None
         self._restarted: tuple[str, str] | None = None  # by the client: its newest ufrag and password
         self._former: deque[str] = deque(maxlen=MAX_FORMER)  # ufrags
 
-    def begin(self) -> None:
-        """Make restarts possible."""
+    def begin(self, offer: Offer) -> None:
+        """Make restarts possible, and go on counting from what the offer has brought."""
         self._ice = restartable(self._pc)
+        self._offer, self._count = offer, offer.candidates
 
     async def add(self, fragment: Fragment) -> str | None:
         """Hand the candidates to ICE; returns when hidden addresses have been looked up, a second at most.
@@ -106,41 +108,39 @@ class Trickle:
         candidates and for credentials that are neither new nor the newest, RestartRefused, and NoUdpPort for
         a restart; nothing has happened then.
         """
-        description = SessionDescription.parse(self._pc.remoteDescription.sdp)
-        medias = {media.rtp.muxId: media for media in description.media}
-        remote = self._new_credentials(fragment, description)
+        if self._offer is None:
+            raise InvalidFragment("there is no offer yet that it could belong to")
+        remote, mids = self._new_credentials(fragment, self._offer), self._offer.mids
         for candidate in fragment.candidates:
-            if candidate.sdpMid not in medias:
-                raise InvalidFragment(
-                    f"the offer has no media {candidate.sdpMid!r}, only {', '.join(medias)}"
-                )
+            if candidate.sdpMid not in mids:
+                named = shown(candidate.sdpMid or "")
+                raise InvalidFragment(f"the offer has no media '{named}', only {', '.join(mids)}")
         count = len(fragment.candidates) + (0 if remote else self._count)
         if count > MAX_CANDIDATES:
             raise InvalidFragment(f"got more than {MAX_CANDIDATES} candidates")
-        usable = [candidate for candidate in fragment.candidates if candidate.protocol.lower() == "udp"]
-        if remote is not None:
-            answer = await self._restart(remote, usable, description)
+        usable = [candidate for candidate in fragment.candidates if is_usable(candidate)]
+        with candidates_only_at(self._offer.addresses):
+            if remote is not None:
+                description = SessionDescription.parse(self._pc.remoteDescription.sdp)
+                answer = await self._restart(remote, usable, description)
+                self._count = count
+                return answer
             self._count = count
-            return answer
-        self._count = count
-        if self._ice is not None and self._restarted is not None:
-            await asyncio.gather(*map(self._ice.add_candidate, usable))
+            if self._ice is not None and self._restarted is not None:
+                await asyncio.gather(*map(self._ice.add_candidate, usable))
+                return None
+            served = [replace(one, sdpMid=mids[one.sdpMid]) for one in usable if one.sdpMid is not None]
+            known = [one for one in served if one.sdpMid is not None]  # not those of a media that was refused
+            ends = [None] if fragment.is_complete else []
+            # Begun in this order, so that the end comes after them all, though addresses are looked up
+            # meanwhile.
+            await asyncio.gather(*(self._pc.addIceCandidate(one) for one in [*known, *ends]))
             return None
-        mains = _mains(description)
-        known = [replace(one, sdpMid=mains.get(one.sdpMid or "", one.sdpMid)) for one in usable]
-        ends = [None] if fragment.is_complete else []
-        # Begun in this order, so that the end comes after them all, though addresses are looked up meanwhile.
-        await asyncio.gather(*(self._pc.addIceCandidate(one) for one in [*known, *ends]))
-        return None
 
-    def _new_credentials(self, fragment: Fragment, offer: SessionDescription) -> RTCIceParameters | None:
+    def _new_credentials(self, fragment: Fragment, offer: Offer) -> RTCIceParameters | None:
         """Those of a restart; None if the fragment is of the newest ICE session."""
         ufrag, password = fragment.ufrag, fragment.password
-        if self._restarted is not None:
-            known = {self._restarted}
-        else:
-            ices = [media.ice for media in offer.media if media.ice]
-            known = {(ice.usernameFragment or "", ice.password or "") for ice in ices}
+        known = offer.credentials if self._restarted is None else {self._restarted}
         ufrags, passwords = {one for one, _ in known}, {one for _, one in known}
         if (ufrag is None or ufrag in ufrags) and (password is None or password in passwords):
             return None
@@ -163,7 +163,9 @@ class Trickle:
             answer = announced(_fragment(gatherer, offer), self._settings)
             undo.pop_all()
         self._ice.go_over(remote, candidates, self._settings.peer_timeout)
-        before = {self._restarted[0]} if self._restarted else _ufrags(offer)
+        assert self._offer is not None
+        known = self._offer.credentials if self._restarted is None else {self._restarted}
+        before = {ufrag for ufrag, _ in known}
         self._former.extend(before)
         self._restarted = remote.usernameFragment or "", remote.password or ""
         self.etag = _etag()
@@ -172,10 +174,6 @@ class Trickle:
 
 def _etag() -> str:
     return f'"{secrets.token_urlsafe(8)}"'
-
-
-def _ufrags(offer: SessionDescription) -> set[str]:
-    return {media.ice.usernameFragment or "" for media in offer.media if media.ice}
 
 
 def _fragment(gatherer: RTCIceGatherer, offer: SessionDescription) -> str:
@@ -204,11 +202,6 @@ def _mains(description: SessionDescription) -> dict[str, str]:
 
 def _candidate(value: str, line: int) -> RTCIceCandidate:
     try:
-        candidate = candidate_from_sdp(value)
-        if not MDNS_NAME.fullmatch(candidate.ip):
-            ipaddress.ip_address(candidate.ip)
-    except (AssertionError, IndexError, ValueError) as error:
-        raise InvalidFragment(f"line {line}: this is no candidate: {value[:80]!r}") from error
-    if candidate.type not in TYPES or not 0 < candidate.port < 65536:
-        raise InvalidFragment(f"line {line}: this is no candidate: {value[:80]!r}")
-    return candidate
+        return read_candidate(value)
+    except ValueError as error:
+        raise InvalidFragment(f'line {line}: this is no candidate: "{shown(value)}"') from error

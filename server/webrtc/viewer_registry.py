@@ -6,7 +6,8 @@ from collections.abc import Callable
 from server.services import Services
 from server.session.session import LiveSession
 from server.transport.registry import Registry
-from server.webrtc.viewer import Viewer, check_viewer_offer
+from server.webrtc.offer import Offer
+from server.webrtc.viewer import Viewer
 
 Key = tuple[str, str]  # ids of the session and of the viewer
 
@@ -31,13 +32,16 @@ class ViewerRegistry:
     def __len__(self) -> int:
         return len(self._viewers)
 
-    async def add(self, session_id: str, offer: str) -> tuple[Viewer, str]:
-        """A new viewer and the answer. Raises NothingToWatch, ViewersFull, InvalidOffer or NoUdpPort."""
+    async def add(self, session_id: str, read: Callable[[], Offer]) -> tuple[Viewer, str]:
+        """A new viewer and the answer. `read` gives its offer, and is called if there is room.
+
+        Raises NothingToWatch, ViewersFull, InvalidOffer or NoUdpPort.
+        """
         session = self.session(session_id)
-        check_viewer_offer(offer)
         most = self._settings.max_viewers
         if sum(watched == session_id for watched, _ in self._viewers.keys()) >= most:
             raise ViewersFull(f"{most} viewers watch this session already, as many as may; try again later")
+        offer = read()
         viewer = Viewer(secrets.token_urlsafe(16), session, self._settings)
         async with self._viewers.adding((session_id, viewer.id), viewer):
             return viewer, await viewer.accept(offer)

@@ -4,8 +4,10 @@ from aiohttp import hdrs, web
 
 from server.services import Services
 from server.webrtc.aiortc_patches.udp_ports import NoUdpPort
-from server.webrtc.connection import InvalidOffer
+from server.webrtc.candidates import address_rule
 from server.webrtc.endpoint import METHODS_OF_CONNECTION, SDP, SdpEndpoint, others_refused
+from server.webrtc.offer import read_offer
+from server.webrtc.sdp_sections import InvalidOffer
 from server.webrtc.viewer_registry import NothingToWatch, ViewerRegistry, ViewersFull
 
 RETRY_AFTER_S = "5"
@@ -17,6 +19,7 @@ class Whep:
     """The routes of the WHEP endpoint of each session. Refusals are plain text that says what to do."""
 
     def __init__(self, services: Services, viewers: ViewerRegistry) -> None:
+        self._settings = services.settings
         self._viewers = viewers
         self._endpoint = SdpEndpoint(services, "WHEP")
 
@@ -37,7 +40,10 @@ class Whep:
         if request.content_type != SDP:
             return self._endpoint.refuse(415, f"expected Content-Type {SDP}, got {request.content_type}")
         try:
-            viewer, answer = await self._viewers.add(session_id, await request.text())
+            text, rule = await request.text(), address_rule(request, self._settings)
+            viewer, answer = await self._viewers.add(
+                session_id, lambda: read_offer(text, "viewer", self._settings.codecs, rule)
+            )
         except UnicodeDecodeError:
             return self._endpoint.refuse(400, "the offer is not UTF-8 text")
         except InvalidOffer as error:

@@ -10,9 +10,11 @@ from server.services import Services
 from server.transport.admission import is_ticket
 from server.transport.peer_registry import PeerRegistry, ServerFull, SessionGone
 from server.webrtc.aiortc_patches.udp_ports import NoUdpPort
-from server.webrtc.connection import InvalidOffer
+from server.webrtc.candidates import address_rule
 from server.webrtc.endpoint import METHODS_OF_CONNECTION, SDP, SdpEndpoint, others_refused
-from server.webrtc.peer import WebRtcPeer, check_offer
+from server.webrtc.offer import read_offer
+from server.webrtc.peer import WebRtcPeer
+from server.webrtc.sdp_sections import InvalidOffer
 
 RETRY_AFTER_S = 2
 QUEUE_POSITION = "Queue-Position"
@@ -55,13 +57,17 @@ class Whip:
         if ticket is not None and not is_ticket(ticket):
             return self._endpoint.refuse(400, BAD_TICKET)
         try:
-            offer = await request.text()
-            check_offer(offer)  # before a former peer is hung up for it, or a place is taken
+            text, rule = await request.text(), address_rule(request, self._settings)
+            address = client_address(request)
+            if former is None:
+                self._peers.check_room(ticket, address)  # while there is none, nothing is read
+            # Before a former peer is hung up for it, or a place is taken.
+            offer = read_offer(text, "publisher", self._settings.codecs, rule)
             peer = await self._peers.add(
                 lambda session: WebRtcPeer(session, self._settings, offer, is_back=former is not None),
                 former,
                 ticket,
-                client_address(request),
+                address,
             )
         except UnicodeDecodeError:
             return self._endpoint.refuse(400, "the offer is not UTF-8 text")

@@ -48,6 +48,7 @@ def test_defaults_are_safe_and_bounded():
         "udp_ports": None,
         "public_address": None,
         "codecs": ("h264", "vp8"),
+        "private_candidates": True,
         "random_weights": False,
         "stamp_source": False,
     }

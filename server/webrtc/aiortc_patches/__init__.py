@@ -8,5 +8,7 @@ Look here at each upgrade: tests of the same names fail where a place has moved.
 | jitter_buffer | `RTCRtpReceiver.__jitter_buffer` | none found | heed of the RTP marker |
 | packet_limits | `_handle_...` and `_receive_...` of DTLS and SCTP transports | to be reported | limits |
 | udp_ports | the loop's `create_datagram_endpoint` | aioice issue 47, pull request 112 | a range of ports |
+| candidate_addresses | `Connection._add_remote_candidate` | to report | a rule of addresses to try |
+| dtls | `RTCCertificate._create_ssl_context`, `RTCDtlsTransport._ssl` | to report | the alert in the log |
 | ice_restart | `RTCIceTransport._connection`, `_recv`, `_send` | aiortc issue 211 | an ICE restart |
 """

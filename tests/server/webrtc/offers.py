@@ -2,7 +2,22 @@
 
 from aiortc import RTCConfiguration, RTCPeerConnection
 
+from server.settings import Codec
+from server.webrtc.candidates import AddressRule
+from server.webrtc.offer import Offer, read_offer
 from tests.server.running import Camera
+
+ANYWHERE = AddressRule(loopback=True, private=True)
+
+
+def published(text: str, codecs: tuple[Codec, ...] = ("h264", "vp8")) -> Offer:
+    """As a publisher's offer is read; `codecs` may be sent."""
+    return read_offer(text, "publisher", codecs, ANYWHERE)
+
+
+def watched(text: str, codecs: tuple[Codec, ...] = ("h264", "vp8")) -> Offer:
+    """As a viewer's offer is read."""
+    return read_offer(text, "viewer", codecs, ANYWHERE)
 
 
 async def offer_of(*tracks: tuple[str, str], channel: bool = False) -> str:

@@ -15,7 +15,8 @@ from server.webrtc.connection import WebRtcConnection
 from server.webrtc.peer import WebRtcPeer
 from server.webrtc.viewer import Viewer
 from tests.server.running import PATIENCE_S, until
-from tests.server.webrtc.offers import offer_of
+from tests.server.webrtc.offers import offer_of, published, watched
+from tests.server.webrtc.test_peer import NO_OFFER
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def drains() -> int:
 
 async def test_a_cameras_frames_wait_for_none_after_them(session, settings):
     connection = WebRtcConnection(session, settings, "somebody", camera=session.camera_frame)
-    await connection.answer(await offer_of(("video", "sendrecv")))
+    await connection.answer(published(await offer_of(("video", "sendrecv"))))
     (transceiver,) = connection._pc.getTransceivers()
     buffer = vars(transceiver.receiver)["_RTCRtpReceiver__jitter_buffer"]  # aiortc has no getter
     assert isinstance(buffer, MarkerJitterBuffer)
@@ -67,7 +68,7 @@ async def test_a_cameras_frames_wait_for_none_after_them(session, settings):
 async def test_the_bitrate_is_held_before_each_picture(session, settings, kind, quality):
     """A peer's as it asked; what one person asks for is not what others see."""
     session.ask('{"type": "output.set", "id": "1", "quality": "low"}')
-    member = kind(session, settings, "") if kind is WebRtcPeer else kind("v", session, settings)
+    member = kind(session, settings, NO_OFFER) if kind is WebRtcPeer else kind("v", session, settings)
     connection, held = member._connection if kind is WebRtcPeer else member, []
     for number in range(3):
         if number == 1:  # before the answer there is nothing to hold
@@ -103,7 +104,7 @@ async def test_one_that_does_not_close_is_left_behind(connection, monkeypatch, c
 
 async def test_what_nobody_makes_more_of_is_closed(connection):
     closed = []
-    await connection.answer(await offer_of(("video", "recvonly")))
+    await connection.answer(watched(await offer_of(("video", "recvonly"))))
     channel = SimpleNamespace(transport=SimpleNamespace(_data_channel_close=closed.append))
     connection._pc.emit("datachannel", channel)
     assert closed == [channel]

@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,14 +15,16 @@ from server.services import Services
 from server.session.channel import MAX_CLIENTS
 from server.session.session import LiveSession
 from server.settings import Settings, load_settings
-from server.webrtc.connection import InvalidOffer
 from server.webrtc.peer import MAX_UNREAD_CONTROL_BYTES, MAX_UNREAD_TELEMETRY_BYTES, WebRtcPeer
+from server.webrtc.sdp_sections import InvalidOffer
 from tests.server.running import PATIENCE_S, running_server, until
-from tests.server.webrtc.offers import broken, offer_of
+from tests.server.webrtc.offers import broken, offer_of, published
+
+NO_OFFER: Any = None  # for a peer that is not begun
 
 
-def peer_of(worker: EngineClient, settings: Settings, offer: str = "") -> WebRtcPeer:
-    return WebRtcPeer(LiveSession("abc", Services(settings, worker, Metrics())), settings, offer)
+def peer_of(worker: EngineClient, settings: Settings) -> WebRtcPeer:
+    return WebRtcPeer(LiveSession("abc", Services(settings, worker, Metrics())), settings, NO_OFFER)
 
 
 @pytest.fixture
@@ -32,7 +35,7 @@ async def peer(settings, worker):
 
 
 async def test_answer_sends_h264_first_and_asks_for_a_full_picture(peer):
-    answer = SessionDescription.parse(await peer.accept(await offer_of(("video", "sendrecv"))))
+    answer = SessionDescription.parse(await peer.accept(published(await offer_of(("video", "sendrecv")))))
     (video,) = answer.media
     assert video.direction == "sendrecv"
     names = [codec.name for codec in video.rtp.codecs]
@@ -44,19 +47,19 @@ async def test_answer_sends_h264_first_and_asks_for_a_full_picture(peer):
 @pytest.mark.parametrize("is_back", [False, True])
 async def test_who_takes_a_session_up_may_return_before_it_is_connected(settings, worker, is_back):
     session = LiveSession("abc", Services(settings, worker, Metrics()))
-    peer = WebRtcPeer(session, settings, "", is_back=is_back)
+    peer = WebRtcPeer(session, settings, NO_OFFER, is_back=is_back)
     assert peer.may_return is is_back
     await peer.close()
 
 
 async def test_an_offer_that_does_not_watch_is_accepted(peer):
-    answer = SessionDescription.parse(await peer.accept(await offer_of(("video", "sendonly"))))
+    answer = SessionDescription.parse(await peer.accept(published(await offer_of(("video", "sendonly")))))
     assert answer.media[0].direction == "recvonly"
 
 
 async def test_audio_is_accepted_and_not_sent(peer):
     offer = await offer_of(("video", "sendrecv"), ("audio", "sendrecv"))
-    answer = SessionDescription.parse(await peer.accept(offer))
+    answer = SessionDescription.parse(await peer.accept(published(offer)))
     assert [(m.kind, m.direction) for m in answer.media] == [("video", "sendrecv"), ("audio", "recvonly")]
 
 
@@ -77,16 +80,16 @@ async def test_only_ice_servers_of_the_settings_are_used(worker):
         ("", "no SDP"),
         ("hello", "no SDP"),
         ("v=0\r\nm=video\r\n", "no SDP"),
-        ("v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=candidate:1\r\n", "no SDP"),
+        ("v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtcp-mux\r\na=candidate:1\r\n", "offered none"),
         (
-            "v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=sendrecv\r\na=rtpmap:96 VP8/90000\r\n",
-            "cannot be answered: ICE",
+            "v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000\r\n",
+            "no ICE credentials",
         ),
     ],
 )
 async def test_what_is_no_offer_is_refused_with_the_reason(peer, offer, told):
     with pytest.raises(InvalidOffer, match=told):
-        await peer.accept(offer)
+        await peer.accept(published(offer))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +102,7 @@ async def test_what_is_no_offer_is_refused_with_the_reason(peer, offer, told):
 )
 async def test_an_offer_without_a_camera_is_refused_with_the_reason(peer, tracks, told):
     with pytest.raises(InvalidOffer, match=told):
-        await peer.accept(await offer_of(*tracks, channel=True))
+        await peer.accept(published(await offer_of(*tracks, channel=True)))
 
 
 class Channel:
@@ -272,15 +275,15 @@ async def test_the_first_video_track_alone_is_the_camera_and_every_track_is_drai
 
 async def test_an_offer_of_unknown_codecs_only_is_refused(peer):
     offer = (await offer_of(("video", "sendrecv"))).replace("VP8", "VP9").replace("H264", "AV1")
-    with pytest.raises(InvalidOffer, match="cannot be answered"):
-        await peer.accept(offer)
+    with pytest.raises(InvalidOffer, match="offered AV1, VP9, expected H264 or VP8|offered VP9, .*AV1"):
+        await peer.accept(published(offer))
 
 
 async def test_broken_offers_raise_nothing_else(settings, worker):
     for text in broken(await offer_of(("video", "sendrecv"))):
         peer = peer_of(worker, settings)
         try:
-            await peer.accept(text)
+            await peer.accept(published(text))
         except InvalidOffer:
             pass
         await peer.close()
@@ -289,7 +292,7 @@ async def test_broken_offers_raise_nothing_else(settings, worker):
 async def test_a_peer_that_never_connects_is_given_up_for_good(worker, caplog):
     caplog.set_level("INFO")
     peer = peer_of(worker, load_settings({"peer_timeout": 0.2}))
-    await peer.accept(await offer_of(("video", "sendrecv")))
+    await peer.accept(published(await offer_of(("video", "sendrecv"))))
     await asyncio.wait_for(peer.attend(), PATIENCE_S)
     assert peer.may_return is False and "not connected within 0.2 s" in caplog.text
     await peer.close()

@@ -10,8 +10,8 @@ from aiortc import RTCIceCandidate, RTCIceParameters, RTCSessionDescription
 from server.settings import Settings
 from server.webrtc.aiortc_patches.ice_restart import RestartRefused
 from server.webrtc.aiortc_patches.udp_ports import NoUdpPort
+from server.webrtc.candidates import MAX_CANDIDATES
 from server.webrtc.trickle import (
-    MAX_CANDIDATES,
     MAX_FORMER,
     MAX_LINES,
     InvalidFragment,
@@ -21,7 +21,7 @@ from server.webrtc.trickle import (
 from server.webrtc.whep import NO_VIEWER
 from tests.server.running import RunningServer, Viewer, until
 from tests.server.transport.test_peer_registry import id_of
-from tests.server.webrtc.offers import offer_of
+from tests.server.webrtc.offers import offer_of, published
 from tests.server.webrtc.watching import Watcher
 
 NO_PATH_S = 0.5
@@ -243,10 +243,15 @@ class Trickled:
 
     def __init__(self, offer: str, settings: Settings) -> None:
         self.handed: list = []
+        read = published(split(offer)[0])
         pc = SimpleNamespace(
-            remoteDescription=SimpleNamespace(sdp=offer), addIceCandidate=self._add_ice_candidate
+            remoteDescription=SimpleNamespace(sdp=read.sdp),
+            addIceCandidate=self._add_ice_candidate,
+            getTransceivers=list,
+            sctp=None,
         )
         self.trickle, self.ice = Trickle(pc, settings), Ice()  # pyright: ignore[reportArgumentType]
+        self.trickle.begin(read)
         self.trickle._ice = self.ice  # pyright: ignore[reportAttributeAccessIssue]
 
     async def _add_ice_candidate(self, candidate: object) -> None:

@@ -8,10 +8,10 @@ from aiortc.sdp import SessionDescription
 from server.metrics import Metrics
 from server.services import Services
 from server.session.session import LiveSession
-from server.webrtc.connection import InvalidOffer
+from server.webrtc.sdp_sections import InvalidOffer
 from server.webrtc.viewer import Viewer
 from tests.server.running import PATIENCE_S
-from tests.server.webrtc.offers import broken, offer_of
+from tests.server.webrtc.offers import broken, offer_of, watched
 
 
 @pytest.fixture
@@ -30,15 +30,15 @@ async def viewer(session, settings):
 
 async def test_the_answer_sends_video_alone(viewer):
     offer = await offer_of(("audio", "recvonly"), ("video", "recvonly"))
-    answer = SessionDescription.parse(await viewer.accept(offer))
+    answer = SessionDescription.parse(await viewer.accept(watched(offer)))
     assert [(m.kind, m.direction) for m in answer.media] == [("audio", "inactive"), ("video", "sendonly")]
     assert answer.media[1].rtp.codecs[0].name == "H264"
 
 
-async def test_what_a_viewer_sends_is_not_wanted_but_does_no_harm(viewer):
+async def test_what_a_viewer_sends_is_not_taken(viewer):
     offer = await offer_of(("audio", "sendrecv"), ("video", "sendrecv"))
-    answer = SessionDescription.parse(await viewer.accept(offer))
-    assert [(m.kind, m.direction) for m in answer.media] == [("audio", "recvonly"), ("video", "sendonly")]
+    answer = SessionDescription.parse(await viewer.accept(watched(offer)))
+    assert [(m.kind, m.direction) for m in answer.media] == [("audio", "inactive"), ("video", "sendonly")]
 
 
 @pytest.mark.parametrize(
@@ -50,14 +50,14 @@ async def test_what_a_viewer_sends_is_not_wanted_but_does_no_harm(viewer):
 )
 async def test_an_offer_that_does_not_watch_is_refused(viewer, tracks, told):
     with pytest.raises(InvalidOffer, match=told):
-        await viewer.accept(await offer_of(*tracks))
+        await viewer.accept(watched(await offer_of(*tracks)))
 
 
 async def test_broken_offers_raise_nothing_else(session, settings):
     for text in [*broken(await offer_of(("video", "recvonly"))), "hello\r\n", "v=0\r\n"]:
         viewer = Viewer("v", session, settings)
         try:
-            await viewer.accept(text)
+            await viewer.accept(watched(text))
         except InvalidOffer:
             pass
         await viewer.close()
@@ -66,7 +66,7 @@ async def test_broken_offers_raise_nothing_else(session, settings):
 async def test_a_viewer_that_never_connects_is_given_up(session, settings, caplog):
     caplog.set_level("INFO")
     viewer = Viewer("v", session, settings.model_copy(update={"peer_timeout": 0.1}))
-    await viewer.accept(await offer_of(("video", "recvonly")))
+    await viewer.accept(watched(await offer_of(("video", "recvonly"))))
     await asyncio.wait_for(viewer.attend(), PATIENCE_S)
     assert "viewer v ends: not connected within 0.1 s" in caplog.text
     await viewer.close()
@@ -75,7 +75,7 @@ async def test_a_viewer_that_never_connects_is_given_up(session, settings, caplo
 async def test_a_viewer_leaves_with_the_session(session, settings, caplog):
     caplog.set_level("INFO")
     viewer = Viewer("v", session, settings.model_copy(update={"peer_timeout": 1000 * PATIENCE_S}))
-    await viewer.accept(await offer_of(("video", "recvonly")))
+    await viewer.accept(watched(await offer_of(("video", "recvonly"))))
     attending = asyncio.create_task(viewer.attend())
     await session.close()
     await asyncio.wait_for(attending, PATIENCE_S)

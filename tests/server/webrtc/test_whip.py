@@ -9,8 +9,10 @@ from aiohttp import web
 
 from server.cors import Origins
 from server.settings import load_settings
+from server.webrtc.offer import Offer
 from server.webrtc.peer import WebRtcPeer
 from tests.server.running import CAMERA_FPS, PATIENCE_S, Viewer, running_server, until
+from tests.server.webrtc.sdp_texts import CLIENTS
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ async def test_a_viewer_who_leaves_while_its_offer_is_answered_frees_the_place(
     is_asked, may_answer = asyncio.Event(), asyncio.Event()
     accept = WebRtcPeer.accept
 
-    async def accept_slowly(peer: WebRtcPeer, offer: str) -> str:
+    async def accept_slowly(peer: WebRtcPeer, offer: Offer) -> str:
         is_asked.set()
         await asyncio.wait_for(may_answer.wait(), 2 * PATIENCE_S)
         return await accept(peer, offer)
@@ -184,6 +186,36 @@ async def test_offers_are_refused_with_a_reason(server):
     assert (await post(b"v=0\r\n"))[0] == 400
     assert (await post(b"v" * 100_000))[0] == 413
     assert (await server.json("/api/info"))["sessions"] == 0
+
+
+async def test_a_full_server_reads_no_offer(server, monkeypatch):
+    async with server.viewer() as first, server.viewer():
+        with monkeypatch.context() as patch:
+            patch.setattr("server.webrtc.whip.read_offer", None)
+            response = await first.post("v=0")
+        assert response.status == 503 and "all 2 places are taken" in await response.text()
+
+
+async def test_an_offer_that_cannot_be_read_costs_no_place_in_line(server):
+    async with server.viewer() as first, server.viewer():
+        offer = first.pc.localDescription.sdp
+        assert (await first.post(offer, ticket="a" * 16)).headers["Queue-Position"] == "1"
+        await first.delete()
+        response = await first.post("v=0", ticket="a" * 16)
+        assert response.status == 400
+        assert (await first.post(offer, ticket="b" * 16)).headers["Queue-Position"] == "2"
+        response = await first.post(offer, ticket="a" * 16)
+        assert response.status == 201
+        async with server.http.delete(server.url + response.headers["Location"]) as deleted:
+            assert deleted.status == 200
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+async def test_publishers_that_nobody_here_wrote_are_let_in(server, name):
+    response = await Viewer(server.url, server.http).post(CLIENTS[name])
+    assert response.status == 201, await response.text()
+    async with server.http.delete(server.url + response.headers["Location"]) as deleted:
+        assert deleted.status == 200
 
 
 async def test_whip_resource_and_options(settings, engine):

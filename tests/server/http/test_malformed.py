@@ -1,0 +1,91 @@
+"""Requests that no endpoint can use get words, whichever endpoint it is, and leave nothing in the log."""
+
+import asyncio
+import gzip
+
+import pytest
+
+from tests.server.running import PATIENCE_S, RunningServer
+
+ENDPOINTS = ["/whip", "/sessions/x/whep", "/sessions/x/commands", "/sessions/x/reference", "/nothing"]
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+@pytest.mark.parametrize("charset", ["nope", "hex", "undefined", "rot13", "utf-16", "idna", "x" * 3000, "é"])
+async def test_a_body_in_an_unknown_charset_is_refused(server, path, charset):
+    headers = {"Content-Type": f"application/sdp; charset={charset}"}
+    async with server.http.post(server.url + path, data=b"v=0", headers=headers) as response:
+        assert response.status == 415
+        assert (await response.text()).startswith(f"charset: got {charset[:40]}")
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "UTF8", '"utf-8"', "us-ascii", "latin-1"])
+async def test_charsets_of_every_text_are_read(server, charset):
+    headers = {"Content-Type": f"application/sdp; charset={charset}"}
+    async with server.http.post(server.url + "/whip", data=b"v=0", headers=headers) as response:
+        assert (response.status, (await response.text())[:22]) == (400, "the offer has no video")
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, gzip", "x"])
+async def test_a_compressed_body_is_refused_whole_or_broken(server, path, coding, caplog):
+    for body in (b"v=0", gzip.compress(b"v=0"), gzip.compress(b"v=0")[:-3], gzip.compress(bytes(10**6))):
+        answer = await asked(
+            server,
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/sdp\r\n"
+            f"Content-Encoding: {coding}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            + body,
+        )
+        assert answer.startswith(b"HTTP/1.1 415 ")
+        assert answer.endswith(f"Content-Encoding: got {coding}, expected none".encode())
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize(
+    "path", ["a" * 256, "a" * 5000, "a/" * 2100, "%c3%a9" * 130, "looks/" + "a" * 300, "whip/" + "a" * 300]
+)
+async def test_an_address_too_long_for_a_file_is_not_found(server, path, caplog):
+    answer = await asked(server, f"GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 404 ") and answer.endswith(b"there is nothing at this address")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize(
+    "path", ["%00", "a%00b", "index.html/x", "%ff", "..%2f..%2fetc/passwd", "~", "é" * 120]
+)
+async def test_an_odd_address_is_not_found(server, path):
+    answer = await asked(server, f"GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    assert answer[9:12] in (b"404", b"400")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/whip/", 415),
+        ("OPTIONS", "/whip/", 200),
+        ("GET", "/whip/", 405),
+        ("DELETE", "/whip/x/", 404),
+        ("OPTIONS", "/whip/x/", 200),
+        ("POST", "/sessions/x/whep/", 415),
+        ("DELETE", "/sessions/x/whep/y/", 404),
+        ("GET", "/healthz/", 200),
+        ("GET", "/api/info/", 200),
+        ("GET", "/openapi.json/", 200),
+    ],
+)
+async def test_a_slash_at_the_end_changes_nothing(server, method, path, status):
+    answers = []
+    for one in (path, path.rstrip("/")):
+        async with server.http.request(method, server.url + one, allow_redirects=False) as response:
+            answers.append((response.status, response.headers.get("Allow"), await response.text()))
+    assert answers[0] == answers[1] and answers[0][0] == status
+
+
+async def asked(server: RunningServer, request: bytes) -> bytes:
+    """The whole answer to a request as it is written here."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
+    writer.write(request)
+    answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
+    writer.close()
+    await writer.wait_closed()
+    return answer
