@@ -31,8 +31,15 @@ bench: .venv/.ready-dev
 mutants: .venv/.ready-dev
 	$(BIN)/python scripts/mutants.py $(ARGS)
 
+# What another Python left, one too old or gone since, is made anew.
+IS_USABLE = -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+ifneq ($(shell $(BIN)/python $(IS_USABLE) 2>/dev/null && echo yes),yes)
+.PHONY: .venv/.ready .venv/.ready-dev
+endif
+
 .venv/.ready: pyproject.toml
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) $(IS_USABLE) || { echo "$(PYTHON) is too old or missing: expected Python 3.11 or newer, as in make PYTHON=python3.12" >&2; exit 1; }
+	$(BIN)/python $(IS_USABLE) 2>/dev/null || $(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet --editable .
 	touch $@
 

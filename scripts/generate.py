@@ -80,6 +80,11 @@ def main(
                 for picture in bar:
                     out.write(picture)
                     count += 1
+            told = out.lost_audio
+            if clip.damage:
+                typer.echo(f"{source} is damaged, what can be read of it is painted: {clip.damage}", err=True)
+        if out.lost_audio != told:
+            typer.echo(f"without sound: {out.lost_audio}", err=True)
     except (VideoFileError, GenerationFailed, ValueError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None

@@ -1,7 +1,9 @@
 """Depth of the camera's frames: estimators behind one interface."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -100,7 +102,7 @@ class TransformersDepth:
         self._processor = pipeline.image_processor
         self._preprocess = DptPreprocess.of(self._processor)
         self._dtype = dtype
-        self._is_metric = _is_metric(pipeline.model.config)
+        self._is_metric = _is_metric(pipeline.model.config, model)
 
     def new_range(self) -> DepthRange:
         """Unknown: the first chunk sets it, the scene moves it."""
@@ -235,11 +237,15 @@ class _Kept:
         return self._last[1]
 
 
-def _is_metric(config: Any) -> bool:
+def _is_metric(config: Any, name: str) -> bool:
     """Whether the estimate is a distance (larger = farther) instead of inverse depth."""
     match config.model_type:
         case "dpt":
-            return False
+            # Its configuration does not say: DINOv2's heads were trained on metres, and so was whatever is
+            # named after the sets of pictures that have them.
+            backbone = getattr(config.backbone_config, "model_type", None)
+            words = re.split(r"[-_.]", Path(name).name.lower())
+            return backbone == "dinov2" or not {"nyu", "nyuv2", "kitti", "metric"}.isdisjoint(words)
         case "depth_anything":
             return config.depth_estimation_type == "metric"
         case _:  # ZoeDepth, GLPN, Depth Pro and the like, after their own post-processing

@@ -24,6 +24,7 @@ from huggingface_hub import HfApi, constants
 
 from streaming.checkpoints.remote_files import REMOTE_FILES, RemoteFile, Role
 from streaming.hub.cache import Cache, Lock, LockedFile
+from streaming.hub.environment import require_usable
 from streaming.hub.errors import HubError, explained
 from streaming.hub.transfer import Meter, OnProgress, Progress, bytes_of, digest_of, download, readable
 
@@ -87,6 +88,7 @@ def pull(
             f"{preset} {state} {cache.folder}, and this run is offline: run `depthlive models pull {preset}` "
             "once with network access, or copy that folder from a machine that has it"
         )
+    require_usable()
     with cache.one_writer():
         lock = _resolve(files, cache.read_lock())
         cache.write_lock(lock)

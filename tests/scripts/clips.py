@@ -24,10 +24,13 @@ def write_clip(
     audio: str | None = None,
     turned: int = 0,
     aspect: Fraction = Fraction(1),
+    quarters: bool = False,
+    sound_from: int = 0,
 ) -> Path:
-    """Pictures at `times` (in TIME_BASE), with a second of sound coded as `audio`.
+    """Pictures at `times` (in TIME_BASE), with a second of sound coded as `audio`, from `sound_from` seconds.
 
-    `turned`: degrees counterclockwise that players turn it by; `aspect`: width of a pixel.
+    `turned`: degrees counterclockwise that players turn it by; `aspect`: width of a pixel; `quarters`:
+    brighter at the left, too, so that no turning and mirroring looks like another.
     """
     with av.open(str(path), "w", container_options={"movie_timescale": "30000"}) as container:
         video = container.add_stream("h264", rate=Fraction(30000, 1001), options={"crf": "10"})
@@ -41,12 +44,14 @@ def write_clip(
         for number, time in enumerate(times):
             pixels = np.full((*SIZE, 3), level(number), np.uint8)
             pixels[: SIZE[0] // 2] += 20
+            if quarters:
+                pixels[:, : SIZE[1] // 2] += 70
             frame = av.VideoFrame.from_ndarray(pixels)
             frame.pts, frame.time_base = time, TIME_BASE
             container.mux(video.encode(frame))
         container.mux(video.encode())
         if sound is not None:
-            container.mux(sound.encode(_tone()))
+            container.mux(sound.encode(_tone(sound_from)))
             container.mux(sound.encode())
     return path
 
@@ -75,8 +80,8 @@ def number_of(pixels: np.ndarray) -> float:
     return (float(pixels[pixels.shape[0] * 5 // 8 :].mean()) - 30) / 5
 
 
-def _tone() -> av.AudioFrame:
+def _tone(seconds: int = 0) -> av.AudioFrame:
     wave = 0.3 * np.sin(np.arange(48000, dtype=np.float32) / 20)
     frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
-    frame.sample_rate, frame.pts, frame.time_base = 48000, 0, Fraction(1, 48000)
+    frame.sample_rate, frame.pts, frame.time_base = 48000, 48000 * seconds, Fraction(1, 48000)
     return frame

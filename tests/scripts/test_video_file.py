@@ -1,12 +1,15 @@
 """Laws of a video file's round trip: every picture, at its time, upright; the sound bit for bit."""
 
+import struct
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from scripts.video_file import VideoFileError, VideoReader, VideoWriter
 from tests.scripts.clips import SIZE, number_of, packets, write_clip, write_sound
@@ -33,7 +36,8 @@ def test_every_picture_keeps_its_place_and_time(tmp_path: Path, kind: str, plan:
     source, target = write_clip(tmp_path / "in.mp4", plan), tmp_path / f"out{kind}"
     assert copy(source, target) is None
     tick = Fraction(1, 1000) if kind in (".mkv", ".webm") else Fraction(0)  # theirs is a millisecond
-    assert times(target) == pytest.approx([Fraction(time, 30000) for time in plan], abs=float(tick))
+    wanted = [Fraction(time - plan[0], 30000) for time in plan]
+    assert times(target) == pytest.approx(wanted, abs=float(tick))
     with VideoReader(target) as clip:
         pictures = list(clip.pictures())
     assert [round(number_of(picture.pixels)) for picture in pictures] == list(range(len(plan)))
@@ -176,3 +180,143 @@ def test_pictures_of_another_size_are_written_in_that_size(tmp_path: Path) -> No
             out.write(replace(picture, pixels=np.full((80, 96, 3), 200, np.uint8)))
     with VideoReader(target) as clip:
         assert next(clip.pictures()).pixels.shape == (80, 96, 3)
+
+
+def with_matrix(path: Path, a: int, b: int, c: int, d: int) -> Path:
+    """The clip with another display matrix, where the head of its track has the one for no turning."""
+    data = path.read_bytes()
+    at = data.index(b"tkhd") + 4 + 40
+    matrix = (a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    path.write_bytes(data[:at] + struct.pack(">9i", *matrix) + data[at + 36 :])
+    return path
+
+
+TURNS = [(x, 0, 0, y) for x in (1, -1) for y in (1, -1)] + [(0, x, y, 0) for x in (1, -1) for y in (1, -1)]
+
+
+@pytest.mark.parametrize(("a", "b", "c", "d"), TURNS)
+def test_law_all_eight_display_matrices_are_upright(tmp_path: Path, a: int, b: int, c: int, d: int) -> None:
+    """A pixel at (x, y) is shown at (a x + c y, b x + d y), from the corner that this leaves."""
+    plain = write_clip(tmp_path / "plain.mp4", [0], quarters=True)
+    with VideoReader(plain) as clip:
+        stored = next(clip.pictures()).pixels
+    ys, xs = np.mgrid[: SIZE[0], : SIZE[1]]
+    right, down = a * xs + c * ys, b * xs + d * ys
+    wanted = np.empty((SIZE if a else SIZE[::-1]) + (3,), np.uint8)
+    wanted[down - down.min(), right - right.min()] = stored
+    with VideoReader(with_matrix(plain, a, b, c, d)) as clip:
+        assert np.array_equal(next(clip.pictures()).pixels, wanted)
+
+
+@pytest.mark.parametrize(
+    "name", ["2026-01-26T20:57:04Z.mp4", "take:1.mp4", "http:x.mp4", "a%03d b?c#d.mp4", "-x.mp4"]
+)
+def test_law_every_name_of_a_file_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    write_clip(tmp_path / "in.mp4", STEADY, audio="aac").rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert copy(Path(name), Path(f"out {name}")) is None
+    assert len(times(Path(f"out {name}"))) == 20
+
+
+def late(path: Path, seconds: int, audio: str | None = "aac") -> Path:
+    """A transport stream of 20 pictures whose clock is somewhere else, as recordings' are."""
+    plan = [time + seconds * 30000 for time in STEADY]
+    return write_clip(path, plan, audio=audio, sound_from=seconds)
+
+
+@pytest.mark.parametrize("audio", ["aac", None])
+@pytest.mark.parametrize("seconds", [0, 4557, 90000])
+def test_law_the_output_starts_at_zero_whatever_the_clips_clock(
+    tmp_path: Path, seconds: int, audio: str | None
+) -> None:
+    source, target = late(tmp_path / "in.ts", seconds, audio), tmp_path / "out.mp4"
+    assert copy(source, target) is None
+    with av.open(str(target)) as container:
+        first = next(container.decode(video=0))
+        assert first.time == pytest.approx(0, abs=0.1)
+        assert container.duration / 1e6 == pytest.approx(1.0 if audio else 20 * 1001 / 30000, abs=0.15)
+
+
+@pytest.mark.parametrize("audio", ["aac", None])
+@pytest.mark.parametrize("starts", [(0, 0), (0, 0, 0), (50, 0), (0, 5000), (9, 3, 7000)])
+def test_law_a_clock_that_falls_or_leaps_goes_on_for_pictures_and_sound(
+    tmp_path: Path, starts: tuple[int, ...], audio: str | None
+) -> None:
+    parts = [late(tmp_path / f"{number}.ts", start, audio) for number, start in enumerate(starts)]
+    source, target = tmp_path / "in.ts", tmp_path / "out.mp4"
+    source.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert copy(source, target) is None
+    found = times(target)
+    assert len(found) == 20 * len(starts)
+    assert max(after - before for before, after in pairwise(found)) < 0.6, "at most what the sound is longer"
+    part = 1.0 if audio else 20 * 1001 / 30000
+    with av.open(str(target)) as container:
+        assert container.duration / 1e6 == pytest.approx(part * len(starts), abs=0.15 * len(starts))
+    if audio:
+        sound = [time for time, _ in packets(target)]
+        assert len(sound) == sum(len(packets(each)) for each in parts)
+        assert max(after - before for before, after in pairwise(sound)) < 0.1
+
+
+def test_a_pause_of_the_pictures_alone_is_no_leap(tmp_path: Path) -> None:
+    plan = [0, 1001, 30000 * 30]
+    source = write_clip(tmp_path / "in.ts", plan)
+    copy(source, tmp_path / "out.mkv")
+    with VideoReader(source) as clip:
+        clip_times = [picture.seconds for picture in clip.pictures()]
+    assert len(clip_times) == 3
+
+
+def test_law_a_picture_that_is_damaged_is_left_out_and_told(tmp_path: Path) -> None:
+    source = write_clip(tmp_path / "in.mp4", STEADY, audio="aac")
+    with av.open(str(source)) as container:
+        (packet,) = [p for n, p in enumerate(container.demux(video=0)) if n == 12]
+        at, size = packet.pos, packet.size
+    data = bytearray(source.read_bytes())
+    data[at : at + size] = b"\xff" * size
+    source.write_bytes(data)
+    with VideoReader(source) as clip, VideoWriter(tmp_path / "out.mp4", like=clip) as out:
+        for picture in clip.pictures():
+            out.write(picture)
+    assert clip.damage and "damaged" in clip.damage
+    assert 10 <= len(times(tmp_path / "out.mp4")) < 20
+    assert len(packets(tmp_path / "out.mp4")) == len(packets(source))
+
+
+def test_law_sound_of_an_unknown_kind_is_left_out_and_named(tmp_path: Path) -> None:
+    """As Apple's spatial sound: one track of it alone, or beside one that is known."""
+    source = write_clip(tmp_path / "in.mp4", STEADY, audio="aac")
+    source.write_bytes(source.read_bytes().replace(b"mp4a", b"apac").replace(b"esds", b"dapa"))
+    assert copy(source, tmp_path / "out.mp4") == "it is coded in a way that is not known here"
+    assert len(times(tmp_path / "out.mp4")) == 20
+
+
+def test_law_what_has_no_picture_is_refused_when_it_is_opened(tmp_path: Path) -> None:
+    """Before a model is loaded for it."""
+    animated, empty = tmp_path / "a.webp", tmp_path / "empty.mp4"
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "green", "blue")]
+    frames[0].save(animated, save_all=True, append_images=frames[1:])
+    source = write_clip(tmp_path / "in.mp4", STEADY)
+    with av.open(str(source)) as container:
+        spans = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+    data = bytearray(source.read_bytes())
+    for at, size in spans:
+        data[at : at + size] = b"\xff" * size
+    empty.write_bytes(data)
+    unknown = tmp_path / "unknown.mp4"
+    unknown.write_bytes(source.read_bytes().replace(b"avc1", b"zzz1"))
+    for path, reason in (
+        (animated, "an animated WebP"),
+        (empty, "broken|no picture"),
+        (unknown, "not known here"),
+    ):
+        with pytest.raises(VideoFileError, match=f"{path.name}: .*({reason})") as caught:
+            VideoReader(path)
+        assert "Errno" not in str(caught.value)
+
+
+def test_an_animated_gif_is_read(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "green", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=100)
+    assert copy(tmp_path / "a.gif", tmp_path / "out.mp4") is None
+    assert len(times(tmp_path / "out.mp4")) == 3

@@ -207,3 +207,154 @@ def test_a_pickle_cannot_run_code(tmp_path: Path) -> None:
     torch.save({"generator": print}, tmp_path / "evil.pt")
     with pytest.raises(WeightsError, match="cannot be read"):
         read_file(tmp_path / "evil.pt")
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".safetensors", ".SAFETENSORS", ""])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\n", "pointer of Git LFS"),
+        (b"\n<!DOCTYPE html><html>login</html>", "a web page"),
+        (b"<?xml version='1.0'?><Error/>", "a web page"),
+        (b'{"error": "no access"}', "a text in JSON"),
+        (b"GGUF\3\0\0\0", "in GGUF"),
+        (b"", "empty"),
+        (b"\x1f\x8b\x08\0", "packed with gzip"),
+        (b"PK\3\4 cut off", "is it complete"),
+        (b"\x80\2}q\0.", "is it complete|expected tensors"),
+        (b"\x10\0\0\0\0\0\0\0{cut off", "is it complete"),
+        (b"\0" * 100, "is it complete"),
+        (b"\x80\2" + b"c" * 70, "is it complete"),
+    ],
+)
+def test_law_a_file_that_only_looks_like_weights_is_told_what_it_is(
+    tmp_path: Path, suffix: str, content: bytes, told: str
+) -> None:
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=told) as caught:
+        read_file(path)
+    assert str(path) in str(caught.value) and "mmap" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["archive", "legacy", "safetensors"])
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".SAFETENSORS", ".bin"])
+def test_law_weights_are_read_whatever_their_file_is_called(tmp_path: Path, kind: str, suffix: str) -> None:
+    path, state = tmp_path / f"weights{suffix}", {"q.weight": torch.arange(6.0).view(2, 3)}
+    if kind == "safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path, _use_new_zipfile_serialization=kind == "archive")
+    assert torch.equal(plain_state(path)["q.weight"], state["q.weight"])
+
+
+@pytest.mark.parametrize("kind", ["pt", "safetensors"])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "module.",
+        "_orig_mod.",
+        "module._orig_mod.",
+        "_orig_mod.module.",
+        "model._fsdp_wrapped_module.",
+        "model.module.",
+    ],
+)
+def test_law_what_training_wraps_around_a_model_comes_off(
+    model: CausalVaceWanModel, tmp_path: Path, prefix: str, kind: str
+) -> None:
+    main, branch = parts(model)
+    write = save_file if kind == "safetensors" else torch.save
+    write({f"{prefix}{name}": value for name, value in main.items()}, tmp_path / f"main.{kind}")
+    write({f"module.{name}": value for name, value in branch.items()}, tmp_path / f"vace.{kind}")
+    assert generator_state(tmp_path / f"main.{kind}").keys() == main.keys()
+    assert vace_state(tmp_path / f"vace.{kind}").keys() == branch.keys()
+    assert plain_state(tmp_path / f"vace.{kind}").keys() == branch.keys()
+
+
+def test_one_tensor_under_two_names_is_told(tmp_path: Path) -> None:
+    save_file({"module.q": torch.zeros(1), "q": torch.zeros(1)}, tmp_path / "twice.safetensors")
+    with pytest.raises(WeightsError, match="are one tensor, 'q', twice"):
+        plain_state(tmp_path / "twice.safetensors")
+
+
+PAIR = {"q.lora_A.weight": torch.ones(4, 8), "q.lora_B.weight": torch.ones(8, 4)}
+
+
+def scale_of(path: Path, module: str = "q") -> float:
+    return lora_file(path).merged(f"{module}.weight", torch.zeros(8, 8))[0, 0].item() / 4
+
+
+@pytest.mark.parametrize(
+    ("config", "scale"),
+    [
+        (None, 1.0),
+        ({"r": 4, "lora_alpha": 2}, 0.5),
+        ({"r": 4, "lora_alpha": 8, "use_rslora": True}, 4.0),
+        ({"r": 4, "lora_alpha": 2, "alpha_pattern": {"q": 12}}, 3.0),
+        ({"r": 99, "lora_alpha": 2}, 0.5),
+        ({"r": 4}, 1.0),
+        ({"lora_alpha": 0}, 0.0),
+    ],
+)
+@pytest.mark.parametrize("kind", ["pt", "safetensors", "metadata"])
+def test_law_a_lora_is_scaled_by_alpha_over_rank(
+    tmp_path: Path, config: dict | None, scale: float, kind: str
+) -> None:
+    path = tmp_path / "lora.safetensors"
+    if kind == "metadata":
+        metadata = {"lora_adapter_metadata": json.dumps(config)} if config else {"format": "pt"}
+        save_file(PAIR, path, metadata)
+    else:
+        path = path if kind == "safetensors" else tmp_path / "lora.pt"
+        (save_file if kind == "safetensors" else torch.save)(PAIR, path)
+        if config is not None:
+            (tmp_path / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8-sig")
+    assert scale_of(path) == pytest.approx(scale)
+
+
+def test_alpha_beside_a_pair_counts_before_that_of_all(tmp_path: Path) -> None:
+    save_file(
+        {
+            "diffusion_model.q.lora_down.weight": torch.ones(4, 8),
+            "diffusion_model.q.lora_up.weight": torch.ones(8, 4),
+            "diffusion_model.q.alpha": torch.tensor(6.0),
+            **{name.replace("q.", "k."): value for name, value in PAIR.items()},
+        },
+        tmp_path / "lora.safetensors",
+        {"ss_network_alpha": "2.0"},
+    )
+    assert scale_of(tmp_path / "lora.safetensors") == 1.5
+    assert scale_of(tmp_path / "lora.safetensors", "k") == 0.5
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"lora_alpha": "much"}', '{"lora_alpha": NaN}', '{"lora_alpha": -1}']
+)
+def test_a_configuration_that_cannot_be_used_is_named(tmp_path: Path, text: str) -> None:
+    torch.save(PAIR, tmp_path / "lora.pt")
+    (tmp_path / "adapter_config.json").write_text(text)
+    with pytest.raises(WeightsError, match=r"adapter_config\.json|lora\.pt: lora_alpha is"):
+        lora_file(tmp_path / "lora.pt")
+
+
+@pytest.mark.parametrize(
+    ("down", "up"), [((4, 16), (16, 4)), ((4, 8), (8, 3)), ((4, 8), (9, 4)), ((8,), (8,))]
+)
+def test_law_a_lora_of_another_width_is_told_with_its_file_and_layer(
+    down: tuple[int, ...], up: tuple[int, ...]
+) -> None:
+    lora = parse_lora(
+        {"q.lora_A.weight": torch.zeros(down), "q.lora_B.weight": torch.zeros(up)}, where="lora.pt"
+    )
+    module = torch.nn.Sequential()
+    module.add_module("q", torch.nn.Linear(8, 8, bias=False))
+    with pytest.raises(WeightsError, match=r"lora\.pt: q: lora_A .* do not fit the layer \(8, 8\)"):
+        load_into(
+            module,
+            {"q.weight": torch.zeros(8, 8)},
+            where="base.pt",
+            device=CPU,
+            dtype=torch.float32,
+            lora=lora,
+        )

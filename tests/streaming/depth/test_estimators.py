@@ -1,6 +1,7 @@
 """Depth estimators give larger = nearer from any model."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from transformers import BertConfig, DepthAnythingConfig, DepthAnythingForDepthE
 from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPil
 
 import streaming.depth.estimators
-from streaming.depth.estimators import DptPreprocess, EdgesDepth, TransformersDepth, load_depth
+from streaming.depth.estimators import DptPreprocess, EdgesDepth, TransformersDepth, _is_metric, load_depth
 
 HEIGHT, WIDTH = 40, 64
 DEPTH_ANYTHING_V2 = {
@@ -268,3 +269,20 @@ def test_edges_keep_their_scale_whatever_the_picture():
     assert control.eq(1).all()  # a blank wall is near, not far
     control, _ = after.normalise(estimator.estimate(frames_of(pictures(count=1))))
     assert control.min() >= -1 and (after.far, after.near) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone", "is_metric"),
+    [
+        ("facebook/dpt-dinov2-small-nyu", transformers.Dinov2Config(), True),
+        ("/models/depth", transformers.Dinov2Config(), True),
+        ("Intel/dpt-hybrid-kitti", None, True),
+        ("/home/nyu/dpt-large", None, False),
+        ("Intel/dpt-large", None, False),
+        ("Intel/dpt-swinv2-tiny-256", transformers.Swinv2Config(), False),
+    ],
+)
+def test_law_heads_of_dpt_that_estimate_metres_are_told_from_others(name, backbone, is_metric):
+    """Their configurations say nothing of it, and near and far would be swapped."""
+    config = SimpleNamespace(model_type="dpt", backbone_config=backbone)
+    assert _is_metric(config, name) is is_metric
