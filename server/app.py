@@ -16,7 +16,7 @@ from server.access.addresses import WILDCARDS, in_url, own_addresses
 from server.access.guard import Guard, access_of
 from server.access.hosts import Hosts, check_bind
 from server.access.login import LoginApi
-from server.access.proxies import Proxies
+from server.access.proxies import Proxies, under_prefix
 from server.access.tls import tls_context
 from server.access.tokens import Tokens
 from server.cors import Origins
@@ -207,12 +207,15 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
     app.on_response_prepare.append(origins.add_headers)
     app.on_shutdown.append(end_peers)
     app.on_cleanup.append(stop)
-    app.add_routes(Whip(services, peers).routes())
-    app.add_routes(MediaSocket(services, peers).routes())
-    app.add_routes(Whep(services, viewers).routes())
-    app.add_routes(SessionApi(peers.find, recordings).routes())
-    app.add_routes(LoginApi(tokens).routes())
-    app.add_routes(Api(services, peers).routes())
+    routes: list[web.AbstractRouteDef] = [
+        *Whip(services, peers).routes(),
+        *MediaSocket(services, peers).routes(),
+        *Whep(services, viewers).routes(),
+        *SessionApi(peers.find, recordings).routes(),
+        *LoginApi(tokens).routes(),
+        *Api(services, peers).routes(),
+    ]
+    app.add_routes([*under_prefix(settings.public_prefix, routes), *routes])
     return app
 
 

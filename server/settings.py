@@ -219,7 +219,8 @@ class Settings(BaseSettings):
         "10.0.0.0/8.",
     )
     public_prefix: str = Field(
-        "", description="Path that a proxy serves this server under, as /live; it takes it away itself."
+        "",
+        description="Path that a proxy serves this server under, as /live; the proxy may take it away.",
     )
     metrics_port: int | None = Field(
         None,

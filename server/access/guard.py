@@ -65,11 +65,12 @@ class Guard:
     def __init__(self, settings: Settings, tokens: Tokens | None) -> None:
         self._tokens = tokens
         self._is_private = is_loopback(settings.host)
+        self._prefix = settings.public_prefix
         self._owners = Owners()
 
     @web.middleware
     async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        need, session = _need(request)
+        need, session = _need(request, self._prefix)
         grant = None
         if self._tokens is None:
             if need is Need.ADMIN and not self._is_private:
@@ -110,12 +111,13 @@ def unauthorized(reason: str) -> web.HTTPUnauthorized:
     return web.HTTPUnauthorized(text=reason, headers=headers)
 
 
-def _need(request: web.Request) -> tuple[Need, str | None]:
-    """What a request asks for, and the session that it names."""
+def _need(request: web.Request, prefix: str) -> tuple[Need, str | None]:
+    """What a request asks for, and the session that it names. Below the public prefix routes are the same."""
     route = request.match_info.route
     if route.resource is None or route.method == hdrs.METH_ANY:
         return Need.NOTHING, None  # it will be 404 or 405
-    need, session = need_of(request.method, route.resource.canonical), request.match_info.get("id")
+    need = need_of(request.method, route.resource.canonical, prefix)
+    session = request.match_info.get("id")
     if need is Need.PUBLISH and (former := request.query.get("session")) is not None:
         return Need.OWN, former
     return need, session

@@ -67,6 +67,23 @@ def public_path(request: web.Request, path: str) -> str:
     return request.get(PREFIX_KEY, "") + path
 
 
+def under_prefix(prefix: str, routes: Sequence[web.AbstractRouteDef]) -> list[web.AbstractRouteDef]:
+    """The same routes below a prefix, for proxies that do not take it away; none without one."""
+    if not prefix:
+        return []
+
+    async def add_slash(request: web.Request) -> web.Response:
+        raise web.HTTPPermanentRedirect(prefix + "/")  # the page's addresses are relative
+
+    found: list[web.AbstractRouteDef] = [web.get(prefix, add_slash)]
+    for route in routes:
+        if isinstance(route, web.RouteDef):
+            found.append(web.RouteDef(route.method, prefix + route.path, route.handler, route.kwargs))
+        elif isinstance(route, web.StaticDef):
+            found.append(web.StaticDef(prefix + route.prefix, route.path, route.kwargs))
+    return found
+
+
 def read_forwarded(
     peer: str | None, headers: "CIMultiDictProxy[str]", trusted: Sequence[Network]
 ) -> Forwarded | None:

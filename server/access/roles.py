@@ -50,9 +50,12 @@ ROUTES: Mapping[tuple[str, str], Need] = {
 }
 
 
-def need_of(method: str, path: str) -> Need:
-    """Of a route, by the path that it was made with; with a slash at its end it is the same. KeyError."""
-    return ROUTES["GET" if method == "HEAD" else method, path.rstrip("/") or "/"]
+def need_of(method: str, path: str, prefix: str = "") -> Need:
+    """Of a route, by the path that it was made with. With a slash at its end, or below the public prefix, it
+    is the same. Raises KeyError."""
+    method = "GET" if method == "HEAD" else method
+    whole = ROUTES.get((method, path.rstrip("/") or "/"))  # first: a prefix may be called as a route is
+    return ROUTES[method, path.removeprefix(prefix).rstrip("/") or "/"] if whole is None else whole
 
 
 def is_met(need: Need, grant: Grant, session: str | None, owner: str | None) -> bool:

@@ -126,6 +126,14 @@ def test_a_route_that_nobody_has_thought_of_is_an_error():
         need_of("POST", "/new")
 
 
+@pytest.mark.parametrize("prefix", ["/ws", "/whip", "/sessions", "/metrics", "/live"])
+def test_law_a_prefix_changes_no_need(prefix):
+    for (method, path), need in ROUTES.items():
+        assert need_of(method, path, prefix) is need
+        if path != "/":
+            assert need_of(method, prefix + path, prefix) is need
+
+
 async def test_law_a_viewer_watches_and_neither_controls_nor_ends(server):
     async with published(server, bearer("publish")) as (viewer, id):
         session = f"{server.url}/sessions/{id}"

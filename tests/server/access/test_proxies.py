@@ -1,11 +1,14 @@
 """What proxies tell, taken from trusted ones alone; and addresses under a public prefix."""
 
+import re
+
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from server.access.proxies import BadForwarding, Forwarded, Proxies, read_forwarded
+from server.access.roles import ROUTES
 from server.settings import load_settings
 from tests.server.running import Viewer, running_server
 from tests.server.webrtc.watching import Watcher
@@ -139,3 +142,36 @@ async def test_a_slash_at_the_end_is_the_same_address(server):
         server.url + "/whip/", data="x", headers={"Content-Type": "application/sdp"}
     ) as response:
         assert response.status == 400
+
+
+async def test_a_proxy_may_leave_the_prefix_where_it_is(engine):
+    async with running_server(load_settings({"public_prefix": "/a/live"}), engine) as server:
+        async with server.http.get(server.url + "/a/live") as response:
+            assert (
+                str(response.url).endswith("/a/live/") and "<title>depthlive</title>" in await response.text()
+            )
+        for path in ("/main.js", "/style/base.css", "/api/info", "/healthz", "/metrics"):
+            async with server.http.get(server.url + "/a/live" + path) as response:
+                assert response.status == 200, path
+        for path in ("/a/live/nothing", "/a/main.js", "/a/live/../../pyproject.toml"):
+            async with server.http.get(server.url + path) as response:
+                assert response.status == 404
+        viewer = Viewer(server.url + "/a/live", server.http)
+        response = await viewer.post(await viewer.offer())
+        async with server.http.delete(server.url + response.headers["Location"]) as ended:
+            assert (response.status, ended.status) == (201, 200)
+        await viewer.close()
+
+
+async def test_law_the_prefix_opens_no_door(engine, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("0123456789abcdef0123456789abcdef")
+    settings = load_settings({"public_prefix": "/live", "auth_secret_file": secret})
+    async with running_server(settings, engine) as server:
+        for method, path in ROUTES:
+            url = re.sub(r"{\w+}", "x", path)
+            found = []
+            for prefix in ("", "/live"):
+                async with server.http.request(method, server.url + prefix + url) as response:
+                    found.append(response.status)
+            assert found[0] == found[1], (method, path)
