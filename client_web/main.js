@@ -24,6 +24,7 @@ import { StreamButtons } from "./controls/stream_buttons.js";
 import { at, button, input, isPressed, select } from "./page/dom.js";
 import { setLimits } from "./page/limits.js";
 import { lastFrame } from "./page/last_frame.js";
+import { Login } from "./page/login.js";
 import { OutputWindow, hasOpener, initOutputView, isOutputView, toggleFullscreen } from "./page/output_window.js";
 import { Shortcuts } from "./page/shortcuts.js";
 import { Tabs } from "./page/tabs.js";
@@ -33,6 +34,8 @@ import { offerThemes } from "./page/theme.js";
 import { SignalPanel } from "./signal/signal_panel.js";
 
 /** @typedef {import("./protocol.js").ServerMessage} ServerMessage */
+
+const LOCKED = "This server asks for a token.";
 
 const view = new View();
 const http = new SessionHttp();
@@ -77,6 +80,8 @@ const mask = new Mask(desired, http);
 const signal = new SignalPanel(() => stream.reports(), showRate);
 const tabs = new Tabs((panel) => panel === "signal" && signal?.redraw());
 
+const login = new Login(() => void serverInfo.ask());
+
 let hasDefaults = false;
 let serverWords = ""; // what was last said about the server, so that it is said once
 /** @type {ServerInfoPoller} */
@@ -87,7 +92,13 @@ const serverInfo = new ServerInfoPoller(() => !stream.isRunning, showInfo, (info
   if (serverWords || problem) view.problem(problem);
   serverWords = words + problem;
   view.phase("idle", words);
-});
+}, askForToken);
+
+function askForToken() {
+  serverWords = LOCKED;
+  if (!stream.isRunning) view.phase("idle", LOCKED);
+  login.show();
+}
 
 /** @param {import("./session/server_info.js").ServerInfo} info */
 function showInfo({ model, looks, limits, defaults }) {

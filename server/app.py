@@ -12,6 +12,13 @@ from urllib.parse import quote
 from aiohttp import web
 from pydantic import BaseModel
 
+from server.access.addresses import WILDCARDS, in_url, own_addresses
+from server.access.guard import Guard, access_of
+from server.access.hosts import Hosts, check_bind
+from server.access.login import LoginApi
+from server.access.proxies import Proxies, under_prefix
+from server.access.tls import tls_context
+from server.access.tokens import Tokens
 from server.cors import Origins
 from server.engine.client import EngineClient, Phase, model_info
 from server.http.malformed import refuse_malformed
@@ -29,7 +36,7 @@ from server.session.parameters import Parameters
 from server.settings import Settings
 from server.transport.peer_registry import PeerRegistry
 from server.webrtc.aiortc_patches.udp_ports import udp_ports_from
-from server.webrtc.ice_servers import ResolvedIceServer, with_turn_credentials
+from server.webrtc.ice_servers import ResolvedIceServer, for_client
 from server.webrtc.viewer_registry import ViewerRegistry
 from server.webrtc.whep import Whep
 from server.webrtc.whip import Whip
@@ -41,6 +48,8 @@ logger = logging.getLogger(__name__)
 THUMBNAIL_CACHE = "public, max-age=3600"
 MAX_BODY_BYTES = 64 * 1024  # an offer of a browser has about 8 KiB
 SHUTDOWN_TIMEOUT_S = 5.0
+LOOPBACK = "127.0.0.1"
+METRICS = web.AppKey("metrics", Metrics)
 PICTURE_TYPES = {".webp": "image/webp", ".png": "image/png", ".jpg": "image/jpeg"}
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
@@ -68,11 +77,12 @@ class Api:
         self._limits = limits()
 
     def routes(self) -> list[web.AbstractRouteDef]:
+        metrics = [web.get("/metrics", self.metrics)] if self._settings.metrics_port is None else []
         return [
             web.get("/", self.index),
             web.get("/healthz", self.healthz),
             web.get("/readyz", self.readyz),
-            web.get("/metrics", self.metrics),
+            *metrics,
             web.get("/api/info", self.info),
             web.get("/looks/{name}", self.thumbnail),
             web.get("/openapi.json", self.openapi),
@@ -93,10 +103,11 @@ class Api:
         return _json(NotReady(reason=self._engine.readiness.reason), status=503)
 
     async def metrics(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.render(), headers={"Content-Type": self._metrics.content_type})
+        return _figures(self._metrics)
 
     async def info(self, request: web.Request) -> web.Response:
         """What the page needs before it connects."""
+        servers = for_client(self._settings, may_use_relay=access_of(request).may_use_relay)
         return _json(
             ServerInfo(
                 ready=self._is_ready(),
@@ -106,7 +117,7 @@ class Api:
                 default_prompt=self._settings.prompt,
                 max_sessions=self._peers.places,
                 sessions=len(self._peers),
-                ice_servers=tuple(map(_rtc_ice_server, with_turn_credentials(self._settings))),
+                ice_servers=tuple(map(_rtc_ice_server, servers)),
                 limits=self._limits,
                 defaults=self._defaults(),
             )
@@ -150,7 +161,11 @@ class Api:
 
 
 def create_app(settings: Settings, engine: EngineClient) -> web.Application:
-    """The application. It starts `engine` with itself; viewers, peers, recordings, `engine` stop in order."""
+    """The application. It starts `engine` with itself; viewers, peers, recordings, `engine` stop in order.
+
+    Raises UnusableAccess.
+    """
+    tokens = Tokens.load(settings)
     recordings = RecordingStore(settings)
     services = Services(settings, engine, Metrics(), recordings)
     peers = PeerRegistry(services)
@@ -179,10 +194,15 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
         for name, value in {"Content-Security-Policy": policy, **SECURITY_HEADERS}.items():
             response.headers.setdefault(name, value)
 
-    app = web.Application(
-        client_max_size=MAX_BODY_BYTES,
-        middlewares=[refuse_malformed, origins.preflight, RequestLimits(settings).middleware],
-    )
+    # In this order: what no endpoint could read; the client's true address; names and sites; how much of it;
+    # then who it is.
+    hosts = Hosts(settings, origins)
+    middlewares = [
+        *(refuse_malformed, Proxies(settings).resolve, hosts.check, origins.preflight),
+        *(RequestLimits(settings).middleware, Guard(settings, tokens).check),
+    ]
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=middlewares)
+    app[METRICS] = services.metrics
     app.cleanup_ctx.append(keep_udp_ports)
     app.on_startup.append(start)
     app.on_response_prepare.append(add_security_headers)
@@ -191,13 +211,14 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
     app.on_cleanup.append(stop)
     endpoints: list[web.AbstractRouteDef] = [
         *Whip(services, peers).routes(),
-        *MediaSocket(services, peers, origins).routes(),
+        *MediaSocket(services, peers).routes(),
         *Whep(services, viewers).routes(),
-        *SessionApi(peers.find, recordings, origins).routes(),
+        *SessionApi(peers.find, recordings).routes(),
+        *LoginApi(tokens).routes(),
+        *Api(services, peers).routes(),
     ]
-    own = Api(services, peers).routes()
-    app.add_routes(_with_slash([*endpoints, *own]))
-    app.add_routes([*endpoints, *own])
+    routes = [*_with_slash(endpoints), *endpoints]
+    app.add_routes([*under_prefix(settings.public_prefix, routes), *routes])
     return app
 
 
@@ -207,16 +228,40 @@ def runner_of(app: web.Application, settings: Settings) -> web.AppRunner:
     return LimitedRunner(app, settings, shutdown_timeout=SHUTDOWN_TIMEOUT_S, auto_decompress=False)
 
 
+def metrics_app(settings: Settings, metrics: Metrics) -> web.Application:
+    """/metrics alone, for a port of its own."""
+
+    async def figures(request: web.Request) -> web.Response:
+        return _figures(metrics)
+
+    app = web.Application(middlewares=[Hosts(settings, Origins(())).check])
+    app.add_routes([web.get("/metrics", figures)])
+    return app
+
+
 async def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM. Raises OSError when the address cannot be listened on."""
+    """Serve until SIGINT or SIGTERM. Raises OSError when an address cannot be listened on, UnusableAccess
+    before anything has begun."""
+    check_bind(settings)
+    context = tls_context(settings)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    runner = runner_of(create_app(settings, EngineClient(settings)), settings)
+    app = create_app(settings, EngineClient(settings))
+    runner = runner_of(app, settings)
+    figures = web.AppRunner(metrics_app(settings, app[METRICS]), access_log=None)
     try:
         await _require_free(settings)
         await runner.setup()
-        await web.TCPSite(runner, settings.host, settings.port).start()
-        logger.info("Serving on %s", _url(settings.host, runner))
+        await web.TCPSite(runner, settings.host, settings.port, ssl_context=context).start()
+        if settings.metrics_port is not None:
+            await figures.setup()
+            await web.TCPSite(figures, LOOPBACK, settings.metrics_port).start()
+            logger.info("Figures on %s/metrics", _url(LOOPBACK, figures, "http"))
+        logger.info("Serving on %s", _url(settings.host, runner, scheme := "https" if context else "http"))
+        if settings.host in WILDCARDS:
+            port = runner.addresses[0][1]
+            urls = [f"{scheme}://{in_url(address)}:{port}" for address in own_addresses()]
+            logger.info("From other machines: %s", ", ".join(urls) or "no address found")
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopped.set)
         await stopped.wait()
@@ -224,6 +269,7 @@ async def serve(settings: Settings) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
     finally:
+        await figures.cleanup()
         await runner.cleanup()
 
 
@@ -263,8 +309,12 @@ def _look(look: Look) -> LookInfo:
     return LookInfo(name=look.name, prompt=look.prompt, thumbnail=thumbnail)
 
 
-def _url(host: str, runner: web.AppRunner) -> str:
-    """The address to open, with the port that was really taken."""
+def _figures(metrics: Metrics) -> web.Response:
+    return web.Response(body=metrics.render(), headers={"Content-Type": metrics.content_type})
+
+
+def _url(host: str, runner: web.AppRunner, scheme: str) -> str:
+    """The address to open on this machine, with the port that was really taken."""
     port = runner.addresses[0][1]
-    shown = "127.0.0.1" if host in ("0.0.0.0", "") else "[::1]" if host == "::" else host
-    return f"http://{shown}:{port}"
+    shown = LOOPBACK if host in ("0.0.0.0", "") else "::1" if host == "::" else host
+    return f"{scheme}://{in_url(shown)}:{port}"

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, NoReturn, cast, get_args, get_origin
 import typer
 from pydantic import ValidationError
 
+from server.access.errors import UnusableAccess
+from server.access.token_cli import token
 from server.app import serve as serve_until_stopped
 from server.logs import configure_logging
 from server.media.recording_store import RecordingsUnusable
@@ -25,7 +27,7 @@ from server.settings import (
 
 logger = logging.getLogger(__name__)
 
-NETWORK, MODEL, LIMITS, DEBUGGING = "Network", "Model", "Limits", "Debugging"
+NETWORK, ACCESS, MODEL, LIMITS, DEBUGGING = "Network", "Access", "Model", "Limits", "Debugging"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,6 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(models_app, name="models")
+app.command()(token)
 
 
 @app.callback()
@@ -80,6 +83,18 @@ def serve(
         _option(NETWORK, "private_candidates", "--private-candidates/--no-private-candidates"),
     ] = None,
     codecs: Annotated[list[str] | None, _option(NETWORK, "codecs", "--codec")] = None,
+    auth_secret_file: Annotated[Path | None, _option(ACCESS, "auth_secret_file")] = None,
+    auth_tokens_file: Annotated[Path | None, _option(ACCESS, "auth_tokens_file")] = None,
+    open: Annotated[bool | None, _option(ACCESS, "open")] = None,
+    allowed_hosts: Annotated[list[str] | None, _option(ACCESS, "allowed_hosts", "--allowed-hosts")] = None,
+    tls: Annotated[str | None, _option(ACCESS, "tls")] = None,
+    tls_cert: Annotated[Path | None, _option(ACCESS, "tls_cert")] = None,
+    tls_key: Annotated[Path | None, _option(ACCESS, "tls_key")] = None,
+    trusted_proxies: Annotated[
+        list[str] | None, _option(ACCESS, "trusted_proxies", "--trusted-proxies")
+    ] = None,
+    public_prefix: Annotated[str | None, _option(ACCESS, "public_prefix")] = None,
+    metrics_port: Annotated[int | None, _option(ACCESS, "metrics_port")] = None,
     peer_timeout: Annotated[float | None, _option(NETWORK, "peer_timeout")] = None,
     resume_seconds: Annotated[float | None, _option(NETWORK, "resume_seconds")] = None,
     model: Annotated[str | None, _option(MODEL, "model")] = None,
@@ -139,6 +154,8 @@ def serve(
         asyncio.run(serve_until_stopped(settings))
     except RecordingsUnusable as error:
         _stop(str(error), code=1)
+    except UnusableAccess as error:
+        _stop(str(error), code=2)
     except (OSError, UnicodeError) as error:  # UnicodeError: no name that a host could have
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         _stop(f"cannot listen on {settings.host} port {settings.port}: {reason}", code=1)

@@ -12,22 +12,22 @@ EXPOSED_HEADERS = "Location, ETag, Link, Retry-After, Queue-Position, Content-Di
 
 
 class Origins:
-    """CORS answers and the page's frame-ancestors. No cookies are used, so credentials are never allowed."""
+    """CORS answers and the page's frame-ancestors. Other sites show tokens, no cookies: credentials are never
+    allowed."""
 
     def __init__(self, allowed: Sequence[str]) -> None:
-        self._allowed = frozenset(allowed)
+        self._allowed = frozenset(map(_without_default_port, allowed))
         self.frame_ancestors = " ".join(("'self'", *allowed)) if allowed else "'none'"
 
-    def may_connect(self, request: web.Request) -> bool:
-        """Whether a WebSocket may be opened: by the page itself, an allowed site, or what is no browser."""
-        origin = request.headers.get(hdrs.ORIGIN)
-        return origin is None or origin in self._allowed or _is_same(origin, request)
+    def allows(self, origin: str | None) -> bool:
+        """Whether this is the Origin header of an allowed site."""
+        return origin is not None and _without_default_port(origin) in self._allowed
 
     @web.middleware
     async def preflight(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer a browser that asks on behalf of an allowed site whether it may; let all else pass."""
         asks = request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
-        if asks and request.headers.get(hdrs.ORIGIN) in self._allowed:
+        if asks and self.allows(request.headers.get(hdrs.ORIGIN)):
             return web.Response(
                 status=204,
                 headers={
@@ -44,12 +44,14 @@ class Origins:
             return
         response.headers.add(hdrs.VARY, hdrs.ORIGIN)
         origin = request.headers.get(hdrs.ORIGIN)
-        if origin in self._allowed:
+        if origin is not None and self.allows(origin):
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
             response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED_HEADERS
 
 
-def _is_same(origin: str, request: web.Request) -> bool:
-    """Whether a page of this very server asks. Scheme aside: a proxy in front may have ended TLS."""
-    _, _, authority = origin.partition("://")
-    return authority != "" and authority.lower() == request.host.lower()
+def _without_default_port(origin: str) -> str:
+    """As browsers send it, whatever the settings say."""
+    for scheme, port in (("http://", ":80"), ("https://", ":443")):
+        if origin.startswith(scheme):
+            return origin.removesuffix(port)
+    return origin

@@ -3,11 +3,21 @@
 import re
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, get_origin
 
 import pydantic_core
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyAddress,
+    IPvAnyNetwork,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -21,6 +31,7 @@ Codec = Literal["h264", "vp8"]
 
 ENV_PREFIX = "DEPTHLIVE_"
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
+PREFIX = r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*"  # of the paths of a public address
 
 
 class ConfigFileError(Exception):
@@ -181,6 +192,48 @@ class Settings(BaseSettings):
     allowed_origins: tuple[str, ...] = Field(
         (), description="Other sites, as https://example.org, that may embed the page and call the server."
     )
+    auth_secret_file: Path | None = Field(
+        None,
+        description="File with a secret of 32 bytes or more: who comes needs a token that it signs, as "
+        "depthlive token makes.",
+    )
+    auth_tokens_file: Path | None = Field(
+        None,
+        description="File of tokens, one a line: name, role, token, if need be session=ID, expires=TIME.",
+    )
+    open: bool = Field(
+        False, description="Let anybody in who reaches the address, without tokens, on other than loopback."
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (),
+        description="Names that clients may open the server by, as live.example.org or *.example.org, beside "
+        "loopback and the address that it listens on.",
+    )
+    tls: Literal["off", "self-signed"] = Field(
+        "off", description="self-signed makes a certificate for this machine's names and addresses."
+    )
+    tls_cert: Path | None = Field(
+        None, description="PEM file of a certificate with its chain: serve HTTPS with it."
+    )
+    tls_key: Path | None = Field(
+        None, validate_default=True, description="PEM file of its private key, without a password."
+    )
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        (),
+        description="Networks of proxies whose X-Forwarded-For, -Proto, -Host and -Prefix are believed, as "
+        "10.0.0.0/8.",
+    )
+    public_prefix: str = Field(
+        "",
+        description="Path that a proxy serves this server under, as /live; the proxy may take it away.",
+    )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port of loopback for /metrics alone, which is then nowhere else; none leaves it to "
+        "admins, or to this machine.",
+    )
     max_recording_minutes: float = Field(10.0, gt=0, le=24 * 60, description="Longest recording.")
     max_recordings_mb: int = Field(
         2048, ge=1, description="Megabytes that all recordings together may take; the oldest gives way."
@@ -225,6 +278,47 @@ class Settings(BaseSettings):
             if not re.fullmatch(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", origin):
                 raise ValueError(f"{origin!r} is not an origin: expected one like https://example.org")
         return origins
+
+    @field_validator("allowed_hosts", "trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """Let "a,b" stand for ["a", "b"]."""
+        items = [value] if isinstance(value, str) else value
+        if not isinstance(items, list | tuple):
+            return value
+        parts = [item.split(",") if isinstance(item, str) else [item] for item in items]  # pyright: ignore[reportUnknownVariableType] -- raw input
+        return [one.strip() if isinstance(one, str) else one for part in parts for one in part if one != ""]  # pyright: ignore[reportUnknownVariableType] -- raw input
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        """In lower case, IPv6 without brackets, without the dot of the root."""
+        found: list[str] = []
+        for host in hosts:
+            name = host.lower().removesuffix(".")
+            if not re.fullmatch(
+                r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]|[0-9a-f.]*:[0-9a-f:.]+", name
+            ):
+                raise ValueError(f"{host!r} is not a host: expected a name or address without scheme or port")
+            found.append(str(ip_address(name.strip("[]"))) if ":" in name else name)
+        return tuple(found)
+
+    @field_validator("public_prefix")
+    @classmethod
+    def _is_path(cls, prefix: str) -> str:
+        path = prefix.rstrip("/")
+        if not re.fullmatch(PREFIX, path):
+            raise ValueError("expected a path as /live")
+        return path
+
+    @field_validator("tls_key")
+    @classmethod
+    def _is_a_pair(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        if (key is None) != (info.data.get("tls_cert") is None):
+            raise ValueError("expected tls_cert and tls_key together")
+        if key is not None and info.data.get("tls") == "self-signed":
+            raise ValueError("expected either a certificate and its key or tls = self-signed")
+        return key
 
     @field_validator("controls")
     @classmethod

@@ -80,7 +80,7 @@ LAYERS = {
     ],
     "server": [
         {"client_address", "cors", "logs", "progress_bar", "protocol", "settings"},
-        {"media", "metrics", "models_cli"},
+        {"access", "media", "metrics", "models_cli"},
         {"engine"},
         {"services"},
         {"session"},

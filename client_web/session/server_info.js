@@ -16,6 +16,7 @@ import { NO_ANSWER, sentence } from "../server_text.js";
  * @property {import("../protocol.js").Defaults} defaults
  */
 
+const UNAUTHORIZED = 401;
 const PERIOD_MS = 2000;
 const ANSWER_LIMIT_MS = 4000; // a network that is gone says nothing, and a new connection waits for this
 
@@ -23,6 +24,7 @@ export class ServerInfoPoller {
   #isIdle;
   #onInfo;
   #onIdle;
+  #onLocked;
   /** @type {ServerInfo | null} the last that it told */
   #info = null;
 
@@ -30,11 +32,13 @@ export class ServerInfoPoller {
    * @param {() => boolean} isIdle a stream tells by itself how its server is
    * @param {(info: ServerInfo) => void} onInfo
    * @param {(info: ServerInfo | null) => void} onIdle null: it does not answer
+   * @param {() => void} onLocked it asks for a token
    */
-  constructor(isIdle, onInfo, onIdle) {
+  constructor(isIdle, onInfo, onIdle, onLocked) {
     this.#isIdle = isIdle;
     this.#onInfo = onInfo;
     this.#onIdle = onIdle;
+    this.#onLocked = onLocked;
   }
 
   begin() {
@@ -48,7 +52,12 @@ export class ServerInfoPoller {
     /** @type {ServerInfo | null} */
     let told = null;
     try {
-      told = await (await fetch("api/info", { signal: AbortSignal.timeout(ANSWER_LIMIT_MS) })).json();
+      const response = await fetch("api/info", { signal: AbortSignal.timeout(ANSWER_LIMIT_MS) });
+      if (response.status === UNAUTHORIZED) {
+        this.#onLocked();
+        return this.#info;
+      }
+      told = await response.json();
     } catch {} // told by the null
     if (told) this.#onInfo((this.#info = told));
     if (this.#isIdle()) this.#onIdle(told);

@@ -19,7 +19,15 @@ from server.http.openapi_parts import (
 )
 from server.media.images import IMAGE_TYPES, MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from server.protocol.codec import CLIENT_MESSAGES, MAX_MESSAGE_BYTES, MAX_MESSAGES_PER_SECOND
-from server.protocol.http_models import NotReady, Ready, Replies, ServerInfo, SessionView, UploadedImage
+from server.protocol.http_models import (
+    Login,
+    NotReady,
+    Ready,
+    Replies,
+    ServerInfo,
+    SessionView,
+    UploadedImage,
+)
 from server.protocol.replies import ErrorReply
 
 COMMAND = "Command"  # any one message of a client
@@ -29,7 +37,9 @@ ANSWERS: tuple[type[BaseModel], ...] = (
 ABOUT = """
 Connect with WHIP (RFC 9725): POST an SDP offer that sends video; the last part of the answer's Location is
 the session's id. Whoever knows it may control the session, by the messages below: over the data channel
-`control`, over a WebSocket, or one at a time over HTTP. PROTOCOL.md tells what they do and when.
+`control`, over a WebSocket, or one at a time over HTTP. PROTOCOL.md tells what they do and when. Where the
+server asks for tokens, a request without one gets 401, and one that its token does not allow 403. Any request
+may get 400 or 421 for its Host, and a foreign site 403.
 """
 
 
@@ -52,6 +62,7 @@ def document() -> Json:
 def _schemas() -> Json:
     """Every model, those of messages as they are sent. `Command` is any message of a client, by its type."""
     models = [(model, "validation") for model in CLIENT_MESSAGES.values()]
+    models += [(Login, "validation")]
     models += [(model, "serialization") for model in ANSWERS]
     _, definitions = models_json_schema(models, ref_template="#/components/schemas/{model}")  # pyright: ignore[reportArgumentType] -- a list of pairs
     for model in CLIENT_MESSAGES.values():  # has a default for Python's sake, but must be sent
@@ -76,6 +87,22 @@ def _server_paths() -> Json:
             )
         },
         "/metrics": {"get": operation("Figures for Prometheus.", {"200": text("Prometheus text.")})},
+        "/login": {
+            "post": operation(
+                "Trade a token for a cookie, for pages: they can set no header on a WebSocket.",
+                {
+                    "204": {"description": "The cookie is set."},
+                    "400": text("There is no token in it."),
+                    "401": text("The token is not one of this server, or has expired."),
+                    "404": text("Nobody needs a token here."),
+                    "415": text("It is not application/json."),
+                },
+                {
+                    "required": True,
+                    "content": {"application/json": {"schema": {"$ref": ref(Login.__name__)}}},
+                },
+            )
+        },
         "/api/info": {
             "get": operation(
                 "What a client needs before it connects.", {"200": json_of("This server.", ServerInfo)}
@@ -113,6 +140,7 @@ def _session_paths() -> Json:
                     "400": json_of("It is not valid, or is refused.", ErrorReply),
                     **missing,
                     "413": text(f"It is larger than {MAX_MESSAGE_BYTES} bytes."),
+                    "415": text("It is not application/json."),
                     "429": json_of(
                         f"The session gets more than {MAX_MESSAGES_PER_SECOND:.0f} a second.", ErrorReply
                     ),

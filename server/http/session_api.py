@@ -9,7 +9,6 @@ from typing import Protocol
 
 from aiohttp import hdrs, web
 
-from server.cors import Origins
 from server.media.frames import Rgb
 from server.media.images import IMAGE_TYPES, MAX_IMAGE_BYTES, ImageRejected, ImageStore, decode_image
 from server.media.recording_store import RecordingStore
@@ -27,6 +26,7 @@ SNAPSHOTS_PER_SECOND = 4.0
 BODY_TIMEOUT_S = 30.0
 RETRY_AFTER_S = "1"
 PRIVATE = "private, no-store"
+JSON = "application/json"
 
 
 class ControlledSession(Protocol):
@@ -73,12 +73,9 @@ class _Limits:
 class SessionApi:
     """The routes under /sessions/{id}. Refusals are plain text, or the protocol's `error` for a command."""
 
-    def __init__(
-        self, find: Callable[[str], ControlledSession | None], recordings: RecordingStore, origins: Origins
-    ) -> None:
+    def __init__(self, find: Callable[[str], ControlledSession | None], recordings: RecordingStore) -> None:
         self._find = find
         self._recordings = recordings
-        self._origins = origins
         self._limits: weakref.WeakKeyDictionary[ControlledSession, _Limits] = weakref.WeakKeyDictionary()
         self._decoding = asyncio.Lock()  # one picture at a time: the largest takes 200 MB
 
@@ -97,8 +94,12 @@ class SessionApi:
         return _json(self._session(request).view().model_dump_json())
 
     async def command(self, request: web.Request) -> web.Response:
-        """One protocol message: 200 with the answers; 400 or 429 with an `error`; 404; 413."""
+        """One protocol message: 200 with the answers; 400 or 429 with an `error`; 404; 413; 415."""
         session = self._session(request)
+        if request.content_type != JSON:
+            raise web.HTTPUnsupportedMediaType(
+                text=f"expected Content-Type {JSON}, got {request.content_type}"
+            )
         replies = session.ask(await _body(request, MAX_MESSAGE_BYTES))
         error = next((reply for reply in replies if isinstance(reply, ErrorReply)), None)
         match error:
@@ -110,10 +111,8 @@ class SessionApi:
                 return _json(error.model_dump_json(), 400)
 
     async def socket(self, request: web.Request) -> web.StreamResponse:
-        """The control protocol on a WebSocket: 101; 403 for a site that is not allowed; 404; 503 full."""
+        """The control protocol on a WebSocket: 101; 404; 503 full."""
         session = self._session(request)
-        if not self._origins.may_connect(request):
-            raise web.HTTPForbidden(text="this site may not control sessions: see allowed_origins")
         id = request.match_info["id"]
         try:
             return await serve_control(request, session, lambda: self._find(id) is session)
@@ -192,7 +191,7 @@ async def _body(request: web.Request, limit: int) -> bytes:
 
 def _json(text: str, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     headers = {hdrs.CACHE_CONTROL: PRIVATE} | (headers or {})
-    return web.Response(text=text, status=status, content_type="application/json", headers=headers)
+    return web.Response(text=text, status=status, content_type=JSON, headers=headers)
 
 
 def _download(name: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Bodies of HTTP answers that are no protocol messages. openapi.json is made from these and the messages."""
 
-from pydantic import Field
+from pydantic import BaseModel, Field, SecretStr
 
 from server.protocol.replies import (
     CameraStartState,
@@ -20,6 +20,12 @@ from streaming.api import BlendCurve, Transition
 
 def _is_none(value: object) -> bool:
     return value is None
+
+
+class Login(BaseModel):
+    """The token that a page wants a cookie for."""
+
+    token: SecretStr = Field(min_length=1, max_length=4096)
 
 
 class LookInfo(Message):

@@ -4,8 +4,10 @@ import logging
 
 from aiohttp import hdrs, web
 
+from server.access.guard import access_of
+from server.access.proxies import public_path
 from server.services import Services
-from server.webrtc.ice_servers import with_turn_credentials
+from server.webrtc.ice_servers import for_client
 from server.webrtc.trickle_patch import ACCEPT_PATCH, FRAGMENT, FragmentRefused, Trickled, take_fragment
 
 logger = logging.getLogger(__name__)
@@ -32,13 +34,15 @@ class SdpEndpoint:
         self._metrics = services.metrics
         self._name = name
 
-    def accepted(self, answer: str, location: str, connection: Trickled | None) -> web.Response:
+    def accepted(
+        self, request: web.Request, answer: str, location: str, connection: Trickled | None
+    ) -> web.Response:
         """201 with the answer to an offer and where its connection is to be spoken of."""
         response = web.Response(status=201, text=answer, content_type=SDP)
-        response.headers[hdrs.LOCATION] = location
+        response.headers[hdrs.LOCATION] = public_path(request, location)
         if connection is not None:
             response.headers[hdrs.ETAG] = connection.etag
-        self._add_links(response)
+        self._add_links(request, response)
         return response
 
     def refuse(self, status: int, reason: str, headers: dict[str, str] | None = None) -> web.Response:
@@ -56,15 +60,16 @@ class SdpEndpoint:
         except FragmentRefused as refused:
             return self.refuse(refused.status, str(refused), refused.headers)
 
-    def options(self, methods: str) -> web.Response:
+    def options(self, request: web.Request, methods: str) -> web.Response:
         """What may be posted here, and the ICE servers to use (RFC 9725, 4.5)."""
         response = web.Response(headers={hdrs.ALLOW: methods, "Accept-Post": SDP})
-        self._add_links(response)
+        self._add_links(request, response)
         return response
 
     def options_of_connection(self) -> web.Response:
         return web.Response(headers={hdrs.ALLOW: METHODS_OF_CONNECTION, ACCEPT_PATCH: FRAGMENT})
 
-    def _add_links(self, response: web.Response) -> None:
-        for link in (link for server in with_turn_credentials(self._settings) for link in server.links()):
+    def _add_links(self, request: web.Request, response: web.Response) -> None:
+        servers = for_client(self._settings, may_use_relay=access_of(request).may_use_relay)
+        for link in (link for server in servers for link in server.links()):
             response.headers.add(hdrs.LINK, link)

@@ -44,6 +44,12 @@ def with_turn_credentials(settings: Settings, now: float | None = None) -> tuple
     )
 
 
+def for_client(settings: Settings, *, may_use_relay: bool) -> tuple[ResolvedIceServer, ...]:
+    """Those to tell a client of: without `may_use_relay` none that comes with credentials."""
+    servers = with_turn_credentials(settings)
+    return tuple(server for server in servers if may_use_relay or server.credential is None)
+
+
 def rtc_configuration(settings: Settings) -> RTCConfiguration:
     """For one connection of this server. Without an explicit list aiortc asks a public STUN server."""
     return RTCConfiguration(

@@ -25,12 +25,18 @@ class Whep:
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.post("/sessions/{id}/whep", self.post),
-            web.options("/sessions/{id}/whep", self.options),
+            *(
+                route
+                for path in ("/sessions/{id}/whep", "/sessions/{id}/whep/")
+                for route in (
+                    web.post(path, self.post),
+                    web.options(path, self.options),
+                    others_refused(path, METHODS),
+                )
+            ),
             web.delete("/sessions/{id}/whep/{viewer}", self.delete),
             web.patch("/sessions/{id}/whep/{viewer}", self.patch),
             web.options("/sessions/{id}/whep/{viewer}", self.options_of_viewer),
-            others_refused("/sessions/{id}/whep", METHODS),
             others_refused("/sessions/{id}/whep/{viewer}", METHODS_OF_CONNECTION),
         ]
 
@@ -52,7 +58,7 @@ class Whep:
             return self._endpoint.refuse(404, str(error))
         except (ViewersFull, NoUdpPort) as error:
             return self._endpoint.refuse(503, str(error), {hdrs.RETRY_AFTER: RETRY_AFTER_S})
-        return self._endpoint.accepted(answer, f"/sessions/{session_id}/whep/{viewer.id}", viewer)
+        return self._endpoint.accepted(request, answer, f"/sessions/{session_id}/whep/{viewer.id}", viewer)
 
     async def delete(self, request: web.Request) -> web.Response:
         """A viewer leaves: 200 once its connection is closed; 404."""
@@ -66,7 +72,7 @@ class Whep:
         return await self._endpoint.patched(request, viewer, NO_VIEWER)
 
     async def options(self, request: web.Request) -> web.Response:
-        return self._endpoint.options(METHODS)
+        return self._endpoint.options(request, METHODS)
 
     async def options_of_viewer(self, request: web.Request) -> web.Response:
         return self._endpoint.options_of_connection()

@@ -4,9 +4,11 @@ from contextlib import suppress
 
 from aiohttp import hdrs, web
 
+from server.access.guard import access_of
 from server.client_address import client_address
 from server.engine.client import Phase
 from server.services import Services
+from server.session.session import LiveSession
 from server.transport.admission import is_ticket
 from server.transport.peer_registry import PeerRegistry, ServerFull, SessionGone
 from server.webrtc.aiortc_patches.udp_ports import NoUdpPort
@@ -33,13 +35,19 @@ class Whip:
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.post("/whip", self.post),
-            web.delete("/whip", self.leave_queue),
-            web.options("/whip", self.options),
+            *(
+                route
+                for path in ("/whip", "/whip/")
+                for route in (
+                    web.post(path, self.post),
+                    web.delete(path, self.leave_queue),
+                    web.options(path, self.options),
+                    others_refused(path, METHODS),
+                )
+            ),
             web.options("/whip/{id}", self.options_of_resource),
             web.delete("/whip/{id}", self.delete),
             web.patch("/whip/{id}", self.patch),
-            others_refused("/whip", METHODS),
             others_refused("/whip/{id}", METHODS_OF_CONNECTION),
         ]
 
@@ -56,6 +64,11 @@ class Whip:
         former, ticket = request.query.get("session"), request.query.get("ticket")
         if ticket is not None and not is_ticket(ticket):
             return self._endpoint.refuse(400, BAD_TICKET)
+
+        def make(session: LiveSession) -> WebRtcPeer:
+            access_of(request).own(session.id)
+            return WebRtcPeer(session, self._settings, offer, is_back=former is not None)
+
         try:
             text, rule = await request.text(), address_rule(request, self._settings)
             address = client_address(request)
@@ -64,7 +77,7 @@ class Whip:
             # Before a former peer is hung up for it, or a place is taken.
             offer = read_offer(text, "publisher", self._settings.codecs, rule)
             peer = await self._peers.add(
-                lambda session: WebRtcPeer(session, self._settings, offer, is_back=former is not None),
+                make,
                 former,
                 ticket,
                 address,
@@ -83,7 +96,7 @@ class Whip:
                 headers[QUEUE_POSITION] = str(error.position)
             return self._endpoint.refuse(503, str(error), headers)
         id = peer.session.id
-        response = self._endpoint.accepted(peer.answer, f"/whip/{id}", peer)
+        response = self._endpoint.accepted(request, peer.answer, f"/whip/{id}", peer)
         await self._answer(request, response, id)
         return response
 
@@ -131,7 +144,7 @@ class Whip:
         )
 
     async def options(self, request: web.Request) -> web.Response:
-        return self._endpoint.options(METHODS)
+        return self._endpoint.options(request, METHODS)
 
     async def options_of_resource(self, request: web.Request) -> web.Response:
         return self._endpoint.options_of_connection()

@@ -4,8 +4,8 @@ import logging
 
 from aiohttp import web
 
+from server.access.guard import access_of
 from server.client_address import client_address
-from server.cors import Origins
 from server.engine.client import Phase
 from server.services import Services
 from server.session.session import LiveSession
@@ -28,22 +28,19 @@ NO_MODEL = 4500
 class MediaSocket:
     """The route. Refusals are close codes with plain text that says what to do."""
 
-    def __init__(self, services: Services, peers: PeerRegistry, origins: Origins) -> None:
+    def __init__(self, services: Services, peers: PeerRegistry) -> None:
         self._services = services
         self._peers = peers
-        self._origins = origins
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/ws", self.socket, allow_head=False)]
 
     async def socket(self, request: web.Request) -> web.WebSocketResponse:
-        """101, 400 for what is no handshake or has a bad ticket, 403 for a site that is not allowed.
+        """101, 400 for what is no handshake or has a bad ticket.
 
         With `?session=` and the id of a session whose peer was lost, that session goes on. With `?ticket=`,
         as with WHIP, who finds the server full waits in line.
         """
-        if not self._origins.may_connect(request):
-            raise web.HTTPForbidden(text="this site may not open sessions: see allowed_origins")
         ticket = request.query.get("ticket")
         if ticket is not None and not is_ticket(ticket):
             raise web.HTTPBadRequest(text="ticket: expected 16 to 64 letters, digits, - or _")
@@ -58,6 +55,7 @@ class MediaSocket:
         await socket.prepare(request)
 
         def make(session: LiveSession) -> WebSocketPeer:
+            access_of(request).own(session.id)
             return WebSocketPeer(socket, session, self._services)
 
         readiness = self._services.engine.readiness

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import ssl
 import sys
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ import pytest
 from yarl import URL
 
 import server.app as server_app
+from server.access.errors import UnusableAccess
 from server.app import page_directory, serve
 from server.engine.client import EngineClient
 from server.protocol.limits import limits
@@ -222,6 +224,33 @@ async def test_serve_logs_its_address_and_ends_on_a_signal(engine, monkeypatch, 
     signal.raise_signal(signal.SIGTERM)
     await asyncio.wait_for(serving, PATIENCE_S)
     assert "Shutting down" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+async def test_serve_by_tls_with_figures_on_a_port_of_their_own(engine, monkeypatch, caplog, tmp_path):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(server_app, "EngineClient", lambda settings: _fake_worker(settings, engine))
+    options = {"port": 0, "host": "0.0.0.0", "open": True, "tls": "self-signed", "metrics_port": 0}
+    serving = asyncio.create_task(serve(load_settings(options | {"cache_dir": tmp_path})))
+    await until(lambda: "From other machines" in caplog.text or serving.done(), "it serves")
+    url, figures = (
+        next(m.split()[-1] for m in caplog.messages if m.startswith(words))
+        for words in ("Serving on https://127.0.0.1", "Figures on http://127.0.0.1")
+    )
+    trust = ssl.create_default_context(cafile=tmp_path / "tls" / "cert.pem")
+    async with aiohttp.ClientSession() as http:
+        for address, status in ((f"{url}/healthz", 200), (f"{url}/metrics", 404), (figures, 200)):
+            async with http.get(address, ssl=trust) as response:
+                assert response.status == status
+    assert "Whoever reaches this address may use it" in caplog.text
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.wait_for(serving, PATIENCE_S)
+
+
+async def test_a_public_address_without_tokens_is_refused_before_the_model_is_asked_for(monkeypatch):
+    monkeypatch.setattr(server_app, "EngineClient", lambda settings: pytest.fail("it was asked for"))
+    with pytest.raises(UnusableAccess, match="--open"):
+        await serve(load_settings({"port": 0, "host": "0.0.0.0"}))
 
 
 async def closing_word(socket: aiohttp.ClientWebSocketResponse) -> tuple[int | None, str | None]:

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 import server.cli
+from server.access.errors import UnusableAccess
 from server.cli import app
 from server.settings import Settings
 
@@ -144,5 +145,14 @@ def test_a_setting_of_the_file_that_cannot_be_used_is_named_with_it(served, tmp_
 @pytest.mark.parametrize("host", ["a" * 64, "no..host"])
 def test_a_host_that_is_no_name_is_told_in_words(host, monkeypatch):
     monkeypatch.setattr(server.cli, "configure_logging", lambda level: None)
-    result = CliRunner().invoke(app, ["serve", "--host", host])
+    result = CliRunner().invoke(app, ["serve", "--open", "--host", host])
     assert result.exit_code == 1 and f"cannot listen on {host}" in result.stderr
+
+
+def test_access_that_cannot_be_used_is_told_in_words(monkeypatch):
+    async def refused(settings: Settings) -> None:
+        raise UnusableAccess("host: expected --open")
+
+    monkeypatch.setattr(server.cli, "serve_until_stopped", refused)
+    result = CliRunner().invoke(app, ["serve"])
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (2, "depthlive: host: expected --open")

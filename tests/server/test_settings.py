@@ -43,6 +43,16 @@ def test_defaults_are_safe_and_bounded():
         "recording_hours": 24.0,
         "recordings_dir": None,
         "allowed_origins": (),
+        "auth_secret_file": None,
+        "auth_tokens_file": None,
+        "open": False,
+        "allowed_hosts": (),
+        "tls": "off",
+        "tls_cert": None,
+        "tls_key": None,
+        "trusted_proxies": (),
+        "public_prefix": "",
+        "metrics_port": None,
         "ice_servers": (),
         "turn_secret": None,
         "udp_ports": None,
@@ -274,3 +284,51 @@ def test_law_a_file_that_is_no_toml_is_named(tmp_path, content):
     file.write_bytes(content)
     with pytest.raises(ConfigFileError, match=r"depthlive\.toml is not"):
         load_settings({}, file)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"allowed_hosts": "A.example, *.b.example"}, ("a.example", "*.b.example")),
+        ({"allowed_hosts": ["a.example.", "[0:0::1]", "10.0.0.1"]}, ("a.example", "::1", "10.0.0.1")),
+        ({"allowed_hosts": "fe80::1"}, ("fe80::1",)),
+        ({"public_prefix": "/live/"}, "/live"),
+        ({"public_prefix": "/a/b-c"}, "/a/b-c"),
+        ({"public_prefix": "/"}, ""),
+    ],
+)
+def test_hosts_and_prefix_are_kept_in_one_form(given, expected):
+    (name,) = given
+    assert getattr(load_settings(given), name) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("allowed_hosts", "https://a.example"),
+        ("allowed_hosts", "a.example:80"),
+        ("allowed_hosts", "*"),
+        ("allowed_hosts", "a b"),
+        ("allowed_hosts", "a:b:c:zz"),
+        ("trusted_proxies", "proxy.example"),
+        ("trusted_proxies", "10.0.0.1/8"),
+        ("public_prefix", "live"),
+        ("public_prefix", "//evil.example"),
+        ("public_prefix", "/../x"),
+        ("public_prefix", "/a\r\nX: y"),
+        ("tls", "on"),
+        ("tls_cert", "cert.pem"),
+        ("tls_key", "key.pem"),
+        ("metrics_port", 70000),
+    ],
+)
+def test_what_is_no_host_network_or_path_is_told(name, value):
+    with pytest.raises(ValidationError) as refused:
+        load_settings({name: value})
+    (error,) = refused.value.errors()
+    assert error["loc"][0] in (name, "tls_key")
+
+
+def test_a_certificate_and_a_self_signed_one_exclude_each_other():
+    with pytest.raises(ValidationError, match="either a certificate and its key or"):
+        load_settings({"tls": "self-signed", "tls_cert": "a", "tls_key": "b"})

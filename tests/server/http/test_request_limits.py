@@ -52,7 +52,7 @@ async def open_socket(running: RunningServer) -> Socket:
     return Socket(*await asyncio.open_connection("127.0.0.1", int(running.url.rpartition(":")[2])))
 
 
-@pytest.mark.parametrize("text", ["", "GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ", "GET /healthz"])
+@pytest.mark.parametrize("text", ["", "GET / HTTP/1.1\r\nHost: [::1]\r\nX-Slow: ", "GET /healthz"])
 async def test_law_a_socket_that_asks_nothing_whole_is_closed(monkeypatch, settings, engine, text):
     monkeypatch.setattr(server.http.socket_limits, "SILENCE_S", 0.3)
     async with running_server(settings, engine) as running:
@@ -66,9 +66,8 @@ async def test_law_a_socket_that_asks_nothing_whole_is_closed(monkeypatch, setti
 async def test_law_a_body_that_does_not_come_ends(monkeypatch, server_running, path):
     monkeypatch.setattr(server.http.request_limits, "SMALL_BODY_S", 0.3)
     slow = await open_socket(server_running)
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/sdp\r\nContent-Length: 100\r\n\r\nv=0"
-    )
+    head = f"POST {path} HTTP/1.1\r\nHost: [::1]\r\n"
+    head += "Content-Type: application/sdp\r\nContent-Length: 100\r\n\r\nv=0"
     await slow.says(head)
     assert await slow.status() == "408"
     await slow.close()
@@ -99,7 +98,7 @@ async def test_law_sockets_are_counted_and_given_back(limits, server_running):
 def upload(size: int) -> str:
     """The head of a picture's upload, and a little of it."""
     return (
-        "POST /sessions/none/images HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\n"
+        "POST /sessions/none/images HTTP/1.1\r\nHost: [::1]\r\nContent-Type: image/png\r\n"
         f"Content-Length: {size}\r\n\r\nabc"
     )
 
@@ -125,7 +124,7 @@ async def test_law_bytes_on_their_way_are_bounded_and_refused_unread(server_runn
         viewer.send({"type": "ping", "id": "1"})
         await viewer.message("pong", id="1")
         async with server_running.http.post(
-            f"{server_running.url}/sessions/{id}/commands", data='{"type": "ping", "id": "2"}'
+            f"{server_running.url}/sessions/{id}/commands", json={"type": "ping", "id": "2"}
         ) as response:
             assert response.status == 200, "small bodies are not held up by large ones"
         for one in [*stalled, more]:

@@ -1,0 +1,131 @@
+"""Guard of every route: finds the token of a request and refuses what it does not allow."""
+
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from server.access.addresses import is_loopback
+from server.access.roles import Need, is_met, may_use_relay, need_of
+from server.access.tokens import Grant, TokenRefused, Tokens
+from server.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+COOKIE = "depthlive"
+MAX_OWNERS = 10_000  # recordings outlive their sessions, so owners do, too; the least used one is forgotten
+
+
+class Owners:
+    """Which name published a session."""
+
+    def __init__(self) -> None:
+        self._names: OrderedDict[str, str] = OrderedDict()
+
+    def add(self, session: str, name: str) -> None:
+        """Whoever goes on with a session does not become its owner."""
+        self._names.setdefault(session, name)
+        while len(self._names) > MAX_OWNERS:
+            self._names.popitem(last=False)
+
+    def find(self, session: str | None) -> str | None:
+        if session is None or (name := self._names.get(session)) is None:
+            return None
+        self._names.move_to_end(session)
+        return name
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Of one request that was let through. `grant`: None where none was needed."""
+
+    grant: Grant | None
+    may_use_relay: bool
+    _owners: Owners
+
+    def own(self, session: str) -> None:
+        """Whoever asks is the publisher of this session."""
+        if self.grant is not None:
+            self._owners.add(session, self.grant.name)
+
+
+ACCESS_KEY = web.RequestKey("access", Access)
+
+
+def access_of(request: web.Request) -> Access:
+    """What the guard has found. Raises KeyError in an application without one."""
+    return request[ACCESS_KEY]
+
+
+class Guard:
+    """The middleware. Without tokens everything is allowed, but for ADMIN where other machines may ask."""
+
+    def __init__(self, settings: Settings, tokens: Tokens | None) -> None:
+        self._tokens = tokens
+        self._is_private = is_loopback(settings.host)
+        self._prefix = settings.public_prefix
+        self._owners = Owners()
+
+    @web.middleware
+    async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        need, session = _need(request, self._prefix)
+        grant = None
+        if self._tokens is None:
+            if need is Need.ADMIN and not self._is_private:
+                raise web.HTTPForbidden(text="only for an admin, who needs a token; or see --metrics-port")
+        else:
+            grant = self._grant(request, self._tokens, need)
+            if grant is not None and not is_met(need, grant, session, self._owners.find(session)):
+                raise _forbidden(grant)
+        may_relay = self._tokens is None or (grant is not None and may_use_relay(grant))
+        request[ACCESS_KEY] = Access(grant, may_relay, self._owners)
+        return await handler(request)
+
+    def _grant(self, request: web.Request, tokens: Tokens, need: Need) -> Grant | None:
+        """Of the request's token, or its cookie. Raises 401 where one is needed."""
+        scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        cookie = request.cookies.get(COOKIE)
+        try:
+            if scheme.lower() == "bearer":
+                return tokens.read(token.strip())
+            if cookie is not None:
+                return tokens.read_cookie(cookie)
+        except TokenRefused as error:
+            if need is Need.NOTHING:
+                return None
+            raise unauthorized(str(error)) from error
+        if need is Need.NOTHING:
+            return None
+        raise web.HTTPUnauthorized(
+            text="expected a token, as Authorization: Bearer TOKEN",
+            headers={hdrs.WWW_AUTHENTICATE: 'Bearer realm="depthlive"', hdrs.CACHE_CONTROL: "no-store"},
+        )
+
+
+def unauthorized(reason: str) -> web.HTTPUnauthorized:
+    """401 for a token that is no good (RFC 6750, 3)."""
+    challenge = 'Bearer realm="depthlive", error="invalid_token"'
+    headers = {hdrs.WWW_AUTHENTICATE: challenge, hdrs.CACHE_CONTROL: "no-store"}
+    return web.HTTPUnauthorized(text=reason, headers=headers)
+
+
+def _need(request: web.Request, prefix: str) -> tuple[Need, str | None]:
+    """What a request asks for, and the session that it names. Below the public prefix routes are the same."""
+    route = request.match_info.route
+    if route.resource is None or route.method == hdrs.METH_ANY:
+        return Need.NOTHING, None  # it will be 404 or 405
+    need = need_of(request.method, route.resource.canonical, prefix)
+    session = request.match_info.get("id")
+    if need is Need.PUBLISH and (former := request.query.get("session")) is not None:
+        return Need.OWN, former
+    return need, session
+
+
+def _forbidden(grant: Grant) -> web.HTTPForbidden:
+    of = f" for the session {grant.session[:8]}..." if grant.session else ""
+    headers = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="depthlive", error="insufficient_scope"'}
+    return web.HTTPForbidden(
+        text=f"a token of the role {grant.role}{of} does not allow this here", headers=headers
+    )

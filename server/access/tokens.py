@@ -1,0 +1,201 @@
+"""Tokens: who somebody is and what he may do, signed with a secret or listed in a file."""
+
+import hashlib
+import hmac
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, get_args
+
+import jwt
+from pydantic import BaseModel, Field, ValidationError
+
+from server.access.errors import UnusableAccess
+from server.settings import Settings
+
+Role = Literal["publish", "control", "view", "admin"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+ALGORITHM = "HS256"
+MIN_SECRET_BYTES = 32  # of HS256 (RFC 7518, 3.2)
+MIN_TOKEN_LENGTH = 16
+COOKIE_SECONDS = 12 * 3600
+NAME = r"[A-Za-z0-9_.@-]{1,64}"
+SESSION = r"[A-Za-z0-9_-]{1,64}"
+LINE = "NAME ROLE TOKEN [session=ID] [expires=2030-12-31T00:00:00Z]"
+
+
+class TokenRefused(Exception):
+    """The text says why, and holds nothing of the token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token allows. `name`: whose it is; sessions belong to names. `session`: the one that it is for,
+    None for any. `expires`: Unix time, None for never."""
+
+    name: str
+    role: Role
+    session: str | None = None
+    expires: float | None = None
+
+    def check_time(self, now: float) -> None:
+        """Raises TokenRefused once its time is over."""
+        if self.expires is not None and now >= self.expires:
+            raise TokenRefused("the token has expired")
+
+
+class _Claims(BaseModel):
+    """Of a signed token, with the names of RFC 7519 where it has them; others are passed over."""
+
+    sub: str = Field(pattern=f"^{NAME}$")
+    role: Role
+    session: str | None = Field(None, pattern=f"^{SESSION}$")
+    exp: float | None = Field(None, allow_inf_nan=False)
+
+
+class SignedTokens:
+    """JSON Web Tokens of one secret."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def make(self, grant: Grant) -> str:
+        claims = _Claims(sub=grant.name, role=grant.role, session=grant.session, exp=grant.expires)
+        return jwt.encode(claims.model_dump(exclude_none=True), self._secret, ALGORITHM)
+
+    def read(self, token: str, now: float) -> Grant:
+        """Raises TokenRefused."""
+        try:
+            # Its end is looked at below, by our clock.
+            raw = jwt.decode(token, self._secret, [ALGORITHM], options={"verify_exp": False})
+            claims = _Claims.model_validate(raw)
+        except (jwt.InvalidTokenError, ValidationError) as error:
+            raise TokenRefused("the token is not one of this server") from error
+        grant = Grant(claims.sub, claims.role, claims.session, claims.exp)
+        grant.check_time(now)
+        return grant
+
+
+class StaticTokens:
+    """Tokens of a file. Their digests are compared, with all of them each time: the time that it takes tells
+    nothing."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        """Raises UnusableAccess, with the number of the line and nothing of its token."""
+        self._grants: list[tuple[bytes, Grant]] = []  # by the digest of the token
+        for number, line in enumerate(lines, 1):
+            if line.strip() and not line.lstrip().startswith("#"):
+                self._grants.append(_entry(number, line.split()))
+
+    def __len__(self) -> int:
+        return len(self._grants)
+
+    def read(self, token: str, now: float) -> Grant | None:
+        """None for an unknown one. Raises TokenRefused for one whose time is over."""
+        digest, found = _digest(token), None
+        for other, grant in self._grants:
+            if hmac.compare_digest(digest, other):
+                found = grant
+        if found is not None:
+            found.check_time(now)
+        return found
+
+
+class Tokens:
+    """Every token of this server, and the cookies that stand for them in a browser."""
+
+    def __init__(self, secret: bytes | None, lines: Sequence[str]) -> None:
+        self._static = StaticTokens(lines)
+        self._signed = SignedTokens(secret) if secret is not None else None
+        # With the list, too: a cookie of a token that was taken out of it is good no more after a restart.
+        text = b"depthlive cookie\n" + "\n".join(lines).encode()
+        self._cookies = SignedTokens(hmac.new(secret or b"", text, hashlib.sha256).digest())
+
+    @classmethod
+    def load(cls, settings: Settings) -> "Tokens | None":
+        """As the settings say; None if nobody needs a token. Raises UnusableAccess."""
+        if settings.auth_secret_file is None and settings.auth_tokens_file is None:
+            return None
+        secret = read_secret(settings.auth_secret_file) if settings.auth_secret_file else None
+        lines = _read(settings.auth_tokens_file, "auth_tokens_file") if settings.auth_tokens_file else ""
+        tokens = cls(secret, lines.splitlines())
+        if secret is None and not len(tokens._static):
+            raise UnusableAccess(f"auth_tokens_file: {settings.auth_tokens_file} is empty; expected {LINE}")
+        return tokens
+
+    def read(self, token: str) -> Grant:
+        """What it allows now. Raises TokenRefused."""
+        now = time.time()
+        if (grant := self._static.read(token, now)) is not None:
+            return grant
+        if self._signed is None:
+            raise TokenRefused("the token is not one of this server")
+        return self._signed.read(token, now)
+
+    def cookie(self, grant: Grant) -> tuple[str, int]:
+        """What stands for a grant in a browser, and for how many seconds: it is no token elsewhere."""
+        now = time.time()
+        ends = min(now + COOKIE_SECONDS, grant.expires if grant.expires is not None else float("inf"))
+        return self._cookies.make(Grant(grant.name, grant.role, grant.session, ends)), max(1, int(ends - now))
+
+    def read_cookie(self, value: str) -> Grant:
+        """Raises TokenRefused."""
+        return self._cookies.read(value, time.time())
+
+
+def read_secret(path: Path) -> bytes:
+    """The secret in a file, space around it aside. Raises UnusableAccess."""
+    secret = _read(path, "auth_secret_file").strip().encode()
+    if len(secret) < MIN_SECRET_BYTES:
+        raise UnusableAccess(
+            f"auth_secret_file: {path} holds {len(secret)} bytes; expected at least {MIN_SECRET_BYTES} "
+            "random ones, as `openssl rand -base64 48` makes"
+        )
+    return secret
+
+
+def _read(path: Path, setting: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnusableAccess(f"{setting}: {path} is not UTF-8 text") from error
+    except OSError as error:
+        raise UnusableAccess(f"{setting}: {path} cannot be read: {error.strerror}") from error
+
+
+def _entry(number: int, parts: list[str]) -> tuple[bytes, Grant]:
+    where = f"auth_tokens_file: line {number}"
+    if len(parts) < 3:
+        raise UnusableAccess(f"{where}: expected {LINE}")
+    name, role, token, *options = parts
+    if not re.fullmatch(NAME, name):
+        raise UnusableAccess(f"{where}: the name: expected up to 64 letters, digits, and _ . @ -")
+    if role not in ROLES:
+        raise UnusableAccess(f"{where}: the role: expected one of {', '.join(ROLES)}")
+    if len(token) < MIN_TOKEN_LENGTH:
+        raise UnusableAccess(f"{where}: the token: expected at least {MIN_TOKEN_LENGTH} characters")
+    session, expires = None, None
+    for option in options:
+        key, _, value = option.partition("=")
+        if key == "session" and re.fullmatch(SESSION, value):
+            session = value
+        elif key == "expires" and (expires := _time(value)) is not None:
+            continue
+        else:
+            raise UnusableAccess(f"{where}: expected {LINE}")
+    return _digest(token), Grant(name, role, session, expires)
+
+
+def _time(text: str) -> float | None:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()

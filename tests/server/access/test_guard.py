@@ -1,0 +1,345 @@
+"""Who may do what, over real HTTP: every route, every role, with tokens and without."""
+
+import itertools
+import json
+import logging
+import re
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from server.access.guard import MAX_OWNERS, Owners
+from server.access.roles import ROUTES, Need, is_met, need_of
+from server.access.tokens import Grant, SignedTokens
+from server.app import create_app, metrics_app
+from server.engine.client import EngineClient
+from server.metrics import Metrics
+from server.settings import load_settings
+from tests.server.running import Viewer, running_server
+from tests.server.webrtc.watching import Watcher
+
+SECRET = "0123456789abcdef0123456789abcdef"
+STATIC = "a-static-token-of-the-admin"
+TURN = {"urls": ["turn:t.example"], "username": "u", "credential": "TOPSECRET"}
+STUN = "stun:s.example"
+SDP = {"Content-Type": "application/sdp"}
+
+
+@pytest.fixture
+def settings(tmp_path):
+    secret, listed = tmp_path / "secret", tmp_path / "tokens"
+    secret.write_text(SECRET)
+    listed.write_text(f"root admin {STATIC}\n")
+    files = {"auth_secret_file": secret, "auth_tokens_file": listed}
+    return load_settings(files | {"ice_servers": [STUN, TURN], "max_fps": 60})
+
+
+def bearer(role: str, name: str = "ann", session: str | None = None) -> dict[str, str]:
+    token = SignedTokens(SECRET.encode()).make(Grant(name, role, session))  # type: ignore[arg-type]
+    return {"Authorization": f"Bearer {token}"}
+
+
+def routes_of(settings) -> set[tuple[str, str]]:
+    routes = create_app(settings, EngineClient(settings)).router.routes()
+    return {
+        (route.method, route.resource.canonical)
+        for route in routes
+        if route.resource is not None and route.method != "*"
+    }
+
+
+async def test_law_every_route_is_in_the_table_and_no_other():
+    found = {
+        ("GET" if method == "HEAD" else method, path.rstrip("/") or "/")
+        for method, path in routes_of(load_settings({}))
+    }
+    assert found == set(ROUTES)
+
+
+async def test_law_without_a_token_only_what_is_harmless_is_answered(server):
+    """A route that is added to the table as NOTHING has to be added here, too."""
+    answered = set()
+    for method, path in ROUTES:
+        url = server.url + re.sub(r"{\w+}", "x", path)
+        async with server.http.request(method, url) as response:
+            if response.status != 401:
+                answered.add((method, path))
+            else:
+                assert response.headers["WWW-Authenticate"].startswith("Bearer")
+                assert "Authorization: Bearer" in await response.text()
+    assert answered == {
+        *(("GET", path) for path in ("/", "/healthz", "/readyz", "/openapi.json", "/looks/{name}")),
+        ("POST", "/login"),
+        *(("OPTIONS", path) for _, path in ROUTES if ("OPTIONS", path) in ROUTES),
+    }
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Bearer x",
+        "Bearer ",
+        "bearer " + "x" * 4000,
+        "Bearer " + SignedTokens(b"y" * 32).make(Grant("ann", "admin")),
+        "Bearer " + SignedTokens(SECRET.encode()).make(Grant("ann", "admin", expires=1.0)),
+        "Basic YTpi",
+        "Token " + STATIC,
+        STATIC,
+    ],
+)
+async def test_a_token_that_is_none_is_401(server, header):
+    async with server.http.get(server.url + "/api/info", headers={"Authorization": header}) as response:
+        assert response.status == 401 and await response.text()
+
+
+@pytest.mark.parametrize(
+    ("need", "roles"),
+    [
+        (Need.NOTHING, {"publish", "control", "view", "admin", "own"}),
+        (Need.TOKEN, {"publish", "control", "view", "admin", "own"}),
+        (Need.PUBLISH, {"publish", "admin", "own"}),
+        (Need.OWN, {"admin", "own"}),
+        (Need.CONTROL, {"admin", "control", "own"}),
+        (Need.VIEW, {"admin", "control", "view", "own"}),
+        (Need.ADMIN, {"admin"}),
+    ],
+)
+def test_law_roles_may_this_and_no_more(need, roles):
+    for role in ("publish", "control", "view", "admin"):
+        assert is_met(need, Grant("ann", role), "s", "bob") is (role in roles), role
+    assert is_met(need, Grant("ann", "publish"), "s", "ann") is ("own" in roles)
+    if need is not Need.PUBLISH:  # which names no session
+        assert is_met(need, Grant("ann", "publish", "s"), "s", "bob") is ("own" in roles)
+
+
+@pytest.mark.parametrize("role", ["publish", "control", "view", "admin"])
+def test_law_a_token_for_one_session_does_nothing_to_others(role):
+    grant = Grant("ann", role, "s")
+    for need, session in itertools.product(Need, ("other", None)):
+        expected = need in (Need.NOTHING, Need.TOKEN)
+        assert is_met(need, grant, session, "ann") is expected, (need, session)
+
+
+def test_a_route_that_nobody_has_thought_of_is_an_error():
+    with pytest.raises(KeyError):
+        need_of("POST", "/new")
+
+
+@pytest.mark.parametrize("prefix", ["/ws", "/whip", "/sessions", "/metrics", "/live"])
+def test_law_a_prefix_changes_no_need(prefix):
+    for (method, path), need in ROUTES.items():
+        assert need_of(method, path, prefix) is need
+        if path != "/":
+            assert need_of(method, prefix + path, prefix) is need
+
+
+async def test_law_a_viewer_watches_and_neither_controls_nor_ends(server):
+    async with published(server, bearer("publish")) as (viewer, id):
+        session = f"{server.url}/sessions/{id}"
+        watcher = Watcher(server, id)
+        headers = bearer("view", "eve")
+        try:
+            offer = await watcher.offer()
+            async with server.http.post(session + "/whep", data=offer, headers=SDP | headers) as response:
+                assert response.status == 201
+                assert "TOPSECRET" in " ".join(response.headers.getall("Link"))
+            for method, url in [
+                ("DELETE", f"{server.url}/whip/{id}"),
+                ("PATCH", f"{server.url}/whip/{id}"),
+                ("POST", session + "/commands"),
+                ("POST", session + "/images"),
+                ("GET", session + "/ws"),
+                ("GET", session + "/recordings/x"),
+                ("POST", server.url + "/whip"),
+                ("POST", server.url + f"/whip?session={id}"),
+                ("GET", server.url + "/ws"),
+                ("GET", server.url + f"/ws?session={id}"),
+                ("GET", server.url + "/metrics"),
+            ]:
+                async with server.http.request(method, url, headers=headers) as response:
+                    assert response.status == 403, (method, url)
+                    assert "insufficient_scope" in response.headers["WWW-Authenticate"]
+            async with server.http.get(session, headers=headers) as response:
+                assert response.status == 200, "the session goes on"
+        finally:
+            await watcher.close()
+
+
+async def test_law_a_publisher_has_its_own_session_and_no_other(server):
+    async with published(server, bearer("publish", "ann")) as (viewer, id):
+        session = f"{server.url}/sessions/{id}"
+        ping = {"type": "ping", "id": "1"}
+        for name, status in (("bob", 403), ("ann", 200)):
+            headers = bearer("publish", name)
+            async with server.http.post(session + "/commands", json=ping, headers=headers) as response:
+                assert response.status == status
+            async with server.http.get(session, headers=headers) as response:
+                assert response.status == status
+        for path in (f"/whip?session={id}", f"/ws?session={id}"):
+            method = "POST" if "whip" in path else "GET"
+            async with server.http.request(
+                method, server.url + path, headers=bearer("publish", "bob")
+            ) as response:
+                assert response.status == 403, "nobody takes it over"
+        async with server.http.delete(
+            server.url + viewer.location, headers=bearer("publish", "bob")
+        ) as response:
+            assert response.status == 403
+        async with server.http.delete(server.url + viewer.location, headers=bearer("publish")) as response:
+            assert response.status == 200
+
+
+async def test_a_session_by_websocket_has_an_owner_too(server):
+    async with server.http.ws_connect(server.url + "/ws", headers=bearer("publish")) as socket:
+        while (hello := await socket.receive_json())["type"] != "hello":
+            pass
+        url = f"{server.url}/sessions/{hello['session']}"
+        for name, status in (("bob", 403), ("ann", 200)):
+            async with server.http.get(url, headers=bearer("publish", name)) as response:
+                assert response.status == status
+
+
+async def test_turn_credentials_are_for_who_sends_or_receives_media(server):
+    for role in ("publish", "view", "control"):
+        async with server.http.get(server.url + "/api/info", headers=bearer(role)) as response:
+            text = await response.text()
+        assert STUN in text and ("TOPSECRET" in text) is (role != "control")
+    for headers, is_told in (({}, False), (bearer("control"), False), (bearer("publish"), True)):
+        async with server.http.options(server.url + "/whip", headers=headers) as response:
+            links = " ".join(response.headers.getall("Link"))
+        assert response.status == 200 and STUN in links and ("TOPSECRET" in links) is is_told
+
+
+async def test_a_page_trades_its_token_for_a_cookie(server):
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with aiohttp.ClientSession(cookie_jar=jar) as http:
+        token = bearer("publish")["Authorization"].partition(" ")[2]
+        async with http.post(server.url + "/login", json={"token": f" {token}\n"}) as response:
+            assert response.status == 204
+            cookie = response.headers["Set-Cookie"]
+        assert {"HttpOnly", "Path=/", "SameSite=Strict"} <= set(cookie.split("; "))
+        assert "Secure" not in cookie and token not in cookie
+        async with http.get(server.url + "/api/info") as response:
+            assert response.status == 200
+        async with http.ws_connect(server.url + "/ws") as socket:
+            assert (await socket.receive_json())["type"]
+        async with http.get(server.url + "/metrics") as response:
+            assert response.status == 403
+        # A header goes before the cookie.
+        async with http.get(
+            server.url + "/metrics", headers={"Authorization": f"Bearer {STATIC}"}
+        ) as response:
+            assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"token": "no-token-of-this-server"}, 401),
+        ({"token": ""}, 400),
+        ({"token": 5}, 400),
+        ({"token": "x" * 5000}, 400),
+        ({}, 400),
+        ([], 400),
+        ("{", 400),
+    ],
+)
+async def test_a_login_that_is_none_is_told_and_sets_nothing(server, body, status):
+    data = body if isinstance(body, str) else json.dumps(body)
+    headers = {"Content-Type": "application/json"}
+    async with server.http.post(server.url + "/login", data=data, headers=headers) as response:
+        assert response.status == status and "Set-Cookie" not in response.headers
+        assert "no-token-of-this-server" not in await response.text()
+
+
+async def test_behind_tls_and_a_prefix_the_cookie_is_bound_to_both(settings, engine):
+    settings = settings.model_copy(
+        update={
+            "public_prefix": "/live",
+            "trusted_proxies": load_settings({"trusted_proxies": "127.0.0.1"}).trusted_proxies,
+        }
+    )
+    async with running_server(settings, engine) as server:
+        headers = {"X-Forwarded-Proto": "https"}
+        async with server.http.post(
+            server.url + "/login", json={"token": STATIC}, headers=headers
+        ) as response:
+            assert {"Secure", "Path=/live/"} <= set(response.headers["Set-Cookie"].split("; "))
+
+
+async def test_law_no_token_and_no_secret_is_logged(settings, engine, caplog):
+    caplog.set_level(logging.DEBUG)
+    token = bearer("publish")["Authorization"].partition(" ")[2]
+    logging.getLogger().info("%s", settings.describe())
+    async with running_server(settings, engine) as server:
+        for headers in (bearer("publish"), {"Authorization": f"Bearer {STATIC}x"}, {"Authorization": STATIC}):
+            async with server.http.get(server.url + "/metrics", headers=headers) as response:
+                assert response.status in (401, 403)
+        async with server.http.post(server.url + "/login", json={"token": token}) as response:
+            cookie = response.cookies["depthlive"].value
+    for secret in (token, STATIC, SECRET, cookie):
+        assert secret not in caplog.text
+
+
+async def test_without_tokens_loopback_sees_its_figures_and_nobody_logs_in(engine):
+    async with running_server(load_settings({}), engine) as server:
+        async with server.http.get(server.url + "/metrics") as response:
+            assert response.status == 200
+        async with server.http.post(server.url + "/login", json={"token": "x"}) as response:
+            assert response.status == 404 and "Set-Cookie" not in response.headers
+
+
+async def test_an_open_public_server_keeps_its_figures(engine):
+    async with running_server(load_settings({"host": "0.0.0.0", "open": True}), engine) as server:
+        async with server.http.get(server.url + "/metrics") as response:
+            assert response.status == 403 and "--metrics-port" in await response.text()
+        async with server.http.get(server.url + "/api/info") as response:
+            assert response.status == 200
+
+
+async def test_figures_on_a_port_of_their_own_are_nowhere_else():
+    settings = load_settings({"metrics_port": 0})
+    assert ("GET", "/metrics") not in routes_of(settings)
+    runner = web.AppRunner(metrics_app(settings, Metrics()), access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/metrics"
+        async with aiohttp.ClientSession() as http:
+            async with http.get(url) as response:
+                assert "depthlive_sessions" in await response.text()
+            async with http.get(url, headers={"Host": "evil.example"}) as response:
+                assert response.status == 421
+    finally:
+        await runner.cleanup()
+
+
+def test_owners_are_bounded_and_stay_the_first():
+    owners = Owners()
+    owners.add("s", "ann")
+    owners.add("s", "bob")
+    assert (owners.find("s"), owners.find("t"), owners.find(None)) == ("ann", None, None)
+    for number in range(MAX_OWNERS - 1):
+        owners.add(str(number), "x")
+    assert owners.find("s") == "ann"
+    owners.add("one more", "x")
+    assert owners.find("s") == "ann", "who is asked for is not the least used"
+    assert owners.find("0") is None
+
+
+class published:
+    """A session that is begun by WHIP with these headers; ends with the block."""
+
+    def __init__(self, server, headers: dict[str, str]) -> None:
+        self._server, self._headers = server, headers
+
+    async def __aenter__(self) -> tuple[Viewer, str]:
+        self._http = aiohttp.ClientSession(headers=self._headers)
+        self._viewer = Viewer(self._server.url, self._http)
+        await self._viewer.connect()
+        return self._viewer, self._viewer.location.rpartition("/")[2]
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._viewer.close()
+        await self._http.close()

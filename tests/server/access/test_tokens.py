@@ -1,0 +1,189 @@
+"""Tokens: signed and listed ones, their end, and that none of them is told in an error."""
+
+import time
+from pathlib import Path
+
+import jwt
+import pytest
+from typer.testing import CliRunner
+
+from server.access.errors import UnusableAccess
+from server.access.tokens import Grant, SignedTokens, StaticTokens, TokenRefused, Tokens
+from server.cli import app
+from server.settings import load_settings
+
+SECRET = b"0123456789abcdef0123456789abcdef"
+OTHER = b"another-secret-of-32-bytes-or-more"
+NOW = 1_000_000.0
+TOKEN = "a-token-of-some-length"
+CLAIMS = {"sub": "ann", "role": "publish"}
+
+
+@pytest.mark.parametrize("grant", [Grant("ann", "publish"), Grant("b.c@d", "view", "abc-_", NOW + 1)])
+def test_a_signed_token_says_what_it_was_made_of(grant):
+    signed = SignedTokens(SECRET)
+    assert signed.read(signed.make(grant), NOW) == grant
+
+
+def test_law_a_token_ends_at_its_time():
+    signed = SignedTokens(SECRET)
+    token = signed.make(Grant("ann", "view", expires=NOW))
+    assert signed.read(token, NOW - 1).name == "ann"
+    for now in (NOW, NOW + 1e9):
+        with pytest.raises(TokenRefused, match="expired"):
+            signed.read(token, now)
+
+
+def forged(claims: dict[str, object], key: object = SECRET, algorithm: str = "HS256") -> str:
+    return jwt.encode(claims, key, algorithm)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "x",
+        "a.b.c",
+        "é" * 40,
+        "\0",
+        forged(CLAIMS, OTHER),
+        forged(CLAIMS, None, "none"),
+        forged(CLAIMS, SECRET * 2, "HS512"),
+        forged(CLAIMS)[:-2],
+        forged({"sub": "ann"}),
+        forged({"role": "publish"}),
+        forged(CLAIMS | {"role": "root"}),
+        forged(CLAIMS | {"role": ["admin"]}),
+        forged(CLAIMS | {"sub": "a b"}),
+        forged(CLAIMS | {"sub": "ann\n"}),
+        forged(CLAIMS | {"session": ""}),
+        forged(CLAIMS | {"exp": "never"}),
+        forged(CLAIMS | {"exp": [1]}),
+        forged(CLAIMS | {"nbf": 10**11}),
+    ],
+)
+def test_law_what_this_secret_did_not_sign_is_no_token(token):
+    with pytest.raises(TokenRefused, match="not one of this server"):
+        SignedTokens(SECRET).read(token, NOW)
+
+
+LINES = f"""
+# who may come
+ann publish {TOKEN}
+bob view another-token-of-some-length session=abc expires=2001-01-01T00:00:00Z
+"""
+
+
+def test_listed_tokens_have_names_roles_sessions_and_ends():
+    static = StaticTokens(LINES.splitlines())
+    assert static.read(TOKEN, NOW) == Grant("ann", "publish")
+    ends = 978307200.0
+    assert static.read("another-token-of-some-length", ends - 1) == Grant("bob", "view", "abc", ends)
+    with pytest.raises(TokenRefused, match="expired"):
+        static.read("another-token-of-some-length", ends)
+    for unknown in ("", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "é", "\udcff"):
+        assert static.read(unknown, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("ann", "expected NAME ROLE TOKEN"),
+        ("ann publish", "expected NAME ROLE TOKEN"),
+        (f"a/b publish {TOKEN}", "the name: expected"),
+        (f"ann root {TOKEN}", "the role: expected one of publish, control, view, admin"),
+        ("ann publish short-token", "the token: expected at least 16"),
+        (f"ann publish {TOKEN} session=", "expected NAME ROLE TOKEN"),
+        (f"ann publish {TOKEN} expires=soon", "expected NAME ROLE TOKEN"),
+        (f"ann publish {TOKEN} and more", "expected NAME ROLE TOKEN"),
+    ],
+)
+def test_a_bad_line_is_told_by_its_number_without_its_token(line, words):
+    with pytest.raises(UnusableAccess, match=f"line 2: .*{words}|line 2: {words}") as refused:
+        StaticTokens(["# first", line])
+    assert TOKEN not in str(refused.value) and "short-token" not in str(refused.value)
+
+
+def loaded(tmp_path: Path, secret: bytes | None = None, lines: str | None = None) -> Tokens | None:
+    options = {}
+    for name, data in (("auth_secret_file", secret), ("auth_tokens_file", lines)):
+        if data is not None:
+            path = options[name] = tmp_path / name
+            path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return Tokens.load(load_settings(options))
+
+
+def test_both_kinds_may_be_used_together(tmp_path):
+    tokens = loaded(tmp_path, SECRET + b"\n", "\ufeff" + LINES)
+    assert tokens is not None
+    assert tokens.read(TOKEN).name == "ann"
+    assert tokens.read(SignedTokens(SECRET).make(Grant("eve", "view"))).name == "eve"
+    with pytest.raises(TokenRefused):
+        tokens.read("x")
+
+
+def test_without_files_nobody_needs_a_token(tmp_path):
+    assert loaded(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("secret", "lines", "words"),
+    [
+        (b"short", None, "auth_secret_file: .* holds 5 bytes; expected at least 32"),
+        (b"\xff" * 40, None, "is not UTF-8 text"),
+        (None, "# nobody\n", "auth_tokens_file: .* is empty"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told(tmp_path, secret, lines, words):
+    with pytest.raises(UnusableAccess, match=words):
+        loaded(tmp_path, secret, lines)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(UnusableAccess, match="auth_secret_file: .* cannot be read: No such file"):
+        Tokens.load(load_settings({"auth_secret_file": tmp_path / "nothing"}))
+    with pytest.raises(UnusableAccess, match="auth_tokens_file: .* cannot be read: Is a directory"):
+        Tokens.load(load_settings({"auth_tokens_file": tmp_path}))
+
+
+def test_law_a_cookie_is_no_token_and_lasts_no_longer_than_its_token(tmp_path):
+    tokens, others = Tokens(SECRET, LINES.splitlines()), Tokens(SECRET, ["# one was taken out"])
+    ends = time.time() + 100
+    value, seconds = tokens.cookie(Grant("ann", "view", "abc", ends))
+    assert tokens.read_cookie(value) == Grant("ann", "view", "abc", ends) and seconds <= 100
+    with pytest.raises(TokenRefused):
+        tokens.read(value)
+    with pytest.raises(TokenRefused):
+        others.read_cookie(value)
+    with pytest.raises(TokenRefused):
+        tokens.read_cookie(SignedTokens(SECRET).make(Grant("ann", "admin")))
+    assert tokens.cookie(Grant("ann", "view"))[1] <= 12 * 3600
+
+
+def test_the_command_makes_a_token_that_the_server_takes(tmp_path):
+    file = tmp_path / "secret"
+    file.write_bytes(SECRET)
+    options = ["--auth-secret-file", str(file), "--name", "ann", "--session", "abc", "--days", "1"]
+    made = CliRunner().invoke(app, ["token", "--role", "view", *options])
+    assert made.exit_code == 0, made.output
+    grant = SignedTokens(SECRET).read(made.stdout.strip(), time.time())
+    assert (grant.name, grant.role, grant.session) == ("ann", "view", "abc")
+    assert grant.expires is not None and 86000 < grant.expires - time.time() <= 86400
+    for_ever = CliRunner().invoke(app, ["token", "--role", "admin", *options[:2], "--days", "0"])
+    assert SignedTokens(SECRET).read(for_ever.stdout.strip(), 1e12).role == "admin"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--role", "root"], "--role"),
+        (["--role", "view", "--name", "a b"], "--name"),
+        (["--role", "view", "--session", "a/b"], "--session"),
+        (["--role", "view", "--auth-secret-file", "/nowhere"], "cannot be read"),
+    ],
+)
+def test_the_command_tells_what_it_cannot_use(tmp_path, options, words):
+    file = tmp_path / "secret"
+    file.write_bytes(SECRET)
+    result = CliRunner().invoke(app, ["token", "--auth-secret-file", str(file), *options])
+    assert result.exit_code == 2 and words in result.stderr
