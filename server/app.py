@@ -160,6 +160,12 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
         with udp_ports_from(settings.udp_ports):
             yield
 
+    async def watch_loop(app: web.Application) -> AsyncIterator[None]:
+        watching = asyncio.create_task(services.metrics.watch_loop())
+        yield
+        watching.cancel()
+        await asyncio.wait([watching])
+
     async def start(app: web.Application) -> None:
         await recordings.open()
         engine.start()
@@ -182,6 +188,7 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
         client_max_size=MAX_BODY_BYTES, middlewares=[origins.preflight, RequestLimits(settings).middleware]
     )
     app.cleanup_ctx.append(keep_udp_ports)
+    app.cleanup_ctx.append(watch_loop)
     app.on_startup.append(start)
     app.on_response_prepare.append(add_security_headers)
     app.on_response_prepare.append(origins.add_headers)
