@@ -5,6 +5,7 @@ import json
 import logging
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 
 from server.cors import Origins
 from server.engine.client import EngineClient, Phase, model_info
+from server.engine.errors import EngineUnavailable
 from server.http.openapi import document
 from server.http.request_limits import RequestLimits
 from server.http.session_api import SessionApi
@@ -160,8 +162,13 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
         with udp_ports_from(settings.udp_ports):
             yield
 
+    async def watch_once_ready() -> None:
+        with suppress(EngineUnavailable):
+            await engine.ready()  # until then imports and warming up hold the interpreter
+        await services.metrics.watch_loop()
+
     async def watch_loop(app: web.Application) -> AsyncIterator[None]:
-        watching = asyncio.create_task(services.metrics.watch_loop())
+        watching = asyncio.create_task(watch_once_ready())
         yield
         watching.cancel()
         await asyncio.wait([watching])

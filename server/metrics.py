@@ -45,7 +45,7 @@ class Metrics:
         )
         self.longest_loop_stall = Gauge(
             "depthlive_loop_longest_stall_seconds",
-            "The longest of depthlive_loop_stall_seconds since the process began",
+            "The longest of depthlive_loop_stall_seconds since the model was ready",
             registry=registry,
         )
         self.latency = Histogram(
