@@ -17,6 +17,7 @@ from server.webrtc.aiortc_patches.decoding import Decoding, is_sent_to
 from server.webrtc.aiortc_patches.jitter_buffer import use_marker_jitter_buffer
 from server.webrtc.aiortc_patches.loss_recovery import LossRecovery
 from server.webrtc.aiortc_patches.packet_limits import limit_packets
+from server.webrtc.aiortc_patches.sources import limit_sources
 from server.webrtc.aiortc_patches.udp_ports import announced
 from server.webrtc.codecs import codec_preferences
 from server.webrtc.ice_servers import rtc_configuration
@@ -183,6 +184,7 @@ class WebRtcConnection:
         self._log.debug("%s: connection %s", self._name, self._pc.connectionState)
         if self._pc.connectionState == "connected":
             self.was_connected = True
+            limit_sources(self._pc)
         elif self._pc.connectionState in ("failed", "closed"):
             self.hang_up(f"connection {self._pc.connectionState}")
 

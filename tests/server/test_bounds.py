@@ -67,6 +67,7 @@ SIZES = {
     },
     "server.webrtc.aiortc_patches.decoding": {"MAX_WAITING": 16},
     "server.webrtc.aiortc_patches.jitter_buffer": {"CAPACITY": 512},
+    "server.webrtc.aiortc_patches.sources": {"MAX_SOURCES": 16},
     "server.websocket.flow_control": {"MOST_AHEAD": 16},
     "server.websocket.media_frame": {
         "MAX_PAYLOAD_BYTES": 512 << 10,

@@ -12,6 +12,7 @@ from server.metrics import Metrics
 from server.services import Services
 from server.session.session import LiveSession
 from server.webrtc.aiortc_patches.jitter_buffer import MarkerJitterBuffer
+from server.webrtc.aiortc_patches.sources import FewSources
 from server.webrtc.connection import WebRtcConnection
 from server.webrtc.peer import WebRtcPeer
 from server.webrtc.viewer import Viewer
@@ -153,6 +154,19 @@ async def test_a_connection_that_is_over_ends_it(connection, monkeypatch, caplog
         connection._on_connection_state()
     assert connection.is_over is is_over
     assert (f"somebody ends: connection {state}" in caplog.text) is is_over
+
+
+@pytest.mark.parametrize("receives", [True, False])
+async def test_law_once_connected_it_hears_a_few_sources_alone(session, settings, monkeypatch, receives):
+    connection = WebRtcConnection(session, settings, "somebody", receives=receives)
+    await connection.answer(await offer_of(("video", "sendrecv")))
+    (transport,) = {one.receiver.transport for one in connection._pc.getTransceivers()}
+    with monkeypatch.context() as patch:
+        patch.setattr(transport, "_rx_srtp", object())  # as after the DTLS handshake
+        patch.setattr(RTCPeerConnection, "connectionState", "connected")
+        connection._on_connection_state()
+        assert isinstance(transport._rx_srtp, FewSources)
+    await connection.close()
 
 
 async def test_it_ends_with_the_session(connection, session, caplog):
