@@ -66,6 +66,7 @@ SIZES = {
         "MAX_STREAMS": 256,
     },
     "server.webrtc.aiortc_patches.decoding": {"MAX_WAITING": 16},
+    "server.webrtc.aiortc_patches.decoding": {"MAX_WAITING": 32},
     "server.webrtc.aiortc_patches.jitter_buffer": {"CAPACITY": 512},
     "server.webrtc.aiortc_patches.sources": {"MAX_SOURCES": 16},
     "server.websocket.flow_control": {"MOST_AHEAD": 16},

@@ -19,7 +19,9 @@ from server.media.coded_size import SizeRejected
 from server.media.images import ImageRejected
 from server.media.rtp_decoder import CODECS, RtpDecoder, is_entry
 
-MAX_WAITING = 16  # coded pictures, half a second of a camera: a decoder that is further behind starts anew
+# Coded pictures. What waited behind a lost packet comes at once, at 60 a second for up to `GIVE_UP_S` and a
+# look; a decoder that is further behind starts anew.
+MAX_WAITING = 32
 _QUEUE = "_RTCRtpReceiver__decoder_queue"  # aiortc has no public places for these
 _THREAD = "_RTCRtpReceiver__decoder_thread"
 

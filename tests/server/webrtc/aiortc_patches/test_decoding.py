@@ -20,6 +20,7 @@ from server.media.images import ImageRejected
 from server.media.rtp_decoder import RtpDecoder
 from server.webrtc.aiortc_patches.decoding import MAX_WAITING, Decoding
 from server.webrtc.aiortc_patches.jitter_buffer import use_marker_jitter_buffer
+from server.webrtc.aiortc_patches.loss_recovery import GIVE_UP_S, LOOK_PERIOD_S
 from tests.server.running import PATIENCE_S, until
 
 CODECS = {
@@ -39,6 +40,7 @@ class Receiving:
         use_marker_jitter_buffer(self.receiver)
         self.rejected: list[str] = []
         self.dropped = 0
+        self.withheld: list[RtpPacket] | None = None  # not None: what is sent, for now
         self.decoding = Decoding(self.receiver, lambda error: self.rejected.append(error.size), self._drop)
         self.encoders = {97: Vp8Encoder(), 99: H264Encoder()}
         self._sequence = self._timestamp = self._filmed = 0
@@ -62,6 +64,15 @@ class Receiving:
             self._sequence = (self._sequence + 1) % (1 << 16)
             packet = RtpPacket(payload_type=kind, sequence_number=self._sequence, timestamp=self._timestamp)
             packet.ssrc, packet.payload, packet.marker = 1234, payload, int(payload is payloads[-1])
+            if self.withheld is None:
+                await self.receiver._handle_rtp_packet(packet, arrival_time_ms=0)
+            else:
+                self.withheld.append(packet)
+
+    async def release(self) -> None:
+        """What was withheld comes after all."""
+        packets, self.withheld = self.withheld or [], None
+        for packet in packets:
             await self.receiver._handle_rtp_packet(packet, arrival_time_ms=0)
 
     async def bomb(self) -> None:
@@ -171,6 +182,24 @@ async def test_law_what_waits_for_the_decoder_is_bounded_and_goes_on_with_a_key_
     await receiving.film(110)
     assert abs(await receiving.grey() - 100) < 4 and abs(await receiving.grey() - 110) < 4
     assert not receiving.decoding.wants_entry and receiving.dropped == 3 * MAX_WAITING
+
+
+async def test_law_what_waited_for_a_lost_packet_as_long_as_it_may_is_all_decoded(receiving):
+    """At 60 pictures a second."""
+    await receiving.film(0)
+    await receiving.next()
+    receiving.withheld = []
+    await receiving.film(1)
+    packets, receiving.withheld = receiving.withheld, None
+    count = round(60 * (GIVE_UP_S + LOOK_PERIOD_S))
+    for number in range(count):
+        await receiving.film(number)
+    assert receiving.track._queue.empty()
+    receiving.withheld = packets
+    await receiving.release()
+    for _ in range(1 + count):
+        await receiving.next()
+    assert receiving.dropped == 0 and not receiving.decoding.wants_entry
 
 
 @pytest.mark.parametrize("how", ["stop", "bye", "disconnect"])
