@@ -21,6 +21,7 @@ from server.http.request_limits import RequestLimits
 from server.http.session_api import SessionApi
 from server.http.socket_limits import LimitedRunner
 from server.media.recording_store import RecordingStore
+from server.memory import give_back_memory
 from server.metrics import Metrics
 from server.protocol.http_models import Defaults, IceServerInfo, LookInfo, NotReady, Ready, ServerInfo
 from server.protocol.limits import defaults, limits
@@ -167,11 +168,12 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
             await engine.ready()  # until then imports and warming up hold the interpreter
         await services.metrics.watch_loop()
 
-    async def watch_loop(app: web.Application) -> AsyncIterator[None]:
-        watching = asyncio.create_task(watch_once_ready())
+    async def run_beside(app: web.Application) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(work()) for work in (watch_once_ready, give_back_memory)]
         yield
-        watching.cancel()
-        await asyncio.wait([watching])
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
     async def start(app: web.Application) -> None:
         await recordings.open()
@@ -195,7 +197,7 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
         client_max_size=MAX_BODY_BYTES, middlewares=[origins.preflight, RequestLimits(settings).middleware]
     )
     app.cleanup_ctx.append(keep_udp_ports)
-    app.cleanup_ctx.append(watch_loop)
+    app.cleanup_ctx.append(run_beside)
     app.on_startup.append(start)
     app.on_response_prepare.append(add_security_headers)
     app.on_response_prepare.append(origins.add_headers)

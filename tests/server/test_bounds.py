@@ -96,6 +96,7 @@ TIMES = {
     "server.media.recording_store": {"JOIN_TIMEOUT_S": 10.0, "FETCH_S": 600.0, "SWEEP_PERIOD_S": 60.0},
     "server.metrics": {"RATE_WINDOW_S": 2.0},
     "server.media.recording_store": {"JOIN_TIMEOUT_S": 10.0},
+    "server.memory": {"PERIOD_S": 30.0},
     "server.metrics": {"STALL_PERIOD_S": 0.02, "RATE_WINDOW_S": 2.0},
     "server.session.camera_clock": {"LOST_S": 0.5},
     "server.session.idle": {"MOST_BETWEEN_S": 2.0},
