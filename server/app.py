@@ -5,6 +5,7 @@ import json
 import logging
 import signal
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
@@ -21,12 +22,14 @@ from server.access.tls import tls_context
 from server.access.tokens import Tokens
 from server.cors import Origins
 from server.engine.client import EngineClient, Phase, model_info
+from server.engine.errors import EngineUnavailable
 from server.http.malformed import refuse_malformed
 from server.http.openapi import document
 from server.http.request_limits import RequestLimits
 from server.http.session_api import SessionApi
 from server.http.socket_limits import LimitedRunner
 from server.media.recording_store import RecordingStore
+from server.memory import give_back_memory
 from server.metrics import Metrics
 from server.protocol.http_models import Defaults, IceServerInfo, LookInfo, NotReady, Ready, ServerInfo
 from server.protocol.limits import defaults, limits
@@ -176,6 +179,18 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
         with udp_ports_from(settings.udp_ports):
             yield
 
+    async def watch_once_ready() -> None:
+        with suppress(EngineUnavailable):
+            await engine.ready()  # until then imports and warming up hold the interpreter
+        await services.metrics.watch_loop()
+
+    async def run_beside(app: web.Application) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(work()) for work in (watch_once_ready, give_back_memory)]
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
     async def start(app: web.Application) -> None:
         await recordings.open()
         engine.start()
@@ -204,6 +219,7 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=middlewares)
     app[METRICS] = services.metrics
     app.cleanup_ctx.append(keep_udp_ports)
+    app.cleanup_ctx.append(run_beside)
     app.on_startup.append(start)
     app.on_response_prepare.append(add_security_headers)
     app.on_response_prepare.append(origins.add_headers)

@@ -1,5 +1,6 @@
 """Counters of the process, for Prometheus, and figures of one stream, for its client."""
 
+import asyncio
 from collections import Counter as Tally
 from collections import deque
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ MODEL_STAGES = ("depth", "encode", "generate", "decode")  # measured by the mode
 SMOOTHING = 0.2  # weight of the newest measurement
 RATE_WINDOW_S = 2.0
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+STALL_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+STALL_PERIOD_S = 0.02  # between two looks: a stall that begins in between is seen to be shorter by as much
 
 Place = Literal["camera", "pacing", "stale"]
 
@@ -34,6 +37,17 @@ class Metrics:
         self.chunks = Counter("depthlive_chunks", "Chunks generated", registry=registry)
         self.dropped = Counter("depthlive_dropped_frames", "Frames dropped", ["place"], registry=registry)
         self.errors = Counter("depthlive_errors", "Errors told to a peer", ["code"], registry=registry)
+        self.loop_stalls = Histogram(
+            "depthlive_loop_stall_seconds",
+            "How late the event loop is for a timer: for so long it answered nobody",
+            buckets=STALL_BUCKETS_S,
+            registry=registry,
+        )
+        self.longest_loop_stall = Gauge(
+            "depthlive_loop_longest_stall_seconds",
+            "The longest of depthlive_loop_stall_seconds since the model was ready",
+            registry=registry,
+        )
         self.latency = Histogram(
             "depthlive_latency_seconds",
             "Time spent per stage; total: camera frame to its picture going out",
@@ -41,6 +55,18 @@ class Metrics:
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
+
+    async def watch_loop(self) -> None:
+        """Measure how late the running loop is, for ever."""
+        now, longest = asyncio.get_running_loop().time, 0.0
+        while True:
+            due = now() + STALL_PERIOD_S
+            await asyncio.sleep(STALL_PERIOD_S)
+            stall = max(0.0, now() - due)
+            self.loop_stalls.observe(stall)
+            if stall > longest:
+                longest = stall
+                self.longest_loop_stall.set(stall)
 
     def render(self) -> bytes:
         """Everything in the text format of Prometheus."""

@@ -7,8 +7,8 @@ import numpy as np
 from av import VideoFrame
 from PIL import Image
 
-from server.media.frames import MAX_CAMERA_PIXELS, is_usable
-from server.media.images import DECODE_ERRORS, MIN_SIDE, ImageRejected, reason_of
+from server.media.coded_size import check_camera_size
+from server.media.images import DECODE_ERRORS, ImageRejected, reason_of
 from server.media.metadata import upright, without_metadata
 from server.protocol.requests import Quality
 
@@ -21,11 +21,7 @@ def decode_jpeg(data: bytes, timestamp_us: int) -> VideoFrame:
     try:
         pixels, orientation = without_metadata(data)
         with Image.open(io.BytesIO(pixels), formats=("JPEG",)) as image:
-            width, height = image.size  # from the header: no pixel has been decoded yet
-            if not is_usable(width, height) or min(width, height) < MIN_SIDE:
-                raise ImageRejected(
-                    f"{width}x{height}: expected {MIN_SIDE} pixels each way and at most {MAX_CAMERA_PIXELS}"
-                )
+            check_camera_size(image.size)  # from the header: no pixel has been decoded yet
             rgb = np.asarray(upright(image.convert("RGB"), orientation))
             frame = VideoFrame.from_ndarray(rgb, format="rgb24")
     except DECODE_ERRORS as error:

@@ -8,19 +8,12 @@ from av import Packet, VideoCodecContext, VideoFrame
 from av.error import FFmpegError
 from av.video.frame import PictureType
 
-from server.media.frames import MAX_CAMERA_PIXELS, is_usable
-from server.media.images import MIN_SIDE, ImageRejected
+from server.media.coded_size import check_camera_size, is_vp8_key, vp8_size
+from server.media.images import ImageRejected
 from server.media.jpeg import MICROSECOND
 
-KEY_HEADER_BYTES = 10
-START_CODE = b"\x9d\x01\x2a"  # RFC 6386, 9.1
 NOMINAL_FPS = 24  # each picture gets this share of the bitrate: fewer on a slow way are not larger ones
 NO_KEY_BY_ITSELF = 100_000  # frames: a key frame is made when it is asked for
-
-
-def is_key(data: bytes) -> bool:
-    """Whether a coded picture stands alone."""
-    return bool(data) and not data[0] & 1
 
 
 class Vp8Decoder:
@@ -32,8 +25,8 @@ class Vp8Decoder:
 
     def decode(self, data: bytes, timestamp_us: int) -> VideoFrame:
         """A camera frame, taken at `timestamp_us` on any clock. Raises ImageRejected."""
-        if is_key(data):
-            _check_size(data)
+        if is_vp8_key(data):
+            check_camera_size(vp8_size(data))
         elif self.needs_key:
             raise ImageRejected("it builds on a picture that is missing: expected a key frame")
         self.needs_key = True  # until it is decoded
@@ -97,14 +90,3 @@ def _context(name: str, mode: Literal["r", "w"]) -> VideoCodecContext:
     assert isinstance(codec, VideoCodecContext)
     codec.thread_count = 1  # several would hold pictures back
     return codec
-
-
-def _check_size(data: bytes) -> None:
-    """Raise ImageRejected for a key frame of a size that is not wanted: no pixel has been decoded yet."""
-    if len(data) < KEY_HEADER_BYTES or data[3:6] != START_CODE:
-        raise ImageRejected("no VP8 that can be read: the key frame has no header")
-    width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (6, 8))
-    if min(width, height) < MIN_SIDE or not is_usable(width, height):
-        raise ImageRejected(
-            f"{width}x{height}: expected {MIN_SIDE} pixels each way and at most {MAX_CAMERA_PIXELS}"
-        )

@@ -30,7 +30,7 @@ class CameraFeed:
         self._came = asyncio.Event()
         self._held: VideoFrame | None = None  # stands for every frame while frozen
         self._is_frozen = False
-        self._unusable = 0  # frames of a size that cannot be worked with
+        self._unusable = 0  # frames of a size that cannot be worked with, or never decoded
         self._max_fps = max_fps
         self._assembler: ChunkAssembler[VideoFrame] = ChunkAssembler(capacity=RING, max_fps=max_fps)
 
@@ -54,6 +54,10 @@ class CameraFeed:
         self.newest, self.seen_at = frame, now
         self._came.set()
         return True
+
+    def lost(self, count: int) -> None:
+        """Another `count` frames have come that could not be decoded in time, or were not taken."""
+        self._unusable += count
 
     def clear(self) -> None:
         """Let go of all frames; none will come."""

@@ -10,6 +10,7 @@ from av import VideoFrame
 from server.engine.client import Phase, model_info
 from server.engine.errors import EngineUnavailable, InputRejected
 from server.logs import session_logger
+from server.media.coded_size import EXPECTED, SizeRejected
 from server.media.frames import Rgb
 from server.media.snapshot import SnapshotParameters
 from server.metrics import StreamMeter
@@ -28,7 +29,7 @@ from server.services import Services
 from server.session.camera import CameraFeed
 from server.session.channel import ClientChannels, Detach, Send
 from server.session.chunk_planner import ChunkPlanner
-from server.session.command_queue import ControlQueue
+from server.session.command_queue import ControlQueue, RateLimit
 from server.session.commands import CommandHandler
 from server.session.control_preview import ControlPreview
 from server.session.generation import MAX_FAILURES, GenerationLoop
@@ -43,6 +44,7 @@ from streaming.api import CONTROLS, EngineInfo
 
 TELEMETRY_PERIOD_S = 0.5
 INTERNAL_ERROR = "internal error, see the log of the server"
+COMPLAINTS_PER_S = 1.0  # of a camera whose pictures are not taken
 SILENCE_S = 2.0  # without a camera frame, or a picture, before the output says so
 
 
@@ -109,6 +111,8 @@ class LiveSession:
         )
         self._idle = IdleLimit(settings.camera_seconds, settings.paused_seconds)
         self._shown_at = self._began
+        self._rejected_size: str | None = None  # that of the camera's newest pictures, if they are not taken
+        self._complaints = RateLimit(COMPLAINTS_PER_S)
 
     def start(self) -> None:
         """Begin to generate, to play and to report. Call it once."""
@@ -174,6 +178,7 @@ class LiveSession:
     def camera_frame(self, frame: VideoFrame) -> None:
         """The newest camera frame, of any size."""
         if self.feed.push(frame, self._now()):
+            self._rejected_size = None
             self._meter.camera_frame()
 
     @property
@@ -184,6 +189,24 @@ class LiveSession:
     def idle_reason(self, now: float) -> str | None:
         """Why its peer is to give back the place that it does not use; None while it may keep it."""
         return self._idle.reason(now, seen_at=self.feed.seen_at, is_paused=self.generation.is_paused)
+
+    def camera_dropped(self, count: int) -> None:
+        """So many pictures of the camera gave way before they were decoded."""
+        self.feed.lost(count)
+
+    def camera_rejected(self, error: SizeRejected) -> None:
+        """A picture of the camera is of a size that is not taken: clients are told once of each size."""
+        self.feed.lost(1)
+        is_new, self._rejected_size = error.size != self._rejected_size, error.size
+        if not is_new or not self._complaints.allows(self._now()):
+            return
+        message = _size_told(error.size)
+        self._log.warning("%s", message)
+        self.channels.send(
+            ErrorReply(code="rejected", field="camera", value=error.size, expected=EXPECTED, message=message)
+        )
+        if self._state.state is State.WAITING:
+            self._state.become(State.WAITING, message)
 
     async def _generate(self) -> None:
         """The stream's life: wait for the model, then chunk after chunk. What ends it becomes its state."""
@@ -294,7 +317,8 @@ class LiveSession:
             if self.generation.is_paused:
                 detail = "paused"
             elif now - self.feed.seen_at > SILENCE_S:
-                detail = "waiting for pictures from the camera"
+                size = self._rejected_size
+                detail = "waiting for pictures from the camera" if size is None else _size_told(size)
             elif self.picture is None and self.feed.newest is not None:
                 detail = "generating the first pictures"
         if detail:
@@ -338,3 +362,7 @@ class LiveSession:
     def stats(self, id: str) -> Stats:
         """The figures, and counts since the session began."""
         return self._meter.stats(id, self._now(), self.figures())
+
+
+def _size_told(size: str) -> str:
+    return f"the camera's pictures are {size}: expected {EXPECTED}"

@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from aiortc import MediaStreamTrack, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCDataChannel, RTCPeerConnection, RTCRtpReceiver, RTCRtpTransceiver, RTCSessionDescription
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
-from av import VideoFrame
 
 from server.logs import session_logger
 from server.protocol.requests import Quality
@@ -14,9 +13,12 @@ from server.session.session import LiveSession
 from server.settings import Settings
 from server.webrtc.aiortc_patches.bitrate import BitrateControl
 from server.webrtc.aiortc_patches.candidate_addresses import candidates_only_at
+from server.webrtc.aiortc_patches.decoding import Decoding, is_sent_to
 from server.webrtc.aiortc_patches.dtls import dtls_failure
 from server.webrtc.aiortc_patches.jitter_buffer import use_marker_jitter_buffer
+from server.webrtc.aiortc_patches.loss_recovery import LossRecovery
 from server.webrtc.aiortc_patches.packet_limits import limit_packets
+from server.webrtc.aiortc_patches.sources import limit_sources
 from server.webrtc.aiortc_patches.udp_ports import announced
 from server.webrtc.ice_servers import rtc_configuration
 from server.webrtc.offer import Offer
@@ -27,6 +29,12 @@ from server.webrtc.trickle import Fragment, Trickle
 WATCH_PERIOD_S = 0.5  # how often it is looked whether a connection has come about, and is still wanted
 CLOSE_TIMEOUT_S = 5.0
 
+DIRECTIONS = {  # of a transceiver, by whether it sends and whether it receives
+    (True, True): "sendrecv",
+    (True, False): "sendonly",
+    (False, True): "recvonly",
+    (False, False): "inactive",
+}
 # What aiortc raises of its own. read_offer leaves it no reason to, as far as is known.
 OFFER_ERRORS = (
     AssertionError,
@@ -60,7 +68,7 @@ class WebRtcConnection:
         settings: Settings,
         name: str,
         *,
-        camera: Callable[[VideoFrame], None] | None = None,
+        receives: bool = False,
         on_channel: Callable[[RTCDataChannel], None] = RTCDataChannel.close,
         quality: Callable[[], Quality] = lambda: "high",
         reason_to_end: Callable[[float], str | None] | None = None,
@@ -68,10 +76,11 @@ class WebRtcConnection:
     ) -> None:
         """`name` is what the log of the session calls it.
 
-        `camera` is given the frames of the first video track that the other side sends; without it no video
-        is taken. `on_channel` is given each data channel. `quality` is that of the pictures sent, at most.
-        `reason_to_end` says why it is of no use any more, if so; without it, it ends with the session.
-        `on_flood` is told why when the other side sends more than a connection may; without it, it ends.
+        `receives`: the first video track that the other side sends is the session's camera; nothing else that
+        it sends is taken, and without it nothing at all. `on_channel` is given each data channel. `quality`
+        is that of the pictures sent, at most. `reason_to_end` says why it is of no use any more, if so;
+        without it, it ends with the session. `on_flood` is told why when the other side sends more than a
+        connection may; without it, it ends.
         """
         self._name = name
         self._log = session_logger(__name__, session.id)
@@ -83,7 +92,9 @@ class WebRtcConnection:
         self._track = OutputTrack(self._broadcast, self._hold_bitrate)
         self._bitrate: BitrateControl | None = None
         self._pumps: list[asyncio.Task[None]] = []
-        self._camera = camera
+        self._session = session
+        self._receives = receives
+        self._decoding: Decoding | None = None
         self._on_channel = on_channel
         self._quality = quality
         self._reason_to_end = reason_to_end or self._session_ended
@@ -93,18 +104,15 @@ class WebRtcConnection:
 
     async def answer(self, offer: Offer) -> str:
         """aiortc's answer, for `offer.answered`. Raises InvalidOffer or NoUdpPort."""
-        receives = self._camera is not None
-        self._pc.on("track", self._on_track)
         self._pc.on("datachannel", self._on_channel)
         self._pc.on("connectionstatechange", self._on_connection_state)
-        transceiver = self._pc.addTransceiver(self._track, direction="sendrecv" if receives else "sendonly")
-        if receives:
-            use_marker_jitter_buffer(transceiver.receiver)
+        transceiver = self._pc.addTransceiver(self._track)
         self._bitrate = BitrateControl(transceiver.sender)
         try:
             with candidates_only_at(offer.addresses):
                 await self._pc.setRemoteDescription(RTCSessionDescription(sdp=offer.sdp, type="offer"))
             limit_packets(self._pc, self._on_flood)
+            self._choose_what_comes(transceiver)
             self._trickle.begin(offer)
             await self._pc.setLocalDescription(await self._pc.createAnswer())
         except OFFER_ERRORS as error:
@@ -157,6 +165,8 @@ class WebRtcConnection:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._pc.close()
+                if self._decoding is not None:
+                    await self._decoding.close()
         except TimeoutError:  # aiortc waits for its own tasks, and for ever if somebody has cancelled them
             self._log.warning("The connection did not close within %g s; leaving it behind", CLOSE_TIMEOUT_S)
 
@@ -167,16 +177,31 @@ class WebRtcConnection:
         self._log.debug("%s: connection %s", self._name, self._pc.connectionState)
         if self._pc.connectionState == "connected":
             self.was_connected = True
+            limit_sources(self._pc)
         elif self._pc.connectionState in ("failed", "closed"):
             why = dtls_failure(self._pc)
             self.hang_up(f"connection {self._pc.connectionState}" + (f": {why}" if why else ""))
 
-    def _on_track(self, track: MediaStreamTrack) -> None:
-        """Read every accepted track to its end: aiortc queues what nobody reads without limit."""
-        keep = None
-        if track.kind == "video":  # the first is the camera
-            keep, self._camera = self._camera, None
-        self._pumps.append(asyncio.create_task(drain(track, keep)))
+    def _choose_what_comes(self, sending: RTCRtpTransceiver) -> None:
+        """Receive the camera alone: whatever else is sent would cost a thread each, and is for nobody."""
+        transceivers = self._pc.getTransceivers()
+        videos = [one for one in transceivers if one.kind == "video" and is_sent_to(one.receiver)]
+        camera = videos[0] if self._receives and videos else None
+        for one in transceivers:
+            sends, receives = one is sending, one is camera
+            one.direction = DIRECTIONS[sends, receives]
+        if camera is not None:
+            self._receive_camera(camera.receiver)
+
+    def _receive_camera(self, receiver: RTCRtpReceiver) -> None:
+        session = self._session
+        buffer = use_marker_jitter_buffer(receiver)
+        self._decoding = Decoding(receiver, rejected=session.camera_rejected, dropped=session.camera_dropped)
+        for task in (
+            drain(receiver.track, session.camera_frame),
+            LossRecovery(receiver, buffer, self._decoding).run(),
+        ):
+            self._pumps.append(asyncio.create_task(task))
 
     def _hold_bitrate(self) -> None:
         if self._bitrate is not None:

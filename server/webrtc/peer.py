@@ -48,7 +48,7 @@ class WebRtcPeer:
             session,
             settings,
             "peer",
-            camera=session.camera_frame,
+            receives=True,
             on_channel=self._on_channel,
             quality=lambda: session.commands.output.quality,
             reason_to_end=self._reason_to_end,

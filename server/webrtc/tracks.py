@@ -10,18 +10,15 @@ from server.media.frames import to_video_frame
 from server.session.broadcast import Broadcast, BroadcastEnded, Subscription
 
 
-async def drain(track: MediaStreamTrack, keep: Callable[[VideoFrame], None] | None = None) -> None:
-    """Read a track until it ends, handing each video frame to `keep`.
-
-    Every accepted track needs this: aiortc queues what nobody reads without limit.
-    """
+async def drain(track: MediaStreamTrack, keep: Callable[[VideoFrame], None]) -> None:
+    """Read a track until it ends, handing each video frame to `keep`."""
     while True:
         try:
             # av.Packet is generic, and aiortc does not say of what.
             frame = await track.recv()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         except MediaStreamError:
             return
-        if keep is not None and isinstance(frame, VideoFrame):
+        if isinstance(frame, VideoFrame):
             keep(frame)
 
 

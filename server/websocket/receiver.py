@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from av import VideoFrame
 
+from server.media.coded_size import is_vp8_key
 from server.media.images import ImageRejected
 from server.media.jpeg import decode_jpeg
-from server.media.vp8 import Vp8Decoder, is_key
+from server.media.vp8 import Vp8Decoder
 from server.session.command_queue import RateLimit
 from server.websocket.flow_control import Window
 from server.websocket.media_frame import Kind, MediaFrame
@@ -53,7 +54,7 @@ class Upload:
     def take(self, frame: MediaFrame) -> None:
         """A JPEG or VP8 picture has come. Raises CreditError."""
         self._window.receive(frame.sequence)
-        if frame.kind is Kind.JPEG or is_key(frame.payload):
+        if frame.kind is Kind.JPEG or is_vp8_key(frame.payload):
             for _ in self._waiting:
                 self._window.done()
                 self._dropped()
@@ -76,14 +77,14 @@ class Upload:
     async def _decode(self, frame: MediaFrame) -> None:
         if frame.kind is Kind.JPEG:
             self._decoder.needs_key = True  # pictures that others build on may have been passed over
-        elif self._decoder.needs_key and not is_key(frame.payload):
+        elif self._decoder.needs_key and not is_vp8_key(frame.payload):
             return self._demand_key()
         decode = decode_jpeg if frame.kind is Kind.JPEG else self._decoder.decode
         try:
             picture = await asyncio.to_thread(decode, frame.payload, frame.timestamp_us)
         except ImageRejected as error:
             if frame.kind is Kind.VP8:
-                self._is_key_due = self._is_key_due and not is_key(frame.payload)  # that was it
+                self._is_key_due = self._is_key_due and not is_vp8_key(frame.payload)  # that was it
                 self._demand_key()
             if self._complaints.allows(self._now()):
                 self._rejected(f"camera frame {frame.sequence}: {error}")

@@ -18,6 +18,7 @@ SIZES = {
         "CEILINGS_BPS": {"low": 500_000, "medium": 1_000_000, "high": 3_000_000},
         "BITS_PER_PIXEL": {"low": 0.1, "medium": 0.3, "high": 0.8},
     },
+    "server.media.coded_size": {"MAX_SPS": 32, "MAX_SPS_BYTES": 1024, "MAX_CROP": 32},
     "server.media.frames": {"MAX_CAMERA_PIXELS": 2560 * 1440, "MAX_CAMERA_ASPECT": 8},
     "server.media.images": {
         "MAX_IMAGE_BYTES": 8 << 20,
@@ -28,6 +29,7 @@ SIZES = {
         "KEPT_IMAGES": 16,
     },
     "server.media.jpeg": {"QUALITIES": {"low": 55, "medium": 75, "high": 88}},
+    "server.media.rtp_decoder": {"MAX_DECODED_PIXELS": 2560 * 1440 * 11 // 10},
     "server.media.recording": {"WAITING_PICTURES": 12},
     "server.media.recording_store": {
         "MAX_FILES_OF_SESSION": 20,
@@ -63,7 +65,9 @@ SIZES = {
         "MAX_HELD_CHUNKS": 512,
         "MAX_STREAMS": 256,
     },
+    "server.webrtc.aiortc_patches.decoding": {"MAX_WAITING": 32},
     "server.webrtc.aiortc_patches.jitter_buffer": {"CAPACITY": 512},
+    "server.webrtc.aiortc_patches.sources": {"MAX_SOURCES": 16},
     "server.websocket.flow_control": {"MOST_AHEAD": 16},
     "server.websocket.media_frame": {
         "MAX_PAYLOAD_BYTES": 512 << 10,
@@ -89,7 +93,8 @@ TIMES = {
     "server.media.pacing": {"LATE_LIMIT_S": 0.1},
     "server.media.recording": {"NEWS_PERIOD_S": 1.0, "POLL_S": 0.25, "CLOCK_SLACK_S": 0.25},
     "server.media.recording_store": {"JOIN_TIMEOUT_S": 10.0, "FETCH_S": 600.0, "SWEEP_PERIOD_S": 60.0},
-    "server.metrics": {"RATE_WINDOW_S": 2.0},
+    "server.memory": {"PERIOD_S": 30.0},
+    "server.metrics": {"STALL_PERIOD_S": 0.02, "RATE_WINDOW_S": 2.0},
     "server.session.camera_clock": {"LOST_S": 0.5},
     "server.session.idle": {"MOST_BETWEEN_S": 2.0},
     "server.session.message_limit": {"TOLD_EVERY_S": 1.0},
@@ -100,6 +105,12 @@ TIMES = {
     "server.transport.admission": {"PRESENT_S": 10.0, "FORGOTTEN_S": 75.0, "UNUSED_S": 60.0},
     "server.webrtc.aiortc_patches.bitrate": {"REST_S": 2.0, "RISE_AFTER_S": 4.0},
     "server.webrtc.aiortc_patches.ice_restart": {"REST_S": 2.0, "LINGER_S": 2.0},
+    "server.webrtc.aiortc_patches.loss_recovery": {
+        "LOOK_PERIOD_S": 0.05,
+        "NACK_AGAIN_S": 0.1,
+        "GIVE_UP_S": 0.3,
+        "PLI_AGAIN_S": 0.5,
+    },
     "server.webrtc.connection": {"WATCH_PERIOD_S": 0.5, "CLOSE_TIMEOUT_S": 5.0},
     "server.webrtc.whip": {"RETRY_AFTER_S": 2},
     "server.websocket.control": {"HEARTBEAT_S": 20.0, "POLL_S": 0.5, "CLOSE_TIMEOUT_S": 1.0},

@@ -1,6 +1,10 @@
+import asyncio
+from itertools import pairwise
+
 import pytest
 
-from server.metrics import Metrics, StreamMeter
+from server.metrics import STALL_PERIOD_S, Metrics, StreamMeter
+from tests.server.running import PATIENCE_S
 
 
 @pytest.fixture
@@ -34,6 +38,47 @@ def test_what_a_stream_counts_reaches_the_process(metrics, meter):
     latency = meter.latency()
     assert (latency.collect, latency.generate, latency.pace, latency.total) == (100, 200, 100, 500)
     assert meter.dropped().model_dump() == {"camera": 7, "pacing": 0, "stale": 2}
+
+
+@pytest.fixture
+async def watched(metrics):
+    watching = asyncio.create_task(metrics.watch_loop())
+    await asyncio.sleep(0)
+    yield metrics
+    watching.cancel()
+    await asyncio.wait([watching])
+
+
+def longest_stall(metrics: Metrics) -> float:
+    lines = metrics.render().decode().splitlines()
+    return float(next(line for line in lines if line.startswith("depthlive_loop_longest")).split()[1])
+
+
+@pytest.mark.virtual_time
+async def test_law_the_longest_time_in_which_the_loop_answers_nobody_is_told(watched):
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(10)
+    assert longest_stall(watched) == pytest.approx(0, abs=1e-6)
+    for stall in (0.3, 0.7, 0.1):
+        loop.call_later(1.013, loop.advance, stall)  # something takes so long that is called back
+        await asyncio.sleep(5)
+    assert 0.7 - STALL_PERIOD_S <= longest_stall(watched) + 1e-6 <= 0.7 + 2e-6
+    text = watched.render().decode()
+    counts = {bound: f'stall_seconds_bucket{{le="{bound}"}} ' for bound in ("0.05", "0.2", "0.5", "+Inf")}
+    within = [int(float(text.split(words)[1].split()[0])) for words in counts.values()]
+    assert [after - before for before, after in pairwise(within)] == [1, 1, 1]
+
+
+async def test_a_server_watches_its_loop(server):
+    async def counted() -> float:
+        async with server.http.get(server.url + "/metrics") as response:
+            return float((await response.text()).split("depthlive_loop_stall_seconds_count ")[1].split()[0])
+
+    for _ in range(int(PATIENCE_S / STALL_PERIOD_S)):
+        if await counted():
+            return
+        await asyncio.sleep(STALL_PERIOD_S)
+    raise AssertionError("nothing has been measured")
 
 
 def test_latency_is_smoothed_and_absent_until_measured(metrics, meter):

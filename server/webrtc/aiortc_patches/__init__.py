@@ -5,8 +5,11 @@ Look here at each upgrade: tests of the same names fail where a place has moved.
 | file | reaches into | upstream | can go when there is |
 | --- | --- | --- | --- |
 | bitrate | `RTCRtpSender.__encoder` | aiortc issue 402 | a limit of a sender's bitrate |
+| decoding | `RTCRtpReceiver.__decoder_queue`, `__decoder_thread` | none found | a bound of queue and size |
 | jitter_buffer | `RTCRtpReceiver.__jitter_buffer` | none found | heed of the RTP marker |
 | packet_limits | `_handle_...` and `_receive_...` of DTLS and SCTP transports | to be reported | limits |
+| loss_recovery | `RTCRtpReceiver._send_rtcp_nack`, `_send_rtcp_pli` | none found | NACK and PLI by a timer |
+| sources | `RTCDtlsTransport._rx_srtp` | none found | a bound of sources |
 | udp_ports | the loop's `create_datagram_endpoint` | aioice issue 47, pull request 112 | a range of ports |
 | candidate_addresses | `Connection._add_remote_candidate` | to report | a rule of addresses to try |
 | dtls | `RTCCertificate._create_ssl_context`, `RTCDtlsTransport._ssl` | to report | the alert in the log |

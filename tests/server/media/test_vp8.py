@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
+from server.media.coded_size import is_vp8_key
 from server.media.frames import to_video_frame
 from server.media.images import ImageRejected
 from server.media.jpeg import MICROSECOND
-from server.media.vp8 import Vp8Decoder, Vp8Encoder, is_key
+from server.media.vp8 import Vp8Decoder, Vp8Encoder
 
 BITRATE = 1_000_000
 
@@ -31,11 +32,11 @@ def test_every_picture_that_goes_in_comes_out_at_once():
 
 
 def test_a_key_frame_comes_first_when_asked_for_and_with_another_size_or_bitrate():
-    assert [n for n, data in enumerate(coded(20, keys=(0, 7))) if is_key(data)] == [0, 7]
+    assert [n for n, data in enumerate(coded(20, keys=(0, 7))) if is_vp8_key(data)] == [0, 7]
     encoder = Vp8Encoder()
     sizes = [((64, 48), BITRATE), ((64, 48), BITRATE), ((96, 64), BITRATE), ((96, 64), 2 * BITRATE)]
     made = [encoder.encode(picture(9, size), rate, key=False) for size, rate in sizes]
-    assert [is_key(data) for data in made] == [True, False, True, True]
+    assert [is_vp8_key(data) for data in made] == [True, False, True, True]
 
 
 def test_a_picture_has_its_share_of_the_bitrate():

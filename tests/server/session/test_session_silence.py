@@ -8,6 +8,7 @@ import pytest
 from av import VideoFrame
 
 import server.session.session
+from server.media.coded_size import EXPECTED, SizeRejected
 from server.metrics import Metrics
 from server.services import Services
 from server.session.session import INTERNAL_ERROR, SILENCE_S, LiveSession
@@ -44,6 +45,39 @@ async def test_a_model_that_is_slower_than_usual_is_told_and_so_is_its_return(ru
     engine.may_ask.set()
     await running.live()
     assert running.session.playout.note is None
+
+
+async def test_law_pictures_of_a_size_that_is_not_taken_are_told_once_with_size_and_limit(running, caplog):
+    await running.live()
+    running.camera_runs = False
+    for _ in range(100):
+        running.session.camera_rejected(SizeRejected((3440, 1440)))
+        await asyncio.sleep(0.05)
+    message = f"the camera's pictures are 3440x1440: expected {EXPECTED}"
+    told = running.of("error")
+    assert told == [
+        {
+            **{"type": "error", "id": None, "code": "rejected", "field": "camera", "value": "3440x1440"},
+            **{"expected": EXPECTED, "message": message},
+        }
+    ]
+    assert running.of("state")[-1] == {"type": "state", "state": "waiting", "detail": message}
+    assert running.session.view().detail == message and caplog.text.count("3440x1440") == 1
+    assert running.session.view().figures.dropped.camera >= 100
+    running.messages.clear()
+    running.camera_runs = True
+    await running.live()
+    running.camera_runs = False
+    running.session.camera_rejected(SizeRejected((3440, 1440)))
+    await running.until("error", value="3440x1440")
+
+
+async def test_a_camera_that_changes_its_size_all_the_time_is_not_told_more_than_once_a_second(running):
+    await running.live()
+    for number in range(100):
+        running.session.camera_rejected(SizeRejected((4000, 2000 + number)))
+        await asyncio.sleep(0.05)
+    assert 1 <= len(running.of("error")) <= 6
 
 
 async def test_while_it_waits_for_its_first_pictures_it_says_for_what(settings, worker, engine, monkeypatch):

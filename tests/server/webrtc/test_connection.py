@@ -5,12 +5,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from aiortc import MediaStreamTrack, RTCPeerConnection
+from aiortc import RTCPeerConnection
+from aiortc.sdp import SessionDescription
 
 from server.metrics import Metrics
 from server.services import Services
 from server.session.session import LiveSession
 from server.webrtc.aiortc_patches.jitter_buffer import MarkerJitterBuffer
+from server.webrtc.aiortc_patches.sources import FewSources
 from server.webrtc.connection import WebRtcConnection
 from server.webrtc.peer import WebRtcPeer
 from server.webrtc.viewer import Viewer
@@ -33,30 +35,13 @@ async def connection(session, settings):
     await connection.close()
 
 
-class Track(MediaStreamTrack):
-    """Gives something until it is stopped, or nothing at all."""
-
-    kind = "video"
-
-    def __init__(self, gives: bool = True) -> None:
-        super().__init__()
-        self.read, self.gives = 0, gives
-
-    async def recv(self) -> object:
-        if not self.gives:
-            await asyncio.Event().wait()
-        self.read += 1
-        await asyncio.sleep(0)
-        return object()
-
-
 def drains() -> int:
     """Tasks that read a track."""
     return sum(getattr(task.get_coro(), "__qualname__", "") == "drain" for task in asyncio.all_tasks())
 
 
 async def test_a_cameras_frames_wait_for_none_after_them(session, settings):
-    connection = WebRtcConnection(session, settings, "somebody", camera=session.camera_frame)
+    connection = WebRtcConnection(session, settings, "somebody", receives=True)
     await connection.answer(published(await offer_of(("video", "sendrecv"))))
     (transceiver,) = connection._pc.getTransceivers()
     buffer = vars(transceiver.receiver)["_RTCRtpReceiver__jitter_buffer"]  # aiortc has no getter
@@ -81,13 +66,45 @@ async def test_the_bitrate_is_held_before_each_picture(session, settings, kind, 
     await member.close()
 
 
-async def test_closed_it_reads_and_sends_nothing_more(connection, session):
+async def directions_answered(connection: WebRtcConnection, *tracks: tuple[str, str]) -> list[str]:
+    answer = SessionDescription.parse(await connection.answer(await offer_of(*tracks)))
+    return [str(media.direction) for media in answer.media]
+
+
+@pytest.mark.parametrize("kind", ["sendrecv", "sendonly"])
+async def test_law_of_thirty_video_tracks_one_is_received(session, settings, kind):
+    connection = WebRtcConnection(session, settings, "somebody", receives=True)
+    found = await directions_answered(connection, ("audio", "sendrecv"), *[("video", kind)] * 30)
+    assert found == ["inactive", "sendrecv" if kind == "sendrecv" else "recvonly", *["inactive"] * 29]
+    assert drains() == 1
+    await connection.close()
+    assert drains() == 0
+
+
+async def test_law_who_watches_sends_nothing(connection):
+    tracks = ("video", "sendrecv"), ("audio", "sendonly"), ("video", "sendonly"), ("video", "sendrecv")
+    assert await directions_answered(connection, *tracks) == ["sendonly", "inactive", "inactive", "inactive"]
+    assert drains() == 0
+
+
+async def test_a_camera_on_another_track_than_that_which_is_watched_is_received(session, settings):
+    connection = WebRtcConnection(session, settings, "somebody", receives=True)
+    tracks = ("video", "recvonly"), ("video", "sendonly"), ("video", "sendonly")
+    assert await directions_answered(connection, *tracks) == ["sendonly", "recvonly", "inactive"]
+    sending, camera, _ = connection._pc.getTransceivers()
+    buffers = [
+        vars(one.receiver)["_RTCRtpReceiver__jitter_buffer"] for one in (sending, camera)
+    ]  # aiortc has no getter
+    assert [isinstance(buffer, MarkerJitterBuffer) for buffer in buffers] == [False, True]
+    await connection.close()
+
+
+async def test_closed_it_reads_and_sends_nothing_more(session, settings):
+    connection = WebRtcConnection(session, settings, "somebody", receives=True)
+    await connection.answer(await offer_of(("video", "sendrecv")))
     receiving = asyncio.create_task(connection._track.recv())
-    tracks = Track(), Track(gives=False)
-    for track in tracks:
-        connection._on_track(track)
-    await until(lambda: tracks[0].read > 3, "what comes is read")
-    assert session.playout.broadcast.is_watched and drains() == 2
+    await until(lambda: session.playout.broadcast.is_watched, "it sends what there is")
+    assert drains() == 1
     await asyncio.wait_for(connection.close(), PATIENCE_S)
     assert drains() == 0 and not session.playout.broadcast.is_watched
     assert connection._pc.connectionState == "closed"
@@ -138,6 +155,19 @@ async def test_a_connection_that_is_over_ends_it(connection, monkeypatch, caplog
         connection._on_connection_state()
     assert connection.is_over is is_over
     assert (f"somebody ends: connection {state}" in caplog.text) is is_over
+
+
+@pytest.mark.parametrize("receives", [True, False])
+async def test_law_once_connected_it_hears_a_few_sources_alone(session, settings, monkeypatch, receives):
+    connection = WebRtcConnection(session, settings, "somebody", receives=receives)
+    await connection.answer(await offer_of(("video", "sendrecv")))
+    (transport,) = {one.receiver.transport for one in connection._pc.getTransceivers()}
+    with monkeypatch.context() as patch:
+        patch.setattr(transport, "_rx_srtp", object())  # as after the DTLS handshake
+        patch.setattr(RTCPeerConnection, "connectionState", "connected")
+        connection._on_connection_state()
+        assert isinstance(transport._rx_srtp, FewSources)
+    await connection.close()
 
 
 async def test_it_ends_with_the_session(connection, session, caplog):

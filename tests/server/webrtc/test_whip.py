@@ -32,6 +32,22 @@ async def test_delete_frees_everything_at_once(server, engine):
         await until(lambda: len(engine.streams) == 0, "the stream is freed")
 
 
+async def test_law_a_camera_of_too_large_pictures_is_told_why_and_keeps_its_place(server, monkeypatch):
+    """With a limit that the test's camera can reach on a busy machine."""
+    monkeypatch.setattr("server.media.frames.MAX_CAMERA_PIXELS", 200 * 200)
+    async with server.viewer() as viewer:
+        await viewer.live()
+        viewer.camera.size = (320, 240)
+        error = await viewer.message("error", code="rejected", field="camera", value="320x240")
+        assert "pixels" in error["expected"]
+        await viewer.message("state", state="waiting", detail=error["message"])
+        assert error["message"].startswith("the camera's pictures are 320x240: expected ")
+        assert (await server.json("/api/info"))["sessions"] == 1
+        viewer.messages.clear()
+        viewer.camera.size = (160, 120)
+        await viewer.live()
+
+
 async def test_a_viewer_who_just_leaves_frees_the_place(server):
     async with server.viewer() as viewer:
         await viewer.live()

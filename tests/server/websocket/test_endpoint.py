@@ -4,7 +4,7 @@ import aiohttp
 import pytest
 
 from server.engine.client import Phase
-from server.media.vp8 import is_key
+from server.media.coded_size import is_vp8_key
 from server.settings import load_settings
 from server.websocket.endpoint import FULL, GONE, NO_MODEL
 from server.websocket.media_frame import MAX_MESSAGE_BYTES, Kind, MediaFrame
@@ -200,7 +200,7 @@ async def test_vp8_goes_both_ways_where_both_sides_want_it(server):
         await until(lambda: len(client.shown) > 30, "pictures")
         kinds = {picture.kind for picture in client.pictures[client.pictures.index(vp8(client)[0]) :]}
         assert kinds == {Kind.VP8}
-        assert [is_key(p.payload) for p in vp8(client)].count(True) <= 2, "each builds on the one before"
+        assert [is_vp8_key(p.payload) for p in vp8(client)].count(True) <= 2, "each builds on the one before"
         reds = [frame.to_ndarray(format="rgb24")[..., 0].mean() for frame in client.shown[-20:]]
         assert len({round(red) for red in reds}) > 5, "they move"
         assert client.wants == [Kind.VP8], "the camera's pictures are decoded without a word"
@@ -217,9 +217,9 @@ async def test_whoever_wants_vp8_once_more_gets_a_key_frame_and_jpegs_when_they_
     async with media_client(server, takes_vp8=True) as client:
         await client.live()
         await until(lambda: len(client.shown) > 10, "pictures")
-        keys = sum(is_key(p.payload) for p in vp8(client))
+        keys = sum(is_vp8_key(p.payload) for p in vp8(client))
         await client.want(Kind.VP8)
-        await until(lambda: sum(is_key(p.payload) for p in vp8(client)) > keys, "a key frame")
+        await until(lambda: sum(is_vp8_key(p.payload) for p in vp8(client)) > keys, "a key frame")
         await client.want(Kind.JPEG)
         await until(lambda: client.pictures[-1].kind is Kind.JPEG, "a JPEG")
 
@@ -237,7 +237,7 @@ async def test_drops_for_want_of_credit_break_no_chain(server):
         await until(lambda: len(client.shown) > count + 10, "pictures again")
         after = [p for p in client.pictures if p.kind is Kind.VP8][count:]
         assert after[0].skipped > 5
-        assert not any(is_key(picture.payload) for picture in after)
+        assert not any(is_vp8_key(picture.payload) for picture in after)
 
 
 async def test_vp8_that_cannot_be_decoded_asks_for_a_key_frame_once(server):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from av.error import FFmpegError
 
-from server.media.vp8 import Vp8Encoder, is_key
+from server.media.coded_size import is_vp8_key
+from server.media.vp8 import Vp8Encoder
 from server.session.broadcast import BroadcastFrame
 from server.websocket.flow_control import CreditError
 from server.websocket.media_frame import Kind, MediaFrame
@@ -57,11 +58,11 @@ async def test_each_request_for_vp8_begins_with_a_picture_that_stands_alone():
         download.request_codec(Kind.VP8)
         frames = [await sent(download, number) for number in range(3)]
         assert {frame.kind for frame in frames} == {Kind.VP8}
-        assert [is_key(frame.payload) for frame in frames] == [True, False, False]
+        assert [is_vp8_key(frame.payload) for frame in frames] == [True, False, False]
     download.request_codec(Kind.JPEG)
     assert (await sent(download)).kind is Kind.JPEG
     download.request_codec(Kind.VP8)
-    assert is_key((await sent(download)).payload)
+    assert is_vp8_key((await sent(download)).payload)
 
 
 @pytest.mark.parametrize("data", [b"", b"x" * (512 * 1024 + 1)], ids=["nothing", "too much"])
@@ -76,7 +77,7 @@ async def test_what_cannot_be_sent_costs_no_credit_and_the_next_stands_alone(mon
     download.put(picture(2))
     assert download.may_send
     frame = await download.next("high")
-    assert frame.sequence == 1 and is_key(frame.payload)
+    assert frame.sequence == 1 and is_vp8_key(frame.payload)
 
 
 async def test_the_largest_payload_is_sent(monkeypatch):
