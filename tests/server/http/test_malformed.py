@@ -32,7 +32,7 @@ async def test_a_compressed_body_is_refused_whole_or_broken(server, path, coding
     for body in (b"v=0", gzip.compress(b"v=0"), gzip.compress(b"v=0")[:-3], gzip.compress(bytes(10**6))):
         answer = await asked(
             server,
-            f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/sdp\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\nContent-Type: application/sdp\r\n"
             f"Content-Encoding: {coding}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
             + body,
         )
@@ -45,7 +45,9 @@ async def test_a_compressed_body_is_refused_whole_or_broken(server, path, coding
     "path", ["a" * 256, "a" * 5000, "a/" * 2100, "%c3%a9" * 130, "looks/" + "a" * 300, "whip/" + "a" * 300]
 )
 async def test_an_address_too_long_for_a_file_is_not_found(server, path, caplog):
-    answer = await asked(server, f"GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    answer = await asked(
+        server, f"GET /{path} HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n".encode()
+    )
     assert answer.startswith(b"HTTP/1.1 404 ") and answer.endswith(b"there is nothing at this address")
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
@@ -54,7 +56,9 @@ async def test_an_address_too_long_for_a_file_is_not_found(server, path, caplog)
     "path", ["%00", "a%00b", "index.html/x", "%ff", "..%2f..%2fetc/passwd", "~", "é" * 120]
 )
 async def test_an_odd_address_is_not_found(server, path):
-    answer = await asked(server, f"GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    answer = await asked(
+        server, f"GET /{path} HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n".encode()
+    )
     assert answer[9:12] in (b"404", b"400")
 
 
@@ -74,6 +78,7 @@ async def test_an_odd_address_is_not_found(server, path):
     ],
 )
 async def test_a_slash_at_the_end_changes_nothing(server, method, path, status):
+    await server.worker.ready()  # or the second answer could tell of something new
     answers = []
     for one in (path, path.rstrip("/")):
         async with server.http.request(method, server.url + one, allow_redirects=False) as response:

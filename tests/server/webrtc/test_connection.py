@@ -1,6 +1,7 @@
 """What a peer and a viewer have in common, without a network."""
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from server.session.session import LiveSession
 from server.webrtc.aiortc_patches.jitter_buffer import MarkerJitterBuffer
 from server.webrtc.aiortc_patches.sources import FewSources
 from server.webrtc.connection import WebRtcConnection
+from server.webrtc.offer import Offer
 from server.webrtc.peer import WebRtcPeer
 from server.webrtc.viewer import Viewer
 from tests.server.running import PATIENCE_S, until
@@ -66,8 +68,13 @@ async def test_the_bitrate_is_held_before_each_picture(session, settings, kind, 
     await member.close()
 
 
+def unread(text: str) -> Offer:
+    """With all that was offered, as if nothing had been taken out of it."""
+    return replace(published(text), sdp=text)
+
+
 async def directions_answered(connection: WebRtcConnection, *tracks: tuple[str, str]) -> list[str]:
-    answer = SessionDescription.parse(await connection.answer(await offer_of(*tracks)))
+    answer = SessionDescription.parse(await connection.answer(unread(await offer_of(*tracks))))
     return [str(media.direction) for media in answer.media]
 
 
@@ -101,7 +108,7 @@ async def test_a_camera_on_another_track_than_that_which_is_watched_is_received(
 
 async def test_closed_it_reads_and_sends_nothing_more(session, settings):
     connection = WebRtcConnection(session, settings, "somebody", receives=True)
-    await connection.answer(await offer_of(("video", "sendrecv")))
+    await connection.answer(published(await offer_of(("video", "sendrecv"))))
     receiving = asyncio.create_task(connection._track.recv())
     await until(lambda: session.playout.broadcast.is_watched, "it sends what there is")
     assert drains() == 1
@@ -160,7 +167,7 @@ async def test_a_connection_that_is_over_ends_it(connection, monkeypatch, caplog
 @pytest.mark.parametrize("receives", [True, False])
 async def test_law_once_connected_it_hears_a_few_sources_alone(session, settings, monkeypatch, receives):
     connection = WebRtcConnection(session, settings, "somebody", receives=receives)
-    await connection.answer(await offer_of(("video", "sendrecv")))
+    await connection.answer(published(await offer_of(("video", "sendrecv"))))
     (transport,) = {one.receiver.transport for one in connection._pc.getTransceivers()}
     with monkeypatch.context() as patch:
         patch.setattr(transport, "_rx_srtp", object())  # as after the DTLS handshake
