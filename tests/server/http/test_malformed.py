@@ -45,9 +45,7 @@ async def test_a_compressed_body_is_refused_whole_or_broken(server, path, coding
     "path", ["a" * 256, "a" * 5000, "a/" * 2100, "%c3%a9" * 130, "looks/" + "a" * 300, "whip/" + "a" * 300]
 )
 async def test_an_address_too_long_for_a_file_is_not_found(server, path, caplog):
-    answer = await asked(
-        server, f"GET /{path} HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n".encode()
-    )
+    answer = await asked(server, f"GET /{path} HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 404 ") and answer.endswith(b"there is nothing at this address")
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
@@ -56,9 +54,7 @@ async def test_an_address_too_long_for_a_file_is_not_found(server, path, caplog)
     "path", ["%00", "a%00b", "index.html/x", "%ff", "..%2f..%2fetc/passwd", "~", "é" * 120]
 )
 async def test_an_odd_address_is_not_found(server, path):
-    answer = await asked(
-        server, f"GET /{path} HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n".encode()
-    )
+    answer = await asked(server, f"GET /{path} HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n".encode())
     assert answer[9:12] in (b"404", b"400")
 
 
