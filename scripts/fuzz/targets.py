@@ -3,29 +3,37 @@
 A fault is any other exception, and a refusal without words or with Python's own.
 """
 
+import asyncio
 import io
 import json
 import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from PIL import Image
 from pydantic import ValidationError
 from safetensors.torch import save
 
 from scripts.fuzz.mutation import Mutate, any_of, bytes_of, json_of, lines_of
 from scripts.video_file import VideoFileError, VideoReader
+from server.media.coded_size import h264_sizes
 from server.media.frames import Rgb
 from server.media.images import ImageRejected, decode_image
 from server.media.jpeg import decode_jpeg
 from server.media.vp8 import Vp8Decoder, Vp8Encoder
 from server.protocol.codec import ProtocolError, decode
 from server.settings import ConfigFileError, Settings, load_settings
+from server.webrtc.aiortc_patches.candidate_addresses import candidates_only_at
+from server.webrtc.candidates import AddressRule
+from server.webrtc.offer import read_offer
+from server.webrtc.sdp_sections import InvalidOffer
 from server.webrtc.trickle import InvalidFragment, parse_fragment
 from server.websocket.media_frame import FrameError, Kind, MediaFrame, decode_frame
 from streaming.checkpoints.looks import FILE, LooksError, load_looks
@@ -67,12 +75,14 @@ def targets() -> dict[str, Target]:
     every = (
         Target("messages", _messages(), json_of, decode, (ProtocolError,)),
         Target("frames", _frames(), bytes_of, decode_frame, (FrameError,)),
+        Target("offers", _offers(), lines_of, _answer, (InvalidOffer,)),
         Target(
             "fragments", _fragments(), lines_of, lambda data: parse_fragment(_text(data)), (InvalidFragment,)
         ),
         Target("pictures", _pictures(), bytes_of, decode_image, (ImageRejected,)),
         Target("jpegs", _jpegs(), bytes_of, lambda data: decode_jpeg(data, 0), (ImageRejected,)),
         Target("vp8", _vp8(), bytes_of, _read_vp8, (ImageRejected,)),
+        Target("h264", _h264(), bytes_of, h264_sizes, (ImageRejected,)),
         Target("clips", _clips(), bytes_of, _in_file("clip.mp4", _read_clip), (VideoFileError,)),
         Target(
             "settings",
@@ -146,6 +156,59 @@ def _frames() -> list[bytes]:
     ]
 
 
+def _offers() -> list[bytes]:
+    """Of a browser that publishes with a bundle, and of a small sender without."""
+    transport = (
+        "a=ice-ufrag:EsAw",
+        "a=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1",
+        "a=fingerprint:sha-256 " + ":".join(["AB"] * 32),
+        "a=setup:actpass",
+        "a=rtcp-mux",
+    )
+    candidate = "a=candidate:1387637174 1 udp 2122260223 192.0.2.1 61764 typ host generation 0"
+    video = (
+        "c=IN IP4 0.0.0.0",
+        "a=rtpmap:96 VP8/90000",
+        "a=rtcp-fb:96 nack",
+        "a=rtcp-fb:96 nack pli",
+        "a=rtpmap:97 rtx/90000",
+        "a=fmtp:97 apt=96",
+        "a=rtpmap:98 H264/90000",
+        "a=fmtp:98 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=640c1f",
+        "a=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid",
+        "a=ssrc-group:FID 1 2",
+        "a=ssrc:1 cname:x",
+        "a=ssrc:2 cname:x",
+    )
+    head = ("v=0", "o=- 4611731400430051336 2 IN IP4 127.0.0.1", "s=-", "t=0 0")
+    browser = (
+        *(*head, "a=group:BUNDLE 0 1 2", "a=extmap-allow-mixed", "a=msid-semantic: WMS x"),
+        *("m=audio 9 UDP/TLS/RTP/SAVPF 111", "c=IN IP4 0.0.0.0", *transport, "a=mid:0", "a=sendonly"),
+        *("a=rtpmap:111 opus/48000/2", "a=fmtp:111 minptime=10;useinbandfec=1", candidate),
+        *("m=video 9 UDP/TLS/RTP/SAVPF 96 97 98", *video, *transport, "a=mid:1", "a=sendrecv", candidate),
+        *("m=application 9 UDP/DTLS/SCTP webrtc-datachannel", "c=IN IP4 0.0.0.0", *transport, "a=mid:2"),
+        *("a=sctp-port:5000", "a=max-message-size:262144", ""),
+    )
+    sender = (*head, "m=video 9 UDP/TLS/RTP/SAVPF 96 97 98", *video, *transport, "a=mid:v", "a=sendonly", "")
+    return ["\r\n".join(lines).encode() for lines in (browser, sender)]
+
+
+def _answer(data: bytes) -> str:
+    """As a publisher's, by aiortc, without a network."""
+    offer = read_offer(_text(data), "publisher", ("h264", "vp8"), AddressRule(loopback=False, private=True))
+
+    async def answer() -> str:
+        pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        try:
+            with candidates_only_at(offer.addresses):
+                await pc.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
+            return offer.answered((await pc.createAnswer()).sdp)
+        finally:
+            await pc.close()
+
+    return asyncio.run(answer())
+
+
 def _fragments() -> list[bytes]:
     lines = (
         "a=ice-ufrag:EsAw",
@@ -199,6 +262,18 @@ def _vp8() -> list[bytes]:
     frames = [VideoFrame.from_ndarray(np.roll(_picture(), n, 0), "rgb24") for n in range(2)]
     coded = [encoder.encode(frame, 500_000, key=not n) for n, frame in enumerate(frames)]
     return [b"".join(struct.pack(">I", len(one)) + one for one in coded)]
+
+
+def _h264() -> list[bytes]:
+    """An access unit with its parameter sets, as it is before a decoder sees it."""
+    import av
+
+    codec = av.CodecContext.create("libx264", "w")
+    assert isinstance(codec, av.VideoCodecContext)
+    codec.height, codec.width = SIZE
+    codec.pix_fmt, codec.time_base = "yuv420p", Fraction(1, 25)
+    packets = [*codec.encode(av.VideoFrame.from_ndarray(_picture(), "rgb24")), *codec.encode(None)]
+    return [bytes(packets[0])]
 
 
 def _read_vp8(data: bytes) -> None:
