@@ -124,7 +124,8 @@ def begin_from_seed(server: Server, id: str, seed: int) -> None:
 
     def is_applied() -> bool:  # the same command once more: its answers so far
         url = f"{server.url}/sessions/{id}/commands"
-        with urllib.request.urlopen(url, command, ANSWER_LIMIT_S) as response:
+        request = urllib.request.Request(url, command, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=ANSWER_LIMIT_S) as response:
             return "applied" in [reply["type"] for reply in json.load(response)["replies"]]
 
     assert wait_until(is_applied, APPLIED_LIMIT_MS / 1000)
