@@ -303,10 +303,13 @@ def _alpha(settings: Mapping[str, object], module: str, where: str) -> float | N
     pattern = settings.get("alpha_pattern")
     own = cast(Mapping[str, object], pattern) if isinstance(pattern, dict) else {}
     # As PEFT reads it: a name, or an expression for the end of one.
-    value = next(
-        (alpha for name, alpha in own.items() if re.fullmatch(rf"(.*\.)?({name})", module)),
-        settings.get("lora_alpha"),
-    )
+    try:
+        value = next(
+            (alpha for name, alpha in own.items() if re.fullmatch(rf"(.*\.)?({name})", module)),
+            settings.get("lora_alpha"),
+        )
+    except re.error as error:
+        raise WeightsError(f"{where}: alpha_pattern has a name that is no expression ({error})") from error
     if value is None:
         return None
     try:

@@ -271,7 +271,7 @@ def vace_bidirectional(case) -> dict[str, Tensor]:
 def lora(case) -> dict[str, Tensor]:
     """Merged on load, as published adapters are; unmerged upstream, which is the same."""
     x, config = case.inputs, WanConfig.from_published(case.config)
-    adapter = parse_lora(case.weights_below("lora/"), case.meta["alpha"] / case.meta["rank"])
+    adapter = parse_lora(case.weights_below("lora/"), {"lora_alpha": case.meta["alpha"]})
     out: dict[str, Tensor] = {}
     for name, update in (("base", None), ("merged", adapter)):
         model = CausalWanModel(config).eval()

@@ -313,6 +313,14 @@ def test_law_a_lora_is_scaled_by_alpha_over_rank(
     assert scale_of(path) == pytest.approx(scale)
 
 
+def test_an_alpha_pattern_that_is_no_expression_is_named(tmp_path: Path) -> None:
+    save_file(PAIR, tmp_path / "lora.safetensors")
+    config = {"lora_alpha": 2, "alpha_pattern": {"q(": 12}}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(WeightsError, match="alpha_pattern"):
+        scale_of(tmp_path / "lora.safetensors")
+
+
 def test_alpha_beside_a_pair_counts_before_that_of_all(tmp_path: Path) -> None:
     save_file(
         {
