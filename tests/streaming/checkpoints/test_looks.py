@@ -39,7 +39,7 @@ def test_looks_come_in_their_order(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ({"looks": []}, r"looks.json: expected a list of looks, got dict"),
+        ({"looks": []}, r"looks.json: expected a list of looks, got \{\"looks\": \[\]\}"),
         ([GOLD, "gold"], r"\[1\] must be an object of name, prompt and thumbnail, got 'gold'"),
         ([CLAY | {"titel": "Clay"}], r"\[0\] must be an object of name, prompt and thumbnail"),
         ([CLAY | {"name": ""}], r"\[0\].name must have 1 to 40 characters"),
