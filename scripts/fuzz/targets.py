@@ -41,6 +41,7 @@ from streaming.checkpoints.weights import WeightsError, generator_state, lora_fi
 
 PYTHONS_OWN = re.compile(r"<_io\.|object at 0x|Traceback|NoneType|\bself\b")
 SIZE = (48, 64)  # of pictures: height, width
+PARAMETER_SETS_BYTES = 48  # about, of H.264
 READERS = (generator_state, vace_state, lora_file)  # of weights
 
 
@@ -265,7 +266,7 @@ def _vp8() -> list[bytes]:
 
 
 def _h264() -> list[bytes]:
-    """An access unit with its parameter sets, as it is before a decoder sees it."""
+    """The beginning of an access unit, as it is before a decoder sees it: its parameter sets."""
     import av
 
     codec = av.CodecContext.create("libx264", "w")
@@ -273,7 +274,7 @@ def _h264() -> list[bytes]:
     codec.height, codec.width = SIZE
     codec.pix_fmt, codec.time_base = "yuv420p", Fraction(1, 25)
     packets = [*codec.encode(av.VideoFrame.from_ndarray(_picture(), "rgb24")), *codec.encode(None)]
-    return [bytes(packets[0])]
+    return [bytes(packets[0])[:PARAMETER_SETS_BYTES]]
 
 
 def _read_vp8(data: bytes) -> None:
