@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 R = TypeVar("R")
 
-JOIN_TIMEOUT_S = 5.0  # longer than a chunk of a live stream; who stops the server waits for no more
+JOIN_TIMEOUT_S = 15.0  # longer than a chunk of a live stream on a busy machine; who stops the server waits
 
 
 class Phase(Enum):

@@ -364,3 +364,4 @@ def resolve(future: asyncio.Future[R], result: R) -> None:
 def fail(future: asyncio.Future[Any], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
+        future.exception()  # of jobs that nobody waits for, it is nobody's to hear

@@ -85,7 +85,7 @@ SIZES = {
 # How long somebody waits, in seconds: for who is silent, for who does not close, for the next news.
 TIMES = {
     "server.app": {"SHUTDOWN_TIMEOUT_S": 5.0},
-    "server.engine.client": {"JOIN_TIMEOUT_S": 5.0},
+    "server.engine.client": {"JOIN_TIMEOUT_S": 15.0},
     "server.engine.thread": {"PROGRESS_LOG_PERIOD_S": 5.0, "SWITCH_INTERVAL_S": 1e-4},
     "server.http.request_limits": {"SMALL_BODY_S": 10.0, "LARGE_BODY_S": 30.0, "BURST_S": 10.0},
     "server.http.socket_limits": {"SILENCE_S": 30.0},
