@@ -30,6 +30,7 @@ class RequestLimits:
 
     def __init__(self, settings: Settings) -> None:
         rate, connects = settings.requests_per_second, settings.connects_per_second
+        self._prefix = settings.public_prefix
         self._requests = Rates("requests", rate, BURST_S * rate)
         self._connects = Rates("connections", connects, BURST_S * connects)
         self._bodies = Shares(
@@ -45,7 +46,9 @@ class RequestLimits:
         resource = request.match_info.route.resource
         try:
             self._requests.spend(address, now)
-            if resource is not None and (request.method, resource.canonical.rstrip("/")) in CONNECTS:
+            # Below the public prefix routes are the same.
+            path = resource.canonical.removeprefix(self._prefix).rstrip("/") if resource is not None else ""
+            if (request.method, path) in CONNECTS:
                 self._connects.spend(address, now)
         except TooMuch as error:
             raise web.HTTPTooManyRequests(text=str(error), headers=_retry_after(error)) from error

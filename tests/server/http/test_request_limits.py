@@ -145,6 +145,16 @@ async def test_law_an_address_connects_no_more_often_than_it_may(server_running,
     assert (await server_running.json("/api/info"))["sessions"] == 0
 
 
+@pytest.mark.parametrize("limits", [{"connects_per_second": 0.2, "public_prefix": "/live"}])
+async def test_law_below_the_public_prefix_connects_count_too(server_running):
+    statuses = []
+    for path in ("/live/whip", "/whip", "/live/whip/", "/live/ws"):
+        method = "GET" if path.endswith("ws") else "POST"
+        async with server_running.http.request(method, server_running.url + path) as response:
+            statuses.append(response.status)
+    assert 429 not in statuses[:2] and statuses[2:] == [429, 429]
+
+
 @pytest.mark.parametrize("limits", [{"requests_per_second": 0.2}])
 async def test_law_an_address_asks_no_more_often_than_it_may(server_running):
     statuses = []
