@@ -279,16 +279,6 @@ class Settings(BaseSettings):
                 raise ValueError(f"{origin!r} is not an origin: expected one like https://example.org")
         return origins
 
-    @field_validator("allowed_hosts", "trusted_proxies", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        """Let "a,b" stand for ["a", "b"]."""
-        items = [value] if isinstance(value, str) else value
-        if not isinstance(items, list | tuple):
-            return value
-        parts = [item.split(",") if isinstance(item, str) else [item] for item in items]  # pyright: ignore[reportUnknownVariableType] -- raw input
-        return [one.strip() if isinstance(one, str) else one for part in parts for one in part if one != ""]  # pyright: ignore[reportUnknownVariableType] -- raw input
-
     @field_validator("allowed_hosts")
     @classmethod
     def _are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
@@ -370,16 +360,21 @@ class Settings(BaseSettings):
     def _read_list(cls, value: Any, info: ValidationInfo) -> Any:
         """Let a text stand for a list: "a,b", or JSON where the items are more than words."""
         is_list = get_origin(cls.model_fields[info.field_name or ""].annotation) is tuple
+        if is_list and isinstance(value, list | tuple):  # a flag that is given again, or with commas
+            items: list[Any] = list(value)  # pyright: ignore[reportUnknownArgumentType] -- raw input
+            if all(isinstance(item, str) and "{" not in item for item in items):
+                return [part.strip() for item in items for part in item.split(",") if part]
+            return items
         if not is_list or not isinstance(value, str):
             return value
         text = value.strip()
         if not text.startswith(("[", "{")):
             return [item.strip() for item in text.split(",")] if text else []
         try:
-            items: Any = pydantic_core.from_json(text)
+            found: Any = pydantic_core.from_json(text)
         except ValueError:
             raise ValueError("expected values with commas between, as a,b, or a list in JSON") from None
-        return items if isinstance(items, list) else [items]  # pyright: ignore[reportUnknownVariableType] -- raw input
+        return found if isinstance(found, list) else [found]  # pyright: ignore[reportUnknownVariableType] -- raw input
 
     @classmethod
     def settings_customise_sources(
