@@ -18,11 +18,12 @@ from scripts.embedded.training import Budget, Ema, Run, Stage, train
 from streaming.checkpoints.presets import EMBEDDED
 from streaming.modules.taehv import TAEHV, MemBlock, TGrow, TPool
 
-REUSED = 30  # steps between two batches of new videos
+REUSED = 45  # steps between two batches of new videos
 RENDERED = 24  # videos made together
 MUON_RATE, ADAM_RATE = 1.5e-3, 2e-3
 LATENT_NOISE = 0.06
 CONTRAST_WEIGHT = 3.0
+MOTION_WEIGHT = 0.6  # a face that speaks is lost in four frames a latent before anything that stands still
 CONTRAST = 2.0  # latents of a mid-grey ... white picture, at the start
 
 
@@ -123,7 +124,8 @@ def train_autoencoder(
             latents, _ = autoencoder.encode(video, None)
             noise = LATENT_NOISE * torch.rand(len(video), 1, 1, 1, 1, device=device)
             drawn = draw(autoencoder, latents + noise * torch.randn_like(latents))
-        loss = reconstruction_loss(drawn, video) + CONTRAST_WEIGHT * contrast_loss(drawn, video)
+        loss = reconstruction_loss(drawn, video, motion=MOTION_WEIGHT)
+        loss = loss + CONTRAST_WEIGHT * contrast_loss(drawn, video)
         flat = latents.float().transpose(0, 2).flatten(1)
         spread = (flat.mean(1).square() + (flat.std(1) - 1).square()).mean()
         (loss + 0.02 * spread).backward()
