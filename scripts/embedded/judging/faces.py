@@ -19,17 +19,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from scripts.embedded.judging.figures import pearson
-from streaming.controls.lines import blurred, xdog
+from streaming.controls.lines import blurred
 from streaming.frames import LUMA_WEIGHTS
 
 MOUTHS = Path(__file__).resolve().parents[3] / "tests" / "data" / "carphone_mouth.json"
 HALF = 66  # frame of the clip where the second half begins; either has open mouths and closed ones
 NEAR = 2  # pixels that a painted line may be off
+DARKER = 0.015  # than around it is a line of the camera, of the span between a frame's darkest and brightest
+TWICE = (
+    2  # as many pixels of a painted face are its lines as there are of the camera's: it may draw them bolder
+)
 
 _FACE = (34, 62, 34, 24)  # pixels left, above, right and below of a mouth
 # Chosen by what is told off the camera itself.
 _MOUTH = (18, 14)  # pixels to either side, above and below
-_CELL = 4  # pixels: a crop is read as means of such squares
+_CELL = 2  # pixels: a crop is read as means of such squares
 _RIDGE = 0.01  # of the energy of all features
 _SHIFTS = (-2, 0, 2)  # pixels ...
 _TURNS = (-0.25, 0.0, 0.25)  # ... and radians by which crops are moved to learn from
@@ -115,20 +119,31 @@ def _probe(features: Tensor, is_open: Tensor, others: Tensor) -> Tensor:
 def lines_found(frames: Tensor, camera: Tensor, marks: Sequence[Mouth], *, bright: bool = False) -> float:
     """Share of the camera's dark face lines with a painted one within NEAR pixels, above chance: 0 as many as
     anywhere in the face, 1 all. `bright`: the look draws bright lines on dark ground. Raises ValueError where
-    no face of the camera has lines."""
-    drawn = xdog((1 - frames if bright else frames) * 2 - 1) < 0
-    reached = F.max_pool2d(drawn[:, None].float(), 2 * NEAR + 1, 1, NEAR)
-    there = xdog(camera * 2 - 1)[:, None] < 0
+    no face of the camera has lines.
+
+    A face's painted lines are its TWICE as many darkest pixels: of a fixed darkness, whatever is hatched all
+    over would have a line everywhere.
+    """
+    drawn, seen = _darker(1 - frames if bright else frames), _darker(camera)
     shares: list[float] = []
     for n, mark in enumerate(marks):
-        near, line = (_face(x[n : n + 1], mark) for x in (reached, there.float()))
-        if line.sum():
-            chance = near.mean().item()
-            hit = ((near * line).sum() / line.sum()).item()
+        painted, line = _face(drawn[n : n + 1], mark), _face(seen[n : n + 1], mark) > DARKER
+        if line.any():
+            least = painted.quantile(max(0.0, 1 - TWICE * line.float().mean().item()))
+            near = F.max_pool2d((painted > least).float(), 2 * NEAR + 1, 1, NEAR)
+            chance, hit = near.mean().item(), near[line].mean().item()
             shares.append((hit - chance) / max(1 - chance, 1e-6))
     if not shares:
         raise ValueError("the camera shows no line in any face")
     return statistics.fmean(shares)
+
+
+def _darker(pictures: Tensor) -> Tensor:
+    """(T, 3, H, W) -> (T, H, W): how much darker a pixel is than around it, by XDoG's two blurs, as a share
+    of the frame's span. XDoG itself draws black whatever is dark: all of a face before a window."""
+    luma = _luma(pictures)
+    low, high = torch.quantile(luma.flatten(1), luma.new_tensor([0.02, 0.98]), dim=1)[..., None, None]
+    return (blurred(luma, 1.44) - blurred(luma, 0.9)) / (high - low).clamp(min=1e-6)
 
 
 def band_followed(frames: Tensor, camera: Tensor, marks: Sequence[Mouth]) -> float:
@@ -143,8 +158,12 @@ def band_followed(frames: Tensor, camera: Tensor, marks: Sequence[Mouth]) -> flo
 
 
 def _band(frames: Tensor) -> Tensor:
-    luma = (frames * frames.new_tensor(LUMA_WEIGHTS).view(3, 1, 1)).sum(1)
+    luma = _luma(frames)
     return blurred(luma, 0.8) - blurred(luma, 6.0)
+
+
+def _luma(frames: Tensor) -> Tensor:
+    return (frames * frames.new_tensor(LUMA_WEIGHTS).view(3, 1, 1)).sum(1)
 
 
 def _face(pictures: Tensor, mark: Mouth) -> Tensor:

@@ -60,6 +60,16 @@ def test_lines_are_found_where_they_are_and_by_chance_elsewhere() -> None:
     assert abs(lines_found(noise(), seen, MARKS)) < 0.2
 
 
+def test_lines_of_a_dark_face_are_its_lines_and_hatching_hides_them() -> None:
+    seen = camera() * 0.4
+    seen[..., 200:] = 1.0  # a window
+    assert lines_found(seen, seen, MARKS) == pytest.approx(1)
+    assert lines_found(torch.full_like(seen, 0.1), seen, MARKS) <= 0
+    hatched = 0.8 + 0.2 * seen
+    hatched[..., ::8] = 0.0
+    assert lines_found(hatched, seen, MARKS) < 0.3
+
+
 def test_shades_are_followed_by_size_and_whatever_their_sign() -> None:
     seen = camera()
     assert band_followed(0.2 + 0.5 * seen, seen, MARKS) == pytest.approx(1, abs=1e-4)
