@@ -16,13 +16,13 @@ from pydantic import BaseModel
 from server.access.addresses import WILDCARDS, in_url, own_addresses
 from server.access.guard import Guard, access_of
 from server.access.hosts import Hosts, check_bind
-from server.access.login import LoginApi
 from server.access.proxies import Proxies, under_prefix
 from server.access.tls import tls_context
 from server.access.tokens import Tokens
 from server.cors import Origins
 from server.engine.client import EngineClient, Phase, model_info
 from server.engine.errors import EngineUnavailable
+from server.http.login import LoginApi
 from server.http.malformed import refuse_malformed
 from server.http.openapi import document
 from server.http.request_limits import RequestLimits
