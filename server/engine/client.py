@@ -81,7 +81,7 @@ class EngineClient:
         self.pace: float | None = None  # pictures a second, of all streams together; None until ready
         self.info: EngineInfo | None = None  # None until ready
         self._is_silent = False
-        self.readiness = Readiness(Phase.LOADING, f"loading the model {settings.model!r}")
+        self.readiness = Readiness(Phase.LOADING, "loading the model")
 
     def start(self) -> None:
         """Start the thread. Call it once, on the running event loop."""

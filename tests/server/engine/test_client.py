@@ -108,14 +108,15 @@ async def _unready_step(worker):
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (ValueError("model 'x' is unknown"), "cannot load the model: model 'x' is unknown"),
-        (OSError("disk full"), "cannot load the model: disk full"),
+        (ValueError("/srv/secret/config.json: bad"), "the model cannot be loaded, see the server's log"),
+        (FileNotFoundError(2, "none", "/srv/secret"), "the model cannot be loaded, see the server's log"),
         (KeyError("oops"), "loading the model failed: internal error, see the log"),
     ],
 )
-async def test_a_model_that_does_not_load_says_why(settings, engine, error, told, caplog):
+async def test_a_model_that_does_not_load_says_why_in_the_log_alone(settings, engine, error, told, caplog):
     engine.load_error = error
-    worker = EngineClient(settings, import_engine=lambda: engine)
+    worker = EngineClient(settings.model_copy(update={"model": "/srv/secret"}), import_engine=lambda: engine)
+    assert "/srv" not in worker.readiness.reason
     worker.start()
     with pytest.raises(EngineUnavailable, match=told[:20]):
         await worker.ready()
