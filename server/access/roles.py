@@ -27,6 +27,7 @@ ROUTES: Mapping[tuple[str, str], Need] = {
     ("GET", "/openapi.json"): Need.NOTHING,
     ("GET", "/looks/{name}"): Need.NOTHING,
     ("POST", "/login"): Need.NOTHING,
+    ("POST", "/logout"): Need.NOTHING,
     ("GET", "/api/info"): Need.TOKEN,
     ("GET", "/metrics"): Need.ADMIN,
     ("POST", "/whip"): Need.PUBLISH,

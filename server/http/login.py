@@ -1,4 +1,6 @@
-"""Route /login: a page trades a token for a cookie, since it can set no header on a WebSocket."""
+"""Routes /login and /logout: a page trades a token for a cookie: it can set no header on a WebSocket."""
+
+from time import monotonic
 
 from aiohttp import hdrs, web
 from pydantic import ValidationError
@@ -6,9 +8,13 @@ from pydantic import ValidationError
 from server.access.guard import COOKIE, unauthorized
 from server.access.proxies import public_path
 from server.access.tokens import TokenRefused, Tokens
+from server.client_address import client_address
 from server.protocol.http_models import Login
+from server.transport.address_limits import Rates, TooMuch
 
 JSON = "application/json"
+REFUSED_LOGINS = 10  # of one network at once, and then
+REFUSED_LOGIN_S = 30.0  # one in so many seconds
 
 
 class LoginApi:
@@ -16,12 +22,13 @@ class LoginApi:
 
     def __init__(self, tokens: Tokens | None) -> None:
         self._tokens = tokens
+        self._refused = Rates("refused logins", 1 / REFUSED_LOGIN_S, REFUSED_LOGINS)
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.post("/login", self.login)]
+        return [web.post("/login", self.login), web.post("/logout", self.logout)]
 
     async def login(self, request: web.Request) -> web.Response:
-        """204 with the cookie; 400, 401 or 415; 404 where nobody needs a token."""
+        """204 with the cookie; 400, 401, 415 or 429; 404 where nobody needs a token."""
         if request.content_type != JSON:
             raise web.HTTPUnsupportedMediaType(text=f"expected Content-Type {JSON}")
         if self._tokens is None:
@@ -30,9 +37,18 @@ class LoginApi:
             asked = Login.model_validate_json(await request.read())
         except ValidationError as error:
             raise web.HTTPBadRequest(text='expected {"token": "..."}, at most 4096 characters') from error
+        address = client_address(request)  # from here on nothing waits: nobody slips in between
+        try:
+            self._refused.check(address, monotonic())
+        except TooMuch as error:
+            raise web.HTTPTooManyRequests(
+                text="too many logins were refused from this address: wait, then try again",
+                headers={hdrs.RETRY_AFTER: str(error.retry_after_s)},
+            ) from error
         try:
             grant = self._tokens.read(asked.token.get_secret_value().strip())
         except TokenRefused as error:
+            self._refused.spend(address, monotonic())
             raise unauthorized(str(error)) from error
         value, seconds = self._tokens.cookie(grant)
         response = web.Response(status=204, headers={hdrs.CACHE_CONTROL: "no-store"})
@@ -45,4 +61,10 @@ class LoginApi:
             samesite="Strict",
             secure=request.secure,
         )
+        return response
+
+    async def logout(self, request: web.Request) -> web.Response:
+        """204; the browser forgets the cookie. Open streams go on."""
+        response = web.Response(status=204, headers={hdrs.CACHE_CONTROL: "no-store"})
+        response.del_cookie(COOKIE, path=public_path(request, "/"), httponly=True, samesite="Strict")
         return response

@@ -96,11 +96,17 @@ def _server_paths() -> Json:
                     "401": text("The token is not one of this server, or has expired."),
                     "404": text("Nobody needs a token here."),
                     "415": text("It is not application/json."),
+                    "429": text("Too many were refused from this address."),
                 },
                 {
                     "required": True,
                     "content": {"application/json": {"schema": {"$ref": ref(Login.__name__)}}},
                 },
+            )
+        },
+        "/logout": {
+            "post": operation(
+                "Let the browser forget the cookie.", {"204": {"description": "It is forgotten."}}
             )
         },
         "/api/info": {

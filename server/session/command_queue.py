@@ -206,6 +206,11 @@ class RateLimit:
         self._tokens -= amount
         return True
 
+    def has(self, now: float, amount: float = 1) -> bool:
+        """As `allows`, and takes nothing."""
+        since = 0.0 if self._last is None else now - self._last
+        return min(self._burst, self._tokens + since * self._rate) >= amount
+
     def is_full(self, now: float) -> bool:
         """Whether it has been quiet for so long that nothing of it needs to be remembered."""
         return self._last is None or self._tokens + (now - self._last) * self._rate >= self._burst

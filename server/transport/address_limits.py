@@ -4,6 +4,7 @@ Limits are by network, not by address: an IPv6 customer has a whole /64 to choos
 """
 
 import ipaddress
+import math
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -99,7 +100,17 @@ class Rates:
         if network not in self._limits and len(self._limits) >= MAX_REMEMBERED:
             self._forget(now)
         if not self._limits.setdefault(network, RateLimit(self._rate, self._burst)).allows(now):
-            raise TooMuch(f"{self._what}: expected at most {self._rate:g} a second from one address")
+            raise self._too_much()
+
+    def check(self, address: str, now: float) -> None:
+        """As `spend`, and counts nothing."""
+        limit = self._limits.get(network_of(address))
+        if limit is not None and not limit.has(now):
+            raise self._too_much()
+
+    def _too_much(self) -> TooMuch:
+        words = f"{self._what}: expected at most {self._rate:g} a second from one address"
+        return TooMuch(words, max(1, math.ceil(1 / self._rate)))
 
     def _forget(self, now: float) -> None:
         """Those who have been quiet; where nobody has, half of all, the first ones."""

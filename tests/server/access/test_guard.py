@@ -14,6 +14,7 @@ from server.access.roles import ROUTES, Need, is_met, need_of
 from server.access.tokens import Grant, SignedTokens
 from server.app import create_app, metrics_app
 from server.engine.client import EngineClient
+from server.http.login import REFUSED_LOGIN_S, REFUSED_LOGINS
 from server.metrics import Metrics
 from server.settings import load_settings
 from tests.server.running import Viewer, running_server
@@ -71,6 +72,7 @@ async def test_law_without_a_token_only_what_is_harmless_is_answered(server):
     assert answered == {
         *(("GET", path) for path in ("/", "/healthz", "/readyz", "/openapi.json", "/looks/{name}")),
         ("POST", "/login"),
+        ("POST", "/logout"),
         *(("OPTIONS", path) for _, path in ROUTES if ("OPTIONS", path) in ROUTES),
     }
 
@@ -251,6 +253,44 @@ async def test_a_login_that_is_none_is_told_and_sets_nothing(server, body, statu
     async with server.http.post(server.url + "/login", data=data, headers=headers) as response:
         assert response.status == status and "Set-Cookie" not in response.headers
         assert "no-token-of-this-server" not in await response.text()
+
+
+async def test_who_logs_out_has_no_cookie(server):
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
+        await http.post(server.url + "/login", json={"token": STATIC})
+        async with http.get(server.url + "/api/info") as response:
+            assert response.status == 200
+        async with http.post(server.url + "/logout") as response:
+            assert response.status == 204
+            assert {"Max-Age=0", "Path=/"} <= set(response.headers["Set-Cookie"].split("; "))
+        async with http.get(server.url + "/api/info") as response:
+            assert response.status == 401
+
+
+async def test_law_refused_logins_of_one_network_are_bounded(settings, engine, monkeypatch):
+    """While they are too many a right token is not looked at either: the answer would tell it from others."""
+    now = 1000.0
+    monkeypatch.setattr("server.http.login.monotonic", lambda: now)
+    proxies = load_settings({"trusted_proxies": "127.0.0.1"}).trusted_proxies
+    settings = settings.model_copy(update={"trusted_proxies": proxies})
+    async with running_server(settings, engine) as server:
+
+        async def login(address: str, token: str) -> tuple[int, str | None]:
+            headers = {"X-Forwarded-For": address}
+            url = server.url + "/login"
+            async with server.http.post(url, json={"token": token}, headers=headers) as response:
+                return response.status, response.headers.get("Retry-After")
+
+        for number in range(REFUSED_LOGINS):
+            assert await login(f"2001:db8::{number}", "no-token-of-this-server") == (401, None)
+        wait = str(round(REFUSED_LOGIN_S))
+        assert await login("2001:db8::ffff", "no-token-of-this-server") == (429, wait)
+        assert await login("2001:db8::ffff", STATIC) == (429, wait)
+        assert await login("2001:db8:1::1", STATIC) == (204, None)
+        now += REFUSED_LOGIN_S
+        assert await login("2001:db8::ffff", STATIC) == (204, None)
+        assert await login("2001:db8::ffff", "no-token-of-this-server") == (401, None)
+        assert await login("2001:db8::ffff", STATIC) == (429, wait)
 
 
 async def test_behind_tls_and_a_prefix_the_cookie_is_bound_to_both(settings, engine):

@@ -19,6 +19,7 @@ CHANGES = [
     ("POST", "/sessions/abc/commands"),
     ("POST", "/sessions/abc/images"),
     ("POST", "/login"),
+    ("POST", "/logout"),
     ("PUT", "/"),
 ]
 UPGRADE = {
