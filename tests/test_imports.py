@@ -79,7 +79,7 @@ LAYERS = {
         {"test_depth_guidance"},
     ],
     "server": [
-        {"client_address", "cors", "logs", "memory", "progress_bar", "protocol", "settings"},
+        {"client_address", "cors", "logs", "memory", "progress_bar", "protocol", "quotation", "settings"},
         {"access", "media", "metrics", "models_cli"},
         {"engine"},
         {"services"},

@@ -5,6 +5,8 @@ import codecs
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from server.quotation import shown
+
 # Longer ones name no file: NAME_MAX of a system, and half of its PATH_MAX, which has to hold the folder too.
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 2048
 CHARSETS = ("utf-8", "ascii", "iso8859-1")  # names of Python for what every text can be read in
@@ -19,10 +21,10 @@ async def refuse_malformed(request: web.Request, handler: Handler) -> web.Stream
         raise web.HTTPNotFound(text="there is nothing at this address")
     coding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
     if coding.strip().lower() != "identity":
-        raise web.HTTPUnsupportedMediaType(text=f"Content-Encoding: got {_shown(coding)}, expected none")
+        raise web.HTTPUnsupportedMediaType(text=f"Content-Encoding: got {shown(coding)}, expected none")
     charset = request.charset
     if charset is not None and not _is_known(charset):
-        raise web.HTTPUnsupportedMediaType(text=f"charset: got {_shown(charset)}, expected utf-8")
+        raise web.HTTPUnsupportedMediaType(text=f"charset: got {shown(charset)}, expected utf-8")
     return await handler(request)
 
 
@@ -31,7 +33,3 @@ def _is_known(charset: str) -> bool:
         return codecs.lookup(charset).name in CHARSETS
     except (LookupError, ValueError):  # ValueError: it has a NUL
         return False
-
-
-def _shown(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:40])

@@ -12,6 +12,7 @@ from typing import Literal
 from aiortc import RTCIceCandidate
 from aiortc.sdp import candidate_to_sdp
 
+from server.quotation import shown
 from server.settings import Codec
 from server.webrtc.candidates import MAX_CANDIDATES, AddressRule, is_usable, read_candidate
 from server.webrtc.codecs import (
@@ -22,7 +23,7 @@ from server.webrtc.codecs import (
     sent_payloads,
     video_payloads,
 )
-from server.webrtc.sdp_sections import Attributes, InvalidOffer, Media, Sections, read_sections, shown
+from server.webrtc.sdp_sections import Attributes, InvalidOffer, Media, Sections, read_sections
 
 Role = Literal["publisher", "viewer"]
 

@@ -6,13 +6,14 @@ Reading them takes time in proportion to the text, whatever it says. Lines that 
 import re
 from dataclasses import dataclass, field
 
+from server.quotation import shown
+
 MAX_LINES = 2000  # a browser's offer of a camera and data channels has about 150
 MAX_MEDIA = 64
 MAX_M_LINE = 2048  # characters; 128 payload types take 450
 M_LINE = re.compile(r"m=([!-~]{1,64}) +([0-9]{1,5})(?:/[0-9]{1,5})? +([!-~]{1,64})((?: +[!-~]{1,255})*) *")
 TOKEN = re.compile(r"[!-~]{1,256}")
 LINE_END = re.compile(r"\r\n|\n|\r")
-SHOWN = 60  # characters of a line that a message repeats
 
 
 class InvalidOffer(Exception):
@@ -117,8 +118,3 @@ def read_sections(text: str) -> Sections:
             for mid in mids:
                 sections.bundles.setdefault(mid, members)
     return sections
-
-
-def shown(text: str) -> str:
-    """As much of it as a message repeats, and nothing that a terminal heeds."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:SHOWN])

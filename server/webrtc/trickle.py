@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from aiortc import RTCIceCandidate, RTCIceGatherer, RTCIceParameters, RTCPeerConnection
 from aiortc.sdp import SessionDescription, candidate_to_sdp
 
+from server.quotation import shown
 from server.settings import Settings
 from server.webrtc.aiortc_patches.candidate_addresses import candidates_only_at
 from server.webrtc.aiortc_patches.ice_restart import RestartableIce, RestartRefused, restartable
@@ -17,7 +18,6 @@ from server.webrtc.aiortc_patches.udp_ports import announced
 from server.webrtc.candidates import MAX_CANDIDATES, is_usable, read_candidate
 from server.webrtc.ice_servers import rtc_configuration
 from server.webrtc.offer import Offer
-from server.webrtc.sdp_sections import shown
 
 MAX_LINES = 256
 MAX_FORMER = 16  # ICE sessions before the newest whose late candidates are known for what they are
