@@ -84,6 +84,12 @@ def under_prefix(prefix: str, routes: Sequence[web.AbstractRouteDef]) -> list[we
     return found
 
 
+def is_trusted_proxy(peer: str, trusted: Sequence[Network]) -> bool:
+    """Whether a socket from this address is one of theirs."""
+    address = _address(peer)
+    return address is not None and _is_trusted(address, trusted)
+
+
 def read_forwarded(
     peer: str | None, headers: "CIMultiDictProxy[str]", trusted: Sequence[Network]
 ) -> Forwarded | None:

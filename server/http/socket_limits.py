@@ -1,10 +1,12 @@
 """Runner of the HTTP server with a limit of open sockets, by address and in all, and of silence on each."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
 
+from server.access.proxies import Network, is_trusted_proxy
 from server.settings import Settings
 from server.transport.address_limits import Shares, TooMuch
 
@@ -31,21 +33,27 @@ class LimitedRunner(web.AppRunner):
             in_all=self._limits.max_sockets,
         )
         options = made._kwargs  # pyright: ignore[reportPrivateUsage] -- aiohttp lets nobody choose the class
-        return _LimitedServer(sockets, made.request_handler, request_factory=made.request_factory, **options)
+        proxies = self._limits.trusted_proxies
+        return _LimitedServer(
+            sockets, proxies, made.request_handler, request_factory=made.request_factory, **options
+        )
 
 
 class _LimitedServer(web.Server):
-    def __init__(self, sockets: Shares, *args: Any, **options: Any) -> None:
+    def __init__(self, sockets: Shares, proxies: Sequence[Network], *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._sockets = sockets
+        self._proxies = proxies
         self._addresses: dict[web.RequestHandler, str] = {}
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """Refuse what is too much with a few words, unread. Here no header tells of a proxy: the socket's own
-        address counts."""
+        """Refuse what is too much with a few words, unread. Here no header tells of a client: the address of
+        the socket counts, unless it is a trusted proxy's, behind which everybody stands."""
         super().connection_made(handler, transport)
         peer: object = transport.get_extra_info("peername")
         address = str(peer[0]) if isinstance(peer, tuple) else ""  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType] -- of any family
+        if is_trusted_proxy(address, self._proxies):
+            address = f"proxied {id(handler)}"  # a share of its own: only the limit in all can refuse it
         try:
             self._sockets.take(address)
         except TooMuch as error:

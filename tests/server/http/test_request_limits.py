@@ -95,6 +95,24 @@ async def test_law_sockets_are_counted_and_given_back(limits, server_running):
     raise AssertionError("sockets were not given back")
 
 
+@pytest.mark.parametrize("limits", [{"trusted_proxies": ["127.0.0.1"], "max_sockets_per_address": 1}])
+async def test_law_a_trusted_proxy_has_the_sockets_of_all(limits, server_running):
+    """Behind it stands everybody; the limit in all still holds."""
+    mine = [await open_socket(server_running) for _ in range(3)]
+    for one in mine:
+        await one.says("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await one.status() == "200"
+        await one.close()
+
+
+@pytest.mark.parametrize("limits", [{"trusted_proxies": ["127.0.0.1"], "max_sockets": 2}])
+async def test_a_trusted_proxy_has_no_more_sockets_than_there_are(limits, server_running):
+    mine = [await open_socket(server_running) for _ in range(3)]
+    assert "at most 2 in all" in await mine[-1].told()
+    for one in mine:
+        await one.close()
+
+
 def upload(size: int) -> str:
     """The head of a picture's upload, and a little of it."""
     return (
