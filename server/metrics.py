@@ -1,12 +1,14 @@
 """Counters of the process, for Prometheus, and figures of one stream, for its client."""
 
 import asyncio
+import os
+import threading
 from collections import Counter as Tally
 from collections import deque
 from collections.abc import Mapping
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from server.protocol.replies import ClientState, Dropped, Figures, Latency, Stats
@@ -48,6 +50,9 @@ class Metrics:
             "The longest of depthlive_loop_stall_seconds since the model was ready",
             registry=registry,
         )
+        ProcessCollector(registry=registry)  # memory, handles, seconds of CPU
+        Gauge("depthlive_threads", "Threads of the process", registry=registry).set_function(_num_threads)
+        self._tasks = Gauge("depthlive_tasks", "Tasks of the event loop", registry=registry)
         self.latency = Histogram(
             "depthlive_latency_seconds",
             "Time spent per stage; total: camera frame to its picture going out",
@@ -64,6 +69,7 @@ class Metrics:
             await asyncio.sleep(STALL_PERIOD_S)
             stall = max(0.0, now() - due)
             self.loop_stalls.observe(stall)
+            self._tasks.set(len(asyncio.all_tasks()))
             if stall > longest:
                 longest = stall
                 self.longest_loop_stall.set(stall)
@@ -71,6 +77,14 @@ class Metrics:
     def render(self) -> bytes:
         """Everything in the text format of Prometheus."""
         return generate_latest(self._registry)
+
+
+def _num_threads() -> int:
+    """Those of codecs, too, where the system tells."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return threading.active_count()
 
 
 class StreamMeter:

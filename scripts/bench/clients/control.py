@@ -41,7 +41,7 @@ class Control:
         recording, now = self._recording, time.monotonic()
         match message["type"]:
             case "hello":
-                recording.model = message["model"]
+                recording.session, recording.model = message["session"], message["model"]
             case "state":
                 self.is_live = message["state"] == "live"
                 recording.states.append((round(now - recording.offered, 3), message["state"]))

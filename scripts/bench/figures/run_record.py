@@ -29,6 +29,7 @@ class RunRecord:
 
     offered: float = field(default_factory=time.monotonic)
     arrivals: list[Arrival] = field(default_factory=list)
+    session: str | None = None  # the server's name of it
     model: dict[str, Any] | None = None
     states: list[tuple[float, str]] = field(default_factory=list)  # seconds since the offer, state
     telemetry: list[dict[str, Any]] = field(default_factory=list)

@@ -1,0 +1,55 @@
+"""Soak: what rises beyond doubt is told from noise, and what is not judged is left out."""
+
+import random
+
+import pytest
+
+from scripts.soak import Soak, table, trend
+
+HOUR = range(0, 3600, 5)
+
+
+def noisy(rise: float, noise: float) -> list[float]:
+    rng = random.Random(1)
+    return [100 + rise * at / 3600 + rng.gauss(0, noise) for at in HOUR]
+
+
+@pytest.mark.parametrize(
+    "rise, noise, is_fine",
+    [
+        (0.0, 0.0, True),
+        (0.9, 0.0, True),
+        (1.2, 0.0, False),
+        (1.2, 30.0, True),
+        (8.0, 3.0, False),
+        (-50, 1, True),
+    ],
+)
+def test_what_rises_by_more_than_its_limit_beyond_doubt_is_told(rise, noise, is_fine):
+    found = trend("memory", "MB", list(HOUR), noisy(rise, noise), 1.0)
+    assert found.is_fine is is_fine
+    assert found.rise == pytest.approx(rise, abs=max(1e-6, noise))
+    assert (found.samples, found.first > 50) == (len(HOUR), True)
+
+
+def test_a_trend_of_nothing_is_refused_and_of_two_samples_says_nothing():
+    with pytest.raises(ValueError, match="memory: expected samples"):
+        trend("memory", "MB", [], [], 1.0)
+    assert trend("memory", "MB", [0, 5], [1, 100], 1.0).is_fine
+
+
+def test_the_warm_up_is_not_judged_and_what_a_server_does_not_tell_is_left_out():
+    soak = Soak(
+        samples=[(at, {"process_resident_memory_bytes": 2**20 * (at if at < 600 else 600)}) for at in HOUR]
+    )
+    (memory,) = soak.trends(600)
+    assert memory.is_fine and memory.name == "memory" and memory.last == 600
+    (memory,) = soak.trends(0)
+    assert not memory.is_fine
+    assert "RISES" in table(soak, [memory])
+
+
+def test_a_latency_that_climbs_by_more_than_a_millisecond_a_minute_is_told():
+    soak = Soak(latencies=[(at, 500 + at / 20) for at in HOUR])
+    (latency,) = soak.trends(0)
+    assert latency.rise == pytest.approx(180) and not latency.is_fine
