@@ -13,11 +13,11 @@ from server.session.session import LiveSession
 from server.settings import Settings
 from server.webrtc.aiortc_patches.bitrate import BitrateControl
 from server.webrtc.aiortc_patches.candidate_addresses import candidates_only_at
+from server.webrtc.aiortc_patches.datagrams import pass_over_broken_datagrams
 from server.webrtc.aiortc_patches.decoding import Decoding, is_sent_to
 from server.webrtc.aiortc_patches.dtls import dtls_failure
 from server.webrtc.aiortc_patches.jitter_buffer import use_marker_jitter_buffer
 from server.webrtc.aiortc_patches.loss_recovery import LossRecovery
-from server.webrtc.aiortc_patches.datagrams import pass_over_broken_datagrams
 from server.webrtc.aiortc_patches.packet_limits import limit_packets
 from server.webrtc.aiortc_patches.sources import limit_sources
 from server.webrtc.aiortc_patches.udp_ports import announced

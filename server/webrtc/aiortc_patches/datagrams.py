@@ -1,8 +1,9 @@
 """Datagrams that are neither STUN, DTLS nor SRTP: passed over before aioice and aiortc read them.
 
 aioice takes datagrams of any sender, so whoever knows the port can send one. aiortc 1.16 ends the DTLS
-transport, and with it the connection, where one is longer than pylibsrtp's buffer (ValueError); aioice 0.13 raises struct.error in the loop where an attribute of STUN is cut short. To be reported
-to both: one such datagram to the port of a connected peer shows each.
+transport, and with it the connection, where one is longer than pylibsrtp's buffer (ValueError); aioice 0.13
+raises struct.error in the loop where an attribute of STUN is cut short. To be reported to both: one such
+datagram to the port of a connected peer shows each.
 """
 
 import logging

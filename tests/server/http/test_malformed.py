@@ -122,3 +122,60 @@ async def test_law_what_is_no_http_is_refused_in_words_and_fills_no_log(server, 
     words = answer.rpartition(b"\r\n\r\n")[2].decode()
     assert words.startswith("expected") and "b'" not in words and "\n" not in words
     assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/login", "POST"),
+        ("HEAD", "/sessions/x/commands", "POST"),
+        ("OPTIONS", "/sessions/x/images/", "POST"),
+        ("DELETE", "/healthz", "GET,HEAD"),
+        ("PUT", "/ws", "GET"),
+        ("TRACE", "/openapi.json", "GET,HEAD"),
+    ],
+)
+async def test_law_every_address_names_the_methods_that_it_takes(server, method, path, allowed):
+    async with server.http.request(method, server.url + path) as response:
+        assert (response.status, response.headers["Allow"]) == (405, allowed)
+        if method != "HEAD":
+            assert (await response.text()).startswith("expected ")
+
+
+HANDSHAKE = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
+
+
+@pytest.mark.parametrize("path", ["/ws", "/sessions/{id}/ws"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Upgrade": ""},
+        {"Upgrade": "h2c"},
+        {"Connection": "close"},
+        {"Sec-WebSocket-Version": "99"},
+        {"Sec-WebSocket-Version": ""},
+        {"Sec-WebSocket-Key": ""},
+        {"Sec-WebSocket-Key": "x"},
+        {"Sec-WebSocket-Key": "AAAA"},
+    ],
+)
+async def test_law_what_is_no_handshake_is_refused_in_words(server, path, change):
+    async with server.viewer() as viewer:
+        path = path.replace("{id}", viewer.location.rpartition("/")[2])
+        fields = {
+            "Host": "[::1]",
+            **HANDSHAKE,
+            **change,
+            "Connection": change.get("Connection", "Upgrade, close"),
+        }
+        lines = [f"{name}: {value}" for name, value in fields.items() if value]
+        answer = await asked(server, "\r\n".join([f"GET {path} HTTP/1.1", *lines, "", ""]).encode())
+    assert int(answer.split()[1]) == 400
+    assert answer.rpartition(b"\r\n\r\n")[2].startswith(
+        b"this address takes a WebSocket handshake: expected "
+    )

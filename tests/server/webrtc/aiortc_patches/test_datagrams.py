@@ -26,7 +26,9 @@ def cut_short() -> bytes:
 )
 async def test_law_a_datagram_of_a_stranger_ends_no_connection(server, caplog, data):
     async with server.viewer() as viewer:
-        found = re.search(r"a=candidate:\S+ 1 udp \d+ (\d+\.\S+) (\d+) typ host", viewer.answer, re.IGNORECASE)
+        found = re.search(
+            r"a=candidate:\S+ 1 udp \d+ (\d+\.\S+) (\d+) typ host", viewer.answer, re.IGNORECASE
+        )
         assert found is not None
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             for _ in range(3):
