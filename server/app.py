@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import BaseModel
 
 from server.access.addresses import WILDCARDS, in_url, own_addresses
@@ -89,8 +89,11 @@ class Api:
             web.get("/api/info", self.info),
             web.get("/looks/{name}", self.thumbnail),
             web.get("/openapi.json", self.openapi),
-            web.static("/", self._page),  # last: it takes whatever is left
         ]
+
+    def files(self) -> list[web.AbstractRouteDef]:
+        """Of the page; last, since it takes whatever is left."""
+        return [web.static("/", self._page)]
 
     async def index(self, request: web.Request) -> web.FileResponse:
         return web.FileResponse(self._page / "index.html")
@@ -225,15 +228,17 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
     app.on_response_prepare.append(origins.add_headers)
     app.on_shutdown.append(end_peers)
     app.on_cleanup.append(stop)
+    api = Api(services, peers)
     endpoints: list[web.AbstractRouteDef] = [
         *Whip(services, peers).routes(),
         *MediaSocket(services, peers).routes(),
         *Whep(services, viewers).routes(),
         *SessionApi(peers.find, recordings).routes(),
         *LoginApi(tokens).routes(),
-        *Api(services, peers).routes(),
+        *api.routes(),
     ]
-    routes = [*_with_slash(endpoints), *endpoints]
+    endpoints = [*_with_slash(endpoints), *endpoints]
+    routes = [*endpoints, *_others_refused(endpoints), *api.files()]
     app.add_routes([*under_prefix(settings.public_prefix, routes), *routes])
     return app
 
@@ -308,6 +313,25 @@ def _with_slash(routes: Sequence[web.AbstractRouteDef]) -> list[web.AbstractRout
         for route in routes
         if isinstance(route, web.RouteDef) and not route.path.endswith("/")
     ]
+
+
+def _others_refused(routes: Sequence[web.AbstractRouteDef]) -> list[web.AbstractRouteDef]:
+    """Every other method at the same addresses: 405. GET would otherwise look among the page's files."""
+    methods: dict[str, set[str]] = {}
+    for route in routes:
+        if isinstance(route, web.RouteDef):
+            methods.setdefault(route.path, set()).add(route.method)
+            if route.method == hdrs.METH_GET and route.kwargs.get("allow_head", True):
+                methods[route.path].add(hdrs.METH_HEAD)
+
+    def refused(path: str, allowed: list[str]) -> web.RouteDef:
+        async def refuse(request: web.Request) -> web.Response:
+            words = f"expected {' or '.join(allowed)} at this address"
+            raise web.HTTPMethodNotAllowed(request.method, allowed, text=words)
+
+        return web.route(hdrs.METH_ANY, path, refuse)
+
+    return [refused(path, sorted(allowed)) for path, allowed in methods.items()]
 
 
 def _json(model: BaseModel, status: int = 200) -> web.Response:

@@ -2,6 +2,8 @@
 
 from server.http.openapi_parts import NO_SESSION, Json, answer, operation, parameter, text
 
+NOTHING: Json = {"description": "In the headers."}
+
 
 def whip_paths() -> Json:
     """Publishing, and the line before a full server."""
@@ -22,8 +24,8 @@ def whip_paths() -> Json:
     }
     return {
         "/whip": {
-            "parameters": [_former(), _ticket()],
-            "post": operation(
+            "post": {"parameters": [_former(), _ticket()]}
+            | operation(
                 "Begin a session (WHIP).",
                 {
                     "201": created,
@@ -35,7 +37,8 @@ def whip_paths() -> Json:
                 },
                 offer,
             ),
-            "delete": operation(
+            "delete": {"parameters": [_ticket() | {"required": True}]}
+            | operation(
                 "Leave the line before a full server: the ticket is given back.",
                 {
                     "200": text("Whoever is behind moves up."),
@@ -43,7 +46,7 @@ def whip_paths() -> Json:
                     "404": text("Nobody waits with it."),
                 },
             ),
-            "options": operation("What may be posted, and ICE servers.", {"200": text("In the headers.")}),
+            "options": operation("What may be posted, and ICE servers.", {"200": NOTHING}),
         },
         "/whip/{id}": {
             "parameters": [parameter("id", "of the session")],
@@ -51,7 +54,7 @@ def whip_paths() -> Json:
                 "End a session.", {"200": text("All it held is free."), "404": text(NO_SESSION)}
             ),
             "patch": _trickle(NO_SESSION),
-            "options": operation("What may be done to it.", {"200": text("In the headers.")}),
+            "options": operation("What may be done to it.", {"200": NOTHING}),
         },
     }
 
@@ -146,7 +149,7 @@ def whep_paths() -> Json:
                 },
                 offer,
             ),
-            "options": operation("What may be posted, and ICE servers.", {"200": text("In the headers.")}),
+            "options": operation("What may be posted, and ICE servers.", {"200": NOTHING}),
         },
         "/sessions/{id}/whep/{viewer}": {
             "parameters": [id, parameter("viewer", "the last part of the viewer's Location")],
@@ -155,6 +158,6 @@ def whep_paths() -> Json:
                 {"200": text("The connection is closed."), "404": text("There is no such viewer.")},
             ),
             "patch": _trickle("There is no such viewer."),
-            "options": operation("What may be done to it.", {"200": text("In the headers.")}),
+            "options": operation("What may be done to it.", {"200": NOTHING}),
         },
     }

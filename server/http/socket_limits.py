@@ -1,14 +1,21 @@
-"""Runner of the HTTP server with a limit of open sockets, by address and in all, and of silence on each."""
+"""Runner of the HTTP server with a limit of open sockets, by address and in all, and of silence on each.
+
+What comes on one and is no HTTP is answered in words, without a line in the log that others could fill.
+"""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
 from server.access.proxies import Network, is_trusted_proxy
 from server.settings import Settings
 from server.transport.address_limits import Shares, TooMuch
+
+logger = logging.getLogger(__name__)
 
 # Without a whole request for so long a socket is closed: one that says nothing, one whose headers never end,
 # and one that is kept for a next request.
@@ -39,12 +46,45 @@ class LimitedRunner(web.AppRunner):
         )
 
 
+class _RequestHandler(web.RequestHandler):
+    """As aiohttp's, which answers what it cannot parse with bytes as Python writes them, and logs it as an
+    error with a traceback."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status != 400:
+            return super().handle_error(request, status, exc, message)
+        logger.debug("No request in HTTP: %r", exc)
+        is_too_long = isinstance(exc, LineTooLong)
+        response = web.Response(
+            status=431 if is_too_long else 400,
+            text="expected shorter lines and fields" if is_too_long else "expected a request in HTTP/1.1",
+        )
+        response.force_close()
+        return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Not what a body was ended with that did not come: aiohttp waits for the rest of it once more."""
+        if not isinstance(kw.get("exc_info"), web.HTTPException):
+            super().log_exception(*args, **kw)
+
+
 class _LimitedServer(web.Server):
     def __init__(self, sockets: Shares, proxies: Sequence[Network], *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._sockets = sockets
         self._proxies = proxies
         self._addresses: dict[web.RequestHandler, str] = {}
+
+    def __call__(self) -> web.RequestHandler:
+        return _RequestHandler(self, loop=self._loop, **self._kwargs)
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """Refuse what is too much with a few words, unread. Here no header tells of a client: the address of

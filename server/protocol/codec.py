@@ -132,6 +132,8 @@ def _model_within(annotation: Any) -> type[BaseModel] | None:
 
 
 def _excerpt(value: object) -> str:
-    """At most 100 characters of a value, for an error message."""
-    text = value if isinstance(value, str) else repr(value)
+    """At most 100 characters of a value, as JSON has it, for an error message; texts without quotes."""
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 100 else text[:99] + "…"

@@ -13,6 +13,7 @@ from server.session.session import LiveSession
 from server.settings import Settings
 from server.webrtc.aiortc_patches.bitrate import BitrateControl
 from server.webrtc.aiortc_patches.candidate_addresses import candidates_only_at
+from server.webrtc.aiortc_patches.datagrams import pass_over_broken_datagrams
 from server.webrtc.aiortc_patches.decoding import Decoding, is_sent_to
 from server.webrtc.aiortc_patches.dtls import dtls_failure
 from server.webrtc.aiortc_patches.jitter_buffer import use_marker_jitter_buffer
@@ -104,6 +105,7 @@ class WebRtcConnection:
 
     async def answer(self, offer: Offer) -> str:
         """aiortc's answer, for `offer.answered`. Raises InvalidOffer or NoUdpPort."""
+        pass_over_broken_datagrams()
         self._pc.on("datachannel", self._on_channel)
         self._pc.on("connectionstatechange", self._on_connection_state)
         transceiver = self._pc.addTransceiver(self._track)

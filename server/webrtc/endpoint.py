@@ -16,15 +16,6 @@ SDP = "application/sdp"
 METHODS_OF_CONNECTION = "DELETE, PATCH, OPTIONS"
 
 
-def others_refused(path: str, methods: str) -> web.RouteDef:
-    """Every other method at an address for SDP: 405. GET would otherwise look among the page's files."""
-
-    async def refuse_others(request: web.Request) -> web.Response:
-        raise web.HTTPMethodNotAllowed(request.method, methods.split(", "))
-
-    return web.route(hdrs.METH_ANY, path, refuse_others)
-
-
 class SdpEndpoint:
     """Takes offers at one address and speaks of each connection at an address of its own."""
 

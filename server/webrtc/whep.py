@@ -5,7 +5,7 @@ from aiohttp import hdrs, web
 from server.services import Services
 from server.webrtc.aiortc_patches.udp_ports import NoUdpPort
 from server.webrtc.candidates import address_rule
-from server.webrtc.endpoint import METHODS_OF_CONNECTION, SDP, SdpEndpoint, others_refused
+from server.webrtc.endpoint import SDP, SdpEndpoint
 from server.webrtc.offer import read_offer
 from server.webrtc.sdp_sections import InvalidOffer
 from server.webrtc.viewer_registry import NothingToWatch, ViewerRegistry, ViewersFull
@@ -31,13 +31,11 @@ class Whep:
                 for route in (
                     web.post(path, self.post),
                     web.options(path, self.options),
-                    others_refused(path, METHODS),
                 )
             ),
             web.delete("/sessions/{id}/whep/{viewer}", self.delete),
             web.patch("/sessions/{id}/whep/{viewer}", self.patch),
             web.options("/sessions/{id}/whep/{viewer}", self.options_of_viewer),
-            others_refused("/sessions/{id}/whep/{viewer}", METHODS_OF_CONNECTION),
         ]
 
     async def post(self, request: web.Request) -> web.Response:

@@ -13,7 +13,7 @@ from server.transport.admission import is_ticket
 from server.transport.peer_registry import PeerRegistry, ServerFull, SessionGone
 from server.webrtc.aiortc_patches.udp_ports import NoUdpPort
 from server.webrtc.candidates import address_rule
-from server.webrtc.endpoint import METHODS_OF_CONNECTION, SDP, SdpEndpoint, others_refused
+from server.webrtc.endpoint import SDP, SdpEndpoint
 from server.webrtc.offer import read_offer
 from server.webrtc.peer import WebRtcPeer
 from server.webrtc.sdp_sections import InvalidOffer
@@ -42,13 +42,11 @@ class Whip:
                     web.post(path, self.post),
                     web.delete(path, self.leave_queue),
                     web.options(path, self.options),
-                    others_refused(path, METHODS),
                 )
             ),
             web.options("/whip/{id}", self.options_of_resource),
             web.delete("/whip/{id}", self.delete),
             web.patch("/whip/{id}", self.patch),
-            others_refused("/whip/{id}", METHODS_OF_CONNECTION),
         ]
 
     async def post(self, request: web.Request) -> web.Response:

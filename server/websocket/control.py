@@ -1,11 +1,12 @@
 """Control protocol on a WebSocket: what the data channel carries, for clients without WebRTC."""
 
 import asyncio
+import base64
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import Protocol
 
-from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, hdrs, web
 
 from server.protocol.codec import MAX_MESSAGE_BYTES
 from server.session.message_limit import MessageLimit
@@ -14,6 +15,7 @@ from server.websocket.socket_writer import SocketWriter
 HEARTBEAT_S = 20.0  # of the WebSocket itself; the client needs no ping messages
 POLL_S = 0.5  # how soon a session's end is noticed
 CLOSE_TIMEOUT_S = 1.0
+KEY_BYTES = 16
 TOO_MUCH = "sends too many messages"
 
 Send = Callable[[str], None]
@@ -29,13 +31,34 @@ class Joinable(Protocol):
     ) -> None: ...
 
 
+def refuse_no_handshake(request: web.Request) -> None:
+    """Raise HTTPBadRequest, in words, for what aiohttp would refuse with a header as Python writes it."""
+    headers = request.headers
+    try:
+        key = base64.b64decode(headers.get(hdrs.SEC_WEBSOCKET_KEY, ""), validate=True)
+    except ValueError:
+        key = b""
+    if headers.get(hdrs.UPGRADE, "").strip().lower() != "websocket":
+        expected = "Upgrade: websocket"
+    elif "upgrade" not in headers.get(hdrs.CONNECTION, "").lower():
+        expected = "Connection: Upgrade"
+    elif headers.get(hdrs.SEC_WEBSOCKET_VERSION, "") not in ("13", "8", "7"):
+        expected = "Sec-WebSocket-Version: 13"
+    elif len(key) != KEY_BYTES:
+        expected = f"a Sec-WebSocket-Key of {KEY_BYTES} bytes in base64"
+    else:
+        return
+    raise web.HTTPBadRequest(text=f"this address takes a WebSocket handshake: expected {expected}")
+
+
 async def serve_control(
     request: web.Request, session: Joinable, lives: Callable[[], bool]
 ) -> web.WebSocketResponse:
     """Serve one socket until the client leaves, stops reading, or the session has ended (`lives()` is False).
 
-    Raises what `session.join` raises, before the request has been answered.
+    Raises what `session.join` raises, before the request has been answered, and HTTPBadRequest.
     """
+    refuse_no_handshake(request)
     socket = web.WebSocketResponse(
         timeout=CLOSE_TIMEOUT_S, heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES, autoping=False
     )

@@ -11,6 +11,7 @@ from server.services import Services
 from server.session.session import LiveSession
 from server.transport.admission import is_ticket
 from server.transport.peer_registry import PeerRegistry, ServerFull, SessionGone
+from server.websocket.control import refuse_no_handshake
 from server.websocket.media_frame import MAX_MESSAGE_BYTES
 from server.websocket.peer import WebSocketPeer, close_reason
 
@@ -44,6 +45,7 @@ class MediaSocket:
         ticket = request.query.get("ticket")
         if ticket is not None and not is_ticket(ticket):
             raise web.HTTPBadRequest(text="ticket: expected 16 to 64 letters, digits, - or _")
+        refuse_no_handshake(request)
         # Not compressed: JPEGs do not get smaller, and it would take longer than they do.
         socket = web.WebSocketResponse(
             timeout=CLOSE_TIMEOUT_S,

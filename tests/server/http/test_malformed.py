@@ -90,3 +90,92 @@ async def asked(server: RunningServer, request: bytes) -> bytes:
     writer.close()
     await writer.wait_closed()
     return answer
+
+
+REQUEST = "GET /healthz HTTP/1.1\r\nHost: [::1]\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_text", "status"),
+    [
+        (f"{REQUEST}X-Null: \0\r\n\r\n", 400),
+        (f"{REQUEST}no colon here\r\n\r\n", 400),
+        (f"{REQUEST}Content-Length: x\r\n\r\n", 400),
+        (f"{REQUEST}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (f"{REQUEST}Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        ("GET /healthz SPDY/1\r\n\r\n", 400),
+        (" / HTTP/1.1\r\n\r\n", 400),
+        (f"{REQUEST}\r\n5\r\n", 400),  # another request after the first
+        ("\x16\x03\x01\x02\0\x01\0", 400),  # TLS
+        (f"{REQUEST}X-Long: {'a' * 20_000}\r\n\r\n", 431),
+        (f"GET /{'a' * 20_000} HTTP/1.1\r\n\r\n", 431),
+        (
+            f"{REQUEST.replace('GET /healthz', 'POST /whip')}Content-Type: application/sdp\r\n"
+            "Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
+            400,
+        ),
+    ],
+)
+async def test_law_what_is_no_http_is_refused_in_words_and_fills_no_log(server, caplog, request_text, status):
+    answer = await asked(server, request_text.encode("latin-1"))
+    assert int(answer.split()[1]) == status
+    words = answer.rpartition(b"\r\n\r\n")[2].decode()
+    assert words.startswith("expected") and "b'" not in words and "\n" not in words
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/login", "POST"),
+        ("HEAD", "/sessions/x/commands", "POST"),
+        ("OPTIONS", "/sessions/x/images/", "POST"),
+        ("DELETE", "/healthz", "GET,HEAD"),
+        ("PUT", "/ws", "GET"),
+        ("TRACE", "/openapi.json", "GET,HEAD"),
+    ],
+)
+async def test_law_every_address_names_the_methods_that_it_takes(server, method, path, allowed):
+    async with server.http.request(method, server.url + path) as response:
+        assert (response.status, response.headers["Allow"]) == (405, allowed)
+        if method != "HEAD":
+            assert (await response.text()).startswith("expected ")
+
+
+HANDSHAKE = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
+
+
+@pytest.mark.parametrize("path", ["/ws", "/sessions/{id}/ws"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Upgrade": ""},
+        {"Upgrade": "h2c"},
+        {"Connection": "close"},
+        {"Sec-WebSocket-Version": "99"},
+        {"Sec-WebSocket-Version": ""},
+        {"Sec-WebSocket-Key": ""},
+        {"Sec-WebSocket-Key": "x"},
+        {"Sec-WebSocket-Key": "AAAA"},
+    ],
+)
+async def test_law_what_is_no_handshake_is_refused_in_words(server, path, change):
+    async with server.viewer() as viewer:
+        path = path.replace("{id}", viewer.location.rpartition("/")[2])
+        fields = {
+            "Host": "[::1]",
+            **HANDSHAKE,
+            **change,
+            "Connection": change.get("Connection", "Upgrade, close"),
+        }
+        lines = [f"{name}: {value}" for name, value in fields.items() if value]
+        answer = await asked(server, "\r\n".join([f"GET {path} HTTP/1.1", *lines, "", ""]).encode())
+    assert int(answer.split()[1]) == 400
+    assert answer.rpartition(b"\r\n\r\n")[2].startswith(
+        b"this address takes a WebSocket handshake: expected "
+    )

@@ -63,14 +63,16 @@ async def test_law_a_socket_that_asks_nothing_whole_is_closed(monkeypatch, setti
 
 
 @pytest.mark.parametrize("path", ["/whip", "/sessions/none/whep"])
-async def test_law_a_body_that_does_not_come_ends(monkeypatch, server_running, path):
+async def test_law_a_body_that_does_not_come_ends(monkeypatch, server_running, caplog, path):
     monkeypatch.setattr(server.http.request_limits, "SMALL_BODY_S", 0.3)
     slow = await open_socket(server_running)
     head = f"POST {path} HTTP/1.1\r\nHost: [::1]\r\n"
     head += "Content-Type: application/sdp\r\nContent-Length: 100\r\n\r\nv=0"
     await slow.says(head)
     assert await slow.status() == "408"
+    assert (await slow.told()).endswith("the body did not come within 0.3 s")
     await slow.close()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 @pytest.fixture
