@@ -11,6 +11,7 @@ import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -86,29 +87,62 @@ def needs(
     `decoder` replaces the preset's (TAEHV instead of the VAE). `depth_model`: a depth network runs beside it.
     """
     preset = replace(preset, decoder=decoder or preset.decoder)
-    with torch.device("meta"):
-        models = random_models(preset, device=_META, dtype=dtype)
-    height, width = preset.latent_size
-    with torch.inference_mode():
-        cache = models.transformer.new_cache(preset.window, height, width)
-        context = models.transformer.encode_text(
-            _empty(dtype, preset.transformer.text_len, preset.transformer.text_dim)
-        )
-        peak, encoder, decoded = _run_autoencoders(models, preset, dtype)
-        peak = max(peak, _passes_peak(preset, dtype))
-    weights = _weights(models, preset)
-    largest = max((file.size or 0 for file in REMOTE_FILES.get(preset.name, ())), default=0)
+    counted = _counted(preset, dtype)
+    files = REMOTE_FILES.get(preset.name, ())
+    weights = counted.weights
+    if any("fp8" in file.path for file in files if file.role == "text_encoder_path"):
+        weights -= counted.kept_narrow
+    largest = max((file.size or 0 for file in files), default=0)
     drawn = weights * torch.float32.itemsize // dtype.itemsize  # without files: in main memory, then moved
     return Needs(
         preset=preset,
         dtype=dtype,
         weights=weights,
-        shared=CONTEXTS_KEPT * _num_bytes(context) + encoder,
+        shared=CONTEXTS_KEPT * counted.context + counted.encoder,
         # Encoders: the camera that chunks start from, what a mask keeps, and each control video.
-        session=cache.num_bytes + (2 + len(preset.usable_videos)) * encoder + decoded,
-        encoder=encoder,
-        activations=peak + (DEPTH_MODEL if depth_model else 0),
+        session=counted.keys_and_values + (2 + len(preset.usable_videos)) * counted.encoder + counted.decoder,
+        encoder=counted.encoder,
+        activations=counted.peak + (DEPTH_MODEL if depth_model else 0),
         loading=largest + READING if largest else drawn,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counted:
+    """Bytes of what a preset's networks hold and make, whatever files they come from."""
+
+    weights: int
+    kept_narrow: int  # what an fp8 file saves of the weights, since the text encoder keeps its matrices so
+    context: int
+    keys_and_values: int
+    encoder: int
+    decoder: int
+    peak: int
+
+
+@lru_cache(maxsize=16)
+def _counted(preset: Preset, dtype: torch.dtype) -> _Counted:
+    """Takes a second; a process that loads an engine anew, or looks for a preset that fits, asks again."""
+    with _META:
+        models = random_models(preset, device=_META, dtype=dtype)
+    with torch.inference_mode():
+        cache = models.transformer.new_cache(preset.window, *preset.latent_size)
+        context = models.transformer.encode_text(
+            _empty(dtype, preset.transformer.text_len, preset.transformer.text_dim)
+        )
+        peak, encoder, decoder = _run_autoencoders(models, preset, dtype)
+        peak = max(peak, _passes_peak(preset, dtype))
+    text = models.text_encoder
+    networks = {id(network): network for network in (models.transformer, models.autoencoder, models.decoder)}
+    matrices = [layer.weight for layer in text.modules() if isinstance(layer, nn.Linear)]
+    return _Counted(
+        weights=sum(_parameter_bytes(network) for network in (*networks.values(), text)),
+        kept_narrow=sum(weight.numel() * (weight.element_size() - 1) for weight in matrices),
+        context=_num_bytes(context),
+        keys_and_values=cache.num_bytes,
+        encoder=encoder,
+        decoder=decoder,
+        peak=peak,
     )
 
 
@@ -198,18 +232,6 @@ def _shortage(wanted: Needs, device: torch.device, free: Free, sessions: int) ->
     if not has_own_memory and free.host is not None and free.host < running:
         return f"it needs {_gb(running)} of main memory ({parts}), {_gb(free.host)} are free"
     return ""
-
-
-def _weights(models: Models, preset: Preset) -> int:
-    """Bytes of all networks. A text encoder from an fp8 file keeps its matrices in fp8."""
-    networks = {id(network): network for network in (models.transformer, models.autoencoder, models.decoder)}
-    text = models.text_encoder
-    total = sum(_parameter_bytes(network) for network in (*networks.values(), text))
-    files = [file for file in REMOTE_FILES.get(preset.name, ()) if file.role == "text_encoder_path"]
-    if any("fp8" in file.path for file in files):
-        matrices = [layer.weight for layer in text.modules() if isinstance(layer, nn.Linear)]
-        total -= sum(weight.numel() * (weight.element_size() - 1) for weight in matrices)
-    return total
 
 
 def _parameter_bytes(network: nn.Module) -> int:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,9 +38,6 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 TINY = tiny_preset("tiny", TaehvConfig(), width=48)
 NARROW = TaehvConfig(encoder_channels=(8, 8, 8, 8), decoder_channels=(16, 8, 8, 8))
 LARGER = replace(TINY, name="larger", height=64, width=96)
-
-
-counted_once = cache(needs)  # half a second each
 
 
 @pytest.fixture(scope="module")
@@ -176,14 +172,14 @@ def test_every_stream_adds_its_caches_and_nothing_else(longlive: Needs):
 
 
 def test_larger_pictures_need_more():
-    small, large = counted_once(TINY, torch.float32), counted_once(LARGER, torch.float32)
+    small, large = needs(TINY, torch.float32), needs(LARGER, torch.float32)
     assert small.weights == large.weights
     assert small.session < large.session
     assert small.activations < large.activations
 
 
 def test_depth_network_is_allowed_for():
-    without, beside = counted_once(TINY, torch.float32), needs(TINY, torch.float32, depth_model=True)
+    without, beside = needs(TINY, torch.float32), needs(TINY, torch.float32, depth_model=True)
     assert beside.activations - without.activations == DEPTH_MODEL
 
 
