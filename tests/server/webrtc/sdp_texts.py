@@ -277,6 +277,120 @@ a=ssrc:7654321 cname:FFmpeg
 a=ssrc:7654321 msid:FFmpeg video
 """
 
+# As werift 0.24.4 (npm) wrote it; the fingerprint is not its own.
+WERIFT = f"""\
+v=0
+o=- 14072836 0 IN IP4 0.0.0.0
+s=-
+t=0 0
+a=group:BUNDLE 0
+a=extmap-allow-mixed
+a=msid-semantic:WMS *
+m=video 9 UDP/TLS/RTP/SAVPF 96
+c=IN IP4 0.0.0.0
+a=candidate:626da4e5384a0ce2d0d93678a 1 udp 2116026367 127.0.0.1 42757 typ host generation 0 ufrag 197e
+a=end-of-candidates
+a=ice-ufrag:197e
+a=ice-pwd:3fa853775ba78691851e38
+a=ice-options:trickle
+a=fingerprint:sha-256 {FINGERPRINT}
+a=setup:actpass
+a=sendonly
+a=mid:0
+a=rtcp:9 IN IP4 0.0.0.0
+a=rtcp-mux
+a=ssrc:615201662 cname:e0c6350a-0368-446f-81f6-eb928c658e49
+a=rtpmap:96 VP8/90000
+a=rtcp-fb:96 nack
+a=rtcp-fb:96 nack pli
+a=rtcp-fb:96 goog-remb
+"""
+
+# As GStreamer 1.22's webrtcbin wrote it, with addresses of the documentation.
+WEBRTCBIN = f"""\
+v=0
+o=- 6695516454591250683 0 IN IP4 0.0.0.0
+s=-
+t=0 0
+a=ice-options:trickle
+a=group:BUNDLE video0
+m=video 9 UDP/TLS/RTP/SAVPF 96
+c=IN IP4 0.0.0.0
+a=setup:actpass
+a=ice-ufrag:zFPUEKsCqUfXiWQEWVoQo/dwf4sM+Imf
+a=ice-pwd:0DXBMV2FNX5Nn7kpiBajTfMtLL63EHyw
+a=rtcp-mux
+a=rtcp-rsize
+a=sendonly
+a=rtpmap:96 H264/90000
+a=rtcp-fb:96 nack pli
+a=rtcp-fb:96 ccm fir
+a=rtcp-fb:96 transport-cc
+a=framerate:15
+a=fmtp:96 packetization-mode=1;sprop-parameter-sets=Z0LAFtoCgL/lwFqDAwNSgAAAAwCAAAAPR4sXUA==,aM48gA==;profile-level-id=42c016;level-asymmetry-allowed=1
+a=ssrc:1921252905 msid:user2260295874@host-9c821a8b webrtctransceiver0
+a=ssrc:1921252905 cname:user2260295874@host-9c821a8b
+a=mid:video0
+a=fingerprint:sha-256 {FINGERPRINT}
+a=rtcp-mux-only
+a=candidate:1 1 UDP 2015363327 192.0.2.7 36910 typ host
+a=candidate:2 1 TCP 1015021823 192.0.2.7 9 typ host tcptype active
+a=candidate:4 1 UDP 2015363583 fe80::28a7:beff:fe9f:9aef 41387 typ host
+"""  # noqa: E501 -- as it was written
+
+# As Firefox 153 wrote it where it has no OpenH264: VP8 is the only one that is taken.
+FIREFOX_WITHOUT_H264 = f"""\
+v=0
+o=mozilla...THIS_IS_SDPARTA-99.0 1548988533063712525 0 IN IP4 0.0.0.0
+s=-
+t=0 0
+a=fingerprint:sha-256 {FINGERPRINT}
+a=sendrecv
+a=group:BUNDLE 0
+a=ice-options:trickle
+a=msid-semantic:WMS *
+m=video 37311 UDP/TLS/RTP/SAVPF 120 124 121 125 99 100 123 122 119
+c=IN IP4 192.0.2.7
+a=candidate:0 1 UDP 2122252543 192.0.2.7 37311 typ host
+a=candidate:1 1 TCP 2105524479 192.0.2.7 9 typ host tcptype active
+a=candidate:0 2 UDP 2122252542 192.0.2.7 60340 typ host
+a=candidate:1 2 TCP 2105524478 192.0.2.7 9 typ host tcptype active
+a=sendrecv
+a=end-of-candidates
+a=extmap:3 urn:ietf:params:rtp-hdrext:sdes:mid
+a=extmap:4 http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time
+a=extmap:5 urn:ietf:params:rtp-hdrext:toffset
+a=extmap:6/recvonly http://www.webrtc.org/experiments/rtp-hdrext/playout-delay
+a=extmap:7 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01
+a=extmap-allow-mixed
+a=fmtp:120 max-fs=12288;max-fr=60
+a=fmtp:124 apt=120
+a=fmtp:121 max-fs=12288;max-fr=60
+a=fmtp:125 apt=121
+a=fmtp:100 apt=99
+a=fmtp:119 apt=122
+a=ice-pwd:c401e7508b2c82f25e1571d4229f45d8
+a=ice-ufrag:1749c634
+a=mid:0
+a=msid:{{72abd67b}} {{f119ef4c}}
+a=rtcp:60340 IN IP4 192.0.2.7
+a=rtcp-mux
+a=rtcp-rsize
+a=rtpmap:120 VP8/90000
+a=rtpmap:124 rtx/90000
+a=rtpmap:121 VP9/90000
+a=rtpmap:125 rtx/90000
+a=rtpmap:99 AV1/90000
+a=rtpmap:100 rtx/90000
+a=rtpmap:123 ulpfec/90000
+a=rtpmap:122 red/90000
+a=rtpmap:119 rtx/90000
+a=setup:actpass
+a=ssrc:1981248469 cname:{{e9e56008}}
+a=ssrc:1011066522 cname:{{e9e56008}}
+a=ssrc-group:FID 1981248469 1011066522
+"""
+
 CLIENTS = {
     "plain": PLAIN,
     "Safari": SAFARI,
@@ -284,4 +398,7 @@ CLIENTS = {
     "GStreamer": GSTREAMER,
     "Firefox": FIREFOX,
     "FFmpeg": FFMPEG,
+    "werift 0.24": WERIFT,
+    "webrtcbin 1.22": WEBRTCBIN,
+    "Firefox 153 without H.264": FIREFOX_WITHOUT_H264,
 }
