@@ -1,9 +1,10 @@
 """Command line `depthlive`. All settings of the server come from here and from settings.py."""
 
 import asyncio
+import inspect
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, cast, get_args, get_origin
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from server.access.errors import UnusableAccess
 from server.access.token_cli import token
 from server.app import serve as serve_until_stopped
+from server.doctor.command import report
 from server.logs import configure_logging
 from server.media.recording_store import RecordingsUnusable
 from server.models_cli import models_app
@@ -142,10 +144,7 @@ def serve(
     flags, which others on the machine can see. A TURN server with a user name goes into the file:
     ice_servers = [{urls = ["turn:host"], username = "u", credential = "c"}]
     """
-    # Not given is None, but typer makes it an empty list where several may be given.
-    flags = {name: value for name, value in ctx.params.items() if value not in (None, [], ())}
-    flags.setdefault("config", None)
-    settings = _settings(flags, flags.pop("config"))
+    settings = _settings_of(ctx)
     configure_logging(settings.log_level)
     logger.info("Effective configuration:\n%s", settings.describe())
     for name in unknown_variables(os.environ):
@@ -161,6 +160,42 @@ def serve(
         _stop(f"cannot listen on {settings.host} port {settings.port}: {reason}", code=1)
     except KeyboardInterrupt:  # the second one: the first ends in order
         raise typer.Exit(130) from None
+
+
+def _takes_settings_too(command: Callable[..., None]) -> Callable[..., None]:
+    """Every flag of `serve` before the command's own; it finds them in its context."""
+    taken, own = inspect.signature(serve), inspect.signature(command)
+    others = [
+        one for name, one in own.parameters.items() if name != "ctx" and one.kind is not one.VAR_KEYWORD
+    ]
+    command.__signature__ = own.replace(  # pyright: ignore[reportFunctionMemberAccess] -- inspect reads it
+        parameters=[*taken.parameters.values(), *others]
+    )
+    return command
+
+
+@app.command()
+@_takes_settings_too
+def doctor(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Findings as a list in JSON.")] = False,
+    **settings: Any,
+) -> None:
+    """Check whether this machine can serve with these settings, and say what to do if not.
+
+    Takes every flag of `serve`, the same environment and the same file. Ends with 1 after a failure.
+    """
+    ctx.params.pop("as_json")
+    logging.basicConfig(level=logging.ERROR)
+    raise typer.Exit(report(_settings_of(ctx), as_json=as_json))
+
+
+def _settings_of(ctx: typer.Context) -> Settings:
+    """As flags, environment and file have them."""
+    # Not given is None, but typer makes it an empty list where several may be given.
+    flags = {name: value for name, value in ctx.params.items() if value not in (None, [], ())}
+    flags.setdefault("config", None)
+    return _settings(flags, flags.pop("config"))
 
 
 def _settings(flags: Mapping[str, Any], config: Path | None) -> Settings:

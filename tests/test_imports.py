@@ -49,7 +49,10 @@ TENSORS = {"torch", "safetensors", "transformers"}
 VALUES = "streaming.api"
 SERVER_TO_STREAMING = {
     ("server.engine.thread", "streaming.engine"),
-    ("server.models_cli", "streaming.hub.pull"),  # a command of its own, no part of the live server
+    # Commands of their own, no part of the live server.
+    ("server.models_cli", "streaming.hub.pull"),
+    ("server.doctor.facts", "streaming.hub.pull"),
+    ("server.doctor.facts", "streaming.device_report"),
 }
 HUB = "huggingface_hub"  # its one user: files of models, never streams
 PURE = {
@@ -76,7 +79,7 @@ LAYERS = {
         {"pipeline"},
         {"acceleration", "random_weights", "stream"},
         {"engine"},
-        {"test_depth_guidance"},
+        {"device_report", "test_depth_guidance"},
     ],
     "server": [
         {"client_address", "cors", "logs", "memory", "progress_bar", "protocol", "quotation", "settings"},
@@ -87,7 +90,7 @@ LAYERS = {
         {"transport"},
         {"webrtc", "websocket"},
         {"http"},
-        {"app"},
+        {"app", "doctor"},
         {"cli"},
         {"__main__"},
     ],

@@ -15,7 +15,7 @@ def compile_cache(chosen: Path | None) -> Path | None:
     Raises OSError when `chosen` cannot be.
     """
     try:
-        folder = chosen or _user_caches() / "depthlive"
+        folder = cache_folder(chosen)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder.resolve()
@@ -24,6 +24,11 @@ def compile_cache(chosen: Path | None) -> Path | None:
             raise OSError(f"cache_dir: {chosen} cannot be written ({error})") from error
         logger.warning("Compiled parts are not kept (%s): every start compiles. Set cache_dir", error)
         return None
+
+
+def cache_folder(chosen: Path | None) -> Path:
+    """Where that is, there or not. Raises RuntimeError where nobody knows where home is."""
+    return chosen or _user_caches() / "depthlive"
 
 
 def _user_caches() -> Path:
