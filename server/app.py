@@ -176,6 +176,7 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
     services = Services(settings, engine, Metrics(), recordings)
     peers = PeerRegistry(services)
     viewers = ViewerRegistry(services, peers.find)
+    _follow(services, peers, recordings)
     origins = Origins(settings.allowed_origins)
 
     async def keep_udp_ports(app: web.Application) -> AsyncIterator[None]:
@@ -212,6 +213,9 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
         for name, value in {"Content-Security-Policy": policy, **SECURITY_HEADERS}.items():
             response.headers.setdefault(name, value)
 
+    async def count_response(request: web.Request, response: web.StreamResponse) -> None:
+        services.metrics.responses.labels(str(response.status)).inc()
+
     # In this order: what no endpoint could read; the client's true address; names and sites; how much of it;
     # then who it is.
     hosts = Hosts(settings, origins)
@@ -226,6 +230,7 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
     app.on_startup.append(start)
     app.on_response_prepare.append(add_security_headers)
     app.on_response_prepare.append(origins.add_headers)
+    app.on_response_prepare.append(count_response)
     app.on_shutdown.append(end_peers)
     app.on_cleanup.append(stop)
     api = Api(services, peers)
@@ -241,6 +246,24 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
     routes = [*endpoints, *_others_refused(endpoints), *api.files()]
     app.add_routes([*under_prefix(settings.public_prefix, routes), *routes])
     return app
+
+
+def _follow(services: Services, peers: PeerRegistry, recordings: RecordingStore) -> None:
+    """Figures that others hold, read when they are asked for."""
+    engine, follow = services.engine, services.metrics.follow
+    follow("ready", "Whether the model is warm", lambda: engine.readiness.phase is Phase.READY)
+    follow(
+        "engine_silent_seconds",
+        "Since the model's thread, which owes an answer, has told anything",
+        lambda: engine.silent_seconds,
+    )
+    follow(
+        "engine_frames_per_second", "The model's pace, of all streams together", lambda: engine.pace or 0.0
+    )
+    follow("gpu_memory_bytes", "Taken of the GPU by the model", lambda: engine.gpu_memory_bytes)
+    follow("places", "Peers that may be here at once", lambda: peers.places)
+    follow("waiting", "Who is in the admission queue", lambda: peers.num_waiting)
+    follow("recordings_bytes", "Size of all finished recordings", lambda: recordings.num_bytes)
 
 
 def runner_of(app: web.Application, settings: Settings) -> web.AppRunner:

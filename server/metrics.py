@@ -1,14 +1,16 @@
 """Counters of the process, for Prometheus, and figures of one stream, for its client."""
 
 import asyncio
+import importlib.metadata
 import os
+import platform
 import threading
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from server.protocol.replies import ClientState, Dropped, Figures, Latency, Stats
@@ -21,7 +23,22 @@ LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0
 STALL_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 STALL_PERIOD_S = 0.02  # between two looks: a stall that begins in between is seen to be shorter by as much
 
+WAIT_BUCKETS_S = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
+
 Place = Literal["camera", "pacing", "stale"]
+Refusal = Literal[
+    "media_type",
+    "malformed",
+    "ticket",
+    "candidates",
+    "no_session",
+    "no_model",
+    "full",
+    "address_full",
+    "viewers_full",
+    "no_udp_port",
+    "stopping",
+]
 
 
 class Metrics:
@@ -33,7 +50,9 @@ class Metrics:
         self._registry = registry = CollectorRegistry()
         self.sessions = Gauge("depthlive_sessions", "Peers connected or connecting", registry=registry)
         self.viewers = Gauge("depthlive_viewers", "Who watches a session by WHEP", registry=registry)
-        self.refused = Counter("depthlive_refused_offers", "Offers refused", ["status"], registry=registry)
+        self._refused = Counter(
+            "depthlive_refused_offers", "Offers refused", ["status", "reason"], registry=registry
+        )
         self.camera_frames = Counter("depthlive_camera_frames", "Camera frames decoded", registry=registry)
         self.shown_frames = Counter("depthlive_shown_frames", "Generated frames sent", registry=registry)
         self.chunks = Counter("depthlive_chunks", "Chunks generated", registry=registry)
@@ -60,6 +79,24 @@ class Metrics:
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
+        self.admission_wait = Histogram(
+            "depthlive_admission_wait_seconds",
+            "Time in the admission queue of those who came in from it",
+            buckets=WAIT_BUCKETS_S,
+            registry=registry,
+        )
+        self.responses = Counter("depthlive_http_responses", "HTTP responses", ["status"], registry=registry)
+        Info("depthlive_build", "What is running", registry=registry).info(
+            {"version": _version(), "python": platform.python_version()}
+        )
+
+    def refused(self, status: int, reason: Refusal) -> None:
+        """An offer, or a WebSocket, was not taken."""
+        self._refused.labels(str(status), reason).inc()
+
+    def follow(self, name: str, help: str, read: Callable[[], float]) -> None:
+        """A gauge `depthlive_name` of what `read` gives whenever figures are asked for."""
+        Gauge(f"depthlive_{name}", help, registry=self._registry).set_function(read)
 
     async def watch_loop(self) -> None:
         """Measure how late the running loop is, for ever."""
@@ -85,6 +122,13 @@ def _num_threads() -> int:
         return len(os.listdir("/proc/self/task"))
     except OSError:
         return threading.active_count()
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("depthlive")
+    except importlib.metadata.PackageNotFoundError:  # a checkout that is run as it is
+        return "unknown"
 
 
 class StreamMeter:

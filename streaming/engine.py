@@ -173,6 +173,11 @@ class StreamEngine:
             stream.flush()
         self.check_device()
 
+    def memory_bytes(self) -> int:
+        """What PyTorch holds of the GPU; 0 on a CPU. Waits for nothing."""
+        device = self.pipeline.device
+        return torch.cuda.memory_reserved(device) if device.type == "cuda" else 0
+
     def check_device(self) -> None:
         """Wait for a GPU. Raises RuntimeError if it can do no more work: some CUDA errors do not pass."""
         if self.pipeline.device.type == "cuda":

@@ -80,6 +80,7 @@ class EngineClient:
         self.scheduler = Scheduler()
         self.pace: float | None = None  # pictures a second, of all streams together; None until ready
         self.info: EngineInfo | None = None  # None until ready
+        self.gpu_memory_bytes = 0  # taken of it, after the newest chunk; 0 on a CPU
         self._is_silent = False
         self.readiness = Readiness(Phase.LOADING, "loading the model")
 
@@ -96,6 +97,11 @@ class EngineClient:
         if self._thread.is_alive:
             logger.warning("The model's thread does not end; leaving it behind")
         self._fail_jobs()
+
+    @property
+    def silent_seconds(self) -> float:
+        """For so long the thread owes an answer and has told nothing."""
+        return self._thread.silent_seconds
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` on every change of `readiness`; returns what ends the subscription."""
@@ -192,3 +198,6 @@ class EngineClient:
 
     def on_pace(self, pace: float) -> None:
         self.pace = pace
+
+    def on_memory(self, taken: int) -> None:
+        self.gpu_memory_bytes = taken

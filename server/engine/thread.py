@@ -66,6 +66,7 @@ class Listener(Protocol):
     def on_failed(self, reason: str) -> None: ...
     def on_silent(self) -> None: ...
     def on_pace(self, pace: float) -> None: ...
+    def on_memory(self, taken: int) -> None: ...
 
 
 def import_engine() -> "type[StreamEngine]":
@@ -138,6 +139,11 @@ class EngineThread:
     @property
     def is_alive(self) -> bool:
         return self._thread.is_alive()
+
+    @property
+    def silent_seconds(self) -> float:
+        """For so long it owes an answer and has told nothing."""
+        return self._watchdog.silence()
 
     def stack(self) -> str:
         """Where it is: what a hang leaves for the log."""
@@ -346,6 +352,7 @@ class EngineThread:
         """The job at hand took so long, all that it left to do included."""
         self._paces.append(self._made / max(seconds, 1e-6))
         self._post(self._listener.on_pace, median(self._paces))
+        self._post(self._listener.on_memory, self._engine.memory_bytes())
 
 
 def attempt(work: Callable[[], R]) -> tuple[R | None, Exception | None]:

@@ -29,6 +29,10 @@ class Watchdog:
     def heard(self) -> None:
         self._heard_at = asyncio.get_running_loop().time()
 
+    def silence(self) -> float:
+        """Seconds since the thread has told anything, while it owes an answer; else 0."""
+        return asyncio.get_running_loop().time() - self._heard_at if self._owed else 0.0
+
     def answered(self) -> None:
         self._owed -= 1
         if not self._owed:

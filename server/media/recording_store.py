@@ -129,6 +129,11 @@ class RecordingStore:
         on_change(recording.news())
         return recording
 
+    @property
+    def num_bytes(self) -> int:
+        """Of all that are finished."""
+        return sum(one.bytes for one in self._kept)
+
     async def find(self, session: str, name: str) -> Path | None:
         """The file of a recording that is over, also of a session that has ended, once it is finished.
 

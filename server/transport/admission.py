@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 PRESENT_S = 10.0  # who has not asked for so long is passed over
 FORGOTTEN_S = 75.0  # and after this has lost the place: browsers let a hidden page ask once a minute
@@ -27,6 +27,7 @@ class QueueStatus:
 class _Asked:
     at: float
     network: str
+    since: float  # when it was first asked with
 
 
 class AdmissionQueue:
@@ -54,7 +55,7 @@ class AdmissionQueue:
         if ticket is not None and (ticket in self._asked or self._has_room(network)):
             # One that is known keeps its place in the order, and belongs to whoever brought it.
             known = self._asked.get(ticket)
-            self._asked[ticket] = _Asked(now, network if known is None else known.network)
+            self._asked[ticket] = _Asked(now, network, now) if known is None else replace(known, at=now)
         present = self._in_line(now)
         if ticket is None or ticket not in self._asked:
             return QueueStatus(may_enter=len(present) < free, position=None, waiting=len(present))
@@ -83,6 +84,15 @@ class AdmissionQueue:
                 order.append((asked.network in self._unused, rank, ticket))
                 ranks[asked.network] += 1
         return [ticket for *_, ticket in sorted(order, key=lambda entry: entry[:2])]
+
+    def waited(self, ticket: str | None, now: float) -> float | None:
+        """Seconds that this ticket has been in line; None for one that is not."""
+        asked = self._asked.get(ticket or "")
+        return None if asked is None else now - asked.since
+
+    def num_present(self, now: float) -> int:
+        """How many are in line and have asked of late."""
+        return len(self._in_line(now))
 
     def leave(self, ticket: str | None) -> bool:
         """It waits no more; False for one that did not wait."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from server.logs import session_logger
+from server.metrics import Refusal
 from server.services import Services
 from server.session.session import LiveSession
 from server.transport.address_limits import network_of
@@ -17,8 +18,9 @@ class ServerFull(Exception):
     """As many peers as allowed, or as the model can serve, are here already; or whoever is first in line
     comes first."""
 
-    def __init__(self, words: str, position: int | None = None) -> None:
+    def __init__(self, words: str, position: int | None = None, why: Refusal = "full") -> None:
         super().__init__(words)
+        self.why: Refusal = why  # for the figures
         self.position = position  # in line, from 1; None for who is not in it
 
 
@@ -114,6 +116,8 @@ class PeerRegistry:
         self._check_open()
         if former is None:
             self.check_room(ticket, address)
+            if (waited := self._queue.waited(ticket, self._now())) is not None:
+                self._services.metrics.admission_wait.observe(waited)
             self._queue.leave(ticket)
             id = secrets.token_urlsafe(16)  # whoever knows it may control and end the session
             session = LiveSession(id, self._services)
@@ -142,6 +146,11 @@ class PeerRegistry:
             reason = f"; one more would slow all below {self._settings.min_fps:g} fps" if is_slow else ""
             raise ServerFull(_full(places, reason, status), status.position)
 
+    @property
+    def num_waiting(self) -> int:
+        """How many are in line."""
+        return self._queue.num_present(self._now())
+
     def leave_queue(self, ticket: str) -> bool:
         """Whoever holds this ticket waits no more; False when nobody held it."""
         return self._queue.leave(ticket)
@@ -169,7 +178,7 @@ class PeerRegistry:
 
     def _check_open(self) -> None:
         if self._peers.is_closing:
-            raise ServerFull("the server is shutting down")
+            raise ServerFull("the server is shutting down", why="stopping")
 
     def _held_by(self, network: str) -> int:
         """How many places a network has."""
@@ -179,11 +188,13 @@ class PeerRegistry:
         """Raise ServerFull if this network has as many places, or offers that wait, as one may."""
         most, waiting = self._settings.max_sessions_per_address, self._settings.max_connecting_per_address
         if self._held_by(network) >= most:
-            raise ServerFull(f"your address holds {most} places, as many as one may; try again later")
+            words = f"your address holds {most} places, as many as one may; try again later"
+            raise ServerFull(words, why="address_full")
         mine = [id for id, held in self._networks.items() if held == network]
         peers = [peer for id in mine if (peer := self._peers.get(id)) is not None]
         if sum(not peer.is_connected for peer in peers) >= waiting:
-            raise ServerFull(f"{waiting} offers of your address have not connected yet; try again soon")
+            words = f"{waiting} offers of your address have not connected yet; try again soon"
+            raise ServerFull(words, why="address_full")
 
     async def _reclaim(self, id: str) -> LiveSession:
         """The session of a lost peer, no longer kept here. Raises SessionGone or ServerFull."""

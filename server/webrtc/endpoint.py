@@ -6,6 +6,7 @@ from aiohttp import hdrs, web
 
 from server.access.guard import access_of
 from server.access.proxies import public_path
+from server.metrics import Refusal
 from server.services import Services
 from server.webrtc.ice_servers import for_client
 from server.webrtc.trickle_patch import ACCEPT_PATCH, FRAGMENT, FragmentRefused, Trickled, take_fragment
@@ -36,20 +37,23 @@ class SdpEndpoint:
         self._add_links(request, response)
         return response
 
-    def refuse(self, status: int, reason: str, headers: dict[str, str] | None = None) -> web.Response:
+    def refuse(
+        self, status: int, why: Refusal, reason: str, headers: dict[str, str] | None = None
+    ) -> web.Response:
+        """In the words of `reason`; `why` is for the figures."""
         logger.info("%s: refused with %d: %s", self._name, status, reason)
-        self._metrics.refused.labels(str(status)).inc()
+        self._metrics.refused(status, why)
         return web.Response(status=status, text=reason, headers=headers)
 
     async def patched(self, request: web.Request, connection: Trickled | None, missing: str) -> web.Response:
         """Trickled candidates: 204; an ICE restart: 200. Refused with 404 and the words `missing` where there
         is no connection, with 413, or as take_fragment does."""
         if connection is None:
-            return self.refuse(404, missing)
+            return self.refuse(404, "no_session", missing)
         try:
             return await take_fragment(request, connection)
         except FragmentRefused as refused:
-            return self.refuse(refused.status, str(refused), refused.headers)
+            return self.refuse(refused.status, "candidates", str(refused), refused.headers)
 
     def options(self, request: web.Request, methods: str) -> web.Response:
         """What may be posted here, and the ICE servers to use (RFC 9725, 4.5)."""

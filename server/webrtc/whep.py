@@ -42,20 +42,23 @@ class Whep:
         """Let a viewer in: 201 with the answer; 400, 404, 413, 415 or 503 with a reason."""
         session_id = request.match_info["id"]
         if request.content_type != SDP:
-            return self._endpoint.refuse(415, f"expected Content-Type {SDP}, got {request.content_type}")
+            return self._endpoint.refuse(
+                415, "media_type", f"expected Content-Type {SDP}, got {request.content_type}"
+            )
         try:
             text, rule = await request.text(), address_rule(request, self._settings)
             viewer, answer = await self._viewers.add(
                 session_id, lambda: read_offer(text, "viewer", self._settings.codecs, rule)
             )
         except UnicodeDecodeError:
-            return self._endpoint.refuse(400, "the offer is not UTF-8 text")
+            return self._endpoint.refuse(400, "malformed", "the offer is not UTF-8 text")
         except InvalidOffer as error:
-            return self._endpoint.refuse(400, str(error))
+            return self._endpoint.refuse(400, "malformed", str(error))
         except NothingToWatch as error:
-            return self._endpoint.refuse(404, str(error))
+            return self._endpoint.refuse(404, "no_session", str(error))
         except (ViewersFull, NoUdpPort) as error:
-            return self._endpoint.refuse(503, str(error), {hdrs.RETRY_AFTER: RETRY_AFTER_S})
+            why = "viewers_full" if isinstance(error, ViewersFull) else "no_udp_port"
+            return self._endpoint.refuse(503, why, str(error), {hdrs.RETRY_AFTER: RETRY_AFTER_S})
         return self._endpoint.accepted(request, answer, f"/sessions/{session_id}/whep/{viewer.id}", viewer)
 
     async def delete(self, request: web.Request) -> web.Response:

@@ -56,12 +56,14 @@ class Whip:
         whoever finds the server full waits in line.
         """
         if request.content_type != SDP:
-            return self._endpoint.refuse(415, f"expected Content-Type {SDP}, got {request.content_type}")
+            return self._endpoint.refuse(
+                415, "media_type", f"expected Content-Type {SDP}, got {request.content_type}"
+            )
         if self._engine.readiness.phase in (Phase.FAILED, Phase.STOPPED):
-            return self._endpoint.refuse(503, self._engine.readiness.reason)
+            return self._endpoint.refuse(503, "no_model", self._engine.readiness.reason)
         former, ticket = request.query.get("session"), request.query.get("ticket")
         if ticket is not None and not is_ticket(ticket):
-            return self._endpoint.refuse(400, BAD_TICKET)
+            return self._endpoint.refuse(400, "ticket", BAD_TICKET)
 
         def make(session: LiveSession) -> WebRtcPeer:
             access_of(request).own(session.id)
@@ -81,18 +83,20 @@ class Whip:
                 address,
             )
         except UnicodeDecodeError:
-            return self._endpoint.refuse(400, "the offer is not UTF-8 text")
+            return self._endpoint.refuse(400, "malformed", "the offer is not UTF-8 text")
         except InvalidOffer as error:
-            return self._endpoint.refuse(400, str(error))
+            return self._endpoint.refuse(400, "malformed", str(error))
         except SessionGone as error:
-            return self._endpoint.refuse(404, str(error))
+            return self._endpoint.refuse(404, "no_session", str(error))
         except NoUdpPort as error:
-            return self._endpoint.refuse(503, str(error), {hdrs.RETRY_AFTER: str(RETRY_AFTER_S)})
+            return self._endpoint.refuse(
+                503, "no_udp_port", str(error), {hdrs.RETRY_AFTER: str(RETRY_AFTER_S)}
+            )
         except ServerFull as error:
             headers: dict[str, str] = {hdrs.RETRY_AFTER: str(RETRY_AFTER_S)}
             if error.position is not None:
                 headers[QUEUE_POSITION] = str(error.position)
-            return self._endpoint.refuse(503, str(error), headers)
+            return self._endpoint.refuse(503, error.why, str(error), headers)
         id = peer.session.id
         response = self._endpoint.accepted(request, peer.answer, f"/whip/{id}", peer)
         await self._answer(request, response, id)
@@ -129,7 +133,7 @@ class Whip:
         """Give back the place in line of `?ticket=`: 200; 400 if it is no ticket, 404 if nobody has it."""
         ticket = request.query.get("ticket", "")
         if not is_ticket(ticket):
-            return self._endpoint.refuse(400, BAD_TICKET)
+            return self._endpoint.refuse(400, "ticket", BAD_TICKET)
         if not self._peers.leave_queue(ticket):
             return web.Response(status=404, text="nobody waits with this ticket; it may have come in")
         return web.Response(text="left the line")

@@ -7,6 +7,7 @@ from aiohttp import web
 from server.access.guard import access_of
 from server.client_address import client_address
 from server.engine.client import Phase
+from server.metrics import Refusal
 from server.services import Services
 from server.session.session import LiveSession
 from server.transport.admission import is_ticket
@@ -62,18 +63,20 @@ class MediaSocket:
 
         readiness = self._services.engine.readiness
         if readiness.phase in (Phase.FAILED, Phase.STOPPED):
-            return await self._refuse(socket, NO_MODEL, readiness.reason)
+            return await self._refuse(socket, NO_MODEL, "no_model", readiness.reason)
         try:
             peer = await self._peers.add(make, request.query.get("session"), ticket, client_address(request))
         except SessionGone as error:
-            return await self._refuse(socket, GONE, str(error))
+            return await self._refuse(socket, GONE, "no_session", str(error))
         except ServerFull as error:
-            return await self._refuse(socket, FULL, str(error))
+            return await self._refuse(socket, FULL, error.why, str(error))
         await peer.is_closed.wait()
         return socket
 
-    async def _refuse(self, socket: web.WebSocketResponse, code: int, reason: str) -> web.WebSocketResponse:
+    async def _refuse(
+        self, socket: web.WebSocketResponse, code: int, why: Refusal, reason: str
+    ) -> web.WebSocketResponse:
         logger.info("Refused a WebSocket with %d: %s", code, reason)
-        self._services.metrics.refused.labels(str(code)).inc()
+        self._services.metrics.refused(code, why)
         await socket.close(code=code, message=close_reason(reason))
         return socket

@@ -160,6 +160,9 @@ class StreamEngine:
         self._module.may_prepare.wait()
         return True
 
+    def memory_bytes(self) -> int:
+        return self._module.memory_bytes
+
     def flush(self) -> None:
         self._module.may_flush.wait()
         self._module.flushed += 1
@@ -185,6 +188,7 @@ class FakeEngineModule:
     """Give it to EngineClient as `import_engine=lambda: module`, told first what to do differently."""
 
     load_error: Exception | None = None
+    memory_bytes = 0
     looks: tuple[Look, ...] = ()
     controls: ControlStrengths = DEFAULT_CONTROLS  # that streams begin with
     step_seconds: float = 0.0

@@ -88,7 +88,7 @@ async def test_no_place_is_said_with_a_close_code(server):
         await first.live()
         async with media_client(server) as second:
             assert await second.closed() == FULL
-    assert 'depthlive_refused_offers_total{status="4503"} 1.0' in await metrics(server)
+    assert 'depthlive_refused_offers_total{reason="full",status="4503"} 1.0' in await metrics(server)
 
 
 async def test_no_model_is_said_with_a_close_code(settings, engine):
