@@ -131,6 +131,7 @@ def serve(
     recordings_dir: Annotated[Path | None, _option(LIMITS, "recordings_dir")] = None,
     engine_timeout: Annotated[float | None, _option(LIMITS, "engine_timeout")] = None,
     log_level: Annotated[str | None, _option(DEBUGGING, "log_level")] = None,
+    log_format: Annotated[str | None, _option(DEBUGGING, "log_format")] = None,
     random_weights: Annotated[bool | None, _option(DEBUGGING, "random_weights")] = None,
     stamp_source: Annotated[bool | None, _option(DEBUGGING, "stamp_source")] = None,
 ) -> None:
@@ -145,7 +146,7 @@ def serve(
     ice_servers = [{urls = ["turn:host"], username = "u", credential = "c"}]
     """
     settings = _settings_of(ctx)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     logger.info("Effective configuration:\n%s", settings.describe())
     for name in unknown_variables(os.environ):
         logger.warning("%s in the environment sets nothing; is it misspelt?", name)

@@ -257,6 +257,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe messages logged."
     )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="How they are logged: text, or json with one object a line."
+    )
     cache_dir: Path | None = Field(
         None, description="Folder for what a GPU's start compiles; none takes the user's cache folder."
     )

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -150,7 +151,7 @@ class EngineClient:
         if self.readiness.phase is not Phase.READY:
             raise EngineUnavailable(self.readiness.reason)
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._thread.put(Job(work, future))
+        self._thread.put(Job(partial(copy_context().run, work), future))  # for the log
         return await future
 
     def _become(self, phase: Phase, reason: str) -> None:

@@ -75,7 +75,7 @@ class CommandHandler:
         self._feed = feed
         self._state = state
         self._prefetch = prefetch
-        self._recorder = Recorder(recordings, session_id, self._tell_recording)
+        self.recorder = Recorder(recordings, session_id, self._tell_recording)
         self._stats = stats
         self._loop = asyncio.get_running_loop()
         self._picture: Picture | None = None  # on show
@@ -84,7 +84,7 @@ class CommandHandler:
 
     def close(self) -> None:
         """End a recording that runs; its file can still be fetched."""
-        self._recorder.stop(self._loop.time(), "the session ended")
+        self.recorder.stop(self._loop.time(), "the session ended")
         self._notifier.close()
 
     @property
@@ -176,14 +176,14 @@ class CommandHandler:
                 return self._done(command, now)
             case StartRecording(id=id, side_by_side=side_by_side):
                 try:
-                    self._recorder.start(side_by_side=side_by_side)
+                    self.recorder.start(side_by_side=side_by_side)
                 except RecordingRefused as error:
                     return self._queue.refuse(id, str(error))
                 return self._done(command, now)
             case StopRecording(id=id):
-                if not self._recorder.is_recording:
+                if not self.recorder.is_recording:
                     return self._queue.refuse(id, "nothing is being recorded")
-                self._recorder.stop(now)
+                self.recorder.stop(now)
                 return self._done(command, now)
             case _:
                 return []
@@ -214,7 +214,7 @@ class CommandHandler:
         """A picture has gone out: whatever it shaped has now been applied."""
         self._picture = picture
         self._channels.send(*self._queue.shown(picture.sequence, picture.chunk, picture.frame, now))
-        self._recorder.offer(picture, pts, now)
+        self.recorder.offer(picture, pts, now)
 
     def _prefetch_prompts(self, change: PromptChange) -> None:
         self._prefetch.start([prompt.text for prompt in change.weighted])
@@ -238,7 +238,7 @@ class CommandHandler:
             seed=parameters.seed_state(),
             frozen=self.is_frozen,
             paused=self._generation.is_paused,
-            recording=self._recorder.is_recording,
+            recording=self.recorder.is_recording,
             timeline=parameters.timeline_state(self._generation.time()),
             output=self.output,
         )

@@ -12,7 +12,7 @@ from server.engine.chunk_job import ChunkJob
 from server.engine.client import EngineClient
 from server.engine.errors import InputRejected, StreamWasReset
 from server.engine.thread import StreamHandle
-from server.logs import session_logger
+from server.logs import CHUNK, session_logger
 from server.media.frames import to_rgb
 from server.media.pacing import Pacer
 from server.metrics import StreamMeter
@@ -126,6 +126,7 @@ class GenerationLoop:
     async def _one_chunk(self, handle: StreamHandle, began: float) -> None:
         """Send the newest frames and the waiting commands to the model; queue what comes back."""
         self._sequence += 1
+        CHUNK.set(self._sequence)  # in the log
         taken_at = self._now()
         chunk = self._feed.take(self._frames_wanted, taken_at)
         in_progress = _ChunkInProgress(self._sequence, chunk, began)

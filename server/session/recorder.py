@@ -21,6 +21,7 @@ class Recorder:
         self._session_id = session_id
         self._on_change = on_change
         self._recording: Recording | None = None
+        self.num_begun = 0
 
     @property
     def is_recording(self) -> bool:
@@ -33,6 +34,7 @@ class Recorder:
         self._recording = self._recordings.start(
             self._session_id, side_by_side=side_by_side, on_change=self._on_change
         )
+        self.num_begun += 1
 
     def offer(self, picture: Picture, pts: int, now: float) -> None:
         """A picture is shown. Never waits. Beside it goes what it was made from: both move as one."""

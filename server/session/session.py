@@ -4,12 +4,13 @@ camera_frame() -> CameraFeed -> GenerationLoop -> Playout -> shown(), and every 
 """
 
 import asyncio
+from contextvars import copy_context
 
 from av import VideoFrame
 
 from server.engine.client import Phase, model_info
 from server.engine.errors import EngineUnavailable, InputRejected
-from server.logs import session_logger
+from server.logs import event, mark_session, session_logger
 from server.media.coded_size import EXPECTED, SizeRejected
 from server.media.frames import Rgb
 from server.media.snapshot import SnapshotParameters
@@ -111,14 +112,19 @@ class LiveSession:
         )
         self._idle = IdleLimit(settings.camera_seconds, settings.paused_seconds)
         self._shown_at = self._began
+        # For the line at its end: by what its newest peer came, what it is sent, why that ended.
+        self.transport, self.codec, self.end_reason = "none", "", "closed"
+        self._is_ended = False
         self._rejected_size: str | None = None  # that of the camera's newest pictures, if they are not taken
         self._complaints = RateLimit(COMPLAINTS_PER_S)
 
     def start(self) -> None:
         """Begin to generate, to play and to report. Call it once."""
-        generating = asyncio.create_task(self._generate())
-        playing = asyncio.create_task(self.playout.run())
-        self._tasks = [generating, playing, asyncio.create_task(self._report())]
+        context = copy_context()
+        context.run(mark_session, self.id)  # in the log
+        works = (self._generate(), self.playout.run(), self._report())
+        self._tasks = [asyncio.create_task(work, context=context.copy()) for work in works]
+        generating, playing, _ = self._tasks
         for task in self._tasks:
             task.add_done_callback(self._task_ended)
         generating.add_done_callback(self._fail_of_bug)
@@ -134,6 +140,9 @@ class LiveSession:
 
     async def close(self) -> None:
         """End the stream and free what it owns. Safe to call twice."""
+        if not self._is_ended:
+            self._is_ended = True
+            self._log_totals()
         self._unsubscribe()
         self.playout.broadcast.end()
         self.commands.close()
@@ -146,6 +155,29 @@ class LiveSession:
         self.feed.clear()
         self.playout.clear()
         self.generation.result = None
+
+    def _log_totals(self) -> None:
+        """One line of what has become of it; no prompt is in it."""
+        stats, recordings = self.stats(""), self.commands.recorder.num_begun
+        dropped = stats.dropped.model_dump()
+        reason = self.failure or self.end_reason
+        self._log.info(
+            "ended after %.1f s: %s; %d camera frames, %d shown, %d chunks, %s dropped, %d recordings, %s",
+            *(stats.uptime_s, reason, stats.camera_frames, stats.shown_frames, stats.chunks),
+            *(sum(dropped.values()), recordings, f"{self.transport} {self.codec or ''}".strip()),
+            extra=event(
+                "session_end",
+                seconds=stats.uptime_s,
+                reason=reason,
+                camera_frames=stats.camera_frames,
+                shown_frames=stats.shown_frames,
+                chunks=stats.chunks,
+                dropped=dropped,
+                recordings=recordings,
+                transport=self.transport,
+                codec=self.codec,
+            ),
+        )
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -228,6 +228,7 @@ class PeerRegistry:
         await asyncio.sleep(seconds)
         session_logger(__name__, id).info("ends: its peer did not return")
         session = self._kept.pop(id)
+        session.end_reason = "its peer did not return"
         try:
             await session.close()
         finally:

@@ -1,6 +1,7 @@
 """WebRTC connection that sends a session's pictures: from its offer to its end."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -101,6 +102,8 @@ class WebRtcConnection:
         self._reason_to_end = reason_to_end or self._session_ended
         self._on_flood = on_flood or self.hang_up
         self.was_connected = False
+        self.end_reason = ""  # why it was hung up
+        self.codec = ""  # of the video that it sends, as in h264
         self._gone = asyncio.Event()
 
     async def answer(self, offer: Offer) -> str:
@@ -117,6 +120,7 @@ class WebRtcConnection:
             self._choose_what_comes(transceiver)
             self._trickle.begin(offer)
             await self._pc.setLocalDescription(await self._pc.createAnswer())
+            self.codec = _codec_of(self._pc.localDescription.sdp)
         except OFFER_ERRORS as error:
             self._log.warning("%s: its offer cannot be answered", self._name, exc_info=True)
             raise InvalidOffer("the offer cannot be answered; the server's log says why") from error
@@ -154,6 +158,7 @@ class WebRtcConnection:
         """Let attend() return."""
         if not self._gone.is_set():
             self._log.info("%s ends: %s", self._name, reason)
+            self.end_reason = reason
             self._gone.set()
 
     async def close(self) -> None:
@@ -208,3 +213,10 @@ class WebRtcConnection:
     def _hold_bitrate(self) -> None:
         if self._bitrate is not None:
             self._bitrate.hold(self._quality(), self._now())
+
+
+def _codec_of(answer: str) -> str:
+    """Of the video that an answer agrees on: its first payload."""
+    found = re.search(r"^m=video \d+ \S+ (\d+)", answer, re.MULTILINE)
+    name = found and re.search(rf"^a=rtpmap:{found[1]} ([^/]+)/", answer, re.MULTILINE)
+    return name[1].lower() if name else ""

@@ -35,6 +35,7 @@ class WebRtcPeer:
     ) -> None:
         """`offer`: a publisher's. `is_back`: it takes up a session that a former peer has left."""
         self.session = session
+        session.transport = "webrtc"
         self.answer = ""  # to the offer, once it has begun
         self._offer = offer
         self._is_back = is_back
@@ -97,10 +98,16 @@ class WebRtcPeer:
             self._may_return = may_return
         self._connection.hang_up(reason)
 
+    def _note_end(self) -> None:
+        """For the line at the session's end."""
+        self.session.end_reason = self._connection.end_reason or self.session.end_reason
+        self.session.codec = self._connection.codec
+
     async def close(self, *, keeps_session: bool = False) -> None:
         """End session and connection. Safe to call twice, and before accept()."""
         for detach in self._detach.values():
             detach()
+        self._note_end()
         if not keeps_session:
             await self.session.close()
         await self._connection.close()

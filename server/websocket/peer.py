@@ -39,6 +39,7 @@ class WebSocketPeer:
 
     def __init__(self, socket: web.WebSocketResponse, session: LiveSession, services: Services) -> None:
         self.session = session
+        session.transport, session.codec = "websocket", "jpeg"
         self.may_return = True
         self.is_closed = asyncio.Event()
         self._socket = socket
@@ -99,6 +100,7 @@ class WebSocketPeer:
         if not self._gone.is_set():
             self.may_return = self.may_return if may_return is None else may_return
             self._reason = reason
+            self.session.end_reason = reason
             self._log.info("ends: %s", reason)
             self._gone.set()
 
@@ -164,6 +166,7 @@ class WebSocketPeer:
             case Kind.CODEC_REQUEST:  # each costs a key frame; pictures and credit have limits of their own
                 if self._codec_requests.allows(self._now()):
                     self._download.request_codec(Kind(frame.sequence))
+                    self.session.codec = Kind(frame.sequence).name.lower()
                 else:
                     self._refuse_codec_request()
             case Kind.JPEG | Kind.VP8:

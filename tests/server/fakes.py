@@ -188,7 +188,7 @@ class FakeEngineModule:
     """Give it to EngineClient as `import_engine=lambda: module`, told first what to do differently."""
 
     load_error: Exception | None = None
-    memory_bytes = 0
+    memory_bytes: int = 0
     looks: tuple[Look, ...] = ()
     controls: ControlStrengths = DEFAULT_CONTROLS  # that streams begin with
     step_seconds: float = 0.0

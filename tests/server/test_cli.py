@@ -22,7 +22,7 @@ def served(monkeypatch):
         started.append(settings)
 
     monkeypatch.setattr(server.cli, "serve_until_stopped", start)
-    monkeypatch.setattr(server.cli, "configure_logging", lambda level: None)
+    monkeypatch.setattr(server.cli, "configure_logging", lambda level, format: None)
     return started
 
 
@@ -144,7 +144,7 @@ def test_a_setting_of_the_file_that_cannot_be_used_is_named_with_it(served, tmp_
 
 @pytest.mark.parametrize("host", ["a" * 64, "no..host"])
 def test_a_host_that_is_no_name_is_told_in_words(host, monkeypatch):
-    monkeypatch.setattr(server.cli, "configure_logging", lambda level: None)
+    monkeypatch.setattr(server.cli, "configure_logging", lambda level, format: None)
     result = CliRunner().invoke(app, ["serve", "--open", "--host", host])
     assert result.exit_code == 1 and f"cannot listen on {host}" in result.stderr
 

@@ -74,6 +74,7 @@ def test_defaults_are_safe_and_bounded():
         "prompt": "a statue of molten gold",
         "seed": 0,
         "log_level": "info",
+        "log_format": "text",
         "cache_dir": None,
     }
     settings = load_settings({})
