@@ -150,7 +150,7 @@ async def test_only_one_that_never_connects_is_late(session, settings, monkeypat
         connection.hang_up("enough")
         await attending
     words = "not connected within 0.01 s" if is_over else "enough"
-    assert [text for text in caplog.messages if "ends" in text] == [f"[abc] somebody ends: {words}"]
+    assert [text for text in caplog.messages if "ends" in text] == [f"somebody ends: {words}"]
     await connection.close()
 
 
