@@ -570,7 +570,8 @@ async def test_a_model_that_does_not_load_fails_the_session(settings, engine):
         session = LiveSession("abc", Services(settings, worker, Metrics()))
         running = RunningSession(session)
         session.start()
-        assert "no such preset" in (await running.until("state", state="failed"))["detail"]
+        detail = (await running.until("state", state="failed"))["detail"]
+        assert "see the server's log" in detail and "no such preset" not in detail
         await running.close()
 
 
