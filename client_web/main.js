@@ -80,7 +80,11 @@ const mask = new Mask(desired, http);
 const signal = new SignalPanel(() => stream.reports(), showRate);
 const tabs = new Tabs((panel) => panel === "signal" && signal?.redraw());
 
-const login = new Login(() => void serverInfo.ask());
+const login = new Login(
+  () => void serverInfo.ask(),
+  () => stream.stop(),
+  (words) => view.problem(words),
+);
 
 let hasDefaults = false;
 let serverWords = ""; // what was last said about the server, so that it is said once

@@ -39,7 +39,7 @@ export class Shortcuts {
       return hold();
     }
     if (!this.#switch.checked || event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.defaultPrevented) return;
-    if (this.#help.open || (event.target instanceof Element && event.target.matches(WRITTEN_IN))) return;
+    if (document.querySelector("dialog[open]") || (event.target instanceof Element && event.target.matches(WRITTEN_IN))) return;
     const pressed = event.key.length === 1 ? event.key.toUpperCase() : event.key;
     const shortcut = this.#shortcuts.find(({ keys }) => keys.includes(pressed));
     if (!shortcut) return;

@@ -60,6 +60,11 @@ class RequestLimits:
         try:
             with _deadline(request, LARGE_BODY_S if size else SMALL_BODY_S):
                 return await handler(request)
+        except ConnectionError as error:
+            if request.transport is not None:
+                raise
+            # In the middle of its body: nobody is there to read this, and nothing is wrong here.
+            raise web.HTTPBadRequest(text="the connection ended before the body") from error
         finally:
             self._bodies.give_back(address, size)
 

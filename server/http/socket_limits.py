@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 # Without a whole request for so long a socket is closed: one that says nothing, one whose headers never end,
 # and one that is kept for a next request.
 SILENCE_S = 30.0
+LINGER_S = 10.0  # for the rest of a body that was answered before its end: a reset could overtake the answer
 REFUSAL = (
     "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Type: text/plain"
 )
@@ -29,7 +30,9 @@ class LimitedRunner(web.AppRunner):
     """As aiohttp's, which sets no such limits."""
 
     def __init__(self, app: web.Application, settings: Settings, **options: Any) -> None:
-        super().__init__(app, access_log=None, keepalive_timeout=SILENCE_S, **options)
+        super().__init__(
+            app, access_log=None, keepalive_timeout=SILENCE_S, lingering_time=LINGER_S, **options
+        )
         self._limits = settings
 
     async def _make_server(self) -> web.Server:

@@ -5,6 +5,7 @@ import re
 import time
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page, expect
@@ -56,7 +57,21 @@ TAKE_PHASE = """(phase) => {
 }"""
 POLL_MS = 100
 
+# axe-core 4.10.3 (MPL-2.0, its licence beside it): for tests alone, the page loads nothing of it.
+AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
+RUN_AXE = """async () => {
+  const { violations } = await window.axe.run(document, { resultTypes: ["violations"] });
+  const html = (nodes) => nodes.map((node) => node.html).join(" ").slice(0, 300);
+  return violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${html(nodes)}`);
+}"""
+
 Colour = tuple[float, float, float]
+
+
+def findings(page: Page) -> list[str]:
+    """What axe-core has to say about the page as it is now."""
+    page.evaluate(f"() => {{ {AXE} }}")
+    return page.evaluate(RUN_AXE)
 
 
 def start(page: Page) -> None:

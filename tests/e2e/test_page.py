@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from tests.e2e.conftest import OpenPage, Server
 from tests.e2e.page import (
     OFFER,
     OVERFLOWING,
+    findings,
     session_view,
     start,
     start_session,
@@ -22,20 +22,7 @@ from tests.e2e.page import (
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-# axe-core 4.10.3 (MPL-2.0, its licence beside it): for tests alone, the page loads nothing of it.
-AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
-RUN_AXE = """async () => {
-  const { violations } = await window.axe.run(document, { resultTypes: ["violations"] });
-  const html = (nodes) => nodes.map((node) => node.html).join(" ").slice(0, 300);
-  return violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${html(nodes)}`);
-}"""
 TABS = ("looks", "guide", "timeline", "model", "signal")
-
-
-def findings(page: Page) -> list[str]:
-    """What axe-core has to say about the page as it is now."""
-    page.evaluate(f"() => {{ {AXE} }}")
-    return page.evaluate(RUN_AXE)
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])

@@ -8,6 +8,7 @@ import pytest
 import server.http.request_limits
 import server.http.socket_limits
 from server.settings import load_settings
+from server.transport.address_limits import Shares
 from tests.server.running import PATIENCE_S, RunningServer, running_server
 
 MEGABYTE = 1 << 20
@@ -42,8 +43,14 @@ class Socket:
         async with asyncio.timeout(PATIENCE_S):
             return (await self._reader.readline()).decode().split()[1]
 
-    async def close(self) -> None:
+    def end(self) -> None:
         self._writer.close()
+
+    def reset(self) -> None:
+        self._writer.transport.abort()
+
+    async def close(self) -> None:
+        self.end()
         with suppress(ConnectionError):
             await self._writer.wait_closed()
 
@@ -72,6 +79,60 @@ async def test_law_a_body_that_does_not_come_ends(monkeypatch, server_running, c
     assert await slow.status() == "408"
     assert (await slow.told()).endswith("the body did not come within 0.3 s")
     await slow.close()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize("path", ["/whip", "/sessions/none/whep", "/healthz"])
+async def test_law_a_chunked_body_without_an_end_is_closed(monkeypatch, settings, engine, path, caplog):
+    """However it drips: answered, then closed."""
+    monkeypatch.setattr(server.http.request_limits, "LARGE_BODY_S", 0.3)
+    monkeypatch.setattr(server.http.socket_limits, "LINGER_S", 0.3)
+    async with running_server(settings, engine) as running:
+        endless = await open_socket(running)
+        method, answer = ("GET", "200") if path == "/healthz" else ("POST", "408")
+        await endless.says(f"{method} {path} HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/sdp\r\n")
+        await endless.says("Transfer-Encoding: chunked\r\n\r\n")
+        dripping = asyncio.create_task(drip(endless))
+        try:
+            with suppress(ConnectionError):  # closed while something was on its way
+                assert await endless.status() == answer
+                await endless.told()
+        finally:
+            dripping.cancel()
+            await endless.close()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def drip(socket: Socket) -> None:
+    with suppress(ConnectionError):
+        while True:
+            await socket.says("1\r\na\r\n")
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("is_reset", [False, True])
+@pytest.mark.parametrize("length", ["Content-Length: 100\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n3\r\n"])
+@pytest.mark.parametrize(
+    "path", ["/whip", "/sessions/ID/whep", "/sessions/ID/commands", "/sessions/ID/images"]
+)
+async def test_a_client_that_leaves_within_its_body_is_no_error(
+    server_running, monkeypatch, caplog, path, length, is_reset
+):
+    left = asyncio.Event()
+    give_back = Shares.give_back
+    monkeypatch.setattr(Shares, "give_back", lambda *args: (give_back(*args), left.set()))
+    async with server_running.viewer() as viewer:
+        path = path.replace("ID", viewer.location.rpartition("/")[2])
+        kind = {"commands": "application/json", "images": "image/png"}.get(path.rpartition("/")[2])
+        leaving = await open_socket(server_running)
+        await leaving.says(f"POST {path} HTTP/1.1\r\nHost: [::1]\r\n")
+        await leaving.says(f"Content-Type: {kind or 'application/sdp'}\r\n{length}v=0")
+        left.clear()
+        (leaving.reset if is_reset else leaving.end)()
+        async with asyncio.timeout(PATIENCE_S):
+            await left.wait()
+        async with server_running.http.get(server_running.url + "/healthz") as response:
+            assert response.status == 200
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
