@@ -248,7 +248,7 @@ class EngineThread:
             self._serve()
         elif isinstance(error, ValueError | OSError):
             logger.error("Cannot load the model: %s", error)
-            self._post(self._listener.on_failed, "the model cannot be loaded, see the server's log")
+            self._post(self._listener.on_failed, "cannot load the model, see the server's log")
         else:  # a bug of ours: the page must say so, and the log must show where
             logger.error("Loading the model failed", exc_info=error)
             self._post(self._listener.on_failed, "loading the model failed: internal error, see the log")

@@ -107,8 +107,8 @@ async def _unready_step(worker):
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (ValueError("/srv/secret/config.json: bad"), "the model cannot be loaded, see the server's log"),
-        (FileNotFoundError(2, "none", "/srv/secret"), "the model cannot be loaded, see the server's log"),
+        (ValueError("/srv/secret/config.json: bad"), "cannot load the model, see the server's log"),
+        (FileNotFoundError(2, "none", "/srv/secret"), "cannot load the model, see the server's log"),
         (KeyError("oops"), "loading the model failed: internal error, see the log"),
     ],
 )
