@@ -305,6 +305,9 @@ class EngineThread:
             self._do(job)
 
     def _do(self, job: Job[Any]) -> None:
+        if job.future.cancelled():  # nobody waits: a stream that is opened for one who has left is memory
+            self._post(self._answer, job, None, None)
+            return
         began, self._made = time.monotonic(), 0
         result, error = attempt(job.work)
         if error is not None:  # whatever it is, it belongs to the session that asked; others go on

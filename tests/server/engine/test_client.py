@@ -367,6 +367,22 @@ async def test_a_step_nobody_waits_for_any_more_harms_nothing(worker, engine):
     assert not errors
 
 
+async def test_no_stream_is_opened_for_one_who_has_left_before_its_turn(worker, engine):
+    handle = await worker.open(prompt="clay", seed=0)
+    step = await held_step(worker, engine, handle)
+    opened = []
+    worker._thread.open = lambda *asked: opened.append(asked)
+    openings = [asyncio.create_task(worker.open(prompt="clay", seed=n)) for n in range(5)]
+    await asyncio.sleep(0)  # they are in the queue
+    for opening in openings:
+        opening.cancel()
+    await asyncio.gather(*openings, return_exceptions=True)
+    engine.may_ask.set()
+    await step
+    await worker.idle()
+    assert not opened
+
+
 async def test_stop_ends_the_chunk_at_hand_joins_the_thread_and_fails_what_waits(worker, engine, caplog):
     handle = await worker.open(prompt="clay", seed=0)
     step = await held_step(worker, engine, handle)
