@@ -12,7 +12,7 @@ import aioice.ice
 from server.cli import app
 from streaming.checkpoints.presets import EMBEDDED, PRESETS
 
-HEIGHT, WIDTH = 96, 160
+HEIGHT, WIDTH = 64, 112
 
 
 def only_loopback(use_ipv4: bool, use_ipv6: bool) -> list[str]:
