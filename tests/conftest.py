@@ -8,6 +8,7 @@ import asyncio
 import os
 
 import hypothesis
+import pytest
 
 from tests.virtual_time import VirtualTimeLoop
 
@@ -28,3 +29,18 @@ def pytest_asyncio_loop_factories(config, item):
     """Tests marked so have a clock of their own."""
     is_virtual = item.get_closest_marker("virtual_time") is not None
     return {"virtual": VirtualTimeLoop} if is_virtual else {"real": asyncio.new_event_loop}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """`--dist loadfile`, but all files that watch a browser are one worker's, one after the other: they share
+    a server and a browser, which take more of the machine to start than many a test."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class BrowserFilesTogether(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "e2e" if "tests/e2e/" in nodeid else super()._split_scope(nodeid)
+
+    return BrowserFilesTogether(config, log)
