@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
 
-from tests.e2e.conftest import ANSWER_LIMIT_S, Server
+from tests.e2e.servers import ANSWER_LIMIT_S, Server
 
 OFFER = re.compile(r"/whip(\?|$)")  # where offers go; not whip.js
 LIVE_LIMIT_MS = 150_000
@@ -37,7 +37,7 @@ OVERFLOWING = """(width) => [...document.querySelectorAll("body *")].filter((ele
   return sticksOut || (spills && display !== "inline" && overflow === "visible");
 }).map((element) => `${element.tagName}#${element.id}`)"""
 
-# The first word of its kind that was noted, taken out with those before: see conftest.NOTES.
+# The first word of its kind that was noted, taken out with those before: see visits.NOTES.
 TAKE_APPLIED = """(label) => {
   const { commands } = window.noted;
   const isOf = ({ figures }) => figures.label === label;
@@ -55,7 +55,7 @@ TAKE_PHASE = """(phase) => {
   if (found >= 0) phases.splice(0, found + 1);
   return found >= 0;
 }"""
-POLL_MS = 100
+POLL_MS = 50
 
 # axe-core 4.10.3 (MPL-2.0, its licence beside it): for tests alone, the page loads nothing of it.
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
@@ -70,7 +70,8 @@ Colour = tuple[float, float, float]
 
 def findings(page: Page) -> list[str]:
     """What axe-core has to say about the page as it is now."""
-    page.evaluate(f"() => {{ {AXE} }}")
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(f"() => {{ {AXE} }}")
     return page.evaluate(RUN_AXE)
 
 
@@ -87,7 +88,8 @@ def start_session(page: Page) -> str:
 
 
 def wait_live(page: Page) -> None:
-    expect(page.locator("body")).to_have_attribute("data-phase", "live", timeout=LIVE_LIMIT_MS)
+    is_live = "() => document.body.dataset.phase === 'live'"
+    page.wait_for_function(is_live, timeout=LIVE_LIMIT_MS, polling=POLL_MS)
 
 
 def wait_applied(page: Page, label: str) -> dict[str, str]:

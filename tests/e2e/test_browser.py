@@ -3,31 +3,23 @@
 Limits are loose: the machines that run this are shared, and a missed frame says nothing about the product.
 """
 
-import asyncio
 import json
-import queue
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import aioice.ice
 import numpy as np
 import pytest
-from playwright.sync_api import APIResponse, Browser, Page, expect
+from playwright.sync_api import APIResponse, Page, expect
 
 from scripts.bench.clients import frame_number
 from scripts.bench.figures.latency import CAMERA_PICTURE_BELOW, percentile
 from server.protocol.codec import CLIENT_MESSAGES, decode
 from server.protocol.requests import GetStats
-from server.settings import load_settings
-from tests.e2e.conftest import ANSWER_LIMIT_S, OpenPage, Server, Visit, pages_of
-from tests.e2e.loopback_server import only_loopback
 from tests.e2e.page import (
     FREED_LIMIT_S,
     OFFER,
@@ -39,8 +31,8 @@ from tests.e2e.page import (
     wait_live,
     wait_until,
 )
-from tests.server.fakes import FakeEngineModule
-from tests.server.running import running_server
+from tests.e2e.servers import ANSWER_LIMIT_S, Server, fake_engine_server
+from tests.e2e.visits import EMPTY, OpenPage, PagePool, Prepare, Visit, pages_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -145,13 +137,13 @@ class Live:
 
 
 @pytest.fixture(scope="class")
-def live(browser: Browser, server: Server) -> Iterator[Live]:
+def live(pool: PagePool, server: Server) -> Iterator[Live]:
     """One stream for the tests of TestLiveStream; in file order the last of them stops it.
 
     A slow machine starves the stream now and then, most of all in the beginning. The page says so, and shows
     the camera meanwhile: then it is sampled anew.
     """
-    with pages_of(browser, server) as open_page:
+    with pages_of(pool, server) as open_page:
         visit = open_page()
         page = visit.page
         start(page)
@@ -294,7 +286,7 @@ def tab_to(page: Page, id: str, key: str = "Tab") -> None:
 
 def test_page_and_server_speak_the_same_protocol(open_page: OpenPage) -> None:
     """protocol.js reads what PROTOCOL.md has the server say; protocol.py reads what the page says."""
-    page = open_page().page
+    page = open_page(path=EMPTY).page
     samples = [json.loads(raw) for raw in FROM_SERVER]
     assert len(samples) >= 8
     for sample in samples:
@@ -323,22 +315,21 @@ def test_leaving_while_connecting_frees_the_place(open_page: OpenPage, server: S
     assert wait_until(lambda: is_free(server), FREED_LIMIT_S)
 
 
-def test_leaving_between_an_answer_and_its_receipt_frees_the_place(
-    open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_leaving_between_an_answer_and_its_receipt_frees_the_place(pool: PagePool) -> None:
     """The page cannot give back what it was never told of: the server must miss it."""
     answers: list[APIResponse] = []
 
-    def keep_answer(page: Page) -> None:
-        page.route(OFFER, lambda route: answers.append(route.fetch()))
+    def keep_answer(visit: Visit) -> None:
+        visit.page.route(OFFER, lambda route: answers.append(route.fetch()))
 
-    def is_answered() -> bool:
-        page.wait_for_timeout(20)  # the answer comes meanwhile
-        return [answer.status for answer in answers] == [201]
+    impatient = fake_engine_server(peer_timeout=IMPATIENT_S, resume_seconds=0)
+    with impatient as server, pages_of(pool, server) as open_page:
+        page = open_page(prepare=keep_answer).page
 
-    monkeypatch.setattr(aioice.ice, "get_host_addresses", only_loopback)
-    with impatient_server() as server:
-        page = open_page(site=server.url, prepare=keep_answer).page
+        def is_answered() -> bool:
+            page.wait_for_timeout(20)  # the answer comes meanwhile
+            return [answer.status for answer in answers] == [201]
+
         page.click("#start")
         assert wait_until(is_answered, ANSWER_LIMIT_S)
         assert server.info()["sessions"] == 1
@@ -346,31 +337,9 @@ def test_leaving_between_an_answer_and_its_receipt_frees_the_place(
         assert wait_until(lambda: is_free(server), MISSED_LIMIT_S)
 
 
-@contextmanager
-def impatient_server() -> Iterator[Server]:
-    """The application around a fake engine: it soon closes a peer that never connects."""
-    ready: queue.Queue[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
-
-    async def serve() -> None:
-        settings = load_settings({"peer_timeout": IMPATIENT_S, "resume_seconds": 0})
-        over = asyncio.Event()
-        async with running_server(settings, FakeEngineModule()) as server:
-            ready.put((server.url, asyncio.get_running_loop(), over))
-            await over.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    url, loop, over = ready.get(timeout=ANSWER_LIMIT_S)
-    try:
-        yield Server(url)
-    finally:
-        loop.call_soon_threadsafe(over.set)
-        thread.join(ANSWER_LIMIT_S)
-
-
 def test_leaving_takes_an_offer_back_that_is_not_yet_answered(open_page: OpenPage) -> None:
     """Also where the browser keeps the page, and its request, for the way back: nothing is navigated."""
-    page = open_page(prepare=lambda page: page.route(OFFER, lambda route: None)).page  # never answered
+    page = open_page(prepare=lambda visit: visit.page.route(OFFER, lambda route: None)).page  # never answered
     with page.expect_request(OFFER) as offer:
         page.click("#start")
     with page.expect_event("requestfailed") as failed:
@@ -389,23 +358,23 @@ def test_a_prompt_written_before_the_start_is_sent_then(open_page: OpenPage) -> 
     assert page.input_value("#prompt") == "a red balloon"
 
 
-def refuse_offers(status: int, reason: str, **headers: str) -> Callable[[Page], None]:
-    def prepare(page: Page) -> None:
-        page.route(OFFER, lambda route: route.fulfill(status=status, body=reason, headers=headers))
+def refuse_offers(status: int, reason: str, **headers: str) -> Prepare:
+    def prepare(visit: Visit) -> None:
+        visit.page.route(OFFER, lambda route: route.fulfill(status=status, body=reason, headers=headers))
 
     return prepare
 
 
-def plain_http(page: Page) -> None:
+def plain_http(visit: Visit) -> None:
     """What a page sees that was opened over http from another machine."""
-    page.add_init_script(
+    visit.add_script(
         "Object.defineProperty(window, 'isSecureContext', { value: false });"
         "Object.defineProperty(navigator, 'mediaDevices', { value: undefined });"
     )
 
 
-def no_server(page: Page) -> None:
-    page.route("**/api/info", lambda route: route.abort())
+def no_server(visit: Visit) -> None:
+    visit.page.route("**/api/info", lambda route: route.abort())
 
 
 @pytest.mark.parametrize(
@@ -423,7 +392,7 @@ def no_server(page: Page) -> None:
     ids=["camera refused", "model failed", "offer refused", "plain http"],
 )
 def test_what_went_wrong_is_said_in_plain_words(
-    open_page: OpenPage, prepare: Callable[[Page], None] | None, camera: bool, words: str
+    open_page: OpenPage, prepare: Prepare | None, camera: bool, words: str
 ) -> None:
     page = open_page(camera=camera, prepare=prepare).page
     page.click("#start")

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import OpenPage, Server
 from tests.e2e.page import is_free, wait_until
+from tests.e2e.servers import Server
+from tests.e2e.visits import OpenPage
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -9,9 +9,8 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, Response, expect
+from playwright.sync_api import Page, Response, expect
 
-from tests.e2e.conftest import PAGE_LIMIT_MS, OpenPage, Server, Visit, pages_of
 from tests.e2e.page import (
     APPLIED_LIMIT_MS,
     OVERFLOWING,
@@ -23,6 +22,8 @@ from tests.e2e.page import (
     wait_live,
     wait_until,
 )
+from tests.e2e.servers import Server
+from tests.e2e.visits import DESKTOP, PAGE_LIMIT_MS, OpenPage, PagePool, Visit, pages_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -54,15 +55,15 @@ def sessions() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def visit(browser: Browser, server: Server, sessions: list[str]) -> Iterator[Visit]:
+def visit(pool: PagePool, server: Server, sessions: list[str]) -> Iterator[Visit]:
     """One live page for the tests of this file that take one stream."""
 
     def note(response: Response) -> None:
         if response.status == 201 and "location" in response.headers:
             sessions.append(response.headers["location"])
 
-    with pages_of(browser, server) as open_page:
-        visit = open_page(prepare=lambda page: page.on("response", note))
+    with pages_of(pool, server) as open_page:
+        visit = open_page(prepare=lambda visit: visit.on("response", note))
         start(visit.page)
         yield visit
         visit.page.click("#stop")
@@ -303,10 +304,9 @@ def test_gray_and_lines_are_turned_up_and_shown_while_they_are_on(page: Page) ->
     for name in ("gray", "lines"):
         expect(page.locator(f"#{name}-preview")).to_be_visible()
         expect(page.locator(f"#{name}-preview")).to_have_js_property("naturalWidth", 128)
-    size = page.viewport_size
     page.set_viewport_size({"width": 320, "height": 740})
     assert page.evaluate(OVERFLOWING, 320) == []
-    page.set_viewport_size(size)
+    page.set_viewport_size(DESKTOP)
     page.fill("#lines", "0")
     wait_applied(page, "Lines")
     expect(page.locator("#lines-figure")).to_be_hidden()

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from tests.e2e.conftest import OpenPage, Server
 from tests.e2e.page import is_free, wait_until
+from tests.e2e.servers import Server
+from tests.e2e.visits import OpenPage, Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -84,8 +85,8 @@ PORT = """async () => {
 def open_client(open_page: OpenPage, server: Server):
     """An empty page of the server's own site that can load the clients."""
 
-    def serve_vendor(page: Page) -> None:
-        page.route(
+    def serve_vendor(visit: Visit) -> None:
+        visit.page.route(
             "**/vendor/*.js",
             lambda route: route.fulfill(
                 path=VENDOR / route.request.url.rpartition("/")[2], content_type="text/javascript"

@@ -1,9 +1,12 @@
 """What the page takes a silent server for, by the page's own clock, which these tests turn."""
 
-import pytest
-from playwright.sync_api import Page
+from collections.abc import Iterator
 
-from tests.e2e.conftest import OpenPage
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.e2e.servers import Server
+from tests.e2e.visits import EMPTY
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -22,12 +25,22 @@ PINGS = "() => window.told.splice(0).filter((word) => word === 'ping').length"
 END = ["stop", "lost: The connection to the server was lost. lost", "hang up"]
 
 
+@pytest.fixture(scope="module")
+def stopped(browser: Browser, server: Server) -> Iterator[Page]:
+    """A page of its own, whose clock runs no more unless it is told to."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.clock.install()
+        page.goto(server.url + EMPTY)
+        page.clock.pause_at(page.evaluate("() => Date.now()") + 1000)
+        yield page
+
+
 @pytest.fixture
-def page(open_page: OpenPage) -> Page:
-    page = open_page(prepare=lambda page: page.clock.install()).page
-    page.clock.pause_at(page.evaluate("() => Date.now()") + 1000)
-    page.evaluate(BEGIN)
-    return page
+def page(stopped: Page) -> Iterator[Page]:
+    stopped.evaluate(BEGIN)
+    yield stopped
+    stopped.evaluate("() => window.liveness.end()")
 
 
 def test_silence_is_told_once_then_it_is_a_loss_and_after_the_end_nothing_is_told(page: Page) -> None:

@@ -5,8 +5,9 @@ import urllib.request
 import pytest
 from playwright.sync_api import expect
 
-from tests.e2e.conftest import ANSWER_LIMIT_S, OpenPage, Server
 from tests.e2e.page import wait_colour
+from tests.e2e.servers import ANSWER_LIMIT_S, Server
+from tests.e2e.visits import OpenPage
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -3,9 +3,8 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from tests.e2e.conftest import OpenPage, Server
 from tests.e2e.page import (
     OFFER,
     begin_from_seed,
@@ -17,6 +16,8 @@ from tests.e2e.page import (
     wait_same_stream,
     wait_until,
 )
+from tests.e2e.servers import Server
+from tests.e2e.visits import EMPTY, OpenPage, Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -91,10 +92,10 @@ DECODED = """async () => {
 SHOWN_LIMIT_S = 60.0
 
 
-def watch_transport(page: Page) -> None:
+def watch_transport(visit: Visit) -> None:
     """Lets a test cut the page's connection as a network does: window.cut(). With window.deafen() before it,
     what the page sends is lost although its channels still look open."""
-    page.add_init_script(
+    visit.add_script(
         "window.RTCPeerConnection = class extends RTCPeerConnection {"
         "  constructor(...options) {"
         "    super(...options); window.peer = this;"
@@ -140,7 +141,7 @@ def test_a_lost_connection_takes_its_session_up_again(open_page: OpenPage, serve
 
 
 def test_what_was_sent_into_a_dead_connection_is_sent_again(open_page: OpenPage) -> None:
-    assert open_page().page.evaluate(DESIRED_STATE) == {
+    assert open_page(path=EMPTY).page.evaluate(DESIRED_STATE) == {
         "first": ["gold", "veil"],
         "resumed": ["gold"],  # the veil was acknowledged
         "answered": [],
@@ -154,7 +155,7 @@ def test_what_was_sent_into_a_dead_connection_is_sent_again(open_page: OpenPage)
 
 
 def test_an_older_upload_does_not_win_over_a_newer_one(open_page: OpenPage) -> None:
-    assert open_page().page.evaluate(OVERTAKEN) == {
+    assert open_page(path=EMPTY).page.evaluate(OVERTAKEN) == {
         "sent": ["newer veil", "pictures"],
         "noticed": ["Mask: the newer upload failed"],
     }

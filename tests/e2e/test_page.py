@@ -1,13 +1,11 @@
 """The page in every state that it can be in, without a stream or with one just for that."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Route, expect
 
-from tests.e2e.conftest import OpenPage, Server
 from tests.e2e.page import (
     OFFER,
     OVERFLOWING,
@@ -19,9 +17,12 @@ from tests.e2e.page import (
     wait_live,
     wait_passed,
 )
+from tests.e2e.servers import Server
+from tests.e2e.visits import EMPTY, OpenPage, Prepare, Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
+LEAST_ASKED = 30  # by a page of that many modules, pictures and style sheets
 TABS = ("looks", "guide", "timeline", "model", "signal")
 
 
@@ -64,32 +65,37 @@ def test_axe_finds_nothing_while_live_and_the_console_is_silent(open_page: OpenP
 
 def test_nothing_is_loaded_from_elsewhere(open_page: OpenPage, server: Server) -> None:
     asked: list[str] = []
-    page = open_page(prepare=lambda page: page.on("request", lambda request: asked.append(request.url))).page
+
+    def note_requests(visit: Visit) -> None:
+        visit.on("request", lambda request: asked.append(request.url))
+
+    page = open_page(prepare=note_requests).page
     expect(page.locator("#status")).to_contain_text("Ready")
+    assert len(asked) > LEAST_ASKED
     assert all(url.startswith((server.url, "data:", "blob:")) for url in asked)
 
 
-def info(**changed: Any) -> Callable[[Page], None]:
+def info(server: Server, **changed: Any) -> Prepare:
     """The server's answer to api/info, as if it were in another state."""
+    # Asked once and here: the page asks again and again, and a fetch in the handler outlives it.
+    body = json.dumps(server.info() | changed)
 
-    def prepare(page: Page) -> None:
-        # Asked once and here: the page asks again and again, and a fetch in the handler outlives it.
-        body = json.dumps(page.request.get("/api/info").json() | changed)
-        page.route("**/api/info", lambda route: route.fulfill(content_type="application/json", body=body))
+    def answer(route: Route) -> None:
+        route.fulfill(content_type="application/json", body=body)
 
-    return prepare
+    return lambda visit: visit.page.route("**/api/info", answer)
 
 
-def test_a_download_tells_how_far_it_is(open_page: OpenPage) -> None:
+def test_a_download_tells_how_far_it_is(open_page: OpenPage, server: Server) -> None:
     reason = "downloading vae.safetensors: 0.40 GB of 0.51 GB (37 % of 7.02 GB)"
-    page = open_page(prepare=info(ready=False, reason=reason, model=None, looks=[])).page
+    page = open_page(prepare=info(server, ready=False, reason=reason, model=None, looks=[])).page
     expect(page.locator("#words")).to_have_text("Not ready yet. Downloading the model: 37 % of 7.02 GB.")
     expect(page.locator("#progress")).to_have_js_property("value", 37)
 
 
-def test_a_failed_download_says_why(open_page: OpenPage) -> None:
+def test_a_failed_download_says_why(open_page: OpenPage, server: Server) -> None:
     reason = "loading the model failed: HubError: the disk is full"
-    page = open_page(prepare=info(ready=False, reason=reason, model=None, looks=[])).page
+    page = open_page(prepare=info(server, ready=False, reason=reason, model=None, looks=[])).page
     expect(page.locator("#problem")).to_have_text("Loading the model failed: HubError: the disk is full.")
 
 
@@ -104,9 +110,9 @@ def test_looks_that_were_not_known_at_the_start_are_shown(open_page: OpenPage, s
         else:
             route.continue_()
 
-    def prepare(page: Page) -> None:
-        page.route("**/api/info", answer)
-        page.on("response", lambda response: OFFER.search(response.url) and is_loading.clear())
+    def prepare(visit: Visit) -> None:
+        visit.page.route("**/api/info", answer)
+        visit.on("response", lambda response: OFFER.search(response.url) and is_loading.clear())
 
     page = open_page(prepare=prepare).page
     expect(page.locator("#status")).to_contain_text("Not ready yet")
@@ -133,7 +139,7 @@ def test_strengths_are_the_models_once_it_is_loaded_unless_they_were_set(
         body = json.dumps(told | (loading if is_loading else loaded))
         route.fulfill(content_type="application/json", body=body)
 
-    page = open_page(prepare=lambda page: page.route("**/api/info", answer)).page
+    page = open_page(prepare=lambda visit: visit.page.route("**/api/info", answer)).page
     expect(page.locator("#gray-value")).to_have_text("0.00")
     page.click("#tab-guide")
     page.fill("#lines", "1")
@@ -154,7 +160,7 @@ def test_of_two_changes_of_the_camera_one_camera_is_left(open_page: OpenPage) ->
         return stream;
       };
     }"""
-    page = open_page(prepare=lambda page: page.add_init_script(f"({note})()")).page
+    page = open_page(prepare=lambda visit: visit.add_script(f"({note})()")).page
     start(page)
     page.evaluate(
         "() => [1, 2, 3].forEach(() => document.getElementById('camera').dispatchEvent(new Event('change')))"
@@ -180,9 +186,9 @@ def test_a_frame_limit_that_is_chosen_first_leaves_the_quality(open_page: OpenPa
 
 
 def test_a_full_server_is_asked_again_by_itself(open_page: OpenPage) -> None:
-    def fill(page: Page) -> None:
+    def fill(visit: Visit) -> None:
         full = {"status": 503, "body": "all 2 places are taken", "headers": {"Retry-After": "1"}}
-        page.route(OFFER, lambda route: route.fulfill(**full))
+        visit.page.route(OFFER, lambda route: route.fulfill(**full))
 
     page = open_page(prepare=fill).page
     page.click("#start")
@@ -205,7 +211,7 @@ def test_who_waits_in_line_is_told_the_place_and_goes_in_by_itself(open_page: Op
         headers = {"Retry-After": "1", "Queue-Position": str(position)}
         return route.fulfill(status=503, body="all 2 places are taken", headers=headers)
 
-    page = open_page(prepare=lambda page: page.route(OFFER, answer)).page
+    page = open_page(prepare=lambda visit: visit.page.route(OFFER, answer)).page
     page.click("#start")
     expect(page.locator("#problem")).to_have_text("The server is full: you are 2nd in line.")
     expect(page.locator("#problem")).to_have_text("The server is full: you are next in line.")
@@ -233,9 +239,9 @@ def test_who_gives_up_waiting_gives_the_place_back(open_page: OpenPage, leave: s
         headers = {"Retry-After": "9", "Queue-Position": "2"}
         route.fulfill(status=503, body="all 2 places are taken", headers=headers)
 
-    def prepare(page: Page) -> None:
-        page.route(OFFER, answer)
-        page.add_init_script(NOTE_REQUESTS)
+    def prepare(visit: Visit) -> None:
+        visit.page.route(OFFER, answer)
+        visit.add_script(NOTE_REQUESTS)
 
     page = open_page(prepare=prepare).page
     page.click("#start")
@@ -318,7 +324,7 @@ def test_limits_and_defaults_are_the_servers(open_page: OpenPage, server: Server
         "controls": {"gray": 0.9, "lines": 0.35},
         "output": {"fps": 12, "quality": "low"},
     }
-    page = open_page(prepare=info(limits=limits, defaults=defaults)).page
+    page = open_page(prepare=info(server, limits=limits, defaults=defaults)).page
     expect(page.locator("#strength-value")).to_have_text("2.50")
     for selector, attribute, most in (
         ("#prompt", "maxLength", 7),
@@ -356,7 +362,10 @@ def test_limits_and_defaults_are_the_servers(open_page: OpenPage, server: Server
 
 
 def test_before_the_server_has_told_its_limits_there_are_none(open_page: OpenPage) -> None:
-    visit = open_page(prepare=lambda page: page.route("**/api/info", lambda route: None))  # never answered
+    def never_answer(visit: Visit) -> None:
+        visit.page.route("**/api/info", lambda route: None)
+
+    visit = open_page(prepare=never_answer)
     page = visit.page
     expect(page.locator("#prompt")).to_have_js_property("maxLength", -1)
     for name in ("strength", "adaptive", "smoothing", "refinement", "depth-enabled", "gray", "lines"):
@@ -365,7 +374,7 @@ def test_before_the_server_has_told_its_limits_there_are_none(open_page: OpenPag
 
 
 def test_a_timeline_file_is_checked(open_page: OpenPage) -> None:
-    page = open_page().page
+    page = open_page(path=EMPTY).page
     read = """async (text) => {
       const { readTimeline } = await import("/controls/timeline_file.js");
       try { return readTimeline(text, 2); } catch (error) { return error.message; }
@@ -383,7 +392,7 @@ def test_a_timeline_file_is_checked(open_page: OpenPage) -> None:
 
 
 def test_tries_again_ever_more_patiently(open_page: OpenPage) -> None:
-    page = open_page().page
+    page = open_page(path=EMPTY).page
     delays = page.evaluate(
         "async () => { const { retryDelay } = await import('/stream/lifecycle/backoff.js');"
         " return [1, 2, 3, 4, 5, 9].map((n) => retryDelay(n, 0, 0)).concat(retryDelay(1, 5, 0)); }"
@@ -392,7 +401,7 @@ def test_tries_again_ever_more_patiently(open_page: OpenPage) -> None:
 
 
 def test_pages_that_lost_one_server_do_not_all_come_back_at_once(open_page: OpenPage) -> None:
-    page = open_page().page
+    page = open_page(path=EMPTY).page
     spread, drawn = page.evaluate(
         "async () => { const { retryDelay } = await import('/stream/lifecycle/backoff.js');"
         " return [[0, 0.5, 1].map((chance) => retryDelay(9, 0, chance)),"

@@ -1,11 +1,12 @@
 """What is on the page's WebSocket: VP8 where the browser can, JPEGs where it cannot or where it fails."""
 
 import pytest
-from playwright.sync_api import Page, WebSocket
+from playwright.sync_api import WebSocket
 
 from server.websocket.media_frame import PICTURES, Kind, MediaFrame, decode_frame
-from tests.e2e.conftest import OpenPage, Server
 from tests.e2e.page import FREED_LIMIT_S, frames_shown, is_free, start, wait_until
+from tests.e2e.servers import Server
+from tests.e2e.visits import OpenPage, Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -51,8 +52,8 @@ class Traffic:
         self.sent: list[MediaFrame] = []
         self.received: list[MediaFrame] = []
 
-    def watch(self, page: Page) -> None:
-        page.on("websocket", self._on_socket)
+    def watch(self, visit: Visit) -> None:
+        visit.on("websocket", self._on_socket)
 
     def _on_socket(self, socket: WebSocket) -> None:
         socket.on("framesent", lambda payload: self._note(self.sent, payload))
@@ -81,9 +82,9 @@ def test_generated_pictures_are_shown_whatever_the_browser_can_code(
 ) -> None:
     traffic = Traffic()
 
-    def prepare(page: Page) -> None:
-        traffic.watch(page)
-        page.add_init_script(script or "0")
+    def prepare(visit: Visit) -> None:
+        traffic.watch(visit)
+        visit.add_script(script or "0")
 
     visit = open_page(prepare=prepare, path="/?transport=ws")
     page = visit.page
@@ -110,9 +111,9 @@ def test_a_damaged_picture_costs_a_key_frame_and_the_stream_goes_on(
 ) -> None:
     traffic = Traffic()
 
-    def prepare(page: Page) -> None:
-        traffic.watch(page)
-        page.add_init_script(script)
+    def prepare(visit: Visit) -> None:
+        traffic.watch(visit)
+        visit.add_script(script)
 
     page = open_page(prepare=prepare, path="/?transport=ws").page
     start(page)

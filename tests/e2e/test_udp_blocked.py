@@ -6,12 +6,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from tests.e2e.conftest import ROOT, OpenPage, Server
 from tests.e2e.page import (
     FREED_LIMIT_S,
     begin_from_seed,
@@ -26,6 +24,8 @@ from tests.e2e.page import (
     wait_same_stream,
     wait_until,
 )
+from tests.e2e.servers import ROOT, Server
+from tests.e2e.visits import OpenPage, Prepare, Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -67,9 +67,9 @@ def is_udp_blocked() -> bool:
         return False
 
 
-def no_candidates(page: Page) -> None:
+def no_candidates(visit: Visit) -> None:
     """As seen behind a firewall: an answer comes, but neither side ever finds a path to the other."""
-    page.add_init_script(
+    visit.add_script(
         "const strip = ({ type, sdp }) => ({ type, sdp: sdp.replace(/a=candidate.*\\r\\n/g, '') });"
         "window.RTCPeerConnection = class extends RTCPeerConnection {"
         "  get localDescription() { return super.localDescription && strip(super.localDescription); }"
@@ -78,10 +78,10 @@ def no_candidates(page: Page) -> None:
     )
 
 
-def ice_fails(page: Page) -> None:
+def ice_fails(visit: Visit) -> None:
     """The same, and the browser says so at once."""
-    no_candidates(page)
-    page.add_init_script(
+    no_candidates(visit)
+    visit.add_script(
         "window.RTCPeerConnection = class extends RTCPeerConnection {"
         "  get connectionState() { return this.isBlocked ? 'failed' : super.connectionState; }"
         "  async setRemoteDescription(answer) {"
@@ -93,7 +93,7 @@ def ice_fails(page: Page) -> None:
     )
 
 
-def ways_to_block() -> list[Callable[[Page], None] | None]:
+def ways_to_block() -> list[Prepare | None]:
     """What makes a page find no path. Where a network without UDP can be made, one test below is in it."""
     if is_udp_blocked():
         return [None]
@@ -105,7 +105,7 @@ BLOCKED = ways_to_block()
 
 @pytest.mark.parametrize("prepare", BLOCKED)
 def test_generated_pictures_come_through_a_websocket(
-    open_page: OpenPage, server: Server, prepare: Callable[[Page], None] | None
+    open_page: OpenPage, server: Server, prepare: Prepare | None
 ) -> None:
     visit = open_page(prepare=prepare)
     page = visit.page
@@ -153,9 +153,9 @@ def test_a_lost_websocket_takes_its_session_up_again(open_page: OpenPage, server
     """What comes after it is the same stream: same seed, same prompt, the next chunks."""
     sessions: list[str] = []
 
-    def watch_socket(page: Page) -> None:
-        page.on("websocket", lambda socket: socket.on("framereceived", note_session))
-        page.add_init_script(
+    def watch_socket(visit: Visit) -> None:
+        visit.on("websocket", lambda socket: socket.on("framereceived", note_session))
+        visit.add_script(
             "window.WebSocket = class extends WebSocket {"
             "  constructor(...all) { super(...all); window.lastSocket = this; }"
             "};"
