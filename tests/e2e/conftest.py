@@ -1,5 +1,6 @@
 """The real server and a real browser for the end-to-end tests."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from scripts.bench.clients.browser import ARGUMENTS, BROWSERS
 from tests.e2e.camera import write_camera_file
-from tests.e2e.servers import PEER_TIMEOUT_S, Server, server_process
+from tests.e2e.servers import FAKE_ENGINE, PEER_TIMEOUT_S, Server, fake_engine_server, server_process
 from tests.e2e.visits import PAGE_LIMIT_MS, OpenPage, PagePool, pages_of
 
 INSTALL_BROWSER = "no Chromium on the PATH; install it with: sudo apt-get install chromium"
@@ -27,7 +28,12 @@ def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The real server process. Depth is estimated from edges: browser, server and test processes share the
-    machine, and the built-in net would take a third of a core."""
+    machine, and the built-in net would take a third of a core. With FAKE_ENGINE in the environment: the
+    application around a fake engine."""
+    if FAKE_ENGINE in os.environ:
+        with fake_engine_server(min_fps=0, peer_timeout=PEER_TIMEOUT_S) as server:
+            yield server
+        return
     flags = ["--stamp-source", "--min-fps", "0"]  # however slow this machine is
     flags += ["--peer-timeout", f"{PEER_TIMEOUT_S:g}", "--depth", "edges"]
     with server_process(tmp_path_factory.mktemp("server") / "log", *flags) as server:
