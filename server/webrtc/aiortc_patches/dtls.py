@@ -1,6 +1,9 @@
-"""DTLS: why a handshake failed.
+"""DTLS: ciphers for certificates of RSA, too, and why a handshake failed.
 
-aiortc tells the reason at the level of debugging, and without the alert that names it.
+aiortc's ciphers are of ECDSA alone. That is the key of its own certificate; but where it is the DTLS
+client, as whoever answers an offer mostly is, the cipher is of the other side's key, and GStreamer's is RSA.
+aiortc tells the reason of a failure at the level of debugging, and without the alert that names it. Both to
+be reported: `test_dtls.py` shows each.
 """
 
 from collections.abc import Sequence
@@ -31,6 +34,9 @@ ALERTS = {  # RFC 5246, 7.2
     80: "internal_error",
     90: "user_canceled",
 }
+# With forward secrecy, as aiortc's own.
+KINDS = ("AES128-GCM-SHA256", "CHACHA20-POLY1305", "AES128-SHA", "AES256-SHA")
+CIPHERS = [f"ECDHE-{key}-{kind}" for key in ("ECDSA", "RSA") for kind in KINDS]
 
 _alerts: WeakKeyDictionary[SSL.Connection, str] = WeakKeyDictionary()  # the last of each
 
@@ -65,6 +71,7 @@ _create = _certificate._create_ssl_context
 
 def _create_ssl_context(self: RTCCertificate, srtp_profiles: Sequence[SRTPProtectionProfile]) -> SSL.Context:
     context: SSL.Context = _create(self, srtp_profiles)
+    context.set_cipher_list(":".join(CIPHERS).encode())
     context.set_info_callback(_note_alert)
     return context
 
