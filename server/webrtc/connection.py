@@ -14,13 +14,14 @@ from server.session.session import LiveSession
 from server.settings import Settings
 from server.webrtc.aiortc_patches.bitrate import BitrateControl
 from server.webrtc.aiortc_patches.candidate_addresses import candidates_only_at
+from server.webrtc.aiortc_patches.consent import count_as_consent
 from server.webrtc.aiortc_patches.datagrams import pass_over_broken_datagrams
 from server.webrtc.aiortc_patches.decoding import Decoding, is_sent_to
 from server.webrtc.aiortc_patches.dtls import dtls_failure
 from server.webrtc.aiortc_patches.jitter_buffer import use_marker_jitter_buffer
 from server.webrtc.aiortc_patches.loss_recovery import LossRecovery
 from server.webrtc.aiortc_patches.packet_limits import limit_packets
-from server.webrtc.aiortc_patches.sources import limit_sources
+from server.webrtc.aiortc_patches.sources import decrypted_packets, limit_sources
 from server.webrtc.aiortc_patches.udp_ports import announced
 from server.webrtc.ice_servers import rtc_configuration
 from server.webrtc.offer import Offer
@@ -118,6 +119,7 @@ class WebRtcConnection:
                 await self._pc.setRemoteDescription(RTCSessionDescription(sdp=offer.sdp, type="offer"))
             limit_packets(self._pc, self._on_flood)
             self._choose_what_comes(transceiver)
+            count_as_consent(self._pc, self._packets_for_consent)
             self._trickle.begin(offer)
             await self._pc.setLocalDescription(await self._pc.createAnswer())
             self.codec = _codec_of(self._pc.localDescription.sdp)
@@ -209,6 +211,11 @@ class WebRtcConnection:
             LossRecovery(receiver, buffer, self._decoding).run(),
         ):
             self._pumps.append(asyncio.create_task(task))
+
+    def _packets_for_consent(self) -> int:
+        """What the other side has sent, where it is sent nothing but feedback."""
+        sends = any(one.currentDirection in ("sendrecv", "sendonly") for one in self._pc.getTransceivers())
+        return 0 if sends or self._pc.sctp is not None else decrypted_packets(self._pc)
 
     def _hold_bitrate(self) -> None:
         if self._bitrate is not None:

@@ -12,7 +12,8 @@ Look here at each upgrade: tests of the same names fail where a place has moved.
 | sources | `RTCDtlsTransport._rx_srtp` | none found | a bound of sources |
 | udp_ports | the loop's `create_datagram_endpoint` | aioice issue 47, pull request 112 | a range of ports |
 | candidate_addresses | `Connection._add_remote_candidate` | to report | a rule of addresses to try |
+| consent | `Connection.query_consent`, `_nominated` | none found; FFmpeg is at fault | a hook for consent |
 | datagrams | `StunProtocol.datagram_received` | to report, to both | a check of length and of attributes |
-| dtls | `RTCCertificate._create_ssl_context`, `RTCDtlsTransport._ssl` | to report | ciphers of RSA; the alert in the log |
+| dtls | `RTCCertificate._create_ssl_context`, `RTCDtlsTransport._ssl` | to report | RSA; alerts in the log |
 | ice_restart | `RTCIceTransport._connection`, `_recv`, `_send` | aiortc issue 211 | an ICE restart |
 """

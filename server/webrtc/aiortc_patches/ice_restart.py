@@ -16,6 +16,8 @@ from aioice import Candidate, Connection, ConnectionClosed
 from aiortc import RTCIceCandidate, RTCIceGatherer, RTCIceServer, RTCPeerConnection
 from aiortc.rtcicetransport import RTCIceParameters, candidate_to_aioice
 
+from server.webrtc.aiortc_patches.consent import hand_consent_on
+
 logger = logging.getLogger(__name__)
 
 REST_S = 2.0  # between the beginnings of two restarts of one connection: each opens sockets
@@ -146,6 +148,7 @@ class RestartableIce:
         self._last = now
         gatherer: Any = RTCIceGatherer(iceServers=servers)
         self._next = gatherer._connection
+        hand_consent_on(self._current, gatherer._connection)
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self.abandon)
             await gatherer.gather()

@@ -27,24 +27,36 @@ def limit_sources(pc: RTCPeerConnection) -> None:
             transport._rx_srtp = FewSources(srtp)
 
 
+def decrypted_packets(pc: RTCPeerConnection) -> int:
+    """How many RTP and RTCP packets have come since limit_sources, each of which the other side has sent."""
+    transports: set[Any] = {one.receiver.transport for one in pc.getTransceivers()}
+    found = [transport._rx_srtp for transport in transports]
+    return sum(srtp.decrypted for srtp in found if isinstance(srtp, FewSources))
+
+
 class FewSources:
     """What aiortc uses of a pylibsrtp Session for what comes. Raises pylibsrtp.Error as that does."""
 
     def __init__(self, srtp: _Srtp) -> None:
         self._srtp = srtp
         self._known: set[bytes] = set()
+        self.decrypted = 0  # packets
 
     def unprotect(self, packet: bytes) -> bytes:
         source = self._admitted(packet[8:12])
         plain = self._srtp.unprotect(packet)
-        self._known.add(source)  # not before: anybody can send what does not decrypt
+        self._take(source)  # not before: anybody can send what does not decrypt
         return plain
 
     def unprotect_rtcp(self, packet: bytes) -> bytes:
         source = self._admitted(packet[4:8])
         plain = self._srtp.unprotect_rtcp(packet)
-        self._known.add(source)
+        self._take(source)
         return plain
+
+    def _take(self, source: bytes) -> None:
+        self._known.add(source)
+        self.decrypted += 1
 
     def _admitted(self, source: bytes) -> bytes:
         if source not in self._known and len(self._known) >= MAX_SOURCES:
