@@ -56,7 +56,6 @@ class Transport:
 
     lines: tuple[str, ...]
     candidates: tuple[RTCIceCandidate, ...]
-    is_complete: bool  # no more candidates will follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +141,12 @@ def read_offer(text: str, role: Role, codecs: Sequence[Codec], addresses: Addres
 def _written(
     answered: Sequence[Media | Taken], transports: Mapping[Media, Transport], shared: Sequence[Media]
 ) -> tuple[str, int]:
-    """The description for aiortc, and how many candidates it has."""
+    """The description for aiortc, and how many candidates it has.
+
+    It never says where they end, nor does a trickled fragment: without one that may be tried aioice would
+    give up at once, or even gather none of its own. But the other side knows where we are, and its checks may
+    arrive. Who never connects is given up after `peer_timeout`.
+    """
     lines = ["v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0"]
     if shared:
         lines.append(f"a=group:BUNDLE {' '.join(str(one.mid) for one in shared)}")
@@ -154,7 +158,6 @@ def _written(
         lines += [*one.lines, *transport.lines]
         if one.media not in shared[1:]:  # a bundle's are the first's
             lines += [f"a=candidate:{candidate_to_sdp(each)}" for each in transport.candidates]
-            lines += ["a=end-of-candidates"] if transport.is_complete else []
             count += len(transport.candidates)
     return "\r\n".join(lines) + "\r\n", count
 
@@ -335,8 +338,7 @@ def _transport(sections: Sections, donors: Sequence[Media]) -> Transport | str:
                 candidate = _candidate(value)
                 if candidate is not None and len(candidates) < MAX_CANDIDATES:
                     candidates.setdefault((candidate.ip, candidate.port), candidate)
-    is_complete = any("end-of-candidates" in media.attributes for media in donors)
-    return Transport(tuple(lines), tuple(candidates.values()), is_complete)
+    return Transport(tuple(lines), tuple(candidates.values()))
 
 
 def _credentials(attributes: Attributes) -> tuple[str, str] | None:

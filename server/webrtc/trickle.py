@@ -35,7 +35,6 @@ class Fragment:
     ufrag: str | None
     password: str | None
     candidates: tuple[RTCIceCandidate, ...]
-    is_complete: bool  # no more candidates will follow
 
 
 def parse_fragment(text: str) -> Fragment:
@@ -46,7 +45,7 @@ def parse_fragment(text: str) -> Fragment:
     found: dict[str, str] = {}
     candidates: list[RTCIceCandidate] = []
     mid: str | None = None
-    is_complete = False
+    says_end = False  # that no more candidates will follow, which is of no use to us
     for number, line in enumerate(lines, 1):
         name, _, value = line.strip().partition(":")
         match name:
@@ -60,20 +59,19 @@ def parse_fragment(text: str) -> Fragment:
                     raise InvalidFragment(f"line {number}: a candidate before any a=mid line")
                 candidates.append(replace(_candidate(value, number), sdpMid=mid))
             case "a=end-of-candidates":
-                is_complete = True
+                says_end = True
             case _ if name.startswith("m="):
                 mid = None
             case _ if name and not re.match(r"[a-z]=", name):
                 raise InvalidFragment(f'line {number}: this is no SDP: "{shown(line)}"')
             case _:
                 pass  # what RFC 8840 allows besides, and what may come after it
-    if not found and not candidates and not is_complete:
+    if not found and not candidates and not says_end:
         raise InvalidFragment("it has neither candidates nor ICE credentials")
     return Fragment(
         ufrag=found.get("a=ice-ufrag"),
         password=found.get("a=ice-pwd"),
         candidates=tuple(candidates),
-        is_complete=is_complete,
     )
 
 
@@ -131,10 +129,7 @@ class Trickle:
                 return None
             served = [replace(one, sdpMid=mids[one.sdpMid]) for one in usable if one.sdpMid is not None]
             known = [one for one in served if one.sdpMid is not None]  # not those of a media that was refused
-            ends = [None] if fragment.is_complete else []
-            # Begun in this order, so that the end comes after them all, though addresses are looked up
-            # meanwhile.
-            await asyncio.gather(*(self._pc.addIceCandidate(one) for one in [*known, *ends]))
+            await asyncio.gather(*map(self._pc.addIceCandidate, known))
             return None
 
     def _new_credentials(self, fragment: Fragment, offer: Offer) -> RTCIceParameters | None:

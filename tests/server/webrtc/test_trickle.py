@@ -36,7 +36,6 @@ def test_a_fragment_is_read_as_rfc_8840_has_it():
     assert (fragment.ufrag, fragment.password) == ("EsAw", "P2uYro0UCOQ4zxjKXaWCBui1")
     (candidate,) = fragment.candidates
     assert (candidate.ip, candidate.port, candidate.sdpMid) == ("192.0.2.1", 5000, "0")
-    assert fragment.is_complete
 
 
 @pytest.mark.parametrize(
@@ -58,17 +57,17 @@ def test_a_bad_fragment_is_named(text, words):
 
 
 @pytest.mark.parametrize(
-    ("text", "count", "is_complete"),
+    ("text", "count"),
     [
-        (FRAGMENT, 0, False),
-        ("a=end-of-candidates\n", 0, True),
-        ("a=mid:0\n" + CANDIDATE.format(port=1), 1, False),
-        ("a=mid:0\n" + CANDIDATE.format(port=65535), 1, False),
+        (FRAGMENT, 0),
+        ("a=end-of-candidates\n", 0),
+        ("a=mid:0\n" + CANDIDATE.format(port=1), 1),
+        ("a=mid:0\n" + CANDIDATE.format(port=65535), 1),
     ],
 )
-def test_credentials_or_candidates_or_their_end_are_enough(text, count, is_complete):
+def test_credentials_or_candidates_or_their_end_are_enough(text, count):
     fragment = parse_fragment(text)
-    assert (len(fragment.candidates), fragment.is_complete) == (count, is_complete)
+    assert len(fragment.candidates) == count
     assert (fragment.ufrag is None) == (fragment.password is None) == (text != FRAGMENT)
 
 
@@ -88,7 +87,7 @@ def test_a_candidate_that_leads_nowhere_is_refused(candidate):
 
 def test_as_many_lines_as_allowed_are_read():
     lines = ["a=end-of-candidates", *["a=x"] * (MAX_LINES - 1)]
-    assert parse_fragment("\n".join(lines)).is_complete
+    assert parse_fragment("\n".join(lines)).candidates == ()
     with pytest.raises(InvalidFragment, match=f"got {MAX_LINES + 1} lines"):
         parse_fragment("\n".join([*lines, "a=x"]))
 
@@ -165,6 +164,40 @@ async def test_who_watches_connects_by_trickled_candidates_alone(server):
             assert await trickler.patch(trickler.head) == (404, NO_VIEWER)
         finally:
             await watcher.close()
+
+
+TCP_ALONE = "a=candidate:1 1 tcp 1015021823 192.0.2.7 9 typ host tcptype active\r\n"
+NO_SUCH_NAME = "a=candidate:1 1 udp 1015021823 6a1e2d3c-0000-4000-8000-0123456789ab.local 9 typ host\r\n"
+
+
+@pytest.mark.parametrize("candidates", ["", TCP_ALONE, NO_SUCH_NAME], ids=["none", "TCP", "hidden"])
+@pytest.mark.parametrize("is_trickled", [False, True], ids=["offered", "trickled"])
+async def test_law_a_client_whose_last_candidate_is_of_no_use_is_found_by_its_checks(
+    server, candidates, is_trickled
+):
+    """Its own address nobody told: it knows the server's."""
+    viewer, last = Viewer(server.url, server.http), candidates + "a=end-of-candidates\r\n"
+    try:
+        offer, _ = split(await viewer.offer())
+        first, second, *rest = re.split("(?=m=)", offer)
+        told = first + second + ("" if is_trickled else last) + "".join(rest)
+        response = await viewer.post(told)
+        assert response.status == 201, await response.text()
+        viewer.location = response.headers["Location"]
+        if is_trickled:
+            headers = {
+                "Content-Type": "application/trickle-ice-sdpfrag",
+                "If-Match": response.headers["ETag"],
+            }
+            async with server.http.patch(
+                server.url + viewer.location, data=f"a=mid:0\r\n{last}".encode(), headers=headers
+            ) as patched:
+                assert patched.status == 204, await patched.text()
+        answer = RTCSessionDescription(sdp=await response.text(), type="answer")
+        await viewer.pc.setRemoteDescription(answer)
+        await until(lambda: viewer.pc.connectionState == "connected", "it connects")
+    finally:
+        await viewer.close()
 
 
 async def test_what_cannot_be_taken_is_refused_with_a_reason(server):
@@ -305,13 +338,13 @@ async def test_a_restart_without_a_port_is_abandoned(settings):
 async def test_a_restart_has_another_etag_and_takes_the_candidates_that_follow(trickled, settings):
     first = trickled.trickle.etag
     await trickled.add(2)
-    assert trickled.trickle.etag == first and len(trickled.handed) == 3
+    assert trickled.trickle.etag == first and len(trickled.handed) == 2
     answer = await trickled.add(2, "one1")
     assert "a=ice-ufrag:mine" in answer and "192.0.2.9 9 typ host" in answer
     assert trickled.trickle.etag != first and trickled.ice.abandoned == 0
     assert trickled.ice.gone_over == [("one1", 2, settings.peer_timeout)]
     assert await trickled.add(3, "one1") is None
-    assert len(trickled.ice.added) == 3 and len(trickled.handed) == 3
+    assert len(trickled.ice.added) == 3 and len(trickled.handed) == 2
 
 
 async def test_late_candidates_of_former_ice_sessions_are_known_for_what_they_are(trickled):
@@ -330,13 +363,6 @@ async def test_candidates_are_of_the_media_that_stands_for_its_bundle_and_of_udp
     await trickled.add(1, "", CANDIDATE.format(port=9).replace(" udp ", " tcp "), mid="1")
     (one,) = trickled.handed
     assert (one.sdpMid, one.port) == ("0", 5000)
-
-
-async def test_the_end_comes_after_all_candidates_and_only_when_it_is_told(trickled):
-    await trickled.add(2, "", "a=x")
-    assert [candidate and candidate.port for candidate in trickled.handed] == [5000, 5001]
-    await trickled.add(1)
-    assert [candidate and candidate.port for candidate in trickled.handed[2:]] == [5000, None]
 
 
 async def test_media_without_a_bundle_are_not_restarted(trickled):

@@ -86,7 +86,7 @@ class Restarter:
         theirs = parse_fragment(text)
         assert re.match(r"a=group:BUNDLE 0( 1)?\r\nm=video 9 UDP/TLS/RTP/SAVPF \d+\r\na=mid:0\r\n", text)
         assert theirs.ufrag != left.remote_username and theirs.password and theirs.candidates
-        assert {one.sdpMid for one in theirs.candidates} == {"0"} and theirs.is_complete
+        assert {one.sdpMid for one in theirs.candidates} == {"0"} and "a=end-of-candidates\r\n" in text
         remote = RTCIceParameters(usernameFragment=theirs.ufrag, password=theirs.password)
         ice.go_over(remote, theirs.candidates, PATIENCE_S)
         return left
