@@ -20,6 +20,7 @@ from server.webrtc.peer import WebRtcPeer
 from server.webrtc.viewer import Viewer
 from tests.server.running import PATIENCE_S, until
 from tests.server.webrtc.offers import offer_of, published, watched
+from tests.server.webrtc.sdp_texts import CLIENTS
 from tests.server.webrtc.test_peer import NO_OFFER
 
 
@@ -86,6 +87,42 @@ async def test_law_of_thirty_video_tracks_one_is_received(session, settings, kin
     assert drains() == 1
     await connection.close()
     assert drains() == 0
+
+
+NO_SOUND = ("audio", "inactive")
+CHANNEL = ("application", "webrtc-datachannel")
+# Of each m-line that is answered, in order: kind, direction and codecs, then the H.264 profile of the first,
+# which is the one used.
+ANSWERS = {
+    "plain": [("video", "recvonly", "H264", "42e01f")],
+    "Safari": [NO_SOUND, ("video", "sendrecv", "H264 rtx H264 rtx VP8 H264 rtx", "42e01f"), CHANNEL],
+    "OBS": [NO_SOUND, ("video", "recvonly", "H264", "64001f")],
+    "GStreamer": [("video", "recvonly", "H264", "4d401f"), NO_SOUND],
+    "Firefox": [("video", "sendrecv", "H264 rtx VP8 rtx H264 rtx", "42e01f"), CHANNEL],
+    "FFmpeg": [NO_SOUND, ("video", "recvonly", "H264", "42c01f")],
+    "werift 0.24": [("video", "recvonly", "VP8", None)],
+    "webrtcbin 1.22": [("video", "recvonly", "H264", "42c016")],
+    "Firefox 153 without H.264": [("video", "sendrecv", "VP8 rtx", None)],
+}
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+async def test_each_client_is_answered_with_its_sections_directions_and_codecs(session, settings, name):
+    connection = WebRtcConnection(session, settings, "somebody", receives=True)
+    offer = published(CLIENTS[name])
+    description = SessionDescription.parse(offer.answered(await connection.answer(offer)))
+    found = []
+    for media in description.media:
+        assert media.port != 0
+        codecs = media.rtp.codecs
+        if media.kind == "video":
+            names = " ".join(codec.name for codec in codecs)
+            found.append(("video", media.direction, names, codecs[0].parameters.get("profile-level-id")))
+            assert connection.codec == codecs[0].name.lower()
+        else:
+            found.append((media.kind, media.direction or media.fmt[0]))
+    assert found == ANSWERS[name]
+    await connection.close()
 
 
 async def test_law_who_watches_sends_nothing(connection):
