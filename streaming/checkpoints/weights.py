@@ -367,4 +367,8 @@ def load_into(
         value = state[key]
         require_shape(key, value, shape, where)
         value = lora.merged(key, value.to(device)) if lora else value
-        module.load_state_dict({key: value.to(device, dtype)}, strict=False, assign=True)
+        # The owner alone: a load of the whole module looks through all its layers, for each of the tensors.
+        owner, _, name = key.rpartition(".")
+        module.get_submodule(owner).load_state_dict(
+            {name: value.to(device, dtype)}, strict=False, assign=True
+        )

@@ -84,6 +84,23 @@ def test_longlive_and_vace_files_make_one_model(
         assert torch.equal(value, want) and value.dtype == torch.float32, key
 
 
+def test_law_loading_takes_time_by_the_number_of_tensors_not_by_its_square(
+    model: CausalVaceWanModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To look through all layers of the published model for each of its tensors takes 10 s."""
+    looked_at: list[torch.nn.Module] = []
+    load = torch.nn.Module._load_from_state_dict
+
+    def counted(module: torch.nn.Module, *given: object) -> None:
+        looked_at.append(module)
+        load(module, *given)
+
+    monkeypatch.setattr(torch.nn.Module, "_load_from_state_dict", counted)
+    state = model.state_dict()
+    load_into(empty(), state, where="whole", device=CPU, dtype=torch.float32)
+    assert 0 < len(looked_at) <= 2 * len(state)
+
+
 def lora_of(model: CausalVaceWanModel, rank: int = 2) -> dict[str, Tensor]:
     """PEFT's names for every Linear inside the main blocks."""
     out: dict[str, Tensor] = {}
