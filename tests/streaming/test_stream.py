@@ -20,17 +20,17 @@ from streaming.api import (
 )
 from streaming.blocks.adaptive_scale import AdaptiveScale
 from streaming.blocks.text_conditioning import parse_prompts
-from streaming.checkpoints.presets import EMBEDDED, PRESETS
 from streaming.controls.control_videos import SEPARATE, ControlVideo
 from streaming.controls.gray import gray_of
 from streaming.controls.lines import lines_of
-from streaming.depth.estimators import DepthRange, load_depth
+from streaming.depth.estimators import DepthRange, EdgesDepth
 from streaming.depth.stream_depth import StreamDepth
 from streaming.engine import LiveStream, StreamEngine
 from streaming.frames import fit_frames
 from streaming.pipeline import LongLivePipeline
 from streaming.session import StreamSession
 from streaming.stream import preview
+from tests.streaming.tiny_preset import NARROW, narrow_pipeline
 
 SIZE = (32, 48)
 CLAY = parse_prompts("clay")
@@ -39,12 +39,16 @@ CLAY = parse_prompts("clay")
 @pytest.fixture(scope="module")
 def engine() -> StreamEngine:
     """A video for each control, of which depth is on at first: as the published models have it."""
+    separate = replace(NARROW, control_videos=SEPARATE, controls=DEFAULT_CONTROLS)
+    return StreamEngine(narrow_pipeline(separate), EdgesDepth(torch.device("cpu")), "edges")
+
+
+@pytest.fixture(scope="module")
+def trained() -> StreamEngine:
+    """The built-in model as it is, for what only trained weights have."""
     cpu = torch.device("cpu")
-    separate = replace(EMBEDDED, control_videos=SEPARATE, controls=DEFAULT_CONTROLS)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, EMBEDDED.name, separate)
-        pipeline = LongLivePipeline({"height": SIZE[0], "width": SIZE[1]}, cpu, torch.float32)
-    return StreamEngine(pipeline, load_depth("edges", cpu, torch.float32), "edges")
+    pipeline = LongLivePipeline({"height": SIZE[0], "width": SIZE[1]}, cpu, torch.float32)
+    return StreamEngine(pipeline, EdgesDepth(cpu), "edges")
 
 
 @pytest.fixture(scope="module")
@@ -544,19 +548,19 @@ def test_the_strength_of_depth_is_the_guidance_scale(engine: StreamEngine) -> No
 
 
 def test_the_less_noise_the_nearer_to_the_camera_and_the_fewer_passes(
-    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
+    trained: StreamEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    passes, denoise = [0], engine.pipeline.passes.denoise
+    passes, denoise = [0], trained.pipeline.passes.denoise
 
     def counted(*given: object) -> torch.Tensor:
         passes[0] += 1
         return denoise(*given)
 
-    monkeypatch.setattr(engine.pipeline.passes, "denoise", counted)
+    monkeypatch.setattr(trained.pipeline.passes, "denoise", counted)
     distances: list[float] = []
     steps = (1000, 750, 500, 250)  # sigma 1, 0.94, 0.83, 0.63
     for noise_scale, wanted in ((1.0, 4), (0.9, 3), (0.8, 2), (0.3, 1)):
-        passes[0], stream, frames = 0, engine.open(prompt="gold", seed=1), camera(9)
+        passes[0], stream, frames = 0, trained.open(prompt="gold", seed=1), camera(9)
         asked = ChunkParameters(steps=steps, camera_start=CameraStart(noise_scale))
         shown = stream.step(frames, asked)
         assert (passes[0], shown.noise_scale) == (wanted, noise_scale)
@@ -738,9 +742,7 @@ def test_what_was_asked_for_has_happened_once_a_piece_is_given_away(
 
 def test_everything_at_once_runs_in_half_precision() -> None:
     """As on a GPU; outside the region the camera is still the camera's, grey level by grey level."""
-    cpu = torch.device("cpu")
-    pipeline = LongLivePipeline({"height": SIZE[0], "width": SIZE[1]}, cpu, torch.bfloat16)
-    half = StreamEngine(pipeline, load_depth("edges", cpu, torch.bfloat16), "edges")
+    half = StreamEngine(narrow_pipeline(dtype=torch.bfloat16), EdgesDepth(torch.device("cpu")), "edges")
     stream = half.open(prompt="gold", seed=1)
     refined = ChunkParameters(adaptive=1.0, depth=DepthSettings(refinement=0.5, smoothing=0.5))
     blend = ChunkParameters(prompts=CLAY, transition="blend", references=(a_picture(9),), mask=left_kept())
