@@ -13,12 +13,13 @@ from streaming.gpu import compilation
 from streaming.kernels import attention
 from streaming.pipeline import LongLivePipeline
 from streaming.session import StreamSession
+from tests.streaming.tiny_preset import narrow_pipeline
 
 CPU = torch.device("cpu")
 
 
 def new_pipeline() -> LongLivePipeline:
-    return LongLivePipeline({"height": 32, "width": 48}, device=CPU, dtype=torch.float32)
+    return narrow_pipeline()
 
 
 @pytest.fixture(scope="module")

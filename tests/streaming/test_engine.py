@@ -12,20 +12,18 @@ import torch
 import streaming.engine
 from streaming.acceleration import Speed
 from streaming.api import ChunkParameters, Decoder, GenerationFailed
-from streaming.checkpoints.presets import PRESETS, UNTRAINED
+from streaming.checkpoints.presets import PRESETS
 from streaming.depth.estimators import DepthRange, EdgesDepth
 from streaming.engine import LiveStream, StreamEngine, choose_device
 from streaming.modules.taehv import TAEHV
 from streaming.modules.wan_vae import WanVAE, WanVaeConfig
-from streaming.pipeline import LongLivePipeline
+from tests.streaming.tiny_preset import NARROW, narrow_pipeline
 
 
 @pytest.fixture(scope="module")
 def engine() -> StreamEngine:
-    """The built-in model at a size for tests."""
-    cpu = torch.device("cpu")
-    pipeline = LongLivePipeline({"height": 32, "width": 48}, cpu, torch.float32)
-    return StreamEngine(pipeline, EdgesDepth(cpu), "edges")
+    """The built-in model, narrower and at a size for tests."""
+    return StreamEngine(narrow_pipeline(), EdgesDepth(torch.device("cpu")), "edges")
 
 
 def pictures(count: int, salt: int = 0, size: tuple[int, int] = (48, 64)) -> list[np.ndarray]:
@@ -220,7 +218,7 @@ def test_a_prompt_encoded_ahead_is_not_encoded_by_its_chunk(
 def tiny_big_model(monkeypatch: pytest.MonkeyPatch) -> str:
     """A preset that needs files, as the published one does, and is small."""
     wan = WanVaeConfig(dim=8)
-    model = replace(UNTRAINED, name="tiny", needs_files=True, autoencoder=wan, height=32, width=48)
+    model = replace(NARROW, name="tiny", needs_files=True, autoencoder=wan, height=32, width=48)
     monkeypatch.setitem(PRESETS, "tiny", model)
     monkeypatch.setattr(streaming.engine, "random_depth", lambda device, dtype: EdgesDepth(device))
     return "tiny"
@@ -251,10 +249,11 @@ def test_speed_names_the_decoder_unless_it_is_named(
     )
 
 
-def test_random_weights_are_not_the_trained_ones(engine: StreamEngine) -> None:
+def test_random_weights_are_not_the_trained_ones() -> None:
+    trained = StreamEngine.load(model="embedded", depth="edges", device="cpu")
     drawn = StreamEngine.load(model="embedded", depth="edges", device="cpu", random_weights=True)
-    assert engine.info.trained and not drawn.info.trained
-    assert not drawn.info.about
+    assert trained.info.trained and not drawn.info.trained
+    assert trained.info.about and not drawn.info.about
 
 
 class OnGpu:

@@ -3,17 +3,19 @@
 import gc
 import re
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
 
 from streaming.blocks.text_conditioning import parse_prompts
+from streaming.checkpoints.presets import EMBEDDED, PRESETS
 from streaming.config import ConfigError, PipelineConfig
 from streaming.gpu.cuda_graphs import CapturedGraph
 from streaming.pipeline import GenerationFailed, LongLivePipeline, Sampling
 from streaming.session import StreamSession
+from tests.streaming.tiny_preset import NARROW, narrow_pipeline
 
 CPU = torch.device("cpu")
 SIZE = (32, 48)
@@ -25,17 +27,26 @@ DOCUMENT = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def narrow() -> Iterator[None]:
+    """The model that the document's call loads here, unless a test asks for the one that is shipped."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, NARROW.name, NARROW)
+        yield
+
+
 @pytest.fixture(scope="module")
 def pipeline() -> LongLivePipeline:
-    return LongLivePipeline(DOCUMENT, device=CPU, dtype=torch.float32)
+    return narrow_pipeline()
 
 
 def depth(salt: int, frames: int = 12) -> torch.Tensor:
     return torch.rand(1, 1, frames, *SIZE, generator=torch.Generator().manual_seed(salt)) * 2 - 1
 
 
-def test_one_call_one_chunk(pipeline: LongLivePipeline) -> None:
-    counts = []
+def test_one_call_one_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, EMBEDDED.name, EMBEDDED)
+    pipeline, counts = LongLivePipeline(DOCUMENT, device=CPU, dtype=torch.float32), []
     for index in range(3):
         output = pipeline(
             prompts=[{"text": "a statue of molten gold", "weight": 100}],

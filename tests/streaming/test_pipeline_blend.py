@@ -7,13 +7,14 @@ from streaming.blocks.text_conditioning import parse_prompts
 from streaming.modules.causal_model import TextContext
 from streaming.pipeline import LongLivePipeline, Sampling
 from streaming.session import StreamSession
+from tests.streaming.tiny_preset import narrow_pipeline
 
 GOLD, CLAY, ICE = (parse_prompts(text) for text in ("gold", "clay", "ice"))
 
 
 @pytest.fixture(scope="module")
 def pipeline() -> LongLivePipeline:
-    return LongLivePipeline({"height": 32, "width": 48}, device=torch.device("cpu"), dtype=torch.float32)
+    return narrow_pipeline()
 
 
 def begun(pipeline: LongLivePipeline, chunks: int = 2) -> StreamSession:

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from scripts.bench import pipeline
 from scripts.bench.engine import chunk_costs
 from streaming.checkpoints.presets import EMBEDDED, PRESETS
+from tests.streaming.depth.test_estimators import save_tiny_model
+from tests.streaming.tiny_preset import NARROW
 
 
 def app() -> typer.Typer:
@@ -24,9 +26,10 @@ def app() -> typer.Typer:
 
 @pytest.fixture(scope="module", autouse=True)
 def few() -> Iterator[None]:
-    """Medians of a few are enough to see that they are there."""
+    """Medians of a few chunks of a narrow model are enough to see that they are there."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunk_costs, "SWITCHES", 2)
+        patch.setitem(PRESETS, EMBEDDED.name, NARROW)
         yield
 
 
@@ -37,7 +40,10 @@ def run(few: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[
     arguments = (
         "--model embedded --random-weights --height 16 --width 32 --steps 2 --chunks 2 --device cpu --check 2"
     )
-    done = CliRunner().invoke(app(), [*arguments.split(), "--no-warm-start", "--json", str(out)])
+    with pytest.MonkeyPatch.context() as patch:
+        save_tiny_model(depth := out.parent / "depth")  # a net is counted, too
+        patch.setitem(PRESETS, EMBEDDED.name, replace(NARROW, depth=str(depth)))
+        done = CliRunner().invoke(app(), [*arguments.split(), "--no-warm-start", "--json", str(out)])
     assert done.exit_code == 0, done.output
     return done.output, json.loads(out.read_text())
 
@@ -92,13 +98,8 @@ def test_fast_and_unguided_runs_through(tmp_path: Path) -> None:
     assert not any(name.startswith("hints") for name in report["stages"])
 
 
-def test_a_start_from_the_camera_has_a_table_for_each_noise_scale(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_start_from_the_camera_has_a_table_for_each_noise_scale(tmp_path: Path) -> None:
     """With the passes that are left of four, and the camera's encoding."""
-    monkeypatch.setitem(
-        PRESETS, EMBEDDED.name, replace(EMBEDDED, depth="edges")
-    )  # the net is not what is told
     out = tmp_path / "noise.json"
     arguments = "--model embedded --random-weights --guidance noise --steps 4 --height 16 --width 16"
     rest = ["--chunks", "2", "--device", "cpu", "--no-warm-start", "--json", str(out)]
