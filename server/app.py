@@ -1,7 +1,6 @@
 """The aiohttp application: its parts put together, the page, start-up and shutdown in order."""
 
 import asyncio
-import json
 import logging
 import signal
 from collections.abc import AsyncIterator, Sequence
@@ -24,7 +23,7 @@ from server.engine.client import EngineClient, Phase, model_info
 from server.engine.errors import EngineUnavailable
 from server.http.login import LoginApi
 from server.http.malformed import refuse_malformed
-from server.http.openapi import document
+from server.http.openapi import encoded_document
 from server.http.request_limits import RequestLimits
 from server.http.session_api import SessionApi
 from server.http.socket_limits import LimitedRunner
@@ -76,7 +75,7 @@ class Api:
         self._metrics = services.metrics
         self._peers = peers
         self._page = page_directory()
-        self._openapi = json.dumps(document(), ensure_ascii=False)
+        self._openapi = encoded_document()
         self._limits = limits()
 
     def routes(self) -> list[web.AbstractRouteDef]:

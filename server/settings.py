@@ -404,7 +404,10 @@ def load_settings(flags: Mapping[str, Any], toml_file: Path | None = None) -> Se
     Raises pydantic.ValidationError naming each bad field, OSError when the file cannot be read, and
     ConfigFileError when it is not TOML.
     """
-    in_file = {} if toml_file is None else read_config(toml_file)
+    given = {name: value for name, value in flags.items() if value is not None}
+    if toml_file is None:
+        return Settings(**given)
+    in_file = read_config(toml_file)
 
     class SettingsWithFile(Settings):
         @classmethod
@@ -414,7 +417,7 @@ def load_settings(flags: Mapping[str, Any], toml_file: Path | None = None) -> Se
             others = super().settings_customise_sources(settings_cls, *args, **sources)
             return *others, InitSettingsSource(settings_cls, in_file)
 
-    return SettingsWithFile(**{name: value for name, value in flags.items() if value is not None})
+    return SettingsWithFile(**given)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """OpenAPI document of the HTTP side of the server, made from the models that encode and decode it."""
 
+import json
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from pydantic import BaseModel
@@ -41,6 +43,12 @@ the session's id. Whoever knows it may control the session, by the messages belo
 server asks for tokens, a request without one gets 401, and one that its token does not allow 403. Any request
 may get 400 or 421 for its Host, and a foreign site 403.
 """
+
+
+@cache
+def encoded_document() -> str:
+    """`document` as JSON. It follows from the code alone, and takes a tenth of a second."""
+    return json.dumps(document(), ensure_ascii=False)
 
 
 def document() -> Json:

@@ -1,6 +1,7 @@
 """Limits and defaults of commands, as clients are told them: read off the models that enforce them. Pure."""
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Literal, TypeAlias
 
 from pydantic import BaseModel
@@ -69,6 +70,7 @@ def defaults(
     )
 
 
+@cache  # a schema takes milliseconds, and what it says of a model never changes
 def _most(model: type[BaseModel], field: str, keyword: Keyword) -> float:
     """A bound of one field, or of the items in it. Raises LookupError if it has none."""
     for value in _values(model.model_json_schema()["properties"][field], keyword):
