@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 WAITING_PICTURES = 12  # half a second at 24 fps; with the largest cameras 80 MB
 NEWS_PERIOD_S = 1.0
-POLL_S = 0.25  # how soon a recording without pictures notices that it is over
 UNFINISHED = ".part"  # after the name of a file that is being written
 CLOCK_SLACK_S = 0.25  # by how much media and wall clock may differ before the recording follows the latter
 
@@ -87,7 +86,7 @@ class Recording:
         self._max_ticks = round(max_seconds * CLOCK_RATE_HZ)
         self._on_change = on_change
         self._clock = RecordingClock()
-        self._shots: queue.Queue[_Shot] = queue.Queue(WAITING_PICTURES)
+        self._shots: queue.Queue[_Shot | None] = queue.Queue(WAITING_PICTURES)  # None wakes it
         self._is_over = threading.Event()  # no more pictures are offered
         self._end: int | None = None  # where the last picture ends; set before _is_over
         self._reason = ""
@@ -130,6 +129,8 @@ class Recording:
             end = self._clock.end(now)
             self._end = None if end is None else min(end, self._max_ticks)
             self._is_over.set()
+            with suppress(queue.Full):  # the thread does not wait then, and looks after each picture
+                self._shots.put_nowait(None)
 
     async def ended(self) -> None:
         """Returns once the file is finished, or has failed."""
@@ -225,11 +226,10 @@ class Recording:
 
     def _next_shot(self) -> _Shot | None:
         """The next picture, waiting for it; None when it is over and all have been taken."""
-        while True:
-            with suppress(queue.Empty):
-                return self._shots.get(timeout=POLL_S)
-            if self._is_over.is_set() and self._shots.empty():
-                return None
+        while not (self._is_over.is_set() and self._shots.empty()):
+            if (shot := self._shots.get()) is not None:
+                return shot
+        return None
 
     def _post_progress(self, seconds: float, bytes: int) -> None:
         with suppress(RuntimeError):  # the loop is closed

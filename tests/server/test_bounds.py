@@ -91,7 +91,7 @@ TIMES = {
     "server.http.socket_limits": {"SILENCE_S": 30.0},
     "server.http.session_api": {"BODY_TIMEOUT_S": 30.0},
     "server.media.pacing": {"LATE_LIMIT_S": 0.1},
-    "server.media.recording": {"NEWS_PERIOD_S": 1.0, "POLL_S": 0.25, "CLOCK_SLACK_S": 0.25},
+    "server.media.recording": {"NEWS_PERIOD_S": 1.0, "CLOCK_SLACK_S": 0.25},
     "server.media.recording_store": {"JOIN_TIMEOUT_S": 10.0, "FETCH_S": 600.0, "SWEEP_PERIOD_S": 60.0},
     "server.memory": {"PERIOD_S": 30.0},
     "server.metrics": {"STALL_PERIOD_S": 0.02, "RATE_WINDOW_S": 2.0},
