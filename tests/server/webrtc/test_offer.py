@@ -3,6 +3,7 @@
 import asyncio
 import sys
 
+import aioice.mdns
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from hypothesis import given, settings
@@ -22,6 +23,16 @@ REVERSED = {
     "recvonly": {"sendonly", "inactive"},
     "inactive": {"inactive"},
 }
+
+
+@pytest.fixture(autouse=True)
+def nobody_on_the_link(monkeypatch):
+    """A name in .local is not found, at once: aioice asks the link for a second."""
+
+    async def resolve(_protocol, _name, **_patience):
+        return None
+
+    monkeypatch.setattr(aioice.mdns.MDnsProtocol, "resolve", resolve)
 
 
 async def answer_of(offer: Offer) -> str:
