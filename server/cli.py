@@ -145,7 +145,11 @@ def serve(
     flags, which others on the machine can see. A TURN server with a user name goes into the file:
     ice_servers = [{urls = ["turn:host"], username = "u", credential = "c"}]
     """
-    settings = _settings_of(ctx)
+    _run(_settings_of(ctx))
+
+
+def _run(settings: Settings) -> None:
+    """Serve until interrupted. What keeps the server from it ends the process with a reason and a code."""
     configure_logging(settings.log_level, settings.log_format)
     logger.info("Effective configuration:\n%s", settings.describe())
     for name in unknown_variables(os.environ):
