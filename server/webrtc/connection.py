@@ -14,6 +14,7 @@ from server.session.session import LiveSession
 from server.settings import Settings
 from server.webrtc.aiortc_patches.bitrate import BitrateControl
 from server.webrtc.aiortc_patches.candidate_addresses import candidates_only_at
+from server.webrtc.aiortc_patches.connecting import end_connecting_first
 from server.webrtc.aiortc_patches.consent import count_as_consent
 from server.webrtc.aiortc_patches.datagrams import pass_over_broken_datagrams
 from server.webrtc.aiortc_patches.decoding import Decoding, is_sent_to
@@ -110,6 +111,7 @@ class WebRtcConnection:
     async def answer(self, offer: Offer) -> str:
         """aiortc's answer, for `offer.answered`. Raises InvalidOffer or NoUdpPort."""
         pass_over_broken_datagrams()
+        end_connecting_first()
         self._pc.on("datachannel", self._on_channel)
         self._pc.on("connectionstatechange", self._on_connection_state)
         transceiver = self._pc.addTransceiver(self._track)

@@ -14,6 +14,7 @@ Look here at each upgrade: tests of the same names fail where a place has moved.
 | candidate_addresses | `Connection._add_remote_candidate` | to report | a rule of addresses to try |
 | consent | `Connection.query_consent`, `_nominated` | none found; FFmpeg is at fault | a hook for consent |
 | datagrams | `StunProtocol.datagram_received` | to report, to both | a check of length and of attributes |
+| connecting | `RTCPeerConnection.__connect` | to report | an end of connecting tasks in `close` |
 | dtls | `RTCCertificate._create_ssl_context`, `RTCDtlsTransport._ssl` | to report | RSA; alerts in the log |
 | ice_restart | `RTCIceTransport._connection`, `_recv`, `_send` | aiortc issue 211 | an ICE restart |
 """
