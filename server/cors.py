@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from server.answers import Answer, may_answer
+
 PREFLIGHT_CACHE_S = "600"
 ALLOWED_METHODS = "GET, POST, PATCH, DELETE, OPTIONS"
 ALLOWED_HEADERS = "Content-Type, Authorization, If-Match"
@@ -24,6 +26,9 @@ class Origins:
         return origin is not None and _without_default_port(origin) in self._allowed
 
     @web.middleware
+    @may_answer(
+        Answer(204, "A page of an allowed site may ask.", of=lambda operation: operation.method == "OPTIONS")
+    )
     async def preflight(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer a browser that asks on behalf of an allowed site whether it may; let all else pass."""
         asks = request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers

@@ -82,6 +82,7 @@ LAYERS = {
         {"device_report", "test_depth_guidance"},
     ],
     "server": [
+        {"answers"},
         {"client_address", "cors", "logs", "memory", "progress_bar", "protocol", "quotation", "settings"},
         {"access", "media", "metrics", "models_cli"},
         {"engine"},

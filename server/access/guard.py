@@ -10,6 +10,7 @@ from aiohttp.typedefs import Handler
 from server.access.addresses import is_loopback
 from server.access.roles import Need, is_met, may_use_relay, need_of
 from server.access.tokens import Grant, TokenRefused, Tokens
+from server.answers import Answer, Operation, may_answer
 from server.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,14 @@ def access_of(request: web.Request) -> Access:
     return request[ACCESS_KEY]
 
 
+def _needs_token(operation: Operation) -> bool:
+    return need_of(operation.method, operation.path) is not Need.NOTHING
+
+
+def _needs_role(operation: Operation) -> bool:
+    return need_of(operation.method, operation.path) not in (Need.NOTHING, Need.TOKEN)
+
+
 class Guard:
     """The middleware. Without tokens everything is allowed, but for ADMIN where other machines may ask."""
 
@@ -69,6 +78,10 @@ class Guard:
         self._owners = Owners()
 
     @web.middleware
+    @may_answer(
+        Answer(401, "A token is needed, and this is none of this server's, or has expired.", of=_needs_token),
+        Answer(403, "The token does not allow it.", of=_needs_role),
+    )
     async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         need, session = _need(request, self._prefix)
         grant = None

@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler
 from server.access.addresses import WILDCARDS, in_url, is_loopback
 from server.access.errors import UnusableAccess
 from server.access.proxies import forwarded_host
+from server.answers import Answer, may_answer
 from server.cors import Origins
 from server.settings import Settings
 
@@ -90,6 +91,11 @@ class Hosts:
         return self._is_wildcard and name == arrived_at
 
     @web.middleware
+    @may_answer(
+        Answer(400, "The Host header is missing or cannot be read."),
+        Answer(403, "A page of a site that is not in allowed_origins asks."),
+        Answer(421, "This server is not known by this host name."),
+    )
     async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """400 for a bad Host header, 421 for an unknown name; 403 for a foreign site that would change
         something or open a WebSocket. What is no browser sends no Origin and may."""

@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from multidict import CIMultiDictProxy
 
+from server.answers import Answer, may_answer
 from server.settings import PREFIX, Settings
 
 Address = IPv4Address | IPv6Address
@@ -44,6 +45,7 @@ class Proxies:
         self._prefix = settings.public_prefix
 
     @web.middleware
+    @may_answer(Answer(400, "What a proxy tells of the client cannot be read."))
     async def resolve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             told = read_forwarded(request.remote, request.headers, self._networks)

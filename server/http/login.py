@@ -31,10 +31,11 @@ class LoginApi:
         """204 with the cookie; 400, 401, 415 or 429; 404 where nobody needs a token."""
         if request.content_type != JSON:
             raise web.HTTPUnsupportedMediaType(text=f"expected Content-Type {JSON}")
+        body = await request.read()
         if self._tokens is None:
             raise web.HTTPNotFound(text="no token is needed here")
         try:
-            asked = Login.model_validate_json(await request.read())
+            asked = Login.model_validate_json(body)
         except ValidationError as error:
             raise web.HTTPBadRequest(text='expected {"token": "..."}, at most 4096 characters') from error
         address = client_address(request)  # from here on nothing waits: nobody slips in between

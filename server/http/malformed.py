@@ -5,6 +5,7 @@ import codecs
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from server.answers import Answer, may_answer
 from server.quotation import shown
 
 # Longer ones name no file: NAME_MAX of a system, and half of its PATH_MAX, which has to hold the folder too.
@@ -13,6 +14,10 @@ CHARSETS = ("utf-8", "ascii", "iso8859-1")  # names of Python for what every tex
 
 
 @web.middleware
+@may_answer(
+    Answer(404, "The address is too long.", of=lambda operation: "{" in operation.path),
+    Answer(415, "The body is compressed, or in an unknown charset."),
+)
 async def refuse_malformed(request: web.Request, handler: Handler) -> web.StreamResponse:
     """404 for an address too long for a file, 415 for a compressed body or one in an unknown charset; let all
     else pass."""

@@ -1,19 +1,21 @@
 """OpenAPI document of the HTTP side of the server, made from the models that encode and decode it."""
 
-import json
-from functools import cache
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from server.answers import Operation, answers_of
 from server.http.openapi_media import media_socket_paths, whep_paths, whip_paths
 from server.http.openapi_parts import (
     NO_SESSION,
     Json,
+    add_answer,
     answer,
     binary,
     json_of,
+    of_a_file,
     operation,
     parameter,
     ref,
@@ -39,32 +41,41 @@ ANSWERS: tuple[type[BaseModel], ...] = (
 ABOUT = """
 Connect with WHIP (RFC 9725): POST an SDP offer that sends video; the last part of the answer's Location is
 the session's id. Whoever knows it may control the session, by the messages below: over the data channel
-`control`, over a WebSocket, or one at a time over HTTP. PROTOCOL.md tells what they do and when. Where the
-server asks for tokens, a request without one gets 401, and one that its token does not allow 403. Any request
-may get 400 or 421 for its Host, and a foreign site 403.
+`control`, over a WebSocket, or one at a time over HTTP. PROTOCOL.md tells what they do and when.
 """
 
 
-@cache
-def encoded_document() -> str:
-    """`document` as JSON. It follows from the code alone, and takes a tenth of a second."""
-    return json.dumps(document(), ensure_ascii=False)
+def document(given: Iterable[object]) -> Json:
+    """The OpenAPI 3.1 document, ready to be encoded as JSON.
 
-
-def document() -> Json:
-    """The OpenAPI 3.1 document, ready to be encoded as JSON."""
+    `given`: what answers before the endpoints do, decorated with `may_answer`.
+    """
     return {
         "openapi": "3.1.0",
         "info": {"title": "depthlive", "version": _version(), "description": ABOUT.strip()},
-        "paths": {
-            **_server_paths(),
-            **whip_paths(),
-            **media_socket_paths(),
-            **_session_paths(),
-            **whep_paths(),
-        },
+        "paths": _paths(given),
         "components": {"schemas": _schemas()},
     }
+
+
+def _paths(given: Iterable[object]) -> Json:
+    """Each operation with its own answers, and those that it may get before."""
+    answers = answers_of(given)
+    paths = {
+        **_server_paths(),
+        **whip_paths(),
+        **media_socket_paths(),
+        **_session_paths(),
+        **whep_paths(),
+    }
+    for path, methods in paths.items():
+        for method, told in methods.items():
+            if method != "parameters":
+                operation = Operation(method.upper(), path, "requestBody" in told)
+                for one in answers:
+                    if one.of(operation):
+                        add_answer(told["responses"], one)
+    return paths
 
 
 def _schemas() -> Json:
@@ -126,7 +137,7 @@ def _server_paths() -> Json:
             "parameters": [parameter("name", "of a look's picture, as /api/info has it")],
             "get": operation(
                 "The picture of a look.",
-                {"200": binary("The picture.", "image/webp"), "404": text("There is none.")},
+                {**of_a_file("image/webp"), "404": text("There is none.")},
             ),
         },
         "/openapi.json": {
@@ -172,7 +183,6 @@ def _session_paths() -> Json:
                 {
                     "101": {"description": "It is open: hello, state and settings follow."},
                     "400": text("This is no WebSocket handshake."),
-                    "403": text("The page that asks is of a site that is not in allowed_origins."),
                     **missing,
                     "503": text("Too many clients control this session."),
                 },
@@ -214,10 +224,8 @@ def _session_paths() -> Json:
             "get": operation(
                 "A finished recording, also of a session that has ended.",
                 {
-                    "200": binary("The file.", "video/mp4"),
-                    "206": binary("The range asked for.", "video/mp4"),
+                    **of_a_file("video/mp4"),
                     "404": text("There is none, it is not finished, or it has given way to newer ones."),
-                    "416": text("There is no such range."),
                 },
             ),
         },

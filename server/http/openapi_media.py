@@ -31,7 +31,6 @@ def whip_paths() -> Json:
                     "201": created,
                     "400": text("The offer cannot be used."),
                     "404": text("The session to go on with is gone: begin a new one."),
-                    "413": text("It is larger than 64 KiB."),
                     "415": text("It is not application/sdp."),
                     "503": text("No place is free (then with Retry-After), or no model."),
                 },
@@ -72,11 +71,15 @@ def _trickle(missing: str) -> Json:
             "404": text(missing),
             "409": text("No ICE restart can begin now: another one is under way, or there is no connection."),
             "412": text("If-Match names another ICE session."),
-            "413": text("It is larger than 64 KiB."),
             "415": text("Another type."),
             "428": text("If-Match is missing."),
             "429": text("The last ICE restart has just begun; Retry-After says when to ask again."),
             "503": text("No UDP port is free for the restart."),
+        },
+        {
+            "required": True,
+            "description": "RFC 8840: a fragment with candidates, or with new credentials.",
+            "content": {"application/trickle-ice-sdpfrag": {"schema": {"type": "string"}}},
         },
     )
 
@@ -91,7 +94,6 @@ def media_socket_paths() -> Json:
                 {
                     "101": {"description": "It is open; closed again with 4404, 4500 or 4503 if refused."},
                     "400": text("This is no WebSocket handshake."),
-                    "403": text("The page that asks is of a site that is not in allowed_origins."),
                 },
             ),
         }
@@ -143,7 +145,6 @@ def whep_paths() -> Json:
                     "201": created,
                     "400": text("The offer cannot be used."),
                     "404": text(NO_SESSION),
-                    "413": text("It is larger than 64 KiB."),
                     "415": text("It is not application/sdp."),
                     "503": text("As many watch it as may: with Retry-After."),
                 },

@@ -1,8 +1,11 @@
 """Building blocks of an OpenAPI document."""
 
+from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel
+
+from server.answers import Answer
 
 Json: TypeAlias = dict[str, Any]
 
@@ -44,6 +47,25 @@ def text(about: str) -> Json:
 def binary(about: str, type: str) -> Json:
     """A picture or a film of this media type."""
     return answer(about, type)
+
+
+def of_a_file(type: str) -> Json:
+    """What a request for a file gets, whole or in part."""
+    return {
+        "200": binary("The file.", type),
+        "206": binary("The range asked for.", type),
+        "304": {"description": "It is as If-None-Match or If-Modified-Since has it."},
+        "412": {"description": "It is not as If-Match or If-Unmodified-Since has it."},
+        "416": {"description": "There is no such range."},
+    }
+
+
+def add_answer(responses: Json, answer: Answer) -> None:
+    """One more reason for a status, in plain words."""
+    told = responses.setdefault(str(answer.status), {"description": ""})
+    told["description"] = f"{told['description']} {answer.about}".lstrip()
+    if answer.status != HTTPStatus.NO_CONTENT:
+        told.setdefault("content", {}).setdefault("text/plain", {})
 
 
 def ref(model: str) -> str:

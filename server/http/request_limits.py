@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from server.answers import Answer, may_answer
 from server.client_address import client_address
 from server.media.images import MAX_IMAGE_BYTES
 from server.settings import Settings
@@ -40,6 +41,11 @@ class RequestLimits:
         )
 
     @web.middleware
+    @may_answer(
+        Answer(408, "The body did not come in time.", of=lambda operation: operation.reads_body),
+        Answer(429, "This address asks too often: with Retry-After."),
+        Answer(503, "Too many bytes are on their way: with Retry-After."),
+    )
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse what is too much before anything of it is read."""
         address, now = client_address(request), asyncio.get_running_loop().time()

@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from server.access.proxies import Network, is_trusted_proxy
+from server.answers import Answer, Operation, may_answer
 from server.settings import Settings
 from server.transport.address_limits import Shares, TooMuch
 
@@ -26,6 +27,17 @@ REFUSAL = (
 )
 
 
+def _reads_body(operation: Operation) -> bool:
+    return operation.reads_body
+
+
+@may_answer(
+    Answer(400, "This is no HTTP/1.1."),
+    Answer(413, "The body is larger than 64 KiB, or than is said here.", of=_reads_body),
+    Answer(417, "Expect is something else than 100-continue."),
+    Answer(431, "A line or a field is too long."),
+    Answer(503, "Too many sockets are open: with Retry-After."),
+)
 class LimitedRunner(web.AppRunner):
     """As aiohttp's, which sets no such limits."""
 

@@ -11,7 +11,7 @@ from openapi_spec_validator import validate
 
 from server.app import create_app
 from server.engine.client import EngineClient
-from server.http.openapi import encoded_document
+from server.http.openapi import document
 from server.protocol.codec import CLIENT_MESSAGES
 from server.settings import load_settings
 
@@ -19,7 +19,7 @@ PROTOCOL = (Path(__file__).parents[3] / "PROTOCOL.md").read_text(encoding="utf-8
 SENT = PROTOCOL.partition("\n## Client to server\n")[2].partition("\n## ")[0]
 COMMANDS = [json.loads(text) for text in re.findall(r"```json\n(.*?)\n```", SENT, re.DOTALL)]
 PAGE = {"/"}
-DOCUMENT = json.loads(encoded_document())
+DOCUMENT = json.loads(json.dumps(document(())))  # with the answers of endpoints alone
 
 
 def schema_of(name: str) -> jsonschema.Draft202012Validator:
