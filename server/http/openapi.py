@@ -14,6 +14,7 @@ from server.http.openapi_parts import (
     add_answer,
     answer,
     binary,
+    handshake,
     json_of,
     of_a_file,
     operation,
@@ -177,7 +178,7 @@ def _session_paths() -> Json:
             ),
         },
         "/sessions/{id}/ws": {
-            "parameters": [id],
+            "parameters": [id, *handshake()],
             "get": operation(
                 "A WebSocket on which messages go both ways, one each.",
                 {

@@ -1,6 +1,6 @@
 """OpenAPI paths of media connections: WHIP, WHEP and the WebSocket."""
 
-from server.http.openapi_parts import NO_SESSION, Json, answer, operation, parameter, text
+from server.http.openapi_parts import NO_SESSION, Json, answer, handshake, operation, parameter, text
 
 NOTHING: Json = {"description": "In the headers."}
 
@@ -62,7 +62,7 @@ def _trickle(missing: str) -> Json:
     restarted = answer("The server's side of an ICE restart.", "application/trickle-ice-sdpfrag") | {
         "headers": {"ETag": {"description": "of the new ICE session", "schema": {"type": "string"}}}
     }
-    return operation(
+    return {"parameters": [_if_match()]} | operation(
         "Trickled ICE candidates, or an ICE restart (application/trickle-ice-sdpfrag).",
         {
             "200": restarted,
@@ -84,11 +84,21 @@ def _trickle(missing: str) -> Json:
     )
 
 
+def _if_match() -> Json:
+    return {
+        "name": "If-Match",
+        "in": "header",
+        "required": True,
+        "description": "the ETag of the ICE session that runs; * for a restart of whichever does",
+        "schema": {"type": "string"},
+    }
+
+
 def media_socket_paths() -> Json:
     """Pictures by WebSocket."""
     return {
         "/ws": {
-            "parameters": [_former(), _ticket()],
+            "parameters": [_former(), _ticket(), *handshake()],
             "get": operation(
                 "Begin a session whose pictures go through this WebSocket too.",
                 {

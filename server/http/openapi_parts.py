@@ -28,6 +28,20 @@ def parameter(name: str, about: str) -> Json:
     }
 
 
+def handshake() -> list[Json]:
+    """Header fields of a WebSocket's opening (RFC 6455, 4.1)."""
+    fields: Json = {
+        "Upgrade": {"const": "websocket"},
+        "Connection": {"const": "Upgrade"},
+        "Sec-WebSocket-Version": {"const": "13"},
+        "Sec-WebSocket-Key": {"pattern": "^[A-Za-z0-9+/]{21}[AQgw]==$"},
+    }
+    return [
+        {"name": name, "in": "header", "required": True, "schema": {"type": "string", **schema}}
+        for name, schema in fields.items()
+    ]
+
+
 def json_of(about: str, model: type[BaseModel]) -> Json:
     """An answer that is this model, encoded."""
     schema = {"$ref": ref(model.__name__)}

@@ -77,3 +77,15 @@ def test_what_the_protocol_refuses_is_no_command():
         {"type": "guidance.set", "id": "1", "scale": 9},
     ):
         assert not schema_of("Command").is_valid(wrong)
+
+
+def test_law_fields_that_an_endpoint_demands_are_parameters():
+    paths = document()["paths"]
+    for path, method, fields in (
+        ("/ws", None, {"Upgrade", "Connection", "Sec-WebSocket-Version", "Sec-WebSocket-Key"}),
+        ("/sessions/{id}/ws", None, {"Upgrade", "Connection", "Sec-WebSocket-Version", "Sec-WebSocket-Key"}),
+        ("/whip/{id}", "patch", {"If-Match"}),
+        ("/sessions/{id}/whep/{viewer}", "patch", {"If-Match"}),
+    ):
+        told = (paths[path][method] if method else paths[path])["parameters"]
+        assert {one["name"] for one in told if one["in"] == "header" and one["required"]} == fields
