@@ -84,7 +84,7 @@ LAYERS = {
     "server": [
         {"answers"},
         {"client_address", "cors", "logs", "memory", "progress_bar", "protocol", "quotation", "settings"},
-        {"access", "media", "metrics", "models_cli"},
+        {"access", "environment", "media", "metrics", "models_cli"},
         {"engine"},
         {"services"},
         {"session"},

@@ -129,4 +129,4 @@ def test_its_command_is_there(wheel, bare, tmp_path):
         "from importlib.metadata import entry_points as points\n"
         "print(*points(group='console_scripts', name='depthlive'))"
     )
-    assert "server.cli:app" in run(bare / "python", "-P", "-c", command, cwd=tmp_path)
+    assert "server.__main__:depthlive" in run(bare / "python", "-P", "-c", command, cwd=tmp_path)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from server.engine.chunk_job import ChunkJob
 from server.engine.errors import EngineUnavailable, InputRejected, StreamWasReset
 from server.engine.watchdog import Watchdog
+from server.environment import misread
 from server.media.frames import Rgb, stamp_source
 from server.progress_bar import progress_bar
 from server.settings import Settings
@@ -247,7 +248,7 @@ class EngineThread:
             self._post(self._listener.on_ready, self._engine.info, self._warm_pace)
             self._serve()
         elif isinstance(error, ValueError | OSError):
-            logger.error("Cannot load the model: %s", error)
+            logger.error("Cannot load the model: %s", misread(error, os.environ) or error)
             self._post(self._listener.on_failed, "cannot load the model, see the server's log")
         else:  # a bug of ours: the page must say so, and the log must show where
             logger.error("Loading the model failed", exc_info=error)
