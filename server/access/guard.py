@@ -1,5 +1,6 @@
 """Guard of every route: finds the token of a request and refuses what it does not allow."""
 
+import asyncio
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from aiohttp.typedefs import Handler
 from server.access.addresses import is_loopback
 from server.access.roles import Need, is_met, may_use_relay, need_of
 from server.access.tokens import Grant, TokenRefused, Tokens
+from server.access.validity import ALWAYS, Validity
 from server.answers import Answer, Operation, may_answer
 from server.settings import Settings
 
@@ -44,6 +46,7 @@ class Access:
 
     grant: Grant | None
     may_use_relay: bool
+    validity: Validity  # of the connection that comes of it
     _owners: Owners
 
     def own(self, session: str) -> None:
@@ -93,7 +96,10 @@ class Guard:
             if grant is not None and not is_met(need, grant, session, self._owners.find(session)):
                 raise _forbidden(grant)
         may_relay = self._tokens is None or (grant is not None and may_use_relay(grant))
-        request[ACCESS_KEY] = Access(grant, may_relay, self._owners)
+        now, validity = asyncio.get_running_loop().time(), ALWAYS
+        if self._tokens is not None and grant is not None:
+            validity = self._tokens.validity(grant, now)
+        request[ACCESS_KEY] = Access(grant, may_relay, validity, self._owners)
         return await handler(request)
 
     def _grant(self, request: web.Request, tokens: Tokens, need: Need) -> Grant | None:

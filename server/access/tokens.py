@@ -3,17 +3,20 @@
 import hashlib
 import hmac
 import re
+import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import jwt
 from pydantic import BaseModel, Field, ValidationError
 
 from server.access.errors import UnusableAccess
+from server.access.validity import EXPIRED, LOGGED_OUT, EndedLogins, Validity
 from server.settings import Settings
 
 Role = Literal["publish", "control", "view", "admin"]
@@ -35,17 +38,18 @@ class TokenRefused(Exception):
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What a token allows. `name`: whose it is; sessions belong to names. `session`: the one that it is for,
-    None for any. `expires`: Unix time, None for never."""
+    None for any. `expires`: Unix time, None for never. `login`: of the cookie that it came by."""
 
     name: str
     role: Role
     session: str | None = None
     expires: float | None = None
+    login: str | None = None
 
     def check_time(self, now: float) -> None:
         """Raises TokenRefused once its time is over."""
         if self.expires is not None and now >= self.expires:
-            raise TokenRefused("the token has expired")
+            raise TokenRefused(EXPIRED)
 
 
 class _Claims(BaseModel):
@@ -55,6 +59,9 @@ class _Claims(BaseModel):
     role: Role
     session: str | None = Field(None, pattern=f"^{SESSION}$")
     exp: float | None = Field(None, allow_inf_nan=False)
+    # Of cookies alone, which end after some hours; the token that they stand for may outlast them.
+    depthlive_login: str | None = None
+    depthlive_token_exp: float | None = Field(None, allow_inf_nan=False)
 
 
 class SignedTokens:
@@ -63,12 +70,18 @@ class SignedTokens:
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
-    def make(self, grant: Grant) -> str:
-        claims = _Claims(sub=grant.name, role=grant.role, session=grant.session, exp=grant.expires)
+    def make(self, grant: Grant, **more: Any) -> str:
+        """`more`: further claims, or others than the grant's."""
+        told = {"sub": grant.name, "role": grant.role, "session": grant.session, "exp": grant.expires}
+        claims = _Claims.model_validate(told | more)
         return jwt.encode(claims.model_dump(exclude_none=True), self._secret, ALGORITHM)
 
     def read(self, token: str, now: float) -> Grant:
         """Raises TokenRefused."""
+        return self.read_claims(token, now)[0]
+
+    def read_claims(self, token: str, now: float) -> tuple[Grant, "_Claims"]:
+        """The claims, too. Raises TokenRefused."""
         try:
             # Its end is looked at below, by our clock.
             raw = jwt.decode(token, self._secret, [ALGORITHM], options={"verify_exp": False})
@@ -77,7 +90,7 @@ class SignedTokens:
             raise TokenRefused("the token is not one of this server") from error
         grant = Grant(claims.sub, claims.role, claims.session, claims.exp)
         grant.check_time(now)
-        return grant
+        return grant, claims
 
 
 class StaticTokens:
@@ -113,6 +126,7 @@ class Tokens:
         self._signed = SignedTokens(secret) if secret is not None else None
         # With the list, too: a cookie of a token that was taken out of it is good no more after a restart.
         text = b"depthlive cookie\n" + "\n".join(lines).encode()
+        self._ended = EndedLogins()
         self._cookies = SignedTokens(hmac.new(secret or b"", text, hashlib.sha256).digest())
 
     @classmethod
@@ -140,11 +154,26 @@ class Tokens:
         """What stands for a grant in a browser, and for how many seconds: it is no token elsewhere."""
         now = time.time()
         ends = min(now + COOKIE_SECONDS, grant.expires if grant.expires is not None else float("inf"))
-        return self._cookies.make(Grant(grant.name, grant.role, grant.session, ends)), max(1, int(ends - now))
+        own = {"depthlive_login": secrets.token_urlsafe(16), "depthlive_token_exp": grant.expires}
+        return self._cookies.make(grant, exp=ends, **own), max(1, int(ends - now))
 
     def read_cookie(self, value: str) -> Grant:
         """Raises TokenRefused."""
-        return self._cookies.read(value, time.time())
+        grant, claims = self._cookies.read_claims(value, time.time())
+        if claims.depthlive_login in self._ended:
+            raise TokenRefused(LOGGED_OUT)
+        return replace(grant, expires=claims.depthlive_token_exp, login=claims.depthlive_login)
+
+    def end_login(self, value: str) -> None:
+        """A cookie is good no more, nor what was let in by it. Nothing if it was none."""
+        with suppress(TokenRefused):
+            if (login := self.read_cookie(value).login) is not None:
+                self._ended.add(login)
+
+    def validity(self, grant: Grant, now: float) -> Validity:
+        """Of a connection that this grant lets in at this time of the loop's clock."""
+        expires_at = None if grant.expires is None else now + grant.expires - time.time()
+        return Validity(expires_at, grant.login, self._ended)
 
 
 def read_secret(path: Path) -> bytes:

@@ -65,7 +65,9 @@ class LoginApi:
         return response
 
     async def logout(self, request: web.Request) -> web.Response:
-        """204; the browser forgets the cookie. Open streams go on."""
+        """204; the cookie is good no more, the browser forgets it, and what was let in by it ends."""
+        if self._tokens is not None and (cookie := request.cookies.get(COOKIE)) is not None:
+            self._tokens.end_login(cookie)
         response = web.Response(status=204, headers={hdrs.CACHE_CONTROL: "no-store"})
         response.del_cookie(COOKIE, path=public_path(request, "/"), httponly=True, samesite="Strict")
         return response

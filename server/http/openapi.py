@@ -126,7 +126,8 @@ def _server_paths() -> Json:
         },
         "/logout": {
             "post": operation(
-                "Let the browser forget the cookie.", {"204": {"description": "It is forgotten."}}
+                "Log out: the cookie is good no more, and what was let in by it ends.",
+                {"204": {"description": "The browser forgets it."}},
             )
         },
         "/api/info": {

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from aiohttp import hdrs, web
 
+from server.access.guard import access_of
 from server.media.frames import Rgb
 from server.media.images import IMAGE_TYPES, MAX_IMAGE_BYTES, ImageRejected, ImageStore, decode_image
 from server.media.recording_store import RecordingStore
@@ -113,9 +114,9 @@ class SessionApi:
     async def socket(self, request: web.Request) -> web.StreamResponse:
         """The control protocol on a WebSocket: 101; 404; 503 full."""
         session = self._session(request)
-        id = request.match_info["id"]
+        id, validity = request.match_info["id"], access_of(request).validity
         try:
-            return await serve_control(request, session, lambda: self._find(id) is session)
+            return await serve_control(request, session, lambda: self._find(id) is session, validity)
         except TooManyClients as error:
             raise web.HTTPServiceUnavailable(text=str(error)) from error
 

@@ -101,7 +101,7 @@ class WebRtcConnection:
         self._decoding: Decoding | None = None
         self._on_channel = on_channel
         self._quality = quality
-        self._reason_to_end = reason_to_end or self._session_ended
+        self._reason_to_end = reason_to_end or self._why_over
         self._on_flood = on_flood or self.hang_up
         self.was_connected = False
         self.end_reason = ""  # why it was hung up
@@ -181,7 +181,7 @@ class WebRtcConnection:
         except TimeoutError:  # aiortc waits for its own tasks, and for ever if somebody has cancelled them
             self._log.warning("The connection did not close within %g s; leaving it behind", CLOSE_TIMEOUT_S)
 
-    def _session_ended(self, now: float) -> str | None:
+    def _why_over(self, now: float) -> str | None:
         return "the session has ended" if self._broadcast.is_over else None
 
     def _on_connection_state(self) -> None:

@@ -6,7 +6,9 @@ from functools import partial
 from aiortc import RTCDataChannel
 from aiortc.sdp import MediaDescription, SessionDescription
 
+from server.access.validity import ALWAYS, Validity
 from server.logs import session_logger
+from server.protocol.replies import ErrorReply
 from server.session.channel import Detach, Send, TooManyClients
 from server.session.message_limit import MessageLimit
 from server.session.session import LiveSession
@@ -31,7 +33,13 @@ class WebRtcPeer:
     """A Peer of the registry: owns a connection and the session behind it, which may outlive it."""
 
     def __init__(
-        self, session: LiveSession, settings: Settings, offer: Offer, *, is_back: bool = False
+        self,
+        session: LiveSession,
+        settings: Settings,
+        offer: Offer,
+        *,
+        is_back: bool = False,
+        validity: Validity = ALWAYS,
     ) -> None:
         """`offer`: a publisher's. `is_back`: it takes up a session that a former peer has left."""
         self.session = session
@@ -39,6 +47,9 @@ class WebRtcPeer:
         self.answer = ""  # to the offer, once it has begun
         self._offer = offer
         self._is_back = is_back
+        self._validity = validity
+        self._is_told = False  # that it is over
+        self._send: Send | None = None  # to the control channel
         self._may_return: bool | None = None  # as who hung up has said
         self._timeout = settings.peer_timeout
         self._log = session_logger(__name__, session.id)
@@ -113,6 +124,16 @@ class WebRtcPeer:
         await self._connection.close()
 
     def _reason_to_end(self, now: float) -> str | None:
+        if (over := self._validity.over(now)) is not None:
+            if not self._is_told:  # it ends at the next look, for the words to arrive before
+                self._is_told = True
+                if self._send is not None:
+                    error = ErrorReply(code="rejected", message=f"this connection ends: {over.reason}")
+                    self.session.channels.reply(self._send, error)
+                return None
+            if self._may_return is None and not over.may_return:
+                self._may_return = False
+            return over.reason
         if self.session.channels.is_lost(now):
             return f"no heartbeat for {self._timeout:g} s"
         reason = self.session.idle_reason(now)
@@ -124,6 +145,7 @@ class WebRtcPeer:
         match channel.label:
             case "control" if "control" not in self._detach:
                 send = partial(self._send_control, channel)
+                self._send = send
                 self._attach(channel, self.session.join, send)
                 channel.on("message", partial(self._receive, send))
             case "telemetry" if "telemetry" not in self._detach:

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable
 
+from server.access.validity import ALWAYS, Validity
 from server.services import Services
 from server.session.session import LiveSession
 from server.transport.registry import Registry
@@ -32,7 +33,9 @@ class ViewerRegistry:
     def __len__(self) -> int:
         return len(self._viewers)
 
-    async def add(self, session_id: str, read: Callable[[], Offer]) -> tuple[Viewer, str]:
+    async def add(
+        self, session_id: str, read: Callable[[], Offer], validity: Validity = ALWAYS
+    ) -> tuple[Viewer, str]:
         """A new viewer and the answer. `read` gives its offer, and is called if there is room.
 
         Raises NothingToWatch, ViewersFull, InvalidOffer or NoUdpPort.
@@ -42,7 +45,7 @@ class ViewerRegistry:
         if sum(watched == session_id for watched, _ in self._viewers.keys()) >= most:
             raise ViewersFull(f"{most} viewers watch this session already, as many as may; try again later")
         offer = read()
-        viewer = Viewer(secrets.token_urlsafe(16), session, self._settings)
+        viewer = Viewer(secrets.token_urlsafe(16), session, self._settings, validity)
         async with self._viewers.adding((session_id, viewer.id), viewer):
             return viewer, await viewer.accept(offer)
 

@@ -2,6 +2,7 @@
 
 from aiohttp import hdrs, web
 
+from server.access.guard import access_of
 from server.services import Services
 from server.webrtc.aiortc_patches.udp_ports import NoUdpPort
 from server.webrtc.candidates import address_rule
@@ -48,7 +49,9 @@ class Whep:
         try:
             text, rule = await request.text(), address_rule(request, self._settings)
             viewer, answer = await self._viewers.add(
-                session_id, lambda: read_offer(text, "viewer", self._settings.codecs, rule)
+                session_id,
+                lambda: read_offer(text, "viewer", self._settings.codecs, rule),
+                access_of(request).validity,
             )
         except UnicodeDecodeError:
             return self._endpoint.refuse(400, "malformed", "the offer is not UTF-8 text")

@@ -66,8 +66,11 @@ class Whip:
             return self._endpoint.refuse(400, "ticket", BAD_TICKET)
 
         def make(session: LiveSession) -> WebRtcPeer:
-            access_of(request).own(session.id)
-            return WebRtcPeer(session, self._settings, offer, is_back=former is not None)
+            access = access_of(request)
+            access.own(session.id)
+            return WebRtcPeer(
+                session, self._settings, offer, is_back=former is not None, validity=access.validity
+            )
 
         try:
             text, rule = await request.text(), address_rule(request, self._settings)

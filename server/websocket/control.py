@@ -8,6 +8,7 @@ from typing import Protocol
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, hdrs, web
 
+from server.access.validity import ALWAYS, CLOSE_CODE, Over, Validity
 from server.protocol.codec import MAX_MESSAGE_BYTES
 from server.session.message_limit import MessageLimit
 from server.websocket.socket_writer import SocketWriter
@@ -52,9 +53,10 @@ def refuse_no_handshake(request: web.Request) -> None:
 
 
 async def serve_control(
-    request: web.Request, session: Joinable, lives: Callable[[], bool]
+    request: web.Request, session: Joinable, lives: Callable[[], bool], validity: Validity = ALWAYS
 ) -> web.WebSocketResponse:
-    """Serve one socket until the client leaves, stops reading, or the session has ended (`lives()` is False).
+    """Serve one socket until the client leaves, stops reading, or may no more, or the session has ended
+    (`lives()` is False).
 
     Raises what `session.join` raises, before the request has been answered, and HTTPBadRequest.
     """
@@ -65,17 +67,20 @@ async def serve_control(
     limit = MessageLimit()
     writer = SocketWriter(socket)
     is_stuck = False
+    over: Over | None = None
+    now = asyncio.get_running_loop().time
     send = writer.put
     leave = session.join(send)
     try:
         await socket.prepare(request)
         reading = asyncio.create_task(_read(socket, session, send, limit))
         try:
-            while not reading.done() and not writer.is_full and lives():
+            while not reading.done() and not writer.is_full and lives() and over is None:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL_S):
                         await writer.wait()
                 await writer.flush()
+                over = validity.over(now())
         except TimeoutError:
             is_stuck = True
         except ConnectionError:
@@ -87,6 +92,8 @@ async def serve_control(
             await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=TOO_MUCH.encode())
         elif is_stuck or writer.is_full:
             await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"does not read")
+        elif over is not None:
+            await socket.close(code=CLOSE_CODE, message=over.reason.encode())
         else:
             await socket.close(message=b"the session has ended")
         return socket

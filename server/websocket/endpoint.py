@@ -58,8 +58,9 @@ class MediaSocket:
         await socket.prepare(request)
 
         def make(session: LiveSession) -> WebSocketPeer:
-            access_of(request).own(session.id)
-            return WebSocketPeer(socket, session, self._services)
+            access = access_of(request)
+            access.own(session.id)
+            return WebSocketPeer(socket, session, self._services, access.validity)
 
         readiness = self._services.engine.readiness
         if readiness.phase in (Phase.FAILED, Phase.STOPPED):

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from server.access.validity import ALWAYS, CLOSE_CODE, Validity
 from server.logs import session_logger
 from server.protocol.replies import ErrorReply
 from server.services import Services
@@ -37,12 +38,19 @@ class WebSocketPeer:
     Pictures come in by Upload and go out by Download; messages to the client wait in a SocketWriter.
     """
 
-    def __init__(self, socket: web.WebSocketResponse, session: LiveSession, services: Services) -> None:
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        session: LiveSession,
+        services: Services,
+        validity: Validity = ALWAYS,
+    ) -> None:
         self.session = session
         session.transport, session.codec = "websocket", "jpeg"
         self.may_return = True
         self.is_closed = asyncio.Event()
         self._socket = socket
+        self._validity = validity
         self._writer = SocketWriter(socket)
         self._metrics = services.metrics
         self._timeout = services.settings.peer_timeout
@@ -94,6 +102,9 @@ class WebSocketPeer:
                 self.hang_up(f"no heartbeat for {self._timeout:g} s")
             elif (reason := self.session.idle_reason(now)) is not None:
                 self.hang_up(reason, may_return=False)
+            elif (over := self._validity.over(now)) is not None:
+                self._code = CLOSE_CODE
+                self.hang_up(over.reason, may_return=over.may_return)
 
     def hang_up(self, reason: str, *, may_return: bool | None = None) -> None:
         """Let attend() return. `may_return` None: yes."""

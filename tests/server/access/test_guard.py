@@ -1,23 +1,27 @@
 """Who may do what, over real HTTP: every route, every role, with tokens and without."""
 
+import asyncio
 import itertools
 import json
 import logging
 import re
+import time
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
+from aiortc import RTCSessionDescription
 
 from server.access.guard import MAX_OWNERS, Owners
 from server.access.roles import ROUTES, Need, is_met, need_of
-from server.access.tokens import Grant, SignedTokens
+from server.access.tokens import COOKIE_SECONDS, Grant, SignedTokens, Tokens
 from server.app import create_app, metrics_app
 from server.engine.client import EngineClient
 from server.http.login import REFUSED_LOGIN_S, REFUSED_LOGINS
 from server.metrics import Metrics
 from server.settings import load_settings
-from tests.server.running import Viewer, running_server
+from tests.server.running import PATIENCE_S, Viewer, running_server, until
 from tests.server.webrtc.watching import Watcher
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -192,10 +196,17 @@ async def test_law_a_publisher_has_its_own_session_and_no_other(server):
             assert response.status == 200
 
 
+async def greeting(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
+    """The first message of a session; what comes before is for pictures."""
+    while True:
+        message = await socket.receive()
+        if message.type is aiohttp.WSMsgType.TEXT and (told := message.json())["type"] == "hello":
+            return told
+
+
 async def test_a_session_by_websocket_has_an_owner_too(server):
     async with server.http.ws_connect(server.url + "/ws", headers=bearer("publish")) as socket:
-        while (hello := await socket.receive_json())["type"] != "hello":
-            pass
+        hello = await greeting(socket)
         url = f"{server.url}/sessions/{hello['session']}"
         for name, status in (("bob", 403), ("ann", 200)):
             async with server.http.get(url, headers=bearer("publish", name)) as response:
@@ -265,6 +276,100 @@ async def test_who_logs_out_has_no_cookie(server):
             assert {"Max-Age=0", "Path=/"} <= set(response.headers["Set-Cookie"].split("; "))
         async with http.get(server.url + "/api/info") as response:
             assert response.status == 401
+
+
+async def closed_with(socket: aiohttp.ClientWebSocketResponse) -> tuple[int | None, str | None]:
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            message = await socket.receive()
+            if message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED):
+                return socket.close_code, message.extra
+
+
+async def logged_in(url: str, http: aiohttp.ClientSession) -> str:
+    """The value of a new cookie."""
+    async with http.post(url + "/login", json={"token": STATIC}) as response:
+        assert response.status == 204
+        return response.cookies["depthlive"].value
+
+
+async def test_law_logging_out_ends_what_that_login_began_and_nothing_else(server):
+    """Sessions, viewers and control sockets alike, though both logins are of one token."""
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
+        mine, others = [{"Cookie": f"depthlive={await logged_in(server.url, http)}"} for _ in range(2)]
+        async with (
+            http.ws_connect(server.url + "/ws", headers=mine) as ended,
+            http.ws_connect(server.url + "/ws", headers=others) as left,
+        ):
+            await greeting(ended)
+            id = (await greeting(left))["session"]
+            control = f"{server.url}/sessions/{id}/ws"
+            async with (
+                http.ws_connect(control, headers=mine) as ended_too,
+                http.ws_connect(control, headers=others) as left_too,
+            ):
+                watchers = [Watcher(server, id) for _ in range(2)]
+                for watcher, headers in zip(watchers, (mine, others), strict=True):
+                    await connect(watcher, http, headers)
+                async with http.post(server.url + "/logout", headers=mine) as response:
+                    assert response.status == 204
+                assert await closed_with(ended) == await closed_with(ended_too) == (4401, "logged out")
+                await until(lambda: watchers[0].pc.connectionState == "closed", "its viewer ends")
+                async with http.get(server.url + "/api/info", headers=mine) as response:
+                    assert response.status == 401 and "logged out" in await response.text()
+                await left_too.send_json({"type": "ping", "id": "1"})
+                while (await left_too.receive_json())["type"] != "pong":
+                    pass
+                assert watchers[1].pc.connectionState == "connected" and not left.closed
+                for watcher in watchers:
+                    await watcher.close()
+
+
+async def connect(watcher: Watcher, http: aiohttp.ClientSession, headers: dict[str, str]) -> None:
+    async with http.post(
+        watcher.url, data=(await watcher.offer()).encode(), headers=headers | SDP
+    ) as response:
+        assert response.status == 201
+        answer = RTCSessionDescription(sdp=await response.text(), type="answer")
+    await watcher.pc.setRemoteDescription(answer)
+    await until(lambda: watcher.pc.connectionState == "connected", "it watches")
+
+
+async def test_law_an_expired_token_ends_its_control_socket_in_words(server):
+    async with server.http.ws_connect(server.url + "/ws", headers=bearer("publish")) as publisher:
+        id = (await greeting(publisher))["session"]
+        soon = SignedTokens(SECRET.encode()).make(Grant("bob", "control", id, expires=time.time() + 1.0))
+        headers = {"Authorization": f"Bearer {soon}"}
+        async with server.http.ws_connect(f"{server.url}/sessions/{id}/ws", headers=headers) as socket:
+            assert await closed_with(socket) == (4401, "the token has expired")
+        assert not publisher.closed
+
+
+async def test_law_an_expired_token_ends_its_publisher_in_words(server):
+    soon = SignedTokens(SECRET.encode()).make(Grant("ann", "publish", expires=time.time() + 2.0))
+    publisher = Viewer(server.url, server.http)
+    headers = {"Authorization": f"Bearer {soon}"} | SDP
+    offer = (await publisher.offer()).encode()
+    async with server.http.post(server.url + "/whip", data=offer, headers=headers) as response:
+        assert response.status == 201
+        answer = RTCSessionDescription(sdp=await response.text(), type="answer")
+    await publisher.pc.setRemoteDescription(answer)
+    told = await publisher.message("error", code="rejected")
+    assert told["message"] == "this connection ends: the token has expired"
+    await until(lambda: publisher.pc.connectionState == "closed", "it is closed")
+    await publisher.close()
+
+
+async def test_a_cookies_own_end_is_not_the_end_of_its_tokens_stream(settings):
+    """It is for some hours, and its token for ever: who has let in a stream for a night keeps it."""
+    tokens = Tokens.load(settings)
+    assert tokens is not None
+    for expires in (None, time.time() + 1e6):
+        value, seconds = tokens.cookie(Grant("ann", "publish", expires=expires))
+        assert seconds == COOKIE_SECONDS
+        found = tokens.validity(tokens.read_cookie(value), now=50.0)
+        assert found.over(50.0 + 2 * COOKIE_SECONDS) is None
+        assert (found.over(50.0 + 2e6) is None) is (expires is None)
 
 
 async def test_law_refused_logins_of_one_network_are_bounded(settings, engine, monkeypatch):

@@ -15,6 +15,7 @@ from aiohttp import web
 from PIL import Image
 
 import server.http.session_api
+from server.access.guard import Guard
 from server.http.session_api import SessionApi
 from server.media.images import MAX_IMAGE_BYTES, ImageStore
 from server.media.recording_store import RecordingStore
@@ -189,7 +190,7 @@ def clock(monkeypatch) -> Clock:
 
 @asynccontextmanager
 async def serving(api: SessionApi) -> AsyncIterator[Client]:
-    app = web.Application(client_max_size=64 * 1024)
+    app = web.Application(client_max_size=64 * 1024, middlewares=[Guard(load_settings({}), None).check])
     app.add_routes(api.routes())
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
     await runner.setup()

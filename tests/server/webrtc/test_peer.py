@@ -1,10 +1,12 @@
 import asyncio
+import json
 from typing import Any
 
 import pytest
 from aiortc import RTCPeerConnection
 from aiortc.sdp import SessionDescription
 
+from server.access.validity import EXPIRED, LOGGED_OUT, EndedLogins, Validity
 from server.engine.client import EngineClient
 from server.metrics import Metrics
 from server.protocol.replies import Pong, Telemetry
@@ -14,6 +16,7 @@ from server.session.session import LiveSession
 from server.settings import Settings, load_settings
 from server.webrtc.peer import MAX_UNREAD_CONTROL_BYTES, MAX_UNREAD_TELEMETRY_BYTES, WebRtcPeer
 from server.webrtc.sdp_sections import InvalidOffer
+from server.webrtc.viewer import Viewer
 from tests.server.running import PATIENCE_S, running_server, until
 from tests.server.webrtc.offers import broken, offer_of, published
 
@@ -188,6 +191,49 @@ async def test_a_channel_that_finds_no_room_is_closed(peer, caplog):
     channel = Channel("control")
     peer._on_channel(channel)
     assert channel.readyState == "closed" and "8 clients listen" in caplog.text
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("is_logged_out", [True, False])
+async def test_law_a_connection_ends_with_its_token_or_its_login_told_before(settings, worker, is_logged_out):
+    loop, ended = asyncio.get_running_loop(), EndedLogins()
+    validity = Validity(None if is_logged_out else loop.time() + 5, "mine", ended)
+    session = LiveSession("abc", Services(settings, worker, Metrics()))
+    peer = WebRtcPeer(session, settings, NO_OFFER, validity=validity)
+    peer._connection.was_connected = True
+    channel = Channel("control")
+    peer._on_channel(channel)
+    attending = asyncio.create_task(peer.attend())
+
+    def errors() -> list[str]:
+        told = map(json.loads, channel.sent)
+        return [message["message"] for message in told if message["type"] == "error"]
+
+    await asyncio.sleep(4.9)
+    ended.add("another's")
+    assert not attending.done() and not errors()
+    if is_logged_out:
+        ended.add("mine")
+    await asyncio.sleep(0.5)
+    words = LOGGED_OUT if is_logged_out else EXPIRED
+    assert errors() == [f"this connection ends: {words}"]
+    assert not attending.done(), "the words are to arrive"
+    await asyncio.sleep(0.5)
+    assert attending.done() and peer.may_return is not is_logged_out
+    await peer.close()
+
+
+@pytest.mark.virtual_time
+async def test_law_a_viewer_ends_with_its_token(settings, worker):
+    session = LiveSession("abc", Services(settings, worker, Metrics()))
+    viewer = Viewer("v", session, settings, Validity(asyncio.get_running_loop().time() + 5))
+    attending = asyncio.create_task(viewer.attend())
+    await asyncio.sleep(4.9)
+    assert not attending.done()
+    await asyncio.sleep(1)
+    assert attending.done() and viewer.end_reason == EXPIRED
+    await viewer.close()
+    await session.close()
 
 
 @pytest.mark.parametrize(("state", "may_return"), [("connecting", False), ("connected", True)])

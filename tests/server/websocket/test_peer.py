@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from aiohttp import WSMessage, WSMsgType
 
+from server.access.validity import ALWAYS, EXPIRED, LOGGED_OUT, EndedLogins, Validity
 from server.metrics import Metrics
 from server.protocol.replies import Pong, Telemetry
 from server.services import Services
@@ -70,11 +71,15 @@ async def session(services) -> AsyncIterator[LiveSession]:
 
 @asynccontextmanager
 async def attended(
-    session: LiveSession, services: Services, *, keeps_session: bool = True
+    session: LiveSession,
+    services: Services,
+    *,
+    keeps_session: bool = True,
+    validity: Validity = ALWAYS,
 ) -> AsyncIterator[tuple[WebSocketPeer, Socket, Callable[[], bool]]]:
     """A peer, its socket, and whether attend() has returned; closed at the end."""
     socket = Socket()
-    peer = WebSocketPeer(socket, session, services)  # pyright: ignore[reportArgumentType]
+    peer = WebSocketPeer(socket, session, services, validity)  # pyright: ignore[reportArgumentType]
     attending = asyncio.create_task(peer.attend())
     await asyncio.sleep(0)
     try:
@@ -188,6 +193,24 @@ async def test_the_end_of_the_session_is_told_by_the_close_code(session, service
             assert peer.may_return is True, "the first word counts"
         assert socket.closed_with == [(code, b"first")]
         assert peer.is_closed.is_set()
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("is_logged_out", [True, False])
+async def test_law_a_connection_ends_with_its_token_or_its_login(session, services, is_logged_out):
+    loop, ended = asyncio.get_running_loop(), EndedLogins()
+    validity = Validity(None if is_logged_out else loop.time() + 5, "mine", ended)
+    async with attended(session, services, validity=validity) as (peer, socket, is_over):
+        socket.may_send.set()
+        await asyncio.sleep(4.9)
+        ended.add("another's")
+        assert not is_over()
+        if is_logged_out:
+            ended.add("mine")
+        await asyncio.sleep(1)
+        assert is_over() and peer.may_return is not is_logged_out
+        await peer.close(keeps_session=peer.may_return)
+    assert socket.closed_with[0] == (4401, (LOGGED_OUT if is_logged_out else EXPIRED).encode())
 
 
 def frames_of(socket: Socket) -> list[MediaFrame]:
