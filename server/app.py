@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 from pydantic import BaseModel
 
 from server.access.addresses import WILDCARDS, in_url, own_addresses
-from server.access.guard import Guard, access_of
+from server.access.guard import Guard, Owners, access_of
 from server.access.hosts import Hosts, check_bind
 from server.access.proxies import Proxies, under_prefix
 from server.access.tls import tls_context
@@ -179,7 +179,8 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
     Raises UnusableAccess.
     """
     tokens = Tokens.load(settings)
-    recordings = RecordingStore(settings)
+    owners = Owners(lambda session: recordings.mark(session))
+    recordings = RecordingStore(settings, owners.mark)
     services = Services(settings, engine, Metrics(), recordings)
     peers = PeerRegistry(services)
     viewers = ViewerRegistry(services, peers.find)
@@ -228,7 +229,7 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
     hosts = Hosts(settings, origins)
     middlewares = [
         *(refuse_malformed, Proxies(settings).resolve, hosts.check, origins.preflight),
-        *(RequestLimits(settings).middleware, Guard(settings, tokens).check),
+        *(RequestLimits(settings).middleware, Guard(settings, tokens, owners).check),
     ]
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=middlewares)
     app[METRICS] = services.metrics

@@ -1,8 +1,11 @@
 """Guard of every route: finds the token of a request and refuses what it does not allow."""
 
 import asyncio
+import hashlib
+import hmac
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import hdrs, web
@@ -22,10 +25,13 @@ MAX_OWNERS = 10_000  # recordings outlive their sessions, so owners do, too; the
 
 
 class Owners:
-    """Which name published a session."""
+    """Which name published a session. What an owner leaves behind for a later process bears a mark, not a
+    name."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Callable[[str], str | None] = lambda session: None) -> None:
+        """`kept` gives the mark that a former process has left of a session's owner."""
         self._names: OrderedDict[str, str] = OrderedDict()
+        self._kept = kept
 
     def add(self, session: str, name: str) -> None:
         """Whoever goes on with a session does not become its owner."""
@@ -38,6 +44,23 @@ class Owners:
             return None
         self._names.move_to_end(session)
         return name
+
+    def mark(self, session: str) -> str | None:
+        """Of its owner, for a later process; None where it has none."""
+        name = self.find(session)
+        return None if name is None else _mark(session, name)
+
+    def owns(self, session: str | None, name: str) -> bool:
+        if session is None:
+            return False
+        if (owner := self.find(session)) is not None:
+            return owner == name
+        kept = self._kept(session)
+        return kept is not None and hmac.compare_digest(kept, _mark(session, name))
+
+
+def _mark(session: str, name: str) -> str:
+    return hashlib.sha256(f"{session}\n{name}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +97,11 @@ def _needs_role(operation: Operation) -> bool:
 class Guard:
     """The middleware. Without tokens everything is allowed, but for ADMIN where other machines may ask."""
 
-    def __init__(self, settings: Settings, tokens: Tokens | None) -> None:
+    def __init__(self, settings: Settings, tokens: Tokens | None, owners: Owners | None = None) -> None:
         self._tokens = tokens
         self._is_private = is_loopback(settings.host)
         self._prefix = settings.public_prefix
-        self._owners = Owners()
+        self._owners = owners or Owners()
 
     @web.middleware
     @may_answer(
@@ -93,8 +116,10 @@ class Guard:
                 raise web.HTTPForbidden(text="only for an admin, who needs a token; or see --metrics-port")
         else:
             grant = self._grant(request, self._tokens, need)
-            if grant is not None and not is_met(need, grant, session, self._owners.find(session)):
-                raise _forbidden(grant)
+            if grant is not None:
+                owner = grant.name if self._owners.owns(session, grant.name) else None
+                if not is_met(need, grant, session, owner):
+                    raise _forbidden(grant)
         may_relay = self._tokens is None or (grant is not None and may_use_relay(grant))
         now, validity = asyncio.get_running_loop().time(), ALWAYS
         if self._tokens is not None and grant is not None:

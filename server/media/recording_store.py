@@ -28,6 +28,8 @@ JOIN_TIMEOUT_S = 10.0
 SWEEP_PERIOD_S = 60.0
 TEMPORARY = "depthlive-recordings-"
 SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
+OWNER = "owner"  # a file beside a session's recordings
+MARK = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"depthlive-[0-9-]+\.mp4")
 
 
@@ -65,11 +67,18 @@ class RecordingStore:
     share: its oldest gives way, and a running one is stopped when none is left. All together stay within
     theirs: there the oldest of whoever had FETCH_S to fetch it gives way. Each goes after `recording_hours`.
 
-    In `recordings_dir` they outlive the server, under their session's id; else they go with it.
+    In `recordings_dir` they outlive the server, under their session's id, with its owner's mark beside them;
+    else they go with it.
     """
 
-    def __init__(self, settings: Settings, wall: Callable[[], float] = time.time) -> None:
-        """`wall` gives seconds since 1970."""
+    def __init__(
+        self,
+        settings: Settings,
+        mark: Callable[[str], str | None] = lambda session: None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`mark` gives that of a session's owner; `wall` seconds since 1970."""
+        self._mark_of = mark
         self._settings = settings
         self._max_seconds = settings.max_recording_minutes * 60
         self._max_bytes = settings.max_recordings_mb << 20
@@ -77,6 +86,7 @@ class RecordingStore:
         self._wall = wall
         self._running: list[Recording] = []  # those that have not ended
         self._kept: list[_Kept] = []  # oldest first
+        self._marks: dict[str, str] = {}  # of owners, by session
         self._folder: Path | None = None
         self._lock: FolderLock | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -90,7 +100,7 @@ class RecordingStore:
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._lock = FolderLock(folder)
-                self._kept = await asyncio.to_thread(_scan, folder)
+                self._kept, self._marks = await asyncio.to_thread(_scan, folder)
             except BlockingIOError:
                 raise RecordingsUnusable(f"recordings_dir: {folder} is in use by another server") from None
             except OSError as error:
@@ -110,6 +120,9 @@ class RecordingStore:
             if not self._make_room(session) or shutil.disk_usage(folder).free < FREE_BYTES:
                 raise RecordingRefused("there is no room for recordings on the server now")
             (folder / session).mkdir(mode=0o700, exist_ok=True)
+            if (mark := self._mark_of(session)) is not None:
+                (folder / session / OWNER).write_text(mark)
+                self._marks[session] = mark
         except OSError as error:
             logger.exception("No recording can begin")
             raise RecordingRefused(f"the server cannot write recordings: {error.strerror}") from error
@@ -128,6 +141,10 @@ class RecordingStore:
         self._running.append(recording)
         on_change(recording.news())
         return recording
+
+    def mark(self, session: str) -> str | None:
+        """Of the owner of a session with recordings, this process's or a former one's."""
+        return self._marks.get(session)
 
     @property
     def num_bytes(self) -> int:
@@ -191,6 +208,8 @@ class RecordingStore:
             self._kept.append(
                 _Kept(recording.session, recording.name, recording.path, recording.bytes, self._wall())
             )
+        else:
+            self._tidy(recording.session, recording.path.parent)
 
     def _check_room(self, running: Recording) -> None:
         """Once a second of a recording: stop it if the disk has become too full for it."""
@@ -236,7 +255,13 @@ class RecordingStore:
         self._kept.remove(kept)
         with suppress(OSError):  # somebody else has tidied up
             kept.path.unlink(missing_ok=True)
-            kept.path.parent.rmdir()  # if that was the last
+        self._tidy(kept.session, kept.path.parent)
+
+    def _tidy(self, session: str, place: Path) -> None:
+        """Nothing is left of a session's folder after its last recording."""
+        if self._running_of(session) is None and all(one.session != session for one in self._kept):
+            self._marks.pop(session, None)
+            _remove(place)
 
     def _expire(self) -> None:
         """Let go of what is older than it may be."""
@@ -250,12 +275,20 @@ class RecordingStore:
             await asyncio.sleep(SWEEP_PERIOD_S)
 
 
-def _scan(folder: Path) -> list[_Kept]:
-    """Finished recordings in a folder, oldest first. Raises OSError.
+def _remove(place: Path) -> None:
+    """A session's folder without recordings."""
+    with suppress(OSError):  # somebody else has tidied up, or keeps something here
+        (place / OWNER).unlink(missing_ok=True)
+        place.rmdir()
+
+
+def _scan(folder: Path) -> tuple[list[_Kept], dict[str, str]]:
+    """Finished recordings in a folder, oldest first, and their owners' marks by session. Raises OSError.
 
     What a killed process left unfinished is kept as far as it plays, else removed. Whatever has no name of
     ours is left alone."""
     found: list[_Kept] = []
+    marks: dict[str, str] = {}
     for place in folder.iterdir():
         if place.is_symlink() or not place.is_dir() or not SESSION.fullmatch(place.name):
             continue
@@ -265,8 +298,15 @@ def _scan(folder: Path) -> list[_Kept]:
                     path.replace(path.with_name(path.name.removesuffix(UNFINISHED)))
                 else:
                     path.unlink()
+        before = len(found)
         for path in place.glob("*.mp4"):
             if NAME.fullmatch(path.name) and path.is_file() and not path.is_symlink():
                 about = path.stat()
                 found.append(_Kept(place.name, path.name, path, about.st_size, about.st_mtime))
-    return sorted(found, key=lambda kept: kept.finished_at)
+        owner = place / OWNER
+        if owner.is_file() and not owner.is_symlink():
+            if MARK.fullmatch(mark := owner.read_bytes()[:65].decode("latin-1")):
+                marks[place.name] = mark
+                if len(found) == before:
+                    _remove(place)
+    return sorted(found, key=lambda kept: kept.finished_at), marks

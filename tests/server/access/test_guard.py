@@ -21,8 +21,10 @@ from server.engine.client import EngineClient
 from server.http.login import REFUSED_LOGIN_S, REFUSED_LOGINS
 from server.metrics import Metrics
 from server.settings import load_settings
+from tests.server.fakes import FakeEngineModule
 from tests.server.running import PATIENCE_S, Viewer, running_server, until
 from tests.server.webrtc.watching import Watcher
+from tests.server.websocket.media_client import MediaClient
 
 SECRET = "0123456789abcdef0123456789abcdef"
 STATIC = "a-static-token-of-the-admin"
@@ -358,6 +360,36 @@ async def test_law_an_expired_token_ends_its_publisher_in_words(server):
     assert told["message"] == "this connection ends: the token has expired"
     await until(lambda: publisher.pc.connectionState == "closed", "it is closed")
     await publisher.close()
+
+
+async def test_law_a_recording_is_its_owners_after_a_restart_too(settings, engine, tmp_path):
+    settings = settings.model_copy(update={"recordings_dir": tmp_path / "films"})
+    async with (
+        running_server(settings, engine) as server,
+        server.http.ws_connect(server.url + "/ws", headers=bearer("publish")) as socket,
+    ):
+        client = await MediaClient(socket).live()
+        await client.ask("record.start", "1")
+        recording = await client.message("recording", state="recording")
+        await until(lambda: len(client.pictures) > 20, "it records")
+        await client.ask("record.stop", "2")
+        await client.message("recording", state="stopped")
+        hello = await client.message("hello")
+        await client.end()
+    path = f"/sessions/{hello['session']}/recordings/{recording['name']}"
+    asks = [bearer("publish"), bearer("publish", "bob"), bearer("view", "bob"), bearer("admin", "root"), {}]
+    async with running_server(settings, FakeEngineModule()) as server:
+        statuses = []
+        for headers in asks:
+            async with server.http.get(server.url + path, headers=headers) as response:
+                statuses.append(response.status)
+    assert statuses == [200, 403, 403, 200, 401]
+    kept = [
+        file.read_bytes()
+        for file in (tmp_path / "films").rglob("*")
+        if file.suffix != ".mp4" and file.is_file()
+    ]
+    assert not any(b"ann" in text for text in kept)
 
 
 async def test_a_cookies_own_end_is_not_the_end_of_its_tokens_stream(settings):

@@ -234,6 +234,33 @@ async def test_law_recordings_in_a_folder_of_their_own_outlive_the_server(tmp_pa
     await again.close()
 
 
+async def test_law_the_owners_mark_stays_as_long_as_a_recording_does(tmp_path):
+    settings, marks = load_settings({"recordings_dir": tmp_path}), {"mine": "0a" * 32}
+    for name in ("empty", "strange"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "empty" / "owner").write_text("1b" * 32)
+    (tmp_path / "strange" / "owner").write_text("somebody's own")
+    recordings = RecordingStore(settings, marks.get)
+    await recordings.open()
+    assert recordings.mark("mine") is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "strange"]
+    for session in ("mine", "nobodys"):
+        recording = recordings.start(session, side_by_side=False, on_change=ignore)
+        await record(recording)
+        await finished(recording)
+    await finished(recordings.start("mine", side_by_side=False, on_change=ignore))  # empty
+    await recordings.close()
+    again = RecordingStore(settings)
+    await again.open()
+    assert (again.mark("mine"), again.mark("nobodys"), again.mark("strange")) == (marks["mine"], None, None)
+    while again._drop_oldest():
+        pass
+    assert again.mark("mine") is None
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert left == {"lock", "strange", "strange/owner"}
+    await again.close()
+
+
 async def test_law_what_a_killed_server_left_is_finished_or_swept_and_nothing_else_is_touched(tmp_path):
     session = tmp_path / "mine"
     session.mkdir()
