@@ -59,8 +59,9 @@ async def test_law_who_floods_the_control_socket_is_closed_and_the_session_goes_
         id = (await client.message("hello"))["session"]
         async with server.http.ws_connect(f"{server.url}/sessions/{id}/ws") as socket:
             await flood(socket, kind)
-            async for _ in socket:
-                pass
+            async with asyncio.timeout(PATIENCE_S):
+                async for _ in socket:
+                    pass
             assert socket.close_code == aiohttp.WSCloseCode.POLICY_VIOLATION
         count = len(client.pictures)
         await until(lambda: len(client.pictures) > count + 20, "pictures")
