@@ -9,12 +9,11 @@ from server.access.guard import COOKIE, unauthorized
 from server.access.proxies import public_path
 from server.access.tokens import TokenRefused, Tokens
 from server.client_address import client_address
+from server.http.request_limits import REFUSED_TOKEN_S, REFUSED_TOKENS
 from server.protocol.http_models import Login
 from server.transport.address_limits import Rates, TooMuch
 
 JSON = "application/json"
-REFUSED_LOGINS = 10  # of one network at once, and then
-REFUSED_LOGIN_S = 30.0  # one in so many seconds
 
 
 class LoginApi:
@@ -22,7 +21,7 @@ class LoginApi:
 
     def __init__(self, tokens: Tokens | None) -> None:
         self._tokens = tokens
-        self._refused = Rates("refused logins", 1 / REFUSED_LOGIN_S, REFUSED_LOGINS)
+        self._refused = Rates("refused logins", 1 / REFUSED_TOKEN_S, REFUSED_TOKENS)
 
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/login", self.login), web.post("/logout", self.logout)]

@@ -10,6 +10,7 @@ from server.quotation import shown
 
 # Longer ones name no file: NAME_MAX of a system, and half of its PATH_MAX, which has to hold the folder too.
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 2048
+NOTHING = "there is nothing at this address"
 CHARSETS = ("utf-8", "ascii", "iso8859-1")  # names of Python for what every text can be read in
 
 
@@ -23,14 +24,24 @@ async def refuse_malformed(request: web.Request, handler: Handler) -> web.Stream
     else pass."""
     names = request.path.encode(errors="surrogatepass").split(b"/")
     if max(map(len, names)) > MAX_NAME_BYTES or sum(map(len, names)) > MAX_PATH_BYTES:
-        raise web.HTTPNotFound(text="there is nothing at this address")
+        raise web.HTTPNotFound(text=NOTHING)
     coding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
     if coding.strip().lower() != "identity":
         raise web.HTTPUnsupportedMediaType(text=f"Content-Encoding: got {shown(coding)}, expected none")
     charset = request.charset
     if charset is not None and not _is_known(charset):
         raise web.HTTPUnsupportedMediaType(text=f"charset: got {shown(charset)}, expected utf-8")
-    return await handler(request)
+    try:
+        response = await handler(request)
+    except (web.HTTPNotFound, web.HTTPForbidden) as error:
+        if error.text != f"{error.status}: {error.reason}":
+            raise
+        raise web.HTTPNotFound(text=NOTHING) from error  # aiohttp's own words, for a folder of the page
+    if isinstance(response, web.FileResponse):
+        path = response._path  # pyright: ignore[reportPrivateUsage] -- aiohttp would answer without words
+        if not path.is_file():
+            raise web.HTTPNotFound(text=NOTHING)
+    return response
 
 
 def _is_known(charset: str) -> bool:

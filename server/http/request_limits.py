@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -17,6 +17,8 @@ SMALL_BODY_BYTES = 64 * 1024  # an offer or a command; no more of them than sock
 SMALL_BODY_S = 10.0
 LARGE_BODY_S = 30.0
 BURST_S = 10.0  # seconds' worth of a rate that may come at once
+# As of refused logins: of one network at once, and then one in so many seconds.
+REFUSED_TOKENS, REFUSED_TOKEN_S = 10, 30.0
 CONNECTS = {
     (hdrs.METH_POST, "/whip"),
     (hdrs.METH_POST, "/sessions/{id}/whep"),
@@ -34,6 +36,7 @@ class RequestLimits:
         self._prefix = settings.public_prefix
         self._requests = Rates("requests", rate, BURST_S * rate)
         self._connects = Rates("connections", connects, BURST_S * connects)
+        self._refused = Rates("refused tokens", 1 / REFUSED_TOKEN_S, REFUSED_TOKENS)
         self._bodies = Shares(
             "bytes of uploads on their way",
             by_address=settings.max_upload_mb_per_address << 20,
@@ -50,8 +53,11 @@ class RequestLimits:
         """Refuse what is too much before anything of it is read."""
         address, now = client_address(request), asyncio.get_running_loop().time()
         resource = request.match_info.route.resource
+        has_token = hdrs.AUTHORIZATION in request.headers
         try:
             self._requests.spend(address, now)
+            if has_token:
+                self._refused.check(address, now)
             # Below the public prefix routes are the same.
             path = resource.canonical.removeprefix(self._prefix).rstrip("/") if resource is not None else ""
             if (request.method, path) in CONNECTS:
@@ -66,6 +72,11 @@ class RequestLimits:
         try:
             with _deadline(request, LARGE_BODY_S if size else SMALL_BODY_S):
                 return await handler(request)
+        except web.HTTPUnauthorized:
+            if has_token:
+                with suppress(TooMuch):  # it has been looked at: this one is the last
+                    self._refused.spend(address, now)
+            raise
         except ConnectionError as error:
             if request.transport is not None:
                 raise

@@ -18,7 +18,7 @@ from server.access.roles import ROUTES, Need, is_met, need_of
 from server.access.tokens import COOKIE_SECONDS, Grant, SignedTokens, Tokens
 from server.app import create_app, metrics_app
 from server.engine.client import EngineClient
-from server.http.login import REFUSED_LOGIN_S, REFUSED_LOGINS
+from server.http.request_limits import REFUSED_TOKEN_S, REFUSED_TOKENS
 from server.metrics import Metrics
 from server.settings import load_settings
 from tests.server.fakes import FakeEngineModule
@@ -362,6 +362,17 @@ async def test_law_an_expired_token_ends_its_publisher_in_words(server):
     await publisher.close()
 
 
+async def test_law_refused_tokens_of_one_network_are_bounded(server):
+    """While they are too many a right one is not looked at either: the answer would tell it from others."""
+    statuses, waits = [], []
+    for headers in [{"Authorization": "Bearer none"}] * (REFUSED_TOKENS + 1) + [bearer("admin"), {}]:
+        async with server.http.get(server.url + "/api/info", headers=headers) as response:
+            statuses.append(response.status)
+            waits += response.headers.getall("Retry-After", [])
+    assert statuses == [401] * REFUSED_TOKENS + [429, 429, 401]
+    assert waits == [str(round(REFUSED_TOKEN_S))] * 2
+
+
 async def test_law_a_recording_is_its_owners_after_a_restart_too(settings, engine, tmp_path):
     settings = settings.model_copy(update={"recordings_dir": tmp_path / "films"})
     async with (
@@ -418,13 +429,13 @@ async def test_law_refused_logins_of_one_network_are_bounded(settings, engine, m
             async with server.http.post(url, json={"token": token}, headers=headers) as response:
                 return response.status, response.headers.get("Retry-After")
 
-        for number in range(REFUSED_LOGINS):
+        for number in range(REFUSED_TOKENS):
             assert await login(f"2001:db8::{number}", "no-token-of-this-server") == (401, None)
-        wait = str(round(REFUSED_LOGIN_S))
+        wait = str(round(REFUSED_TOKEN_S))
         assert await login("2001:db8::ffff", "no-token-of-this-server") == (429, wait)
         assert await login("2001:db8::ffff", STATIC) == (429, wait)
         assert await login("2001:db8:1::1", STATIC) == (204, None)
-        now += REFUSED_LOGIN_S
+        now += REFUSED_TOKEN_S
         assert await login("2001:db8::ffff", STATIC) == (204, None)
         assert await login("2001:db8::ffff", "no-token-of-this-server") == (401, None)
         assert await login("2001:db8::ffff", STATIC) == (429, wait)

@@ -179,3 +179,9 @@ async def test_law_what_is_no_handshake_is_refused_in_words(server, path, change
     assert answer.rpartition(b"\r\n\r\n")[2].startswith(
         b"this address takes a WebSocket handshake: expected "
     )
+
+
+@pytest.mark.parametrize("path", ["/nothing.js", "/vendor/none.css", "/page", "/page/", "/nothing/"])
+async def test_a_file_of_the_page_that_does_not_exist_is_not_found_in_words(server, path):
+    async with server.http.get(server.url + path) as response:
+        assert (response.status, await response.text()) == (404, "there is nothing at this address")
