@@ -118,7 +118,7 @@ UNTRAINED = Preset(
     sampler=SamplerConfig(denoising_step_list=(1000, 500)),
     autoencoder=TaehvConfig(
         patch_size=4,
-        encoder_channels=(24, 32, 48, 64),
+        encoder_channels=(48, 64, 64, 64),
         decoder_channels=(96, 64, 48, 48),
         encoder_space_downscale=(True, False, False),
         decoder_space_upscale=(True, False, False),

@@ -266,10 +266,12 @@ def _sketch(s: Shape) -> Tensor:
 
 
 def _engraving(s: Shape) -> Tensor:
-    thick = (0.12 + 0.62 * (1 - s.light) * (0.4 + 0.6 * s.near) - 0.8 * s.tone).clamp(0.04, 0.95)
+    thick = (0.1 + 0.5 * (1 - s.light) * (0.4 + 0.6 * s.near) - 1.4 * s.tone).clamp(0.04, 0.95)
     away = ((s.y / 8 + 1.5 * s.depth) - (s.y / 8 + 1.5 * s.depth).round()).abs()
     ink = 1 - step(away - thick / 2, -0.06, 0.1)
-    return _ramp(torch.maximum(ink, s.edge), "e6ead0", "1f4a2c")
+    # Where it is darkest the burin leaves no paper: lines alone would hide a mouth, which lies along them.
+    solid = step(-s.tone, 0.1, 0.25)
+    return _ramp(torch.maximum(torch.maximum(0.6 * ink, solid), s.edge), "e6ead0", "1f4a2c")
 
 
 def _comic(s: Shape) -> Tensor:
@@ -292,7 +294,9 @@ def _lego(s: Shape) -> Tensor:
     relief = stud * (-u - v) * 1.4 + (step(away, 0.26, 0.32) - step(away, 0.34, 0.42)) * (u + v) * -0.9
     seam = torch.maximum(step(u.abs(), 0.42, 0.5), step(v.abs(), 0.42, 0.5))
     picture = _ramp((level * 4).round() / 4, "1f5fbf", "2aa84a", "ffd21f", "f58018", "d8232a")
-    picture = picture + (relief * 0.5).expand_as(s.depth)[:, :, None]
+    # Colours alone, blue to red, are hardly darker or brighter than their neighbours.
+    shade = 1 + 1.6 * _blocky(s.patch, 8)
+    picture = picture * shade[:, :, None] + (relief * 0.5).expand_as(s.depth)[:, :, None]
     return _mix(picture.clamp(0, 1), "14202e", seam.expand_as(s.depth) * 0.55)
 
 
@@ -304,9 +308,10 @@ def _pixel(s: Shape) -> Tensor:
 def _mosaic(s: Shape) -> Tensor:
     u, v = _tile(s, 8)
     tone = _blocky((_tone(s) + 1.3 * s.patch).clamp(0, 1), 8)
-    stones = _ramp((tone * 5).round() / 5, "12355b", "1f7a8c", "c8553d", "e09f3e", "e8d8b0", "fff3d6")
+    shade = (1 + 1.2 * _blocky(s.patch, 8))[:, :, None]
+    stones = shade * _ramp((tone * 5).round() / 5, "12355b", "1f7a8c", "c8553d", "e09f3e", "e8d8b0", "fff3d6")
     grout = torch.maximum(step(u.abs(), 0.3, 0.44), step(v.abs(), 0.3, 0.44))
-    return _mix(stones, "3a332c", grout.expand_as(s.depth))
+    return _mix(stones.clamp(0, 1), "3a332c", grout.expand_as(s.depth))
 
 
 def _bricks(s: Shape) -> Tensor:
@@ -324,7 +329,7 @@ def _brick(s: Shape) -> Tensor:
 
 
 def _paper(s: Shape) -> Tensor:
-    level = ((s.depth + 0.9 * s.tone).clamp(0, 1) * 5).round()
+    level = ((s.depth + 1.4 * s.tone).clamp(0, 1) * 5).round()
     shadow = F.pad(level, (3, 0, 3, 0), mode="replicate")[..., :-3, :-3]
     picture = _ramp(level / 5, "243b6b", "3c6e91", "67a79c", "f2c57c", "ee8b62", "fbeee0")
     return picture * (1 - 0.5 * (shadow > level + 0.5).float())[:, :, None]
@@ -368,7 +373,7 @@ def _wool(s: Shape, code: str) -> Tensor:
 def _neon(s: Shape, code: str, second: str = "08f7fe") -> Tensor:
     glow = _rgb(code, s.depth) * (0.85 * s.rim + 0.12 * s.near)[:, :, None]
     far = _rgb(second, s.depth) * (s.rim * (1 - s.near) * 0.8)[:, :, None]
-    glow = glow + _rgb(code, s.depth) * (1.2 * s.near * s.tone.clamp(min=0))[:, :, None]
+    glow = glow + _rgb(code, s.depth) * (1.6 * s.near * (s.tone + 0.05).clamp(min=0))[:, :, None]
     picture = _rgb("06030f", s.depth) + glow * s.near[:, :, None] + far
     return _mix(picture.clamp(0, 1), "ffffff", s.edge * s.near)
 

@@ -76,4 +76,4 @@ def test_kept_probes_know_true_pictures_of_held_out_scenes() -> None:
     with safe_open(PROBES, framework="pt") as file:
         of_many = json.loads(file.metadata()["figures"])
     assert of_many["worst_plain_look"] >= 0.93  # goal 0.98, as the judges of depth alone had
-    assert of_many["look"] >= 0.935  # half with gray, every colour before every background; goal 0.98
+    assert of_many["look"] >= 0.94  # half with gray, every colour before every background; goal 0.98
