@@ -80,7 +80,7 @@ def test_what_the_protocol_refuses_is_no_command():
 
 
 def test_law_fields_that_an_endpoint_demands_are_parameters():
-    paths = document()["paths"]
+    paths = DOCUMENT["paths"]
     for path, method, fields in (
         ("/ws", None, {"Upgrade", "Connection", "Sec-WebSocket-Version", "Sec-WebSocket-Key"}),
         ("/sessions/{id}/ws", None, {"Upgrade", "Connection", "Sec-WebSocket-Version", "Sec-WebSocket-Key"}),
