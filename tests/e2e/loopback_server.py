@@ -1,7 +1,8 @@
 """`python -m tests.e2e.loopback_server FLAGS`: the real server with its ICE on 127.0.0.1.
 
 aioice leaves loopback out of its candidates, and a machine that runs tests may have no other interface.
-The built-in model makes smaller pictures here: browser, server and two test processes share the machine.
+The built-in model makes smaller pictures here, in one step: browser, server and two test processes share
+the machine.
 """
 
 import sys
@@ -13,6 +14,7 @@ from server.cli import app
 from streaming.checkpoints.presets import EMBEDDED, PRESETS
 
 HEIGHT, WIDTH = 64, 112
+STEPS = (1000,)
 
 
 def only_loopback(use_ipv4: bool, use_ipv6: bool) -> list[str]:
@@ -21,5 +23,6 @@ def only_loopback(use_ipv4: bool, use_ipv6: bool) -> list[str]:
 
 if __name__ == "__main__":
     aioice.ice.get_host_addresses = only_loopback
-    PRESETS[EMBEDDED.name] = replace(EMBEDDED, height=HEIGHT, width=WIDTH)
+    sampler = replace(EMBEDDED.sampler, denoising_step_list=STEPS)
+    PRESETS[EMBEDDED.name] = replace(EMBEDDED, height=HEIGHT, width=WIDTH, sampler=sampler)
     app(["serve", *sys.argv[1:]])
