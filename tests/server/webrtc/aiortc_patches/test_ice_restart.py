@@ -33,8 +33,9 @@ MOMENT_S = 0.1
 
 
 @pytest.fixture
-def settings():
-    """A restart that does not connect is given up soon."""
+def settings(monkeypatch):
+    """A restart that does not connect is given up soon, and a path that is left is closed soon."""
+    monkeypatch.setattr(ice_restart, "LINGER_S", MOMENT_S)
     return load_settings({"max_fps": CAMERA_FPS, "peer_timeout": RESTART_PATIENCE_S})
 
 
@@ -103,13 +104,15 @@ def running() -> set[str]:
     return {name for name in names if name.startswith(("RestartableIce.", "Connection.", "StunProtocol."))}
 
 
-async def test_pictures_and_messages_go_on_over_the_new_path(server, engine):
+async def test_pictures_and_messages_go_on_over_the_new_path(server, engine, monkeypatch):
     viewer = Viewer(server.url, server.http)
     try:
         restarter = await Restarter(server, viewer).begin()
         await viewer.live()
         for number, is_cut in enumerate([False, True]):
-            left = await restarter.restart(cut=is_cut, trickled=is_cut)
+            with monkeypatch.context() as patch:
+                patch.setattr(ice_restart, "REST_S", 0.0)  # the one before need not be long ago
+                left = await restarter.restart(cut=is_cut, trickled=is_cut)
             assert (await restarter.patch(FRAGMENT))[0] in (409, 429), "one at a time, and not too often"
             await restarter.arrived(left)
             viewer.frames.clear()
