@@ -1,5 +1,6 @@
 """What the page noted becomes a run; and a real browser measures the echo server."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -65,12 +66,18 @@ def test_a_page_that_showed_nothing_has_no_figures() -> None:
     assert recording.page["presented_fps"] is None
 
 
+@pytest.fixture(scope="module")
+def echo() -> Iterator[str]:
+    """One process for every way there; what a visit leaves behind has no part in the next."""
+    with started("scripts.bench.servers.echo") as (address, _):
+        yield address
+
+
 @pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.parametrize("transport", ["whip", "ws"])
-def test_a_browser_measures_the_echo(transport: str) -> None:
-    with started("scripts.bench.servers.echo") as (address, _):
-        recording = run_in_browser(address, (320, 240), 3.0, 60.0, echo=True, query=f"transport={transport}")
+def test_a_browser_measures_the_echo(echo: str, transport: str) -> None:
+    recording = run_in_browser(echo, (320, 240), 3.0, 60.0, echo=True, query=f"transport={transport}")
     figures = summarise(recording.arrivals, recording.offered)
     assert figures.generated > 10
     assert figures.glass_to_glass_p50_ms is not None
