@@ -10,6 +10,7 @@ from torch import Tensor
 
 from streaming.blocks.recache import recache
 from streaming.blocks.text_conditioning import CONTEXTS_KEPT
+from streaming.checkpoints import memory
 from streaming.checkpoints.memory import (
     DEPTH_MODEL,
     GB,
@@ -45,6 +46,14 @@ def longlive() -> Needs:
     return needs(LONGLIVE, torch.bfloat16)
 
 
+@pytest.fixture
+def no_passes(monkeypatch: pytest.MonkeyPatch):
+    """For who asks only what a stream keeps: the transformer's passes, most of a count, are left out, and
+    nothing of that is remembered."""
+    monkeypatch.setattr(memory, "_counted", memory._counted.__wrapped__)
+    monkeypatch.setattr(memory, "_passes_peak", lambda preset, dtype: 0)
+
+
 def tensors(value: object) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
@@ -70,7 +79,10 @@ def num_bytes(value: object) -> int:
     ids=["vae", "vae and taehv", "taehv"],
 )
 def test_counted_bytes_are_those_of_real_networks_and_caches(
-    dtype: torch.dtype, autoencoder: WanVaeConfig | TaehvConfig, decoder: TaehvConfig | None
+    dtype: torch.dtype,
+    autoencoder: WanVaeConfig | TaehvConfig,
+    decoder: TaehvConfig | None,
+    no_passes: None,
 ):
     """The same networks on the CPU, with numbers in them, after two chunks. Encoded are what a mask keeps,
     depth, gray and lines, and the camera that chunks start from."""
@@ -96,7 +108,7 @@ def test_counted_bytes_are_those_of_real_networks_and_caches(
     assert counted.shared == CONTEXTS_KEPT * num_bytes(context) + num_bytes(encoded)
 
 
-def test_controls_that_are_not_allowed_take_no_memory():
+def test_controls_that_are_not_allowed_take_no_memory(no_passes: None):
     """Each that is takes an encoder's memory; what one video shows of several, one for all."""
     depth, two, everything = (
         needs(TINY.with_controls(names), torch.float32)
@@ -109,7 +121,7 @@ def test_controls_that_are_not_allowed_take_no_memory():
     assert packed.session == depth.session
 
 
-def test_keys_and_values_of_a_stream_follow_the_formula():
+def test_keys_and_values_of_a_stream_follow_the_formula(no_passes: None):
     """2 (k and v) * layers * window * tokens of a latent * heads * head size * bytes, and the sink's keys."""
     wan, size = TINY.transformer, torch.bfloat16.itemsize
 
@@ -183,7 +195,9 @@ def test_depth_network_is_allowed_for():
     assert beside.activations - without.activations == DEPTH_MODEL
 
 
-def test_text_encoder_keeps_the_matrices_of_an_fp8_file_narrow(monkeypatch: pytest.MonkeyPatch):
+def test_text_encoder_keeps_the_matrices_of_an_fp8_file_narrow(
+    monkeypatch: pytest.MonkeyPatch, no_passes: None
+):
     wide = needs(TINY, torch.bfloat16).weights
     file = RemoteFile("a/b", "text-fp8_e4m3fn.safetensors", "main", "text_encoder_path", 5 * GB)
     monkeypatch.setitem(REMOTE_FILES, "tiny", (file,))
@@ -195,7 +209,7 @@ def test_text_encoder_keeps_the_matrices_of_an_fp8_file_narrow(monkeypatch: pyte
 
 def test_peak_counts_what_lives_at_the_same_time():
     old = torch.empty(1000, device="meta")
-    with PeakMemory() as memory:
+    with PeakMemory() as counted:
         first = old + 1
         second = first * 2
         view = second.view(10, 100)
@@ -203,16 +217,16 @@ def test_peak_counts_what_lives_at_the_same_time():
         third = view + 1
         second.add_(third.flatten())
         old.add_(1)
-    assert memory.peak == 2 * 4000
+    assert counted.peak == 2 * 4000
     del second, view, third
 
 
 def test_attention_has_no_matrix_of_scores():
     """As in the fused kernels of real devices; torch must choose one on the meta device too."""
     q = torch.empty(1, 2000, 2, 64, device="meta", dtype=torch.bfloat16)
-    with torch.inference_mode(), PeakMemory() as memory:
+    with torch.inference_mode(), PeakMemory() as counted:
         attend(q, q, q)
-    assert memory.peak < 2 * 2000 * 2000 * 2
+    assert counted.peak < 2 * 2000 * 2000 * 2
 
 
 def plan(preset: Preset = LONGLIVE, **bytes_: int) -> Needs:
