@@ -42,8 +42,10 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", [PLAIN, MASKED, REFERRED])
-def test_streamed_latents_show_what_was_asked(out: Path, kind: int) -> None:
+# dB nearer to its own picture than to another clip's. Of references these weights give 3.8 to 5.3, by the
+# noise, 1.9 with an empty control and less than 0 without the reference or with another's.
+@pytest.mark.parametrize(("kind", "nearer"), [(PLAIN, 5), (MASKED, 5), (REFERRED, 3.3)])
+def test_streamed_latents_show_what_was_asked(out: Path, kind: int, nearer: float) -> None:
     torch.manual_seed(0)
     autoencoder = load_autoencoder(out, CPU)
     generator = load_generator(out, TOKENIZER, SMALL, CPU)
@@ -54,7 +56,7 @@ def test_streamed_latents_show_what_was_asked(out: Path, kind: int) -> None:
     latents = Lessons(generator, CPU).streamed(clips, int(kind == REFERRED), SMALL)
     assert latents.shape == (3, CHUNKS * CHUNK_LATENTS, 16, 6, 8) == clips.target.shape
     drawn, _ = autoencoder.decode(latents, None)
-    assert decibels(drawn, pictures).mean() > decibels(drawn.roll(1, 0), pictures).mean() + 5
+    assert decibels(drawn, pictures).mean() > decibels(drawn.roll(1, 0), pictures).mean() + nearer
 
 
 def test_crops_of_latents_draw_the_same_crops_of_pictures(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
