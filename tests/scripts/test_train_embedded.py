@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from typer.testing import CliRunner
 
+from scripts.embedded.data import sequences
 from scripts.embedded.data.sequences import Pool
+from scripts.embedded.scenes.procedural import Surface
 from scripts.embedded.stages import text
 from scripts.train_embedded import app
 from streaming.checkpoints.presets import UNTRAINED, packaged
@@ -40,6 +43,28 @@ def run(*arguments: str) -> str:
 SMALL = ("--device", "cpu", "--small", "--steps", "1")
 
 
+@pytest.fixture
+def rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same clips before the same camera for all that asks for as many: they have tests of their own."""
+    kept: dict[Any, Any] = {}
+    clips, pictures = sequences.depth_clips, sequences.camera_pictures
+
+    def depth_clips(scenes: int, frames: int, generator: torch.Generator, **options: Any) -> Any:
+        key = (scenes, frames, *sorted(options.items()))
+        if key not in kept:
+            kept[key] = clips(scenes, frames, generator, **options)
+        return kept[key]
+
+    def camera_pictures(surface: Surface, *given: Any) -> Tensor:
+        if id(surface) not in kept:  # kept above, and so no other has its id
+            kept[id(surface)] = pictures(surface, *given)
+        return kept[id(surface)]
+
+    monkeypatch.setattr(sequences, "depth_clips", depth_clips)
+    monkeypatch.setattr(sequences, "camera_pictures", camera_pictures)
+
+
+@pytest.mark.usefixtures("rendered_once")
 def test_stages_follow_each_other(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text, "QUERIED", Pool(batch=1, size=1, draws=1.0, scenes=1, paints=1))
     monkeypatch.setattr(text, "SLIPS", 4)

@@ -316,7 +316,8 @@ class Stock:
             )
         )
         self._kinds = torch.full((self._size,), -1)
-        for kind in KIND_SHARES:
+        self._put(first, PLAIN)
+        for kind in (MASKED, REFERRED):
             self.renew(kind)
 
     @property
@@ -327,7 +328,9 @@ class Stock:
         """Make clips of one kind, drawn by its share if none is named, in place of the oldest."""
         if kind is None:
             kind = self.rng.choices(list(KIND_SHARES), list(KIND_SHARES.values()))[0]
-        clips = self._maker.make(self._pool.scenes, self._pool.paints, kind)
+        self._put(self._maker.make(self._pool.scenes, self._pool.paints, kind), kind)
+
+    def _put(self, clips: Sequences, kind: int) -> None:
         first = self.made % self._size
         self._clips.put(slice(first, first + len(clips)), clips)
         self._kinds[first : first + len(clips)] = kind
