@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scripts.embedded.judging import findings, trials
 from scripts.embedded.judging.findings import QUICK, Effort, Finding, Subject
-from scripts.embedded.judging.streams import chunk_starts, num_frames, play
+from scripts.embedded.judging.streams import chunk_starts, held_out_scene, num_frames, play
 from scripts.embedded.scenes.looks import LOOKS, Paint, paint
 from scripts.eval_embedded import table
 from streaming.checkpoints.presets import EMBEDDED
@@ -90,6 +90,15 @@ class Judges:
 def subject_of(painter: Painter, judges: Any = Judges) -> Subject:
     engine: Any = SimpleNamespace(pipeline=painter, info=SimpleNamespace(depth="edges"), estimator=None)
     return Subject(engine, judges and judges(), Path("nowhere"))
+
+
+rendered_once = cache(held_out_scene)
+
+
+@pytest.fixture(autouse=True)
+def scenes_are_rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (findings, trials):
+        monkeypatch.setattr(module, "held_out_scene", rendered_once)
 
 
 @pytest.fixture(autouse=True)
