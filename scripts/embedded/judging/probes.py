@@ -105,14 +105,20 @@ class Probes:
     figures: dict[str, float]  # on true pictures of held-out scenes, when it was trained
 
     def looks(self, frames: Tensor) -> list[str]:
-        return [LOOKS[n] for n in self._classes(frames)[0].tolist()]
+        return self.names(frames)[0]
 
     def colours(self, frames: Tensor) -> list[str]:
         """Which of COLOURS; means something for COLOURED looks alone."""
-        return [list(COLOURS)[n] for n in self._classes(frames)[1].tolist()]
+        return self.names(frames)[1]
 
     def backgrounds(self, frames: Tensor) -> list[str | None]:
-        return [(None, *BACKGROUNDS)[n] for n in self._classes(frames)[2].tolist()]
+        return self.names(frames)[2]
+
+    def names(self, frames: Tensor) -> tuple[list[str], list[str], list[str | None]]:
+        """Looks, colours and backgrounds, in one pass of the net."""
+        look, colour, background = (numbers.tolist() for numbers in self._classes(frames))
+        colours, behind = list(COLOURS), (None, *BACKGROUNDS)
+        return [LOOKS[n] for n in look], [colours[n] for n in colour], [behind[n] for n in background]
 
     @torch.no_grad()
     def depth(self, frames: Tensor) -> Tensor:
@@ -233,6 +239,7 @@ def judge_truth(
     generator = torch.Generator(device).manual_seed(HELD_OUT_SEED)
     depth, gray = _true_maps(scenes, generator, size, moments).unbind(1)  # (N, H, W)
     gray[::2] = 0.5  # half of them without
+    has_some = has_subject(depth).tolist()
     right: dict[str, list[float]] = {"look": [], "colour": [], "background": [], "depth": []}
     plain = [Paint(look) for look in LOOKS]
     behind = (None, *BACKGROUNDS)
@@ -246,18 +253,17 @@ def judge_truth(
     for kind in (*plain, *coloured, *mixed):
         frames = paint(depth[:, None], [kind] * len(depth), gray[:, None])[:, 0]
         # Before a background of another kind a look can be told only where there is something of it.
-        telling = has_subject(depth).tolist() if kind.background else [True] * len(depth)
-        hits = [name == kind.look for name, tells in zip(probes.looks(frames), telling, strict=True) if tells]
+        telling = has_some if kind.background else [True] * len(depth)
+        looks, colours, backgrounds = probes.names(frames)
+        hits = [name == kind.look for name, tells in zip(looks, telling, strict=True) if tells]
         right["look"] += hits
         if kind in plain:
             worst[kind.look] = sum(hits) / len(hits)
         if kind.colour is not None:
             right["colour"] += [
-                name == kind.colour
-                for name, tells in zip(probes.colours(frames), telling, strict=True)
-                if tells
+                name == kind.colour for name, tells in zip(colours, telling, strict=True) if tells
             ]
-        right["background"] += [name == kind.background for name in probes.backgrounds(frames)]
+        right["background"] += [name == kind.background for name in backgrounds]
         read, true = probes.depth(frames).flatten(1), depth.flatten(1)
         pair = [value - value.mean(1, keepdim=True) for value in (read, true)]
         right["depth"] += F.cosine_similarity(*pair, dim=1).tolist()

@@ -7,6 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from scripts.embedded.judging import probes
 from scripts.embedded.judging.findings import NO_JUDGES
 from scripts.embedded.judging.probes import (
     PROBES,
@@ -31,15 +32,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_few_steps_train_save_and_load(trained: Path) -> None:
-    probes = load_probes(trained)
+    judges = load_probes(trained)
     frames = torch.rand(3, 3, *SMALL) * 2 - 1
-    assert len(probes.looks(frames)) == len(probes.colours(frames)) == len(probes.backgrounds(frames)) == 3
-    assert set(probes.looks(frames)) <= set(LOOKS)
-    assert probes.depth(frames).shape == (3, *SMALL)
-    assert {"look", "colour", "background", "depth", "steps"} <= probes.figures.keys()
+    assert len(judges.looks(frames)) == len(judges.colours(frames)) == len(judges.backgrounds(frames)) == 3
+    assert set(judges.looks(frames)) <= set(LOOKS)
+    assert judges.depth(frames).shape == (3, *SMALL)
+    assert {"look", "colour", "background", "depth", "steps"} <= judges.figures.keys()
 
 
-def test_training_repeats_with_its_seed(trained: Path, tmp_path: Path) -> None:
+def test_training_repeats_with_its_seed(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "judge_truth", lambda *_, **__: {})  # of the same weights
     train_probes(tmp_path / "again", device=CPU, **FEW)
     before, after = load_file(trained), load_file(tmp_path / "again")
     assert all(torch.equal(before[name], after[name]) for name in before)
