@@ -14,11 +14,12 @@ from scripts.embedded.stages import decoder
 from scripts.embedded.stages.autoencoder import decibels, load_autoencoder
 from scripts.embedded.stages.decoder import Drawings, train_decoder
 from scripts.embedded.stages.generator import load_generator
-from scripts.embedded.stages.lessons import Lessons
+from scripts.embedded.stages.lessons import Generator, Lessons
 from scripts.embedded.training import Run
 from scripts.embedded.world import World
 from streaming.checkpoints.presets import EMBEDDED
 from streaming.config import CHUNK_LATENTS
+from streaming.modules.taehv import TAEHV
 
 CPU = torch.device("cpu")
 NO_PHOTOGRAPHS = Photographs.none(CPU)
@@ -35,6 +36,11 @@ def pool(*, batch: int = 1, paints: int = 2) -> Pool:
 
 
 @pytest.fixture(scope="module")
+def shipped(out: Path) -> tuple[TAEHV, Generator]:
+    return load_autoencoder(out, CPU), load_generator(out, TOKENIZER, SMALL, CPU)
+
+
+@pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoints of the shipped weights."""
     folder = tmp_path_factory.mktemp("shipped")
@@ -45,10 +51,11 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # dB nearer to its own picture than to another clip's. Of references these weights give 3.8 to 5.3, by the
 # noise, 1.9 with an empty control and less than 0 without the reference or with another's.
 @pytest.mark.parametrize(("kind", "nearer"), [(PLAIN, 5), (MASKED, 5), (REFERRED, 3.3)])
-def test_streamed_latents_show_what_was_asked(out: Path, kind: int, nearer: float) -> None:
+def test_streamed_latents_show_what_was_asked(
+    shipped: tuple[TAEHV, Generator], kind: int, nearer: float
+) -> None:
     torch.manual_seed(0)
-    autoencoder = load_autoencoder(out, CPU)
-    generator = load_generator(out, TOKENIZER, SMALL, CPU)
+    autoencoder, generator = shipped
     tokenizer, text_len = generator.text_encoder.tokenizer, SMALL.transformer.text_len
     maker = SequenceMaker(autoencoder, tokenizer, text_len=text_len, height=48, width=64, seed=3, started=0.0)
     clips, pictures, _ = maker.pictured(1, 3, kind)
@@ -59,11 +66,12 @@ def test_streamed_latents_show_what_was_asked(out: Path, kind: int, nearer: floa
     assert decibels(drawn, pictures).mean() > decibels(drawn.roll(1, 0), pictures).mean() + nearer
 
 
-def test_crops_of_latents_draw_the_same_crops_of_pictures(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crops_of_latents_draw_the_same_crops_of_pictures(
+    shipped: tuple[TAEHV, Generator], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(decoder, "ENCODED", 1.0)
-    autoencoder = load_autoencoder(out, CPU)
+    autoencoder, generator = shipped
     wide = replace(SMALL, width=160)
-    generator = load_generator(out, TOKENIZER, wide, CPU)
     drawings = Drawings(autoencoder, generator, wide, pool(paints=1), 1, NO_PHOTOGRAPHS)
     latents, video = drawings.draw(5)
     drawn, _ = autoencoder.decode(latents, None)
