@@ -42,6 +42,12 @@ def pytest_asyncio_loop_factories(config, item):
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """One more than processors: a test that waits for a network, a thread or a browser uses none."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """`--dist loadfile`, but all files that watch a browser are one worker's, one after the other: they share
     a server and a browser, which take more of the machine to start than many a test."""
