@@ -63,13 +63,11 @@ class WeightsError(ValueError):
 class SafetensorsState(Mapping[str, Tensor]):
     """Tensors of a safetensors file, read when asked for."""
 
-    path: Path
+    file: safe_open  # opened once: each time its whole header is read
     names: Mapping[str, str]  # as a plain model has them -> as the file has them
 
     def __getitem__(self, key: str) -> Tensor:
-        name = self.names[key]
-        with safe_open(self.path, framework="pt") as file:
-            return file.get_tensor(name)
+        return self.file.get_tensor(self.names[key])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
@@ -88,8 +86,8 @@ def read_file(path: str | Path) -> Mapping[str, object]:
             head = file.read(64)
         # Its header, in JSON, stands behind the header's length, whatever the file is called.
         if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
-            with safe_open(path, framework="pt") as file:
-                return SafetensorsState(path, _plain_names(file.keys(), path))
+            opened = safe_open(path, framework="pt")
+            return SafetensorsState(opened, _plain_names(opened.keys(), path))
         if reason := _no_weights(head):
             raise WeightsError(f"{path}: is {reason}")
         # Only archives can be mapped; what torch wrote before 1.6 is read whole.
@@ -163,7 +161,7 @@ def vace_state(path: str | Path, *, patch_embedding: bool = True) -> State:
     if not names:
         raise WeightsError(f"{path}: holds no VACE weights; it looks like {describe(content)}")
     if isinstance(content, SafetensorsState):
-        return SafetensorsState(content.path, {name: content.names[name] for name in names})
+        return SafetensorsState(content.file, {name: content.names[name] for name in names})
     return _inside({name: content[name] for name in names}, (), path)
 
 
@@ -271,8 +269,7 @@ def parse_lora(state: State, settings: Mapping[str, object] | None = None, *, wh
 def _lora_settings(path: Path, content: Mapping[str, object]) -> Mapping[str, object]:
     """What the file's metadata, or else the configuration beside it, says of the adapter."""
     if isinstance(content, SafetensorsState):
-        with safe_open(content.path, framework="pt") as file:
-            metadata: Mapping[str, str] = file.metadata() or {}
+        metadata: Mapping[str, str] = content.file.metadata() or {}
         if text := metadata.get("lora_adapter_metadata"):
             found = _object(text, f"{path}: its metadata")
             # diffusers puts the part of the pipeline in front, as transformer.lora_alpha
