@@ -242,7 +242,7 @@ def _passes_peak(preset: Preset, dtype: torch.dtype) -> int:
     """Bytes of the largest pass of a stream that has filled its window: guided by all controls, or a recache.
 
     Blocks take turns, and what each of the branch adds is its hint. So two of them and three tell what all
-    take, in a tenth of the time.
+    take, in a tenth of the time. A recache and the embedding take the same however many there are.
     """
     window, channels, size = preset.window.local_attn_size, preset.transformer.in_dim, preset.latent_size
     latents = _empty(dtype, CHUNK_LATENTS, channels, *size)
@@ -252,7 +252,6 @@ def _passes_peak(preset: Preset, dtype: torch.dtype) -> int:
     scales = torch.ones(len(control), device=_META)
     timesteps = torch.zeros(1, CHUNK_LATENTS, device=_META)
     guided: list[int] = []
-    recaching = 0
     for blocks in (2, 3):
         config = replace(preset.transformer, num_layers=blocks, vace_layers=tuple(range(blocks)))
         with _META:
@@ -265,12 +264,12 @@ def _passes_peak(preset: Preset, dtype: torch.dtype) -> int:
             tokens = thin.embed_control(control, CHUNK_LATENTS)
         with PeakMemory() as passing:
             thin(latents, timesteps, context, cache, window, control=tokens, control_scale=scales)
-        with PeakMemory() as remembering:
-            recache(thin, past, context, cache)
         guided.append(passing.peak)
-        recaching = max(recaching, embedding.peak, remembering.peak)
+    with PeakMemory() as remembering:
+        recache(thin, past, context, cache)
     two, three = guided
-    return max(recaching, two + (len(preset.transformer.vace_layers) - 2) * (three - two))
+    deep = two + (len(preset.transformer.vace_layers) - 2) * (three - two)
+    return max(embedding.peak, remembering.peak, deep)
 
 
 def _run_autoencoders(models: Models, preset: Preset, dtype: torch.dtype) -> tuple[int, int, int]:

@@ -149,10 +149,10 @@ def test_longlive_needs_what_its_parts_are_known_to(longlive: Needs):
     assert 20 * GB < longlive.running() < 32 * GB
 
 
-@pytest.mark.parametrize(("layers", "length"), [(2, 3), (7, 3), (7, 12)])
+@pytest.mark.parametrize(("layers", "length"), [(2, 3), (5, 3), (5, 12)])
 def test_passes_are_counted_as_if_all_their_blocks_had_run(layers: int, length: int):
     """A short window makes the guided pass the largest, a long one the recache."""
-    wan = replace(TINY.transformer, dim=384, ffn_dim=400, num_layers=9, vace_layers=tuple(range(layers)))
+    wan = replace(TINY.transformer, dim=384, ffn_dim=400, num_layers=6, vace_layers=tuple(range(layers)))
     window = WindowConfig(local_attn_size=length, sink_size=0)
     preset = replace(TINY, transformer=wan, window=window, autoencoder=TaehvConfig())
 
@@ -184,14 +184,14 @@ def test_every_stream_adds_its_caches_and_nothing_else(longlive: Needs):
 
 
 def test_larger_pictures_need_more():
-    small, large = needs(TINY, torch.float32), needs(LARGER, torch.float32)
+    small, large = needs(TINY, torch.bfloat16), needs(LARGER, torch.bfloat16)
     assert small.weights == large.weights
     assert small.session < large.session
     assert small.activations < large.activations
 
 
 def test_depth_network_is_allowed_for():
-    without, beside = needs(TINY, torch.float32), needs(TINY, torch.float32, depth_model=True)
+    without, beside = needs(TINY, torch.bfloat16), needs(TINY, torch.bfloat16, depth_model=True)
     assert beside.activations - without.activations == DEPTH_MODEL
 
 
