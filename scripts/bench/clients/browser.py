@@ -80,11 +80,14 @@ def run_in_browser(
                 phase = page.evaluate("document.body.dataset.phase")
                 raise TimeoutError(f"{url}: not live within {patience:g} s, but {phase}") from error
             page.wait_for_timeout(1000 * seconds)
-            seen = page.evaluate("() => { window.benched.stopped = true; return window.benched; }")
+            # As text: Playwright takes seconds to hand over thousands of numbers one by one.
+            noted = page.evaluate(
+                "() => { window.benched.stopped = true; return JSON.stringify(window.benched); }"
+            )
             page.goto("about:blank")  # so that the page ends its session
         finally:
             browser.close()
-    return recording_of(seen, model=None if echo else _model(url))
+    return recording_of(json.loads(noted), model=None if echo else _model(url))
 
 
 def recording_of(seen: dict[str, Any], *, model: dict[str, Any] | None) -> RunRecord:

@@ -1,14 +1,16 @@
 """What the page noted becomes a run; and a real browser measures the echo server."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from scripts.bench.clients import frame_number
+from scripts.bench.clients import browser, frame_number
 from scripts.bench.clients.browser import COLUMNS, recording_of, run_in_browser
-from scripts.bench.clients.numbered_clip import FPS
+from scripts.bench.clients.numbered_clip import FPS, write_clip
 from scripts.bench.figures.latency import bitrate, summarise
 from scripts.bench.servers.launch import started
 
@@ -73,11 +75,29 @@ def echo() -> Iterator[str]:
         yield address
 
 
+SIZE = (320, 240)
+
+
+@pytest.fixture(scope="module")
+def clip_made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Its 600 pictures have tests of their own."""
+    write_clip(made := tmp_path_factory.mktemp("camera") / "camera.mjpeg", *SIZE)
+
+    def copy_clip(target: Path, width: int, height: int) -> None:
+        assert (width, height) == SIZE
+        shutil.copyfile(made, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(browser, "write_clip", copy_clip)
+        yield
+
+
 @pytest.mark.browser
 @pytest.mark.slow
+@pytest.mark.usefixtures("clip_made_once")
 @pytest.mark.parametrize("transport", ["whip", "ws"])
 def test_a_browser_measures_the_echo(echo: str, transport: str) -> None:
-    recording = run_in_browser(echo, (320, 240), 3.0, 60.0, echo=True, query=f"transport={transport}")
+    recording = run_in_browser(echo, SIZE, 3.0, 60.0, echo=True, query=f"transport={transport}")
     figures = summarise(recording.arrivals, recording.offered)
     assert figures.generated > 10
     assert figures.glass_to_glass_p50_ms is not None
