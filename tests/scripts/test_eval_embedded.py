@@ -33,6 +33,7 @@ SMALL = replace(
     referred_clips=1,
     masked_clips=1,
     depth_scenes=6,
+    bare_scenes=0,  # no floor is of them
     face_looks=("gold", "blueprint"),
 )
 

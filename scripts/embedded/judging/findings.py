@@ -48,6 +48,7 @@ class Effort:
     referred_clips: int = 6
     masked_clips: int = 6
     depth_scenes: int = 24
+    bare_scenes: int = 24  # of the depth net's scenes that may show one bare surface; 0: none are judged
     real_looks: int = 12
     face_looks: tuple[str, ...] = FACE_LOOKS[::3]
     speed_chunks: int = 20
@@ -69,6 +70,7 @@ FULL = Effort(
     referred_clips=24,
     masked_clips=24,
     depth_scenes=96,
+    bare_scenes=96,
     real_looks=30,
     face_looks=FACE_LOOKS,
     speed_chunks=100,

@@ -58,7 +58,12 @@ def try_depth_net(subject: Subject, effort: Effort) -> Finding:
         return Finding([Row("depth net", None, note="not run: the model has none")])
     from scripts.embedded.stages.depth import NAME, evaluate_depth
 
-    seen = evaluate_depth(subject.folder / NAME, scenes=effort.depth_scenes, device=str(subject.device))
+    seen = evaluate_depth(
+        subject.folder / NAME,
+        scenes=effort.depth_scenes,
+        not_telling=effort.bare_scenes,
+        device=str(subject.device),
+    )
     rows = [Row("depth net: correlation with truth", seen["correlation"], 0.95)]
     rows += [Row(f"depth net: {name}", seen[name]) for name in seen if name != "correlation"]
     details: dict[str, Any] = {"rendered": seen}
@@ -137,11 +142,11 @@ def try_faces(subject: Subject, effort: Effort) -> Finding:
             frames = stream.step(batch, ChunkParameters(steps=subject.steps)).frames
             parts.append(torch.from_numpy(frames).movedim(-1, 1).to(subject.device) / 255)
         painted_face = torch.cat(parts)
-        found[look] = {
-            "mouth": mouth_told(painted_face, marks),
-            "lines": lines_found(painted_face, camera, marks, bright=look in BRIGHT_INK),
-            "band": band_followed(painted_face, camera, marks),
-        }
+        found[look] = {"mouth": mouth_told(painted_face, marks)}
+        if look in INKED:
+            found[look]["lines"] = lines_found(painted_face, camera, marks, bright=look in BRIGHT_INK)
+        if look in RELIEF + TONE:
+            found[look]["band"] = band_followed(painted_face, camera, marks)
         sheet.add(look, _zoomed(painted_face, moments))
 
     def of(figure: str, looks: Sequence[str]) -> tuple[float | None, str]:
