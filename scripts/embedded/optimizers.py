@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+NEWTON_SCHULZ_STEPS = 5  # of Muon
+
 
 class Optimizers:
     """Muon for `matrices`, which are among `parameters`, and AdamW for the others."""
@@ -89,12 +91,12 @@ class Muon:
 
 
 def _orthogonal(matrices: Tensor) -> Tensor:
-    """(N, r, c) -> about the nearest orthogonal ones, by five quintic Newton-Schulz steps."""
+    """(N, r, c) -> about the nearest orthogonal ones, by quintic Newton-Schulz steps."""
     x = matrices.bfloat16() if matrices.is_cuda else matrices
     is_tall = x.shape[1] > x.shape[2]
     x = x.mT if is_tall else x
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    for _ in range(5):
+    for _ in range(NEWTON_SCHULZ_STEPS):
         square = x @ x.mT
         x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
     return (x.mT if is_tall else x).float()

@@ -1,5 +1,6 @@
 """Every training stage runs on a CPU, goes on where it stopped, and ends in files that the engine loads."""
 
+import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
+from scripts.embedded import optimizers
 from scripts.embedded.data import sequences
-from scripts.embedded.data.sequences import Pool
+from scripts.embedded.data.sequences import Pool, SequenceMaker, Sequences
 from scripts.embedded.scenes.procedural import Surface
 from scripts.embedded.stages import text
 from scripts.train_embedded import app
@@ -44,10 +46,20 @@ SMALL = ("--device", "cpu", "--small", "--steps", "1")
 
 
 @pytest.fixture
-def rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same clips before the same camera for all that asks for as many: they have tests of their own."""
+def made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same clips before the same camera for all that asks for as many, and the same of a kind painted for
+    every stage: they have tests of their own."""
     kept: dict[Any, Any] = {}
-    clips, pictures = sequences.depth_clips, sequences.camera_pictures
+    clips, pictures, sequences_of = sequences.depth_clips, sequences.camera_pictures, SequenceMaker.pictured
+
+    def pictured(
+        maker: SequenceMaker, scenes: int, paints: int, kind: int
+    ) -> tuple[Sequences, Tensor, Tensor]:
+        key = (scenes, paints, kind, maker._gap, maker._switched, maker._started)
+        if key not in kept:
+            kept[key] = sequences_of(maker, scenes, paints, kind)
+        clips, painted, camera = kept[key]
+        return copy.copy(clips), painted, camera  # a stage keeps one caption of each
 
     def depth_clips(scenes: int, frames: int, generator: torch.Generator, **options: Any) -> Any:
         key = (scenes, frames, *sorted(options.items()))
@@ -60,12 +72,14 @@ def rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
             kept[id(surface)] = pictures(surface, *given)
         return kept[id(surface)]
 
+    monkeypatch.setattr(SequenceMaker, "pictured", pictured)
     monkeypatch.setattr(sequences, "depth_clips", depth_clips)
     monkeypatch.setattr(sequences, "camera_pictures", camera_pictures)
 
 
-@pytest.mark.usefixtures("rendered_once")
+@pytest.mark.usefixtures("made_once")
 def test_stages_follow_each_other(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optimizers, "NEWTON_SCHULZ_STEPS", 1)
     monkeypatch.setattr(text, "QUERIED", Pool(batch=1, size=1, draws=1.0, scenes=1, paints=1))
     monkeypatch.setattr(text, "SLIPS", 4)
     monkeypatch.setattr(text, "HELD_OUT", text.HELD_OUT[:8])

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from scripts.bench import pipeline
-from scripts.bench.engine import chunk_costs
+from scripts.bench.engine import ceilings, chunk_costs
 from streaming.checkpoints.presets import EMBEDDED, PRESETS
 from tests.streaming.depth.test_estimators import save_tiny_model
 from tests.streaming.tiny_preset import NARROW
@@ -26,9 +27,11 @@ def app() -> typer.Typer:
 
 @pytest.fixture(scope="module", autouse=True)
 def few() -> Iterator[None]:
-    """Medians of a few chunks of a narrow model are enough to see that they are there."""
+    """Medians of a few chunks of a narrow model are enough to see that they are there. The processor's rates
+    are measured once: they have tests of their own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunk_costs, "SWITCHES", 2)
+        patch.setattr(chunk_costs, "SWITCHES", 1)
+        patch.setattr(ceilings, "ceilings", cache(ceilings.ceilings))
         patch.setitem(PRESETS, EMBEDDED.name, NARROW)
         yield
 
