@@ -194,12 +194,20 @@ def test_a_file_that_was_not_named_is_named(tmp_path: Path) -> None:
         load_models(TINY, {"generator_path": "base.pt"}, device=CPU, dtype=torch.float32)
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the package ships it; tests leave it as it is."""
+    folder = tmp_path_factory.mktemp("package")
+    export(random_models(NARROW, device=CPU, dtype=torch.float32, seed=3), folder)
+    save_tiny_model(folder / PACKAGED_DEPTH)
+    (folder / "looks.json").write_text('[{"name": "Gold", "prompt": "a statue of molten gold"}]')
+    return folder
+
+
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder as the package ships it, and the built-in model, but narrow, made of it."""
-    export(random_models(NARROW, device=CPU, dtype=torch.float32, seed=3), tmp_path)
-    save_tiny_model(tmp_path / PACKAGED_DEPTH)
-    (tmp_path / "looks.json").write_text('[{"name": "Gold", "prompt": "a statue of molten gold"}]')
+def package(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, and the built-in model, but narrow, made of that."""
+    shutil.copytree(exported, tmp_path, dirs_exist_ok=True)
     monkeypatch.setitem(PRESETS, "embedded", packaged(NARROW, tmp_path))
     return tmp_path
 
