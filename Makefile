@@ -7,6 +7,8 @@ BIN := .venv/bin
 serve: .venv/.ready
 	$(BIN)/depthlive serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
 
+# Without bytecode, each of the servers that tests start compiles the sources again.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: .venv/.ready-dev
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
