@@ -1,6 +1,7 @@
 """Everything that can be asked of a running stream, and what must not come of it."""
 
 import itertools
+from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 
@@ -126,22 +127,40 @@ def same(one: ChunkResult, other: ChunkResult) -> bool:
     return np.array_equal(one.frames, other.frames)
 
 
+Beside = Callable[[ChunkParameters], tuple[list[ChunkResult], list[ChunkResult]]]
+
+
+@pytest.fixture(scope="module")
+def beside(engine: StreamEngine) -> Beside:
+    """Three chunks of a stream of which something is asked with the second, and of one beside it of which
+    nothing is, in turn; played once for all tests that look at them."""
+    kept: dict[int, tuple[list[ChunkResult], list[ChunkResult]]] = {}
+
+    def played(asked: ChunkParameters) -> tuple[list[ChunkResult], list[ChunkResult]]:
+        if id(asked) not in kept:
+            streams = tuple(engine.open(prompt="gold", seed=1) for _ in range(2))
+            asking, other = kept[id(asked)] = [], []
+            for number, controls in enumerate((ChunkParameters(), asked, ChunkParameters())):
+                asking += play(streams[0], controls, salt=number)
+                other += play(streams[1], ChunkParameters(), salt=number)
+        return kept[id(asked)]
+
+    return played
+
+
 @each_control
 def test_what_one_session_asks_does_not_touch_another(
-    engine: StreamEngine, plain: list[ChunkResult], asked: ChunkParameters
+    beside: Beside, plain: list[ChunkResult], asked: ChunkParameters
 ) -> None:
-    beside, asking = (engine.open(prompt="gold", seed=1) for _ in range(2))
-    for number, controls in enumerate((ChunkParameters(), asked, ChunkParameters())):
-        play(asking, controls, salt=number)
-        assert same(play(beside, ChunkParameters(), salt=number)[0], plain[number])
+    for number, other in enumerate(beside(asked)[1]):
+        assert same(other, plain[number])
 
 
 @each_control
 def test_what_is_asked_shapes_the_chunk_it_comes_with(
-    engine: StreamEngine, plain: list[ChunkResult], asked: ChunkParameters
+    beside: Beside, plain: list[ChunkResult], asked: ChunkParameters
 ) -> None:
-    before = plain[1]
-    after = play(engine.open(prompt="gold", seed=1), ChunkParameters(), asked)[1]
+    before, after = plain[1], beside(asked)[0][1]
     count = len(after.frames)
     assert count == (9 if asked.transition == "cut" else 12)
     assert not np.array_equal(after.frames, before.frames[-count:])
@@ -757,10 +776,9 @@ def test_everything_at_once_runs_in_half_precision() -> None:
 
 @pytest.mark.parametrize("asked", [*ASKED.values(), ChunkParameters(reset=True)], ids=[*ASKED, "reset"])
 def test_what_is_asked_late_is_as_if_it_had_been_asked_at_once(
-    engine: StreamEngine, asked: ChunkParameters
+    engine: StreamEngine, beside: Beside, asked: ChunkParameters
 ) -> None:
-    at_once, late = (engine.open(prompt="gold", seed=1) for _ in range(2))
-    wanted = play(at_once, ChunkParameters(), asked, ChunkParameters())
+    late, wanted = engine.open(prompt="gold", seed=1), beside(asked)[0]
     for number, controls in enumerate((ChunkParameters(), asked, ChunkParameters())):
         given = late.step(camera(late.frames_wanted, number), lambda controls=controls: controls)
         assert same(given, wanted[number]) and given.guidance_scale == wanted[number].guidance_scale
