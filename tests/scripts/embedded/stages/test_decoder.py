@@ -84,7 +84,9 @@ def test_only_the_decoder_changes_and_goes_on_from_where_it_was(out: Path) -> No
         value += 0.1 * name.startswith("model.")
     save_checkpoint(out / "autoencoder", tensors, meta)
     before = load_autoencoder(out, CPU).state_dict()
-    train_decoder(run(out, steps=1), pool(batch=4), TOKENIZER, photographs=NO_PHOTOGRAPHS, preset=SMALL)
+    train_decoder(
+        run(out, steps=1), pool(batch=2, paints=1), TOKENIZER, photographs=NO_PHOTOGRAPHS, preset=SMALL
+    )
     after = load_autoencoder(out, CPU).state_dict()
     changed = {name.split(".")[0] for name, value in after.items() if not torch.equal(value, before[name])}
     assert changed == {"decoder"}
