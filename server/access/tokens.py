@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import itertools
 import re
 import secrets
 import time
@@ -16,7 +17,7 @@ import jwt
 from pydantic import BaseModel, Field, ValidationError
 
 from server.access.errors import UnusableAccess
-from server.access.validity import EXPIRED, LOGGED_OUT, EndedLogins, Validity
+from server.access.validity import EXPIRED, LOGGED_OUT, EndedLogins, Login, Validity
 from server.settings import Settings
 
 Role = Literal["publish", "control", "view", "admin"]
@@ -44,7 +45,7 @@ class Grant:
     role: Role
     session: str | None = None
     expires: float | None = None
-    login: str | None = None
+    login: Login | None = None
 
     def check_time(self, now: float) -> None:
         """Raises TokenRefused once its time is over."""
@@ -60,7 +61,7 @@ class _Claims(BaseModel):
     session: str | None = Field(None, pattern=f"^{SESSION}$")
     exp: float | None = Field(None, allow_inf_nan=False)
     # Of cookies alone, which end after some hours; the token that they stand for may outlast them.
-    depthlive_login: str | None = None
+    depthlive_login: int | None = None
     depthlive_token_exp: float | None = Field(None, allow_inf_nan=False)
 
 
@@ -124,10 +125,10 @@ class Tokens:
     def __init__(self, secret: bytes | None, lines: Sequence[str]) -> None:
         self._static = StaticTokens(lines)
         self._signed = SignedTokens(secret) if secret is not None else None
-        # With the list, too: a cookie of a token that was taken out of it is good no more after a restart.
-        text = b"depthlive cookie\n" + "\n".join(lines).encode()
         self._ended = EndedLogins()
-        self._cookies = SignedTokens(hmac.new(secret or b"", text, hashlib.sha256).digest())
+        self._logins = itertools.count(1)
+        # Of this process alone: another would not know who has logged out, nor which tokens were taken away.
+        self._cookies = SignedTokens(secrets.token_bytes(MIN_SECRET_BYTES))
 
     @classmethod
     def load(cls, settings: Settings) -> "Tokens | None":
@@ -154,15 +155,16 @@ class Tokens:
         """What stands for a grant in a browser, and for how many seconds: it is no token elsewhere."""
         now = time.time()
         ends = min(now + COOKIE_SECONDS, grant.expires if grant.expires is not None else float("inf"))
-        own = {"depthlive_login": secrets.token_urlsafe(16), "depthlive_token_exp": grant.expires}
+        own = {"depthlive_login": next(self._logins), "depthlive_token_exp": grant.expires}
         return self._cookies.make(grant, exp=ends, **own), max(1, int(ends - now))
 
     def read_cookie(self, value: str) -> Grant:
         """Raises TokenRefused."""
         grant, claims = self._cookies.read_claims(value, time.time())
-        if claims.depthlive_login in self._ended:
+        login = Login(grant.name, claims.depthlive_login or 0)
+        if self._ended.refuses(login):
             raise TokenRefused(LOGGED_OUT)
-        return replace(grant, expires=claims.depthlive_token_exp, login=claims.depthlive_login)
+        return replace(grant, expires=claims.depthlive_token_exp, login=login)
 
     def end_login(self, value: str) -> None:
         """A cookie is good no more, nor what was let in by it. Nothing if it was none."""

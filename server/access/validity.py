@@ -1,27 +1,49 @@
 """Validity of a connection that was let in: until its token expires, or its login is ended. Pure."""
 
-from collections import OrderedDict
+from collections import defaultdict
 from dataclasses import dataclass
+from typing import NamedTuple
 
-MAX_ENDED = 10_000  # logins that are remembered to have ended; the oldest is forgotten first
+MAX_ENDED = 1000  # logins of one name that are remembered one by one to have ended
 EXPIRED = "the token has expired"
 LOGGED_OUT = "logged out"
 CLOSE_CODE = 4401  # of a WebSocket: 4000 and the HTTP status
 
 
+class Login(NamedTuple):
+    """`name`: whose. `number`: of all logins of this process, in their order."""
+
+    name: str
+    number: int
+
+
 class EndedLogins:
-    """Of those who have logged out, by their ids."""
+    """Of those who have logged out.
+
+    Whoever holds a token may log in and out as often as he likes. So each name has its own, and where there
+    are too many of one, its oldest stands for itself and for all of this name before it: no cookie that was
+    good no more is good again.
+    """
 
     def __init__(self) -> None:
-        self._ids: OrderedDict[str, None] = OrderedDict()
+        self._numbers: defaultdict[str, set[int]] = defaultdict(set)
+        self._none_until: defaultdict[str, int] = defaultdict(int)  # of a name, no cookie is good
 
-    def __contains__(self, login: str | None) -> bool:
-        return login in self._ids
+    def __contains__(self, login: Login) -> bool:
+        """Whether this one has ended, as long as it is remembered: longer than connections take to ask."""
+        return login.number in self._numbers.get(login.name, ())
 
-    def add(self, login: str) -> None:
-        self._ids[login] = None
-        while len(self._ids) > MAX_ENDED:
-            self._ids.popitem(last=False)
+    def refuses(self, login: Login) -> bool:
+        """Whether its cookie is good no more."""
+        return login in self or login.number <= self._none_until.get(login.name, 0)
+
+    def add(self, login: Login) -> None:
+        numbers = self._numbers[login.name]
+        numbers.add(login.number)
+        if len(numbers) > MAX_ENDED:
+            oldest = min(numbers)
+            numbers.remove(oldest)
+            self._none_until[login.name] = max(oldest, self._none_until[login.name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +59,12 @@ class Validity:
     """Asked now and then while a connection lasts. `expires_at`: by the loop's clock; None for never."""
 
     expires_at: float | None = None
-    login: str | None = None
+    login: Login | None = None
     ended: EndedLogins | None = None
 
     def over(self, now: float) -> Over | None:
         """Why it is over at this time of the loop's clock; None while it is not."""
-        if self.ended is not None and self.login in self.ended:
+        if self.ended is not None and self.login is not None and self.login in self.ended:
             return Over(LOGGED_OUT, may_return=False)
         if self.expires_at is not None and now >= self.expires_at:
             return Over(EXPIRED, may_return=True)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from server.access.errors import UnusableAccess
 from server.access.tokens import Grant, SignedTokens, StaticTokens, TokenRefused, Tokens
+from server.access.validity import MAX_ENDED
 from server.cli import app
 from server.settings import load_settings
 
@@ -148,7 +149,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path):
 
 
 def test_law_a_cookie_is_no_token_and_lasts_no_longer_than_its_token(tmp_path):
-    tokens, others = Tokens(SECRET, LINES.splitlines()), Tokens(SECRET, ["# one was taken out"])
+    tokens = Tokens(SECRET, LINES.splitlines())
     ends = time.time() + 100
     value, seconds = tokens.cookie(Grant("ann", "view", "abc", ends))
     found = tokens.read_cookie(value)
@@ -156,10 +157,40 @@ def test_law_a_cookie_is_no_token_and_lasts_no_longer_than_its_token(tmp_path):
     with pytest.raises(TokenRefused):
         tokens.read(value)
     with pytest.raises(TokenRefused):
-        others.read_cookie(value)
-    with pytest.raises(TokenRefused):
         tokens.read_cookie(SignedTokens(SECRET).make(Grant("ann", "admin")))
     assert tokens.cookie(Grant("ann", "view"))[1] <= 12 * 3600
+
+
+def test_law_a_login_that_was_ended_is_never_good_again():
+    """However many of whom are ended after it; and nobody's logins end by those of others."""
+    tokens = Tokens(SECRET, [])
+    old, unended = (tokens.cookie(Grant("ann", "view"))[0] for _ in range(2))
+    tokens.end_login(old)
+    others = tokens.cookie(Grant("eve", "admin"))[0]
+    for name in ("bob", "ann"):
+        for _ in range(MAX_ENDED + 5):
+            tokens.end_login(tokens.cookie(Grant(name, "view"))[0])
+        with pytest.raises(TokenRefused, match="logged out"):
+            tokens.read_cookie(old)
+    for value in (others, tokens.cookie(Grant("ann", "view"))[0]):
+        assert tokens.read_cookie(value).login is not None
+    with pytest.raises(TokenRefused, match="logged out"):
+        tokens.read_cookie(unended)  # of ann's own, older than the oldest that is remembered
+
+
+def test_law_a_stream_is_not_ended_by_other_logins_of_its_name():
+    tokens = Tokens(SECRET, [])
+    validity = tokens.validity(tokens.read_cookie(tokens.cookie(Grant("ann", "publish"))[0]), now=0)
+    for _ in range(MAX_ENDED + 5):
+        tokens.end_login(tokens.cookie(Grant("ann", "publish"))[0])
+    assert validity.over(0) is None
+
+
+def test_law_a_cookie_is_good_in_its_own_process_alone():
+    """Another does not know who has logged out."""
+    value, _ = Tokens(SECRET, LINES.splitlines()).cookie(Grant("ann", "view"))
+    with pytest.raises(TokenRefused):
+        Tokens(SECRET, LINES.splitlines()).read_cookie(value)
 
 
 def test_the_command_makes_a_token_that_the_server_takes(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from aiortc import RTCPeerConnection
 from aiortc.sdp import SessionDescription
 
-from server.access.validity import EXPIRED, LOGGED_OUT, EndedLogins, Validity
+from server.access.validity import EXPIRED, LOGGED_OUT, EndedLogins, Login, Validity
 from server.engine.client import EngineClient
 from server.metrics import Metrics
 from server.protocol.replies import Pong, Telemetry
@@ -197,7 +197,7 @@ async def test_a_channel_that_finds_no_room_is_closed(peer, caplog):
 @pytest.mark.parametrize("is_logged_out", [True, False])
 async def test_law_a_connection_ends_with_its_token_or_its_login_told_before(settings, worker, is_logged_out):
     loop, ended = asyncio.get_running_loop(), EndedLogins()
-    validity = Validity(None if is_logged_out else loop.time() + 5, "mine", ended)
+    validity = Validity(None if is_logged_out else loop.time() + 5, Login("ann", 2), ended)
     session = LiveSession("abc", Services(settings, worker, Metrics()))
     peer = WebRtcPeer(session, settings, NO_OFFER, validity=validity)
     peer._connection.was_connected = True
@@ -210,10 +210,11 @@ async def test_law_a_connection_ends_with_its_token_or_its_login_told_before(set
         return [message["message"] for message in told if message["type"] == "error"]
 
     await asyncio.sleep(4.9)
-    ended.add("another's")
+    ended.add(Login("ann", 1))
+    ended.add(Login("eve", 2))
     assert not attending.done() and not errors()
     if is_logged_out:
-        ended.add("mine")
+        ended.add(Login("ann", 2))
     await asyncio.sleep(0.5)
     words = LOGGED_OUT if is_logged_out else EXPIRED
     assert errors() == [f"this connection ends: {words}"]

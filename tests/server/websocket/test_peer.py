@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from aiohttp import WSMessage, WSMsgType
 
-from server.access.validity import ALWAYS, EXPIRED, LOGGED_OUT, EndedLogins, Validity
+from server.access.validity import ALWAYS, EXPIRED, LOGGED_OUT, EndedLogins, Login, Validity
 from server.metrics import Metrics
 from server.protocol.replies import Pong, Telemetry
 from server.services import Services
@@ -199,14 +199,15 @@ async def test_the_end_of_the_session_is_told_by_the_close_code(session, service
 @pytest.mark.parametrize("is_logged_out", [True, False])
 async def test_law_a_connection_ends_with_its_token_or_its_login(session, services, is_logged_out):
     loop, ended = asyncio.get_running_loop(), EndedLogins()
-    validity = Validity(None if is_logged_out else loop.time() + 5, "mine", ended)
+    validity = Validity(None if is_logged_out else loop.time() + 5, Login("ann", 2), ended)
     async with attended(session, services, validity=validity) as (peer, socket, is_over):
         socket.may_send.set()
         await asyncio.sleep(4.9)
-        ended.add("another's")
+        ended.add(Login("ann", 1))
+        ended.add(Login("eve", 2))
         assert not is_over()
         if is_logged_out:
-            ended.add("mine")
+            ended.add(Login("ann", 2))
         await asyncio.sleep(1)
         assert is_over() and peer.may_return is not is_logged_out
         await peer.close(keeps_session=peer.may_return)
