@@ -13,7 +13,7 @@ from scripts.bench.clients.webrtc import BenchClient
 from scripts.bench.clients.websocket import BenchSocketClient
 
 WAYS = ("WebSocket", "WebRTC")
-SIZE, FPS = (160, 120), 12.0
+SIZE, FPS = (160, 120), 6.0
 FOR_EVER_S, PATIENCE_S, LOOK_S = 1e6, 120.0, 0.1
 
 Counts: TypeAlias = "SynchronizedArray[int]"

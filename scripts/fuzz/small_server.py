@@ -1,0 +1,26 @@
+"""Server with a smaller built-in model, of one step: `python -m scripts.fuzz.small_server FLAGS`.
+
+An attack is to find what the server itself spends on it. With the model as it ships two streams take all of
+a small machine, and frame rates would tell of that alone.
+"""
+
+from dataclasses import replace
+
+from scripts.bench.servers.loopback_ice import ice_on_loopback
+from server.__main__ import depthlive
+from streaming.checkpoints.presets import EMBEDDED, PRESETS
+
+HEIGHT, WIDTH = 64, 112
+STEPS = (1000,)
+
+
+def main() -> None:
+    """`depthlive serve`, which offers 127.0.0.1 if there is nothing else."""
+    sampler = replace(EMBEDDED.sampler, denoising_step_list=STEPS)
+    PRESETS[EMBEDDED.name] = replace(EMBEDDED, height=HEIGHT, width=WIDTH, sampler=sampler)
+    with ice_on_loopback():
+        depthlive("serve", name="python -m scripts.fuzz.small_server")
+
+
+if __name__ == "__main__":
+    main()
