@@ -22,6 +22,7 @@ from server.webrtc.aiortc_patches.dtls import dtls_failure
 from server.webrtc.aiortc_patches.jitter_buffer import use_marker_jitter_buffer
 from server.webrtc.aiortc_patches.loss_recovery import LossRecovery
 from server.webrtc.aiortc_patches.packet_limits import limit_packets
+from server.webrtc.aiortc_patches.rate_counter import count_bytes_in_buckets_used
 from server.webrtc.aiortc_patches.sources import decrypted_packets, limit_sources
 from server.webrtc.aiortc_patches.udp_ports import announced
 from server.webrtc.ice_servers import rtc_configuration
@@ -109,13 +110,18 @@ class WebRtcConnection:
         self._gone = asyncio.Event()
 
     async def answer(self, offer: Offer) -> str:
-        """aiortc's answer, for `offer.answered`. Raises InvalidOffer or NoUdpPort."""
+        """aiortc's answer, for `offer.answered`. Raises InvalidOffer or NoUdpPort.
+
+        It is several milliseconds of work, in pieces: between them the loop serves others.
+        """
         pass_over_broken_datagrams()
         end_connecting_first()
+        count_bytes_in_buckets_used()
         self._pc.on("datachannel", self._on_channel)
         self._pc.on("connectionstatechange", self._on_connection_state)
         transceiver = self._pc.addTransceiver(self._track)
         self._bitrate = BitrateControl(transceiver.sender)
+        await asyncio.sleep(0)
         try:
             with candidates_only_at(offer.addresses):
                 await self._pc.setRemoteDescription(RTCSessionDescription(sdp=offer.sdp, type="offer"))
@@ -123,7 +129,11 @@ class WebRtcConnection:
             self._choose_what_comes(transceiver)
             count_as_consent(self._pc, self._packets_for_consent)
             self._trickle.begin(offer)
-            await self._pc.setLocalDescription(await self._pc.createAnswer())
+            await asyncio.sleep(0)
+            answer = await self._pc.createAnswer()
+            await asyncio.sleep(0)
+            await self._pc.setLocalDescription(answer)
+            await asyncio.sleep(0)
             self.codec = _codec_of(self._pc.localDescription.sdp)
         except OFFER_ERRORS as error:
             self._log.warning("%s: its offer cannot be answered", self._name, exc_info=True)

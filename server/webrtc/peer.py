@@ -1,5 +1,6 @@
 """WebRTC peer, from its offer to its end: connection, camera and data channels around one LiveSession."""
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 
@@ -90,7 +91,9 @@ class WebRtcPeer:
 
     async def accept(self, offer: Offer) -> str:
         """The SDP answer. Raises InvalidOffer or NoUdpPort."""
-        return offer.answered(_with_upload_bitrate(await self._connection.answer(offer)))
+        answer = await self._connection.answer(offer)
+        await asyncio.sleep(0)  # as between the pieces before
+        return offer.answered(_with_upload_bitrate(answer))
 
     async def add_candidates(self, fragment: Fragment) -> str | None:
         """As WebRtcConnection.add_candidates."""

@@ -9,6 +9,7 @@ Look here at each upgrade: tests of the same names fail where a place has moved.
 | jitter_buffer | `RTCRtpReceiver.__jitter_buffer` | none found | heed of the RTP marker |
 | packet_limits | `_handle_...` and `_receive_...` of DTLS and SCTP transports | to be reported | limits |
 | loss_recovery | `RTCRtpReceiver._send_rtcp_nack`, `_send_rtcp_pli` | none found | NACK and PLI by a timer |
+| rate_counter | `aiortc.rate.RateCounter` | to report | a counter that costs nothing until it counts |
 | sources | `RTCDtlsTransport._rx_srtp` | none found | a bound of sources |
 | udp_ports | the loop's `create_datagram_endpoint` | aioice issue 47, pull request 112 | a range of ports |
 | candidate_addresses | `Connection._add_remote_candidate` | to report | a rule of addresses to try |

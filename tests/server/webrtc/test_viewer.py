@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from aiortc import RTCPeerConnection
 from aiortc.sdp import SessionDescription
 
 from server.metrics import Metrics
@@ -83,3 +84,30 @@ async def test_a_viewer_leaves_with_the_session(session, settings, caplog):
     await viewer.close()
     await viewer.close()
     assert viewer._pc.connectionState == "closed" and viewer._track.readyState == "ended"
+
+
+async def test_law_between_the_pieces_of_an_answer_the_loop_serves_others(viewer, monkeypatch):
+    """Each piece takes milliseconds, and several offers may come together."""
+    rounds, at = 0, []
+
+    async def others() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    for name in ("addTransceiver", "setRemoteDescription", "createAnswer", "setLocalDescription"):
+        original = getattr(RTCPeerConnection, name)
+
+        def noted(self, *args, original=original, **options):
+            at.append(rounds)
+            return original(self, *args, **options)
+
+        monkeypatch.setattr(RTCPeerConnection, name, noted)
+    offer = watched(await offer_of(("video", "recvonly")))
+    at.clear()
+    serving = asyncio.create_task(others())
+    await asyncio.sleep(0)
+    await viewer.accept(offer)
+    serving.cancel()
+    assert len(at) == 4 and at == sorted(set(at)), at
