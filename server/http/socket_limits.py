@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.web_protocol import _ErrInfo  # pyright: ignore[reportPrivateUsage] -- what is no HTTP, as queued
 
 from server.access.proxies import Network, is_trusted_proxy
 from server.answers import Answer, Operation, may_answer
@@ -66,6 +67,17 @@ class _RequestHandler(web.RequestHandler):
     error with a traceback."""
 
     __slots__ = ()
+
+    def data_received(self, data: bytes) -> None:
+        """End the body that is being read where it breaks: aiohttp keeps what is wrong for the next request,
+        and whoever reads this one would wait for the rest."""
+        super().data_received(data)
+        request = self._current_request
+        is_broken = bool(self._messages) and isinstance(self._messages[-1][0], _ErrInfo)
+        if is_broken and request is not None and not request.content.is_eof():
+            error = web.HTTPBadRequest(text="expected a body in chunks as HTTP/1.1 has them")
+            error.force_close()
+            request.content.set_exception(error)
 
     def handle_error(
         self,

@@ -138,6 +138,12 @@ class RunningServer:
         assert self._runner.server is not None
         return sum(connection.connected for connection in self._runner.server.connections)
 
+    def waits_for_a_body(self) -> bool:
+        """Whether a handler has read all of a body that has come, and waits for more."""
+        assert self._runner.server is not None
+        requests = [handler._current_request for handler in self._runner.server.connections]
+        return any(getattr(request and request.content, "_waiter", None) is not None for request in requests)
+
     @asynccontextmanager
     async def viewer(self, direction: str = "sendrecv", former: str | None = None) -> AsyncIterator[Viewer]:
         """A connected viewer, closed at the end."""

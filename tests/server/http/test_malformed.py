@@ -5,7 +5,7 @@ import gzip
 
 import pytest
 
-from tests.server.running import PATIENCE_S, RunningServer
+from tests.server.running import PATIENCE_S, RunningServer, until
 
 ENDPOINTS = ["/whip", "/sessions/x/whep", "/sessions/x/commands", "/sessions/x/reference", "/nothing"]
 
@@ -185,3 +185,27 @@ async def test_law_what_is_no_handshake_is_refused_in_words(server, path, change
 async def test_a_file_of_the_page_that_does_not_exist_is_not_found_in_words(server, path):
     async with server.http.get(server.url + path) as response:
         assert (response.status, await response.text()) == (404, "there is nothing at this address")
+
+
+CHUNKED = "Host: [::1]\r\nContent-Type: {}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nv=0\r\n"
+
+
+@pytest.mark.parametrize(
+    "rest", ["xyz\r\n", "-1\r\n", "3\r\nabcd\r\n", f"{'f' * 40}\r\n", "1;\0\r\n", "0\r\nno\r\n\r\n"]
+)
+@pytest.mark.parametrize(
+    ("path", "type"),
+    [("/whip", "application/sdp"), ("/login", "application/json"), ("/sessions/x/whep", "application/sdp")],
+)
+async def test_law_a_body_that_breaks_later_is_refused_at_once(server, caplog, path, type, rest):
+    """And not as one that does not come, which is 408 after its time."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
+    writer.write(f"POST {path} HTTP/1.1\r\n{CHUNKED.format(type)}".encode())
+    await until(server.waits_for_a_body, "the body is being read")
+    writer.write(rest.encode())
+    answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
+    writer.close()
+    await writer.wait_closed()
+    assert answer.count(b" 400 ") == 1 and answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.endswith(b"\r\n\r\nexpected a body in chunks as HTTP/1.1 has them")
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
