@@ -4,8 +4,8 @@ import asyncio
 import json
 import logging
 import signal
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Generator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -291,9 +291,13 @@ def metrics_app(settings: Settings, metrics: Metrics) -> web.Application:
     return app
 
 
+class CannotListen(Exception):
+    """The text says where, and why."""
+
+
 async def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM. Raises OSError when an address cannot be listened on, UnusableAccess
-    before anything has begun."""
+    """Serve until SIGINT or SIGTERM. Raises CannotListen, UnusableAccess before anything has begun, and
+    RecordingsUnusable."""
     check_bind(settings)
     context = tls_context(settings)
     stopped = asyncio.Event()
@@ -304,10 +308,12 @@ async def serve(settings: Settings) -> None:
     try:
         await _require_free(settings)
         await runner.setup()
-        await web.TCPSite(runner, settings.host, settings.port, ssl_context=context).start()
+        with _listening(settings.host, settings.port):
+            await web.TCPSite(runner, settings.host, settings.port, ssl_context=context).start()
         if settings.metrics_port is not None:
             await figures.setup()
-            await web.TCPSite(figures, LOOPBACK, settings.metrics_port).start()
+            with _listening(LOOPBACK, settings.metrics_port):
+                await web.TCPSite(figures, LOOPBACK, settings.metrics_port).start()
             logger.info("Figures on %s/metrics", _url(LOOPBACK, figures, "http"))
         logger.info("Serving on %s", _url(settings.host, runner, scheme := "https" if context else "http"))
         if settings.host in WILDCARDS:
@@ -326,10 +332,21 @@ async def serve(settings: Settings) -> None:
 
 
 async def _require_free(settings: Settings) -> None:
-    """A port that is taken is told before the model is loaded. Raises OSError."""
+    """A port that is taken is told before the model is loaded. Raises CannotListen."""
     loop = asyncio.get_running_loop()
-    probe = await loop.create_server(asyncio.Protocol, settings.host, settings.port, start_serving=False)
+    with _listening(settings.host, settings.port):
+        probe = await loop.create_server(asyncio.Protocol, settings.host, settings.port, start_serving=False)
     probe.close()
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Generator[None]:
+    """Raises CannotListen for what goes wrong meanwhile."""
+    try:
+        yield
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name that a host could have
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise CannotListen(f"cannot listen on {host} port {port}: {reason}") from error
 
 
 def page_directory() -> Path:

@@ -13,8 +13,10 @@ from pydantic import ValidationError
 
 from server.access.errors import UnusableAccess
 from server.access.token_cli import token
+from server.app import CannotListen
 from server.app import serve as serve_until_stopped
 from server.doctor.command import report
+from server.environment import MISREAD, misread
 from server.logs import configure_logging
 from server.media.recording_store import RecordingsUnusable
 from server.models_cli import models_app
@@ -156,13 +158,16 @@ def _run(settings: Settings) -> None:
         logger.warning("%s in the environment sets nothing; is it misspelt?", name)
     try:
         asyncio.run(serve_until_stopped(settings))
-    except RecordingsUnusable as error:
+    except (CannotListen, RecordingsUnusable) as error:
         _stop(str(error), code=1)
     except UnusableAccess as error:
         _stop(str(error), code=2)
-    except (OSError, UnicodeError) as error:  # UnicodeError: no name that a host could have
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
-        _stop(f"cannot listen on {settings.host} port {settings.port}: {reason}", code=1)
+    except MISREAD as error:
+        if (words := misread(error, os.environ)) is not None:
+            _stop(words, code=2)
+        if not isinstance(error, OSError):
+            raise
+        _stop(f"cannot start: {error.strerror or error}", code=1)
     except KeyboardInterrupt:  # the second one: the first ends in order
         raise typer.Exit(130) from None
 

@@ -107,17 +107,26 @@ def test_file_that_is_no_toml_is_told(served, tmp_path):
     assert "is not valid TOML" in result.stderr
 
 
-def test_port_in_use_is_told_in_words(monkeypatch):
+def test_a_port_in_use_is_told_in_words(monkeypatch):
+    monkeypatch.setattr(server.cli, "configure_logging", lambda level, format: None)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        for flags in (["--port", str(port)], ["--port", "0", "--metrics-port", str(port)]):
+            result = CliRunner().invoke(app, ["serve", *flags])
+            assert result.exit_code == 1
+            assert f"cannot listen on 127.0.0.1 port {port}: " in result.stderr
+            assert "ddress already in use" in result.stderr
+
+
+def test_what_else_keeps_it_from_starting_is_told_as_it_is(monkeypatch):
     async def refused(settings: Settings) -> None:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            first.listen()
-            second.bind(first.getsockname())
+        raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(server.cli, "serve_until_stopped", refused)
-    result = CliRunner().invoke(app, ["serve", "--port", "8099"])
-    assert result.exit_code == 1
-    assert "cannot listen on 127.0.0.1 port 8099: Address already in use" in result.stderr
+    result = CliRunner().invoke(app, ["serve"])
+    assert result.exit_code == 1 and result.stderr.endswith("depthlive: cannot start: Too many open files\n")
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,24 @@ def test_law_a_variable_that_cannot_be_read_is_told_in_one_line(command, name, v
     assert done.returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("PROMETHEUS_MULTIPROC_DIR", "/nonexistent/", "No such file or directory"),
+        ("prometheus_multiproc_dir", __file__, "Not a directory"),
+    ],
+)
+def test_law_a_variable_that_cannot_be_used_at_the_start_is_told_in_one_line(name, value, why):
+    done = subprocess.run(
+        [sys.executable, "-m", "server", "--port", "0"],
+        cwd=ROOT, env={"PATH": "/usr/bin", name: value}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith(f"depthlive: {name.upper()}: got {value[:20]}")
+    assert told.endswith(f"prometheus_client expects a folder whose files can be opened ({why})")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
 @pytest.fixture
 def imported(tmp_path, monkeypatch):
     """Imports a library with these variables: what is said of its error."""
