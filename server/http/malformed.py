@@ -6,11 +6,11 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from server.answers import Answer, may_answer
+from server.http.file_answer import NOTHING, FileAnswer
 from server.quotation import shown
 
 # Longer ones name no file: NAME_MAX of a system, and half of its PATH_MAX, which has to hold the folder too.
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 2048
-NOTHING = "there is nothing at this address"
 CHARSETS = ("utf-8", "ascii", "iso8859-1")  # names of Python for what every text can be read in
 
 
@@ -37,11 +37,7 @@ async def refuse_malformed(request: web.Request, handler: Handler) -> web.Stream
         if error.text != f"{error.status}: {error.reason}":
             raise
         raise web.HTTPNotFound(text=NOTHING) from error  # aiohttp's own words, for a folder of the page
-    if isinstance(response, web.FileResponse):
-        path = response._path  # pyright: ignore[reportPrivateUsage] -- aiohttp would answer without words
-        if not path.is_file():
-            raise web.HTTPNotFound(text=NOTHING)
-    return response
+    return FileAnswer.of(response) if isinstance(response, web.FileResponse) else response
 
 
 def _is_known(charset: str) -> bool:

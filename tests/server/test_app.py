@@ -13,7 +13,7 @@ from yarl import URL
 
 import server.app as server_app
 from server.access.errors import UnusableAccess
-from server.app import page_directory, serve
+from server.app import CannotListen, page_directory, serve
 from server.engine.client import EngineClient
 from server.protocol.limits import limits
 from server.settings import load_settings
@@ -291,7 +291,7 @@ async def test_a_port_in_use_is_told_before_the_model_is_loaded(server, engine, 
     await server.worker.ready()
     monkeypatch.setattr(server_app, "EngineClient", lambda settings: _fake_worker(settings, engine))
     engine.loaded_with.clear()
-    with pytest.raises(OSError):
+    with pytest.raises(CannotListen):
         await serve(load_settings({"port": int(server.url.rsplit(":")[-1])}))
     assert not engine.loaded_with
 
