@@ -116,7 +116,8 @@ async def messages(
 ) -> AsyncGenerator[WSMessage]:
     """Text and binary messages of a socket made with `autoping=False`, until it closes or sends too much.
 
-    Pings are answered here, and count within `limit` as pongs do: aiohttp would answer any number of them.
+    One in each round of the loop. Pings are answered here, and count within `limit` as pongs do: aiohttp
+    would answer any number of them.
     """
     async for message in socket:
         match message.type:
@@ -130,3 +131,4 @@ async def messages(
                 yield message
             case _:
                 pass
+        await asyncio.sleep(0)  # what else has come waits: with all of it many sockets would hold the loop

@@ -1,11 +1,15 @@
 """Clients of WebSockets that send far too much: told once, then closed with a reason."""
 
 import asyncio
+from itertools import pairwise
 
 import aiohttp
 import pytest
+from aiohttp import WSMessage, WSMsgType
 
+from server.session.message_limit import MessageLimit
 from server.settings import load_settings
+from server.websocket.control import messages
 from server.websocket.media_frame import Kind, MediaFrame
 from tests.server.running import PATIENCE_S, until
 from tests.server.websocket.media_client import CAMERA_FPS, media_client
@@ -76,3 +80,41 @@ async def test_pings_of_the_websocket_are_answered(server):
             while (message := await socket.receive()).type is not aiohttp.WSMsgType.PONG:
                 assert message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY)
         assert message.data == b"here"
+
+
+class Backlog:
+    """A socket on which so much has come that reading it waits for nothing."""
+
+    def __init__(self, *types: WSMsgType) -> None:
+        self._types = iter(types)
+
+    async def pong(self, data: bytes) -> None: ...
+
+    def __aiter__(self) -> "Backlog":
+        return self
+
+    async def __anext__(self) -> WSMessage:
+        if (type := next(self._types, None)) is None:
+            raise StopAsyncIteration
+        return WSMessage(type, b"x", None)
+
+
+async def test_law_what_has_come_on_one_socket_does_not_hold_the_loop():
+    """One message in each round of the loop, however many have come; pings, too."""
+    rounds, at = 0, []
+
+    async def others() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    serving = asyncio.create_task(others())
+    await asyncio.sleep(0)
+    backlog = Backlog(*[WSMsgType.TEXT] * 10, *[WSMsgType.PING] * 10, WSMsgType.BINARY)
+    async for message in messages(backlog, MessageLimit(), lambda: 0.0):
+        at.append(rounds)
+        assert message.data == b"x"
+    serving.cancel()
+    assert len(at) == 11 and all(later > before for before, later in pairwise(at))
+    assert at[-1] - at[-2] > 10
