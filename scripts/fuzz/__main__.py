@@ -18,6 +18,7 @@ from typing import Annotated
 
 import typer
 
+from scripts.fuzz.file_targets import file_targets
 from scripts.fuzz.mutation import series
 from scripts.fuzz.targets import Target, targets
 from scripts.json_file import write_json
@@ -91,7 +92,7 @@ def main(
         bool, typer.Option("--guided", help="One kind, by coverage, without an end.")
     ] = False,
 ) -> None:
-    known = targets()
+    known = targets() | file_targets()
     names = only or list(known)
     if unknown := [name for name in names if name not in known]:
         raise typer.BadParameter(f"{unknown[0]!r}: expected one of {', '.join(known)}", param_hint="--only")

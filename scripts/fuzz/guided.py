@@ -13,11 +13,12 @@ import atheris  # pyright: ignore[reportMissingModuleSource] -- an extra
 OURS = ["server", "streaming.checkpoints", "scripts"]
 
 with atheris.instrument_imports(include=OURS):  # pyright: ignore[reportAttributeAccessIssue] -- not in its stubs
+    from scripts.fuzz.file_targets import file_targets
     from scripts.fuzz.targets import targets
 
 
 def main() -> None:
-    known = targets()
+    known = targets() | file_targets()
     if len(sys.argv) < 2 or sys.argv[1] not in known:
         raise SystemExit(f"expected one of {', '.join(known)}, and then libFuzzer's flags")
     target = known[sys.argv[1]]

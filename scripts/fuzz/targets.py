@@ -1,4 +1,4 @@
-"""Targets of fuzzing: each reads one kind of input that strangers or users give, and may refuse it in words.
+"""Targets of fuzzing: each reads one kind of input that strangers send, and may refuse it in words.
 
 A fault is any other exception, and a refusal without words or with Python's own.
 """
@@ -11,38 +11,28 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from PIL import Image
-from pydantic import ValidationError
-from safetensors.torch import save
 
-from scripts.fuzz.mutation import Mutate, any_of, bytes_of, json_of, lines_of
-from scripts.video_file import VideoFileError, VideoReader
+from scripts.fuzz.mutation import Mutate, bytes_of, json_of, lines_of
 from server.media.coded_size import h264_sizes
 from server.media.frames import Rgb
 from server.media.images import ImageRejected, decode_image
 from server.media.jpeg import decode_jpeg
 from server.media.vp8 import Vp8Decoder, Vp8Encoder
 from server.protocol.codec import ProtocolError, decode
-from server.settings import ConfigFileError, Settings, load_settings
 from server.webrtc.aiortc_patches.candidate_addresses import candidates_only_at
 from server.webrtc.candidates import AddressRule
 from server.webrtc.offer import read_offer
 from server.webrtc.sdp_sections import InvalidOffer
 from server.webrtc.trickle import InvalidFragment, parse_fragment
 from server.websocket.media_frame import FrameError, Kind, MediaFrame, decode_frame
-from streaming.checkpoints.looks import FILE, LooksError, load_looks
-from streaming.checkpoints.weights import WeightsError, generator_state, lora_file, vace_state
 
 PYTHONS_OWN = re.compile(r"<_io\.|object at 0x|Traceback|NoneType|\bself\b")
 SIZE = (48, 64)  # of pictures: height, width
 PARAMETER_SETS_BYTES = 48  # about, of H.264
-READERS = (generator_state, vace_state, lora_file)  # of weights
 
 
 class BadRefusal(Exception):
@@ -72,7 +62,7 @@ class Target:
 
 
 def targets() -> dict[str, Target]:
-    """All of them, by name."""
+    """All of them, by name. Those that read a user's files: `file_targets`."""
     every = (
         Target("messages", _messages(), json_of, decode, (ProtocolError,)),
         Target("frames", _frames(), bytes_of, decode_frame, (FrameError,)),
@@ -84,41 +74,15 @@ def targets() -> dict[str, Target]:
         Target("jpegs", _jpegs(), bytes_of, lambda data: decode_jpeg(data, 0), (ImageRejected,)),
         Target("vp8", _vp8(), bytes_of, _read_vp8, (ImageRejected,)),
         Target("h264", _h264(), bytes_of, h264_sizes, (ImageRejected,)),
-        Target("clips", _clips(), bytes_of, _in_file("clip.mp4", _read_clip), (VideoFileError,)),
-        Target(
-            "settings",
-            _settings(),
-            any_of(bytes_of, lines_of),
-            _in_file("server.toml", _read_settings),
-            (ValidationError, ConfigFileError),
-        ),
-        Target(
-            "weights", _weights(), bytes_of, _in_file("model.safetensors", _read_weights), (WeightsError,)
-        ),
-        Target(
-            "looks", _looks(), json_of, _in_file(FILE, lambda path: load_looks(path.parent)), (LooksError,)
-        ),
     )
     return {target.name: target for target in every}
-
-
-def _in_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:
-    """`read`, which wants a file."""
-
-    def read_bytes(data: bytes) -> object:
-        with TemporaryDirectory() as folder:
-            path = Path(folder, name)
-            path.write_bytes(data)
-            return read(path)
-
-    return read_bytes
 
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")  # as aiohttp gives a body
 
 
-def _picture() -> Rgb:
+def picture() -> Rgb:
     return np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
 
 
@@ -226,7 +190,7 @@ def _fragments() -> list[bytes]:
 
 
 def _pictures() -> list[bytes]:
-    image, coded = Image.fromarray(_picture()), []
+    image, coded = Image.fromarray(picture()), []
     for form, options in (
         ("PNG", {}),
         ("JPEG", {"exif": _exif()}),
@@ -251,7 +215,7 @@ def _exif() -> Image.Exif:
 
 def _jpegs() -> list[bytes]:
     out = io.BytesIO()
-    Image.fromarray(_picture()).save(out, "JPEG")
+    Image.fromarray(picture()).save(out, "JPEG")
     return [out.getvalue()]
 
 
@@ -260,7 +224,7 @@ def _vp8() -> list[bytes]:
     from av import VideoFrame
 
     encoder = Vp8Encoder()
-    frames = [VideoFrame.from_ndarray(np.roll(_picture(), n, 0), "rgb24") for n in range(2)]
+    frames = [VideoFrame.from_ndarray(np.roll(picture(), n, 0), "rgb24") for n in range(2)]
     coded = [encoder.encode(frame, 500_000, key=not n) for n, frame in enumerate(frames)]
     return [b"".join(struct.pack(">I", len(one)) + one for one in coded)]
 
@@ -273,7 +237,7 @@ def _h264() -> list[bytes]:
     assert isinstance(codec, av.VideoCodecContext)
     codec.height, codec.width = SIZE
     codec.pix_fmt, codec.time_base = "yuv420p", Fraction(1, 25)
-    packets = [*codec.encode(av.VideoFrame.from_ndarray(_picture(), "rgb24")), *codec.encode(None)]
+    packets = [*codec.encode(av.VideoFrame.from_ndarray(picture(), "rgb24")), *codec.encode(None)]
     return [bytes(packets[0])[:PARAMETER_SETS_BYTES]]
 
 
@@ -283,80 +247,3 @@ def _read_vp8(data: bytes) -> None:
         length = min(struct.unpack(">I", data[:4])[0], len(data) - 4)
         decoder.decode(data[4 : 4 + length], 0)
         data = data[4 + length :]
-
-
-def _clips() -> list[bytes]:
-    import av
-
-    clips: list[bytes] = []
-    for form, codec in (("mp4", "h264"), ("webm", "libvpx-vp9"), ("matroska", "mjpeg"), ("mpegts", "h264")):
-        out = io.BytesIO()
-        with av.open(out, "w", form) as container:
-            stream = container.add_stream(codec, rate=25)
-            assert isinstance(stream, av.VideoStream)
-            stream.height, stream.width = SIZE
-            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-            for n in range(3):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.roll(_picture(), n, 0), "rgb24")))
-            container.mux(stream.encode())
-        clips.append(out.getvalue())
-    return clips
-
-
-def _read_clip(path: Path) -> None:
-    with VideoReader(path) as clip:
-        for n, _ in enumerate(clip.pictures()):
-            if n > 10:
-                break
-
-
-def _settings() -> list[bytes]:
-    lines = (
-        'host = "127.0.0.1"',
-        "port = 8080",
-        'prompt = "gold"',
-        'codecs = ["vp8", "h264"]',
-        'allowed_origins = ["https://example.org"]',
-        'ice_servers = ["stun:a.example", {urls = ["turn:b.example"], username = "a", credential = "b"}]',
-        "max_sessions = 3",
-        'udp_ports = "50000-50100"',
-        "",
-    )
-    return [
-        "\r\n".join(line for line in lines if line.partition(" ")[0] in {*Settings.model_fields, ""}).encode()
-    ]
-
-
-def _read_settings(path: Path) -> Settings:
-    return load_settings({}, path)
-
-
-def _weights() -> list[bytes]:
-    square = torch.ones(2, 2)
-    return [
-        save({"model.blocks.0.self_attn.q.weight": square, "model.blocks.0.self_attn.q.bias": torch.ones(2)}),
-        save({"vace_blocks.0.before_proj.weight": square}, {"format": "pt"}),
-        save({"blocks.0.q.lora_A.weight": square, "blocks.0.q.lora_B.weight": torch.ones(2, 2)}),
-        b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n",
-        b"<!doctype html><html></html>",
-        b"GGUF\x03\x00\x00\x00",
-        b"",
-    ]
-
-
-def _read_weights(path: Path) -> None:
-    """As any of them; refused if none takes it."""
-    refusals: list[WeightsError] = []
-    for read in READERS:
-        try:
-            read(path)
-        except WeightsError as error:
-            refusals.append(error)
-    if len(refusals) == len(READERS):
-        raise refusals[0]
-
-
-def _looks() -> list[bytes]:
-    return [
-        json.dumps([{"name": "Gold", "prompt": "molten gold"}, {"name": "Ice", "prompt": "ice"}]).encode()
-    ]

@@ -12,11 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from scripts.fuzz import __main__ as command
+from scripts.fuzz.file_targets import file_targets
 from scripts.fuzz.mutation import bytes_of, json_of, lines_of, series
 from scripts.fuzz.targets import BadRefusal, Target, targets
 
 CORPUS = Path(__file__).parent / "corpus"
-TARGETS = targets()
+TARGETS = targets() | file_targets()
 COUNT = 400  # of each kind
 
 
