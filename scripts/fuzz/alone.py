@@ -1,10 +1,12 @@
 """Network namespace with loopback alone: what is sent from within, hostile candidates too, reaches nobody."""
 
 import os
+import subprocess
 import sys
 
 from scripts.bench.servers.loopback_ice import has_only_loopback
 
+UNSHARE = ("unshare", "-rn")
 INSIDE = 'ip link set lo up && exec "$0" "$@"'
 
 
@@ -17,8 +19,11 @@ def go_alone(module: str) -> None:
         return
     command = [sys.executable, "-m", module, *sys.argv[1:]]
     try:
-        os.execvp("unshare", ["unshare", "-rn", "sh", "-c", INSIDE, *command])
-    except OSError as error:
+        subprocess.run([*UNSHARE, "true"], check=True, capture_output=True, text=True)
+        os.execvp(UNSHARE[0], [*UNSHARE, "sh", "-c", INSIDE, *command])
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error.stderr.strip()
+        words = f"{' '.join(UNSHARE)}: {reason}"
         raise SystemExit(
-            f"unshare: {error.strerror}; this runs in a network namespace of Linux alone"
+            f"{words}; this runs in a network namespace of Linux alone, and none is to be had"
         ) from None

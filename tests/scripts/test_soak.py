@@ -1,10 +1,14 @@
 """Soak: what rises beyond doubt is told from noise, and what is not judged is left out."""
 
+import json
 import random
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
-from scripts.soak import Soak, table, trend
+from scripts.bench.servers.launch import started
+from scripts.soak import Soak, main, table, trend
 
 HOUR = range(0, 3600, 5)
 
@@ -53,3 +57,22 @@ def test_a_latency_that_climbs_by_more_than_a_millisecond_a_minute_is_told():
     soak = Soak(latencies=[(at, 500 + at / 20) for at in HOUR])
     (latency,) = soak.trends(0)
     assert latency.rise == pytest.approx(180) and not latency.is_fine
+
+
+@pytest.mark.slow
+def test_the_shortest_soak_of_a_real_server_visits_it_and_samples_its_metrics(tmp_path):
+    flags = ["--stamp-source", "--min-fps", "0", "--max-fps", "4", "--depth", "edges", "--device", "cpu"]
+    file = tmp_path / "soak.json"
+    with started("scripts.fuzz.small_server", *flags) as (url, _):
+        soak = typer.Typer()
+        soak.command()(main)
+        short = ["--minutes", "0.2", "--sessions", "1", "--no-churn", "--json", str(file)]
+        result = CliRunner().invoke(soak, ["--url", url, *short])
+    assert result.exit_code == 0, result.output
+    found = json.loads(file.read_text())
+    assert found["failures"] == [] and found["visits"]["recorded"] == 1
+    assert len(found["samples"]) > 1
+    for _, seen in found["samples"]:
+        assert {"process_resident_memory_bytes", "process_open_fds", "depthlive_threads"} <= seen.keys()
+    assert len(found["latencies"]) == 1 and found["latencies"][0][1] > 0
+    assert "visits: 1 recorded, 1 by WebRTC" in result.output
