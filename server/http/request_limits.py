@@ -5,6 +5,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from server.answers import Answer, may_answer
@@ -19,6 +20,8 @@ LARGE_BODY_S = 30.0
 BURST_S = 10.0  # seconds' worth of a rate that may come at once
 # As of refused logins: of one network at once, and then one in so many seconds.
 REFUSED_TOKENS, REFUSED_TOKEN_S = 10, 30.0
+# Of a body whose chunks break; the latter where aiohttp parses in Python.
+BROKEN_BODY = (web.RequestPayloadError, HttpProcessingError)
 CONNECTS = {
     (hdrs.METH_POST, "/whip"),
     (hdrs.METH_POST, "/sessions/{id}/whep"),
@@ -29,7 +32,7 @@ CONNECTS = {
 
 class RequestLimits:
     """The middleware that keeps them. Refused is 429 for what is too often, 503 for what is too much at once,
-    both with Retry-After, and 408 for a body that does not come."""
+    both with Retry-After, 408 for a body that does not come, and 400 for one that breaks."""
 
     def __init__(self, settings: Settings) -> None:
         rate, connects = settings.requests_per_second, settings.connects_per_second
@@ -77,6 +80,10 @@ class RequestLimits:
                 with suppress(TooMuch):  # it has been looked at: this one is the last
                     self._refused.spend(address, now)
             raise
+        except BROKEN_BODY as error:
+            refusal = web.HTTPBadRequest(text="expected a body in chunks as HTTP/1.1 has them")
+            refusal.force_close()
+            raise refusal from error
         except ConnectionError as error:
             if request.transport is not None:
                 raise

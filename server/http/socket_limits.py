@@ -14,6 +14,7 @@ from aiohttp.web_protocol import _ErrInfo  # pyright: ignore[reportPrivateUsage]
 
 from server.access.proxies import Network, is_trusted_proxy
 from server.answers import Answer, Operation, may_answer
+from server.http.request_limits import BROKEN_BODY
 from server.settings import Settings
 from server.transport.address_limits import Shares, TooMuch
 
@@ -75,9 +76,7 @@ class _RequestHandler(web.RequestHandler):
         request = self._current_request
         is_broken = bool(self._messages) and isinstance(self._messages[-1][0], _ErrInfo)
         if is_broken and request is not None and not request.content.is_eof():
-            error = web.HTTPBadRequest(text="expected a body in chunks as HTTP/1.1 has them")
-            error.force_close()
-            request.content.set_exception(error)
+            request.content.set_exception(web.RequestPayloadError())
 
     def handle_error(
         self,
@@ -98,8 +97,8 @@ class _RequestHandler(web.RequestHandler):
         return response
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Not what a body was ended with that did not come: aiohttp waits for the rest of it once more."""
-        if not isinstance(kw.get("exc_info"), web.HTTPException):
+        """Not what a body was ended with that did not come, or broke: aiohttp waits for it once more."""
+        if not isinstance(kw.get("exc_info"), (web.HTTPException, *BROKEN_BODY)):
             super().log_exception(*args, **kw)
 
 

@@ -4,6 +4,8 @@ import asyncio
 import gzip
 
 import pytest
+from aiohttp import web_protocol
+from aiohttp.http_parser import HttpRequestParserPy
 
 from tests.server.running import PATIENCE_S, RunningServer, until
 
@@ -199,6 +201,18 @@ CHUNKED = "Host: [::1]\r\nContent-Type: {}\r\nTransfer-Encoding: chunked\r\n\r\n
 )
 async def test_law_a_body_that_breaks_later_is_refused_at_once(server, caplog, path, type, rest):
     """And not as one that does not come, which is 408 after its time."""
+    await breaks_later(server, caplog, path, type, rest)
+
+
+async def test_law_a_body_that_breaks_is_refused_where_aiohttp_parses_in_python(server, caplog, monkeypatch):
+    """As it does where it could not be compiled: it tells the body's reader, not its protocol."""
+    monkeypatch.setattr(web_protocol, "HttpRequestParser", HttpRequestParserPy)
+    await breaks_later(server, caplog, "/whip", "application/sdp", "xyz\r\n")
+
+
+async def breaks_later(
+    server: RunningServer, caplog: pytest.LogCaptureFixture, path: str, type: str, rest: str
+) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
     writer.write(f"POST {path} HTTP/1.1\r\n{CHUNKED.format(type)}".encode())
     await until(server.waits_for_a_body, "the body is being read")
