@@ -34,6 +34,7 @@ Input = Callable[[int], bytes]
 SDP = {"Content-Type": "application/sdp"}
 WORKERS = 4
 SESSIONS, SOCKETS = 8, 3  # of messages: so many control sockets for each session
+OFFER_S = 1 / 19  # between two of each worker, which stands for an address: the limit is 20 a second of one
 MESSAGE_S, COMMAND_S, UPLOAD_S = 1 / 45, 1 / 40, 1 / 1.9  # between two: the limits are 50, 50 and 2 a second
 PACKETS, PACKETS_S = 8, 0.01  # at once, and between: well below the limits of RTP; of RTCP, a tenth of them
 PICTURE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
@@ -92,6 +93,7 @@ async def offers(site: Site, numbers: Iterator[int], seed: int) -> None:
                 status, headers, _words = await site.ask("POST", path, input_at(number), SDP)
                 if status == 201:
                     await site.forget(headers["Location"])
+                await asyncio.sleep(OFFER_S)
 
         await _each(WORKERS, work)
 
