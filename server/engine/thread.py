@@ -85,21 +85,24 @@ def import_engine() -> "type[StreamEngine]":
 
 
 @contextlib.contextmanager
-def gc_frozen() -> Generator[None]:
+def gc_frozen() -> Generator[bool]:
     """For what makes millions of objects that stay: libraries, networks, compiled code.
 
     Python's garbage collector looks through them again and again meanwhile, a quarter of the time that
     imports take, and ever after: 0.2 s, in which all threads stand still. So it pauses, and then leaves them
     out. It is also told that none of them is left: it puts off looking through everything until there is a
-    quarter more than the last time, and what many short visits leave would be 0.1 s of work by then.
+    quarter more than the last time, and what many short visits leave would be 0.1 s of work by then. Yields
+    whether it will: not where others have frozen objects before, since one thaws all or nothing.
     """
+    freezes = gc.get_freeze_count() == 0
     gc.disable()
     try:
-        yield
+        yield freezes
     finally:
-        gc.collect()
-        gc.freeze()
-        gc.collect()
+        if freezes:
+            gc.collect()
+            gc.freeze()
+            gc.collect()
         gc.enable()
 
 
@@ -124,6 +127,7 @@ class EngineThread:
         self._paces: deque[float] = deque(maxlen=PACES_KEPT)
         self._made = 0
         self._prepares = True  # until that fails
+        self._froze = False
 
     # On the event loop.
 
@@ -242,7 +246,8 @@ class EngineThread:
             logger.critical("The model's thread has ended", exc_info=error)
             self._post(self._listener.on_failed, "the model's thread has ended, start the server again")
         finally:
-            gc.unfreeze()  # what stays in a process that goes on is garbage
+            if self._froze:
+                gc.unfreeze()  # what stays in a process that goes on is garbage
 
     def _load_and_serve(self) -> None:
         _, error = attempt(self._start_engine)
@@ -258,7 +263,7 @@ class EngineThread:
 
     def _start_engine(self) -> None:
         began = time.monotonic()
-        with gc_frozen():
+        with gc_frozen() as self._froze:
             engine_class = self._import_engine()
             imported = time.monotonic()
             self._engine = self._load(engine_class)

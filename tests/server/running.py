@@ -1,7 +1,6 @@
 """For tests: the real application with a fake engine, and an aiortc client that talks to it over loopback."""
 
 import asyncio
-import gc
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -168,7 +167,6 @@ class RunningServer:
 
 def worker_around(engine: FakeEngineModule, settings: Settings) -> EngineClient:
     """A worker with the fake engine, not started; on a virtual clock it has that too."""
-    gc.freeze()  # or each start would look through everything that the tests have imported; its end thaws it
     worker, loop = EngineClient(settings, import_engine=lambda: engine), asyncio.get_running_loop()
     if not isinstance(loop, VirtualTimeLoop):
         return worker

@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,7 +69,16 @@ async def test_the_network_that_draws_lines_is_the_one_of_the_settings(engine):
     assert engine.loaded_with["scribble"] == Path("scribble.pth")
 
 
-async def test_the_garbage_collector_leaves_out_what_a_start_made(settings, engine):
+@pytest.fixture
+def nothing_frozen() -> Iterator[None]:
+    """As in a process of the server: tests/conftest.py freezes what collection made."""
+    gc.unfreeze()
+    yield
+    gc.collect()
+    gc.freeze()
+
+
+async def test_the_garbage_collector_leaves_out_what_a_start_made(settings, engine, nothing_frozen):
     """And pauses meanwhile; a worker that has stopped leaves it as it was."""
     engine.may_load.clear()
     async with started_worker(settings, engine) as worker:
@@ -79,6 +89,14 @@ async def test_the_garbage_collector_leaves_out_what_a_start_made(settings, engi
         await worker.ready()
         assert gc.isenabled() and not any(thing is made for thing in gc.get_objects())
     assert gc.get_freeze_count() == 0
+
+
+async def test_what_another_has_frozen_stays_so(settings, engine):
+    theirs = [engine]
+    gc.freeze()
+    async with started_worker(settings, engine) as worker:
+        await worker.ready()
+    assert not any(thing is theirs for thing in gc.get_objects())
 
 
 async def test_readiness_goes_through_its_phases_with_a_reason(settings, engine):

@@ -16,12 +16,13 @@ def test_law_after_what_stays_was_made_garbage_is_collected_soon():
         if phase == "start" and info["generation"] == 2:
             full.append(1)
 
-    with gc_frozen():
+    gc.unfreeze()  # of collection
+    with gc_frozen() as freezes:
         staying = [[] for _ in range(STAYING)]
     gc.callbacks.append(note)
     try:
         going = [[] for _ in range(SOON)]
     finally:
         gc.callbacks.remove(note)
-        gc.unfreeze()
-    assert full and len(staying) + len(going) == STAYING + SOON
+        gc.freeze()
+    assert freezes and full and len(staying) + len(going) == STAYING + SOON
