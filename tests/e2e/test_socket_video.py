@@ -15,9 +15,9 @@ SHOWN_LIMIT_S = 120.0
 WITHOUT_ENCODER = "delete window.VideoEncoder;"
 BROKEN = (
     "delete window.VideoDecoder; let count = 0; const { encode } = VideoEncoder.prototype;"
-    "VideoEncoder.prototype.encode = function (...all) {"
-    "  if (count++ > 20) throw new DOMException('no more', 'OperationError');"
-    "  return encode.apply(this, all);"
+    "VideoEncoder.prototype.encode = function (frame, options) {"
+    "  if (count++ > 20) { window.refused = frame; throw new DOMException('no more', 'OperationError'); }"
+    "  return encode.call(this, frame, options);"
     "};"
 )
 # A picture whose code is damaged, once, of those that build on others: on its way to the server, or from it.
@@ -100,6 +100,8 @@ def test_generated_pictures_are_shown_whatever_the_browser_can_code(
     keys = [frame for frame in traffic.sent if frame.kind is Kind.VP8 and not frame.payload[0] & 1]
     if up is Kind.VP8:
         assert 1 <= len(keys) <= 4, "pictures build on each other"
+    if script == BROKEN:
+        assert page.evaluate("() => window.refused.format") is None, "it was closed"
     page.click("#stop")
     assert wait_until(lambda: is_free(server), FREED_LIMIT_S)
     assert visit.errors == []

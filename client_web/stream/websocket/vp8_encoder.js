@@ -41,9 +41,15 @@ export class Vp8Encoder {
     this.#awaited = frame.timestamp;
     const coded = new Promise((/** @type {(code: EncodedVideoChunk | null) => void} */ resolve) => (this.#settle = resolve));
     const limit = setTimeout(() => this.#settle(null), OUTPUT_LIMIT_MS);
-    this.#encoder.encode(frame, { keyFrame: this.#needsKeyFrame });
+    try {
+      this.#encoder.encode(frame, { keyFrame: this.#needsKeyFrame });
+    } catch (error) {
+      clearTimeout(limit);
+      throw error;
+    } finally {
+      frame.close();
+    }
     this.#needsKeyFrame = false;
-    frame.close();
     const code = await coded;
     clearTimeout(limit);
     this.#awaited = null;
