@@ -29,7 +29,6 @@ ROOT = Path(__file__).resolve().parents[2]
 READY_LIMIT_S = 600.0
 END_LIMIT_S = 60.0
 ANSWER_LIMIT_S = 60.0
-FAKE_ENGINE = "DEPTHLIVE_TEST_FAKE_ENGINE"  # in the environment: no model, see conftest.server
 PEER_TIMEOUT_S = 45.0  # of the server: by it a place is freed that nobody gave back
 
 

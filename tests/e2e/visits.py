@@ -1,14 +1,19 @@
 """Visits to the page: each begins as in a new browser, on a browser page that others had before."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
-from playwright.sync_api import Browser, Page, ViewportSize
+import pytest
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
+from scripts.bench.clients.browser import ARGUMENTS, BROWSERS
 from tests.e2e.servers import Server
 
+INSTALL_BROWSER = "no Chromium on the PATH; install it with: sudo apt-get install chromium"
 PAGE_LIMIT_MS = 60_000  # for anything that the page or Playwright is asked for without a limit of its own
 EMPTY = "/healthz"  # a document of the server's site that runs nothing, for tests of single modules
 DESKTOP: ViewportSize = {"width": 1280, "height": 720}
@@ -26,6 +31,22 @@ document.addEventListener("DOMContentLoaded", () => {
     .observe(line, { attributes: true, childList: true, characterData: true, subtree: true });
 });
 """
+
+
+@contextmanager
+def launched_browser(camera_file: Path) -> Iterator[Browser]:
+    """Headless Chromium with the clip as its camera. It grants no page the camera by itself: contexts do."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.fail(INSTALL_BROWSER)
+    arguments = [*ARGUMENTS, f"--use-file-for-fake-video-capture={camera_file}"]
+    expect.set_options(timeout=PAGE_LIMIT_MS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=found, headless=True, args=arguments, timeout=PAGE_LIMIT_MS
+        )
+        yield browser
+        browser.close()
 
 
 @dataclass(frozen=True)
