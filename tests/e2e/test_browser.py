@@ -69,6 +69,10 @@ BUILD = """async () => {
   return messages.map((message) => JSON.stringify(message));
 }"""
 IS_SAMPLED = "(count) => !window.sampled.wasAlwaysLive || window.sampled.output.frames.length >= count"
+NOTE_TRANSITIONS = """() => {
+  window.transitions = [];
+  document.addEventListener("transitionrun", ({ target }) => window.transitions.push(target.id));
+}"""
 IMPATIENT_S = 1.0
 MISSED_LIMIT_S = IMPATIENT_S + 60.0
 LOOP_S = 15.8  # then the numbers in the camera's picture begin anew
@@ -212,6 +216,15 @@ class TestLiveStream:
     def test_the_figures_are_filled_in(self, live: Live) -> None:
         for figure in ("#figure-shown", "#figure-generated", "#stage-generate", "#stage-total"):
             expect(live.page.locator(figure)).to_have_text(re.compile(r"^[\d.]+ (fps|ms)$"))
+
+    def test_new_figures_are_shown_without_a_transition(self, live: Live) -> None:
+        """They come with each chunk: a transition would never end, and lay the page out for each frame."""
+        expect(live.page.locator("#figure-chunk")).to_have_text(re.compile(r"^\d+$"))
+        live.page.evaluate(NOTE_TRANSITIONS)
+        before = int(live.page.text_content("#figure-chunk") or 0)
+        chunk = f"() => Number(document.getElementById('figure-chunk').textContent) > {before + 1}"
+        live.page.wait_for_function(chunk, timeout=1000 * SAMPLED_LIMIT_S)
+        assert live.page.evaluate("() => window.transitions") == []
 
     def test_the_page_says_whether_the_model_is_trained(self, live: Live, server: Server) -> None:
         note = live.page.inner_text("#model-note")
