@@ -13,7 +13,7 @@ import aioice.ice
 from server.cli import app
 from streaming.checkpoints.presets import EMBEDDED, PRESETS
 
-HEIGHT, WIDTH = 64, 112
+HEIGHT, WIDTH = 48, 80
 STEPS = (1000,)
 
 
