@@ -5,6 +5,7 @@ but jobs.
 """
 
 import asyncio
+import atexit
 import contextlib
 import gc
 import logging
@@ -89,10 +90,11 @@ def gc_frozen() -> Generator[bool]:
     """For what makes millions of objects that stay: libraries, networks, compiled code.
 
     Python's garbage collector looks through them again and again meanwhile, a quarter of the time that
-    imports take, and ever after: 0.2 s, in which all threads stand still. So it pauses, and then leaves them
-    out. It is also told that none of them is left: it puts off looking through everything until there is a
-    quarter more than the last time, and what many short visits leave would be 0.1 s of work by then. Yields
-    whether it will: not where others have frozen objects before, since one thaws all or nothing.
+    imports take, and ever after: 0.2 s, in which all threads stand still; and more than a second when the
+    process ends. So it pauses, and then leaves them out. It is also told that none of them is left: it puts
+    off looking through everything until there is a quarter more than the last time, and what many short
+    visits leave would be 0.1 s of work by then. Yields whether it will leave them out: not where others have
+    frozen objects before, since one thaws all or nothing.
     """
     freezes = gc.get_freeze_count() == 0
     gc.disable()
@@ -103,6 +105,7 @@ def gc_frozen() -> Generator[bool]:
             gc.collect()
             gc.freeze()
             gc.collect()
+            atexit.register(gc.freeze)  # whether thawed or not: what is left then goes with the process
         gc.enable()
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import atexit
 import gc
 import os
 import sys
@@ -78,8 +79,12 @@ def nothing_frozen() -> Iterator[None]:
     gc.freeze()
 
 
-async def test_the_garbage_collector_leaves_out_what_a_start_made(settings, engine, nothing_frozen):
-    """And pauses meanwhile; a worker that has stopped leaves it as it was."""
+async def test_the_garbage_collector_leaves_out_what_a_start_made(
+    settings, engine, nothing_frozen, monkeypatch
+):
+    """And pauses meanwhile; a worker that has stopped leaves it as it was, but for the end of the process."""
+    at_exit = []
+    monkeypatch.setattr(atexit, "register", at_exit.append)
     engine.may_load.clear()
     async with started_worker(settings, engine) as worker:
         await until(lambda: engine.loaded_with, "the engine to be asked for")
@@ -89,6 +94,7 @@ async def test_the_garbage_collector_leaves_out_what_a_start_made(settings, engi
         await worker.ready()
         assert gc.isenabled() and not any(thing is made for thing in gc.get_objects())
     assert gc.get_freeze_count() == 0
+    assert at_exit == [gc.freeze]
 
 
 async def test_what_another_has_frozen_stays_so(settings, engine):
