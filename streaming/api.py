@@ -52,8 +52,8 @@ DEFAULT_SOFTNESS = 0.1
 
 
 class GenerationFailed(RuntimeError):
-    """Latents or frames were not finite. The session has been reset; the text names the chunk and the
-    stage."""
+    """Latents or frames were not finite, depth could not be estimated, or there was no memory. The session
+    has been reset; the text names the chunk and what was wrong."""
 
 
 class Clear(Enum):

@@ -20,7 +20,16 @@ import numpy as np
 import torch
 
 from streaming.acceleration import accelerate, optimizations_for
-from streaming.api import CHUNK, ChunkParameters, ControlStrengths, Decoder, EngineInfo, Precision, Speed
+from streaming.api import (
+    CHUNK,
+    ChunkParameters,
+    ControlStrengths,
+    Decoder,
+    EngineInfo,
+    GenerationFailed,
+    Precision,
+    Speed,
+)
 from streaming.blocks.text_conditioning import Prompts, parse_prompts
 from streaming.checkpoints.looks import load_looks
 from streaming.checkpoints.memory import check, free_memory, needs
@@ -30,6 +39,7 @@ from streaming.config import CHUNK_LATENTS, PipelineConfig, TaehvConfig
 from streaming.depth.estimators import DepthEstimator, load_depth
 from streaming.gpu.compilation import keep_compiled
 from streaming.gpu.compile_cache import compile_cache
+from streaming.gpu.memory import give_back_memory, is_out_of_memory
 from streaming.hub.pull import OnProgress, pull
 from streaming.pipeline import LongLivePipeline, device_named
 from streaming.random_weights import TAEHV_DRAWN, RandomPipeline, random_depth
@@ -152,7 +162,15 @@ class StreamEngine:
         accelerate(self.pipeline, optimizations)
 
     def open(self, *, prompt: Prompts, seed: int) -> LiveStream:
-        stream = LiveStream(self.pipeline, self.estimator, self.info, prompt=prompt, seed=seed)
+        """A new stream. Raises ValueError for a bad prompt, GenerationFailed without memory for it."""
+        try:
+            stream = LiveStream(self.pipeline, self.estimator, self.info, prompt=prompt, seed=seed)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            logger.error("A new stream found no memory", exc_info=error)
+            give_back_memory(self.pipeline.device)
+            raise GenerationFailed("the device has no memory left for another stream") from error
         self._streams.add(stream)
         return stream
 

@@ -1,7 +1,8 @@
 """Stream of one user: camera pictures and chunk parameters in, one generated chunk out."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,6 +40,7 @@ from streaming.controls.lines import lines_of
 from streaming.depth.estimators import DepthEstimator
 from streaming.depth.stream_depth import Depth, StreamDepth
 from streaming.frames import fit_frames, to_uint8
+from streaming.gpu.memory import give_back_memory, is_out_of_memory
 from streaming.gpu.stage_clock import StageClock
 from streaming.pipeline import LongLivePipeline, Sampling
 from streaming.session import StreamSession
@@ -134,6 +136,7 @@ class LiveStream:
         self._motion_gain, self._noise = AdaptiveScale(), MotionNoise()
         self._had_depth = False  # whether the last chunk had any
         self._shown: Tensor | None = None  # (T, 3, H, W) in [-1, 1]: the last piece, while depth looks at it
+        self._unfinished: str | None = None  # why the last chunk could not be finished, until that is told
 
     @property
     def frames_wanted(self) -> int:
@@ -159,8 +162,23 @@ class LiveStream:
         Raises ValueError (bad input, the stream is unharmed) or GenerationFailed (the stream was reset);
         after either, what was asked for has not happened, unless a piece had been given away.
         """
+        if (unfinished := self._unfinished) is not None:
+            self._unfinished = None
+            raise GenerationFailed(unfinished)
         if len(frames) != self.frames_wanted:
             raise ValueError(f"frames: expected {self.frames_wanted} pictures, got {len(frames)}")
+        pieces: list[ChunkResult] = []
+        with self._or_fresh(pieces):
+            return self._chunk(frames, asked, pieces, on_frames)
+
+    def _chunk(
+        self,
+        frames: Sequence[np.ndarray],
+        asked: ChunkParameters | Callable[[], ChunkParameters],
+        pieces: list[ChunkResult],
+        on_frames: Callable[[ChunkResult], None] | None,
+    ) -> ChunkResult:
+        """As `step`; what was given away is in `pieces`, however it ends."""
         clock, first_frame = StageClock(self._pipeline.device), self._session.frame
         with clock.stage("total"):
             with clock.stage("depth"):
@@ -188,7 +206,6 @@ class LiveStream:
             noise = (MotionNoise() if starts_over else self._noise).follow(parameters.camera_start, camera)
             with clock.stage("encode"):
                 controls = self._drawn(camera, guiding, parameters.strengths)
-            pieces: list[ChunkResult] = []
 
             def decoded(video: Tensor) -> None:
                 done = sum(len(piece.frames) for piece in pieces)
@@ -210,16 +227,7 @@ class LiveStream:
                 if on_frames:
                     on_frames(piece)
 
-            try:
-                self._generate(
-                    parameters, asked, camera, controls, region, scale, noise.scale, clock, decoded
-                )
-            except GenerationFailed:
-                self._depth.reset()
-                self._motion_gain, self._noise = AdaptiveScale(), MotionNoise()
-                self._had_depth, self._shown = False, None
-                self._session.frame += sum(len(piece.frames) for piece in pieces)
-                raise
+            self._generate(parameters, asked, camera, controls, region, scale, noise.scale, clock, decoded)
         pictures = [piece.frames for piece in pieces]
         return replace(
             pieces[0],
@@ -230,8 +238,44 @@ class LiveStream:
         )
 
     def flush(self) -> None:
-        """Run the clean pass that the last chunk has put off. If it fails, the stream is reset."""
-        self._pipeline.flush(self._session)
+        """Run the clean pass that the last chunk has put off. If it fails, the stream is reset, which the
+        next `step` tells."""
+        try:
+            self._pipeline.flush(self._session)
+        except RuntimeError:
+            self._forget()
+            self._unfinished = "the last chunk could not be finished; stream was reset"
+            raise
+
+    @contextmanager
+    def _or_fresh(self, pieces: Sequence[ChunkResult]) -> Iterator[None]:
+        """A chunk that cannot be generated leaves a fresh stream. Memory that has run out is such a case:
+        what others use now may be free for the next chunk."""
+        session = self._session
+        chunk, generation = session.chunk, session.generation
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            is_full = is_out_of_memory(error)
+            if not is_full and not isinstance(error, GenerationFailed):
+                raise
+            if session.generation == generation:
+                session.reset()
+            self._forget()
+            session.frame += sum(len(piece.frames) for piece in pieces)
+            if not is_full:
+                raise
+            logger.error("Chunk %d of a stream found no memory", chunk, exc_info=error)
+            give_back_memory(self._pipeline.device)
+            raise GenerationFailed(
+                f"chunk {chunk}: the device has no memory left for it; stream was reset"
+            ) from error
+
+    def _forget(self) -> None:
+        """What was remembered of the scene beside the session."""
+        self._depth.reset()
+        self._motion_gain, self._noise = AdaptiveScale(), MotionNoise()
+        self._had_depth, self._shown = False, None
 
     def _remember(
         self,
@@ -256,7 +300,15 @@ class LiveStream:
             return None
         # What was seen before a pause of depth says nothing of the scene after it.
         is_first = starts_over or not self._had_depth
-        return self._depth(camera, settings, None if is_first else self._shown, starts_over=is_first)
+        try:
+            return self._depth(camera, settings, None if is_first else self._shown, starts_over=is_first)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            logger.error("Depth by %s failed", self._info.depth, exc_info=error)
+            raise GenerationFailed(
+                f"chunk {self._session.chunk}: depth could not be estimated; stream was reset"
+            ) from error
 
     def _drawn(
         self, camera: Tensor, depth: Depth | None, strengths: Mapping[ControlName, float]

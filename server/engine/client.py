@@ -117,7 +117,8 @@ class EngineClient:
         return self.info
 
     async def open(self, *, prompt: str, seed: int) -> StreamHandle:
-        """A new stream. Raises InputRejected for a prompt that the model cannot take."""
+        """A new stream. Raises InputRejected for a prompt that the model cannot take, EngineUnavailable where
+        there is no memory for it."""
         await self.ready()
         return await self._call(partial(self._thread.open, prompt, seed))
 

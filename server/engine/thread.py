@@ -193,11 +193,13 @@ class EngineThread:
     # The work of jobs.
 
     def open(self, prompt: str, seed: int) -> StreamHandle:
-        """A new stream. Raises InputRejected."""
+        """A new stream. Raises InputRejected, or EngineUnavailable where there is no memory for it."""
         try:
             return StreamHandle(self._engine.open(prompt=prompt, seed=seed))
         except ValueError as error:
             raise InputRejected(str(error)) from error
+        except GenerationFailed as error:
+            raise EngineUnavailable(str(error)) from error
 
     def encode(self, texts: Sequence[str]) -> None:
         """Encode prompts before a chunk has to. Raises InputRejected."""
@@ -322,7 +324,7 @@ class EngineThread:
         began, self._made = time.monotonic(), 0
         result, error = attempt(job.work)
         if error is not None:  # whatever it is, it belongs to the session that asked; others go on
-            if not isinstance(error, InputRejected | StreamWasReset | EngineUnavailable):
+            if not isinstance(error, InputRejected | EngineUnavailable):
                 self._check_device()
             self._post(self._answer, job, None, error)
             return
