@@ -35,6 +35,7 @@ from server.metrics import Metrics
 from server.protocol.http_models import Defaults, IceServerInfo, LookInfo, NotReady, Ready, ServerInfo
 from server.protocol.limits import defaults, limits
 from server.protocol.replies import ModelInfo, OutputState
+from server.restart import End, stopped_or_lost
 from server.services import Services
 from server.session.parameters import Parameters
 from server.settings import Settings
@@ -51,7 +52,9 @@ logger = logging.getLogger(__name__)
 
 THUMBNAIL_CACHE = "public, max-age=3600"
 MAX_BODY_BYTES = 64 * 1024  # an offer of a browser has about 8 KiB
-SHUTDOWN_TIMEOUT_S = 5.0
+# What stopping may take, with JOIN_TIMEOUT_S of recordings and engine: 8 s in all, where all of it hangs.
+DISMISS_TIMEOUT_S = 3.0  # connections
+SHUTDOWN_TIMEOUT_S = 1.0  # requests that are being answered
 LOOPBACK = "127.0.0.1"
 METRICS = web.AppKey("metrics", Metrics)
 PICTURE_TYPES = {".webp": "image/webp", ".png": "image/png", ".jpg": "image/jpeg"}
@@ -174,7 +177,7 @@ class Api:
 
 
 def create_app(settings: Settings, engine: EngineClient) -> web.Application:
-    """The application. It starts `engine` with itself; viewers, peers, recordings, `engine` stop in order.
+    """The application. It starts `engine` with itself; viewers, peers, then recordings and `engine` stop.
 
     Raises UnusableAccess.
     """
@@ -208,12 +211,14 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
         engine.start()
 
     async def end_peers(app: web.Application) -> None:
-        await viewers.dismiss_all()
-        await peers.dismiss_all()
+        try:
+            async with asyncio.timeout(DISMISS_TIMEOUT_S):  # viewers are told first: not that a session ends
+                await asyncio.gather(viewers.dismiss_all(), peers.dismiss_all())
+        except TimeoutError:
+            logger.warning("Not all connections ended within %g s; leaving them behind", DISMISS_TIMEOUT_S)
 
     async def stop(app: web.Application) -> None:
-        await recordings.close()
-        await engine.stop()
+        await asyncio.gather(recordings.close(), engine.stop())
 
     policy = CONTENT_SECURITY_POLICY.format(frame_ancestors=origins.frame_ancestors)
 
@@ -295,16 +300,22 @@ class CannotListen(Exception):
     """The text says where, and why."""
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM. Raises CannotListen, UnusableAccess before anything has begun, and
-    RecordingsUnusable."""
+async def serve(settings: Settings) -> End:
+    """Serve until SIGINT or SIGTERM, or until the model is lost and a restart is wanted and due; says which.
+
+    Raises CannotListen, UnusableAccess before anything has begun, and RecordingsUnusable.
+    """
     check_bind(settings)
     context = tls_context(settings)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    app = create_app(settings, EngineClient(settings))
+    engine = EngineClient(settings)
+    if settings.restart:
+        engine.remedy = "the server starts again"
+    app = create_app(settings, engine)
     runner = runner_of(app, settings)
-    figures = web.AppRunner(metrics_app(settings, app[METRICS]), access_log=None)
+    metrics = metrics_app(settings, app[METRICS])
+    figures = web.AppRunner(metrics, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     try:
         await _require_free(settings)
         await runner.setup()
@@ -322,13 +333,14 @@ async def serve(settings: Settings) -> None:
             logger.info("From other machines: %s", ", ".join(urls) or "no address found")
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopped.set)
-        await stopped.wait()
+        is_lost = await stopped_or_lost(stopped, engine, restarts=settings.restart)
         logger.info("Shutting down; interrupt again to stop at once")
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
     finally:
         await figures.cleanup()
         await runner.cleanup()
+    return End.LOST if is_lost else End.THREAD_LEFT if engine.has_left_thread else End.STOPPED
 
 
 async def _require_free(settings: Settings) -> None:

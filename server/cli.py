@@ -20,6 +20,7 @@ from server.environment import MISREAD, misread
 from server.logs import configure_logging
 from server.media.recording_store import RecordingsUnusable
 from server.models_cli import models_app
+from server.restart import End, leave_at_once, start_again
 from server.settings import (
     CONFIG_VARIABLE,
     ENV_PREFIX,
@@ -132,6 +133,7 @@ def serve(
     recording_hours: Annotated[float | None, _option(LIMITS, "recording_hours")] = None,
     recordings_dir: Annotated[Path | None, _option(LIMITS, "recordings_dir")] = None,
     engine_timeout: Annotated[float | None, _option(LIMITS, "engine_timeout")] = None,
+    restart: Annotated[bool | None, _option(LIMITS, "restart", "--restart/--no-restart")] = None,
     log_level: Annotated[str | None, _option(DEBUGGING, "log_level")] = None,
     log_format: Annotated[str | None, _option(DEBUGGING, "log_format")] = None,
     random_weights: Annotated[bool | None, _option(DEBUGGING, "random_weights")] = None,
@@ -157,7 +159,7 @@ def _run(settings: Settings) -> None:
     for name in unknown_variables(os.environ):
         logger.warning("%s in the environment sets nothing; is it misspelt?", name)
     try:
-        asyncio.run(serve_until_stopped(settings))
+        end = asyncio.run(serve_until_stopped(settings))
     except (CannotListen, RecordingsUnusable) as error:
         _stop(str(error), code=1)
     except UnusableAccess as error:
@@ -170,6 +172,10 @@ def _run(settings: Settings) -> None:
         _stop(f"cannot start: {error.strerror or error}", code=1)
     except KeyboardInterrupt:  # the second one: the first ends in order
         raise typer.Exit(130) from None
+    if end is End.LOST:
+        start_again()
+    if end is End.THREAD_LEFT:
+        leave_at_once()
 
 
 def _takes_settings_too(command: Callable[..., None]) -> Callable[..., None]:

@@ -252,7 +252,13 @@ class Settings(BaseSettings):
     engine_timeout: float = Field(
         120.0,
         gt=0,
-        description="Seconds without a sign of the model's work after which its streams end with an error.",
+        description="Most seconds without a sign of the model's work after which its streams end with an "
+        "error; 20 times its slowest job of late, and 30 at least, if that is sooner.",
+    )
+    restart: bool = Field(
+        True,
+        description="Whether a server whose model has ended or hangs starts again, in a fresh process of the "
+        "same number; else it stays, and takes nobody.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe messages logged."

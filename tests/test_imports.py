@@ -86,7 +86,7 @@ LAYERS = {
         {"client_address", "cors", "logs", "memory", "progress_bar", "protocol", "quotation", "settings"},
         {"access", "environment", "media", "metrics", "models_cli"},
         {"engine"},
-        {"services"},
+        {"restart", "services"},
         {"session"},
         {"transport"},
         {"webrtc", "websocket"},

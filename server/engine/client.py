@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 R = TypeVar("R")
 
-JOIN_TIMEOUT_S = 15.0  # longer than a chunk of a live stream on a busy machine; who stops the server waits
+JOIN_TIMEOUT_S = 3.0  # longer than a chunk of a live stream; who stops the server waits
 
 
 class Phase(Enum):
@@ -83,6 +83,9 @@ class EngineClient:
         self.info: EngineInfo | None = None  # None until ready
         self.gpu_memory_bytes = 0  # taken of it, after the newest chunk; 0 on a CPU
         self._is_silent = False
+        self.is_lost = False  # it was ready, and can do no more work
+        self.ready_at: float | None = None  # on the loop's clock
+        self.remedy = "start the server again"  # of that, as all are told
         self.readiness = Readiness(Phase.LOADING, "loading the model")
 
     def start(self) -> None:
@@ -103,6 +106,12 @@ class EngineClient:
     def silent_seconds(self) -> float:
         """For so long the thread owes an answer and has told nothing."""
         return self._thread.silent_seconds
+
+    @property
+    def has_left_thread(self) -> bool:
+        """Whether its thread is still at work though it was stopped: it may be, for ever, anywhere in native
+        code."""
+        return self.readiness.phase is Phase.STOPPED and self._thread.is_alive
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` on every change of `readiness`; returns what ends the subscription."""
@@ -180,6 +189,7 @@ class EngineClient:
 
     def on_ready(self, info: EngineInfo, pace: float) -> None:
         self.info, self.pace = info, pace
+        self.ready_at = asyncio.get_running_loop().time()
         trained = "" if info.trained else " (untrained: random weights)"
         self._become(Phase.READY, f"{info.model}{trained} is ready on {info.device}")
 
@@ -187,11 +197,15 @@ class EngineClient:
         self._become(Phase.FAILED, reason)
         self._fail_jobs()
 
+    def on_lost(self, reason: str) -> None:
+        self.is_lost = self.info is not None
+        self.on_failed(f"{reason}, {self.remedy}")
+
     def on_silent(self) -> None:
-        seconds = self._settings.engine_timeout
+        seconds = self._thread.patience
         logger.critical("The model's thread has told nothing for %.0f s:\n%s", seconds, self._thread.stack())
         self._is_silent = True
-        self.on_failed(f"the model has not answered for {seconds:.0f} s, start the server again")
+        self.on_lost(f"the model has not answered for {seconds:.0f} s")
 
     def _fail_jobs(self) -> None:
         """Whoever still waits for a job hears why it will not be done."""

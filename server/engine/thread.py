@@ -66,6 +66,7 @@ class Listener(Protocol):
     def on_warming(self) -> None: ...
     def on_ready(self, info: EngineInfo, pace: float) -> None: ...
     def on_failed(self, reason: str) -> None: ...
+    def on_lost(self, reason: str) -> None: ...
     def on_silent(self) -> None: ...
     def on_pace(self, pace: float) -> None: ...
     def on_memory(self, taken: int) -> None: ...
@@ -154,6 +155,11 @@ class EngineThread:
     def silent_seconds(self) -> float:
         """For so long it owes an answer and has told nothing."""
         return self._watchdog.silence()
+
+    @property
+    def patience(self) -> float:
+        """Seconds of such silence after which it is given up."""
+        return self._watchdog.patience
 
     def stack(self) -> str:
         """Where it is: what a hang leaves for the log."""
@@ -249,7 +255,7 @@ class EngineThread:
             self._load_and_serve()
         except BaseException as error:  # a library's SystemExit, too: whoever waits must hear that it is over
             logger.critical("The model's thread has ended", exc_info=error)
-            self._post(self._listener.on_failed, "the model's thread has ended, start the server again")
+            self._post(self._listener.on_lost, "the model's thread has ended")
         finally:
             if self._froze:
                 gc.unfreeze()  # what stays in a process that goes on is garbage
@@ -362,7 +368,7 @@ class EngineThread:
             self._engine.check_device()
         except RuntimeError:
             logger.exception("The device can do no more work")
-            self._post(self._listener.on_failed, "the device can do no more work, start the server again")
+            self._post(self._listener.on_lost, "the device can do no more work")
 
     def _note_pace(self, seconds: float) -> None:
         """The job at hand took so long, all that it left to do included."""

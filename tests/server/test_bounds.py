@@ -84,15 +84,16 @@ SIZES = {
 }
 # How long somebody waits, in seconds: for who is silent, for who does not close, for the next news.
 TIMES = {
-    "server.app": {"SHUTDOWN_TIMEOUT_S": 5.0},
-    "server.engine.client": {"JOIN_TIMEOUT_S": 15.0},
+    "server.app": {"DISMISS_TIMEOUT_S": 3.0, "SHUTDOWN_TIMEOUT_S": 1.0},
+    "server.engine.client": {"JOIN_TIMEOUT_S": 3.0},
+    "server.restart": {"NOTICE_S": 1.0, "PERIOD_S": 60.0},
     "server.engine.thread": {"PROGRESS_LOG_PERIOD_S": 5.0, "SWITCH_INTERVAL_S": 1e-4},
     "server.http.request_limits": {"SMALL_BODY_S": 10.0, "LARGE_BODY_S": 30.0, "BURST_S": 10.0},
     "server.http.socket_limits": {"SILENCE_S": 30.0},
     "server.http.session_api": {"BODY_TIMEOUT_S": 30.0},
     "server.media.pacing": {"LATE_LIMIT_S": 0.1},
     "server.media.recording": {"NEWS_PERIOD_S": 1.0, "CLOCK_SLACK_S": 0.25},
-    "server.media.recording_store": {"JOIN_TIMEOUT_S": 10.0, "FETCH_S": 600.0, "SWEEP_PERIOD_S": 60.0},
+    "server.media.recording_store": {"JOIN_TIMEOUT_S": 3.0, "FETCH_S": 600.0, "SWEEP_PERIOD_S": 60.0},
     "server.memory": {"PERIOD_S": 30.0},
     "server.metrics": {"STALL_PERIOD_S": 0.02, "RATE_WINDOW_S": 2.0},
     "server.session.camera_clock": {"LOST_S": 0.5},
