@@ -83,7 +83,17 @@ LAYERS = {
     ],
     "server": [
         {"answers"},
-        {"client_address", "cors", "logs", "memory", "progress_bar", "protocol", "quotation", "settings"},
+        {
+            "client_address",
+            "cors",
+            "logs",
+            "memory",
+            "progress_bar",
+            "protocol",
+            "quotation",
+            "settings",
+            "steady_clock",
+        },
         {"access", "environment", "media", "metrics", "models_cli"},
         {"engine"},
         {"restart", "services"},

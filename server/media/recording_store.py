@@ -5,7 +5,6 @@ import logging
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from server.media.movie_file import playing_seconds
 from server.media.recording import UNFINISHED, OnChange, Recording
 from server.protocol.replies import RecordingChanged
 from server.settings import Settings
+from server.steady_clock import steady_clock
 
 logger = logging.getLogger(__name__)
 
@@ -75,15 +75,15 @@ class RecordingStore:
         self,
         settings: Settings,
         mark: Callable[[str], str | None] = lambda session: None,
-        wall: Callable[[], float] = time.time,
+        wall: Callable[[], float] | None = None,
     ) -> None:
-        """`mark` gives that of a session's owner; `wall` seconds since 1970."""
+        """`mark` gives that of a session's owner; `wall` seconds since 1970, and never jumps."""
         self._mark_of = mark
         self._settings = settings
         self._max_seconds = settings.max_recording_minutes * 60
         self._max_bytes = settings.max_recordings_mb << 20
         self._max_bytes_of_session = settings.max_session_recordings_mb << 20
-        self._wall = wall
+        self._wall = wall or steady_clock()  # or, when the clock is set, all would be too old
         self._running: list[Recording] = []  # those that have not ended
         self._kept: list[_Kept] = []  # oldest first
         self._marks: dict[str, str] = {}  # of owners, by session

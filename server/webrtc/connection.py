@@ -14,6 +14,7 @@ from server.session.session import LiveSession
 from server.settings import Settings
 from server.webrtc.aiortc_patches.bitrate import BitrateControl
 from server.webrtc.aiortc_patches.candidate_addresses import candidates_only_at
+from server.webrtc.aiortc_patches.clock import use_steady_clock
 from server.webrtc.aiortc_patches.connecting import end_connecting_first
 from server.webrtc.aiortc_patches.consent import count_as_consent
 from server.webrtc.aiortc_patches.datagrams import pass_over_broken_datagrams
@@ -114,6 +115,7 @@ class WebRtcConnection:
 
         It is several milliseconds of work, in pieces: between them the loop serves others.
         """
+        use_steady_clock()
         pass_over_broken_datagrams()
         end_connecting_first()
         count_bytes_in_buckets_used()
