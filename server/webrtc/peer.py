@@ -25,7 +25,7 @@ UPLOAD_KBPS = {
     "x-google-max-bitrate": "3000",
 }
 
-MAX_REFUSED_CHANNELS = 16  # data channels of other names than ours: the next one ends the connection
+MAX_NEEDLESS_CHANNELS = 16  # data channels refused, or closed again: the next one ends the connection
 MAX_UNREAD_CONTROL_BYTES = 1 << 20  # queued for a peer that does not read: it is given up
 MAX_UNREAD_TELEMETRY_BYTES = 1 << 14  # beyond this newer figures are worth more than all of these
 
@@ -55,7 +55,7 @@ class WebRtcPeer:
         self._timeout = settings.peer_timeout
         self._log = session_logger(__name__, session.id)
         self._limit = MessageLimit()
-        self._refused_channels = 0
+        self._needless_channels = 0
         self._detach: dict[str, Detach] = {}  # by channel
         self._connection = WebRtcConnection(
             session,
@@ -156,9 +156,7 @@ class WebRtcPeer:
                     channel, self.session.channels.attach_telemetry, partial(_send_telemetry, channel)
                 )
             case label:
-                self._refused_channels += 1
-                if self._refused_channels > MAX_REFUSED_CHANNELS:
-                    return self.hang_up("opened too many data channels", may_return=False)
+                self._needless_channel()
                 self._log.warning(
                     "closes the data channel %r: expected control and telemetry, once each", label[:64]
                 )
@@ -166,10 +164,25 @@ class WebRtcPeer:
 
     def _attach(self, channel: RTCDataChannel, attach: Callable[[Send], Detach], send: Send) -> None:
         try:
-            self._detach[channel.label] = attach(send)
+            self._detach[channel.label] = detach = attach(send)
         except TooManyClients as error:
             self._log.warning("%s", error)
             channel.close()
+        else:
+            channel.on("close", partial(self._channel_closed, channel.label, detach))
+
+    def _channel_closed(self, label: str, detach: Detach) -> None:
+        """The client may open it again."""
+        detach()
+        if self._detach.get(label) is detach:
+            del self._detach[label]
+            self._needless_channel()
+
+    def _needless_channel(self) -> None:
+        """Each costs an answer and a greeting."""
+        self._needless_channels += 1
+        if self._needless_channels > MAX_NEEDLESS_CHANNELS:
+            self.hang_up("opened too many data channels", may_return=False)
 
     def _receive(self, send: Send, raw: str | bytes) -> None:
         if self._limit.is_exceeded:

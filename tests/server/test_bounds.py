@@ -52,7 +52,7 @@ SIZES = {
     "server.transport.address_limits": {"IPV6_PREFIX": 64, "MAX_REMEMBERED": 10_000},
     "server.transport.admission": {"MAX_WAITING": 100, "MAX_WAITING_OF_ONE": 20, "MAX_UNUSED": 1000},
     "server.webrtc.peer": {
-        "MAX_REFUSED_CHANNELS": 16,
+        "MAX_NEEDLESS_CHANNELS": 16,
         "MAX_UNREAD_CONTROL_BYTES": 1 << 20,
         "MAX_UNREAD_TELEMETRY_BYTES": 16 << 10,
     },
