@@ -39,6 +39,7 @@ from server.restart import End, stopped_or_lost
 from server.services import Services
 from server.session.parameters import Parameters
 from server.settings import Settings
+from server.tracing import ChunkTracer
 from server.transport.peer_registry import PeerRegistry
 from server.webrtc.aiortc_patches.udp_ports import udp_ports_from
 from server.webrtc.ice_servers import ResolvedIceServer, for_client
@@ -179,12 +180,13 @@ class Api:
 def create_app(settings: Settings, engine: EngineClient) -> web.Application:
     """The application. It starts `engine` with itself; viewers, peers, then recordings and `engine` stop.
 
-    Raises UnusableAccess.
+    Raises UnusableAccess, or TracingUnavailable.
     """
     tokens = Tokens.load(settings)
     owners = Owners(lambda session: recordings.mark(session))
     recordings = RecordingStore(settings, owners.mark)
-    services = Services(settings, engine, Metrics(), recordings)
+    tracer = ChunkTracer.of(settings)
+    services = Services(settings, engine, Metrics(), recordings, tracer)
     peers = PeerRegistry(services)
     viewers = ViewerRegistry(services, peers.find)
     _follow(services, peers, recordings)
@@ -218,7 +220,8 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
             logger.warning("Not all connections ended within %g s; leaving them behind", DISMISS_TIMEOUT_S)
 
     async def stop(app: web.Application) -> None:
-        await asyncio.gather(recordings.close(), engine.stop())
+        ends = [recordings.close(), engine.stop(), *([tracer.close()] if tracer else [])]
+        await asyncio.gather(*ends)
 
     policy = CONTENT_SECURITY_POLICY.format(frame_ancestors=origins.frame_ancestors)
 
@@ -303,7 +306,8 @@ class CannotListen(Exception):
 async def serve(settings: Settings) -> End:
     """Serve until SIGINT or SIGTERM, or until the model is lost and a restart is wanted and due; says which.
 
-    Raises CannotListen, UnusableAccess before anything has begun, and RecordingsUnusable.
+    Raises CannotListen, UnusableAccess or TracingUnavailable before anything has begun, and
+    RecordingsUnusable.
     """
     check_bind(settings)
     context = tls_context(settings)

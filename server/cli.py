@@ -29,6 +29,7 @@ from server.settings import (
     load_settings,
     unknown_variables,
 )
+from server.tracing import TracingUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +137,7 @@ def serve(
     restart: Annotated[bool | None, _option(LIMITS, "restart", "--restart/--no-restart")] = None,
     log_level: Annotated[str | None, _option(DEBUGGING, "log_level")] = None,
     log_format: Annotated[str | None, _option(DEBUGGING, "log_format")] = None,
+    traces: Annotated[bool | None, _option(DEBUGGING, "traces")] = None,
     random_weights: Annotated[bool | None, _option(DEBUGGING, "random_weights")] = None,
     stamp_source: Annotated[bool | None, _option(DEBUGGING, "stamp_source")] = None,
 ) -> None:
@@ -162,7 +164,7 @@ def _run(settings: Settings) -> None:
         end = asyncio.run(serve_until_stopped(settings))
     except (CannotListen, RecordingsUnusable) as error:
         _stop(str(error), code=1)
-    except UnusableAccess as error:
+    except (UnusableAccess, TracingUnavailable) as error:
         _stop(str(error), code=2)
     except MISREAD as error:
         if (words := misread(error, os.environ)) is not None:

@@ -6,6 +6,7 @@ from server.engine.client import EngineClient
 from server.media.recording_store import RecordingStore
 from server.metrics import Metrics
 from server.settings import Settings
+from server.tracing import ChunkTracer
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +17,4 @@ class Services:
     engine: EngineClient
     metrics: Metrics
     recordings: RecordingStore | None = None  # None: sessions cannot be recorded
+    tracer: ChunkTracer | None = None

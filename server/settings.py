@@ -263,6 +263,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe messages logged."
     )
+    traces: bool = Field(
+        False,
+        description="Send a trace of each chunk to OpenTelemetry, as its OTEL_ variables say; needs "
+        "depthlive[otel].",
+    )
     log_format: Literal["text", "json"] = Field(
         "text", description="How they are logged: text, or json with one object a line."
     )

@@ -22,6 +22,7 @@ from server.session.chunk_planner import ChunkPlanner
 from server.session.forecast import ChunkForecast
 from server.session.picture import Picture
 from server.session.timeline import PausableClock
+from server.tracing import ChunkTimes, ChunkTracer
 from streaming.api import ChunkParameters, ChunkResult
 
 MAX_FAILURES = 5  # chunks in a row; then the stream is given up
@@ -61,6 +62,7 @@ class GenerationLoop:
         on_frames: Callable[[], None],
         on_change: Callable[[], None],
         tell: Callable[..., None],
+        tracer: ChunkTracer | None = None,
     ) -> None:
         """`on_frames` is called when pictures have been queued, `on_change` when a chunk has changed what is
         in effect or is with the model no more; `tell` is given what clients are to know of failures."""
@@ -74,6 +76,7 @@ class GenerationLoop:
         self._on_frames = on_frames
         self._on_change = on_change
         self._tell = tell
+        self._id, self._tracer = session_id, tracer
         self._loop = asyncio.get_running_loop()
         self._now = self._loop.time
         self._clock = PausableClock()
@@ -137,23 +140,30 @@ class GenerationLoop:
             on_frames=partial(self._add, in_progress),
         )
         self._refresh_later()
+        error, stages_ms = None, dict[str, float]()
         try:
             result = await self._engine.step(handle, job)
-        except InputRejected as error:
+        except InputRejected as rejected:
+            error = rejected
             self._failed("rejected", error, self._planner.reject(str(error), self.time()))
-        except StreamWasReset as error:
+        except StreamWasReset as reset:
+            error = reset
             self._frames_wanted = error.frames_wanted
             self._failed("reset", error, self._planner.lost())
         else:
             self._failures = 0
             self.result, self._frames_wanted = result, result.frames_wanted
             times = chunk.times[-len(result.frames) :]
-            self._meter.chunk(result.timings_ms, collect=taken_at - sum(times) / len(times))
+            stages_ms = dict(result.timings_ms)
+            self._meter.chunk(stages_ms, collect=taken_at - sum(times) / len(times))
         finally:
             job.close()
             self._stop_refreshing()
             self._planner.finish()
             self._on_change()
+        if self._tracer is not None:
+            spent = ChunkTimes(chunk.times[0], began, taken_at, self._now(), stages_ms)
+            self._tracer.record(self._id, self._sequence, spent, None if error is None else str(error))
 
     def _refresh_later(self) -> None:
         """As soon as something moves by itself, ask it of the chunk under way."""

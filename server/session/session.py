@@ -97,6 +97,7 @@ class LiveSession:
             on_frames=lambda: self._state.become(State.LIVE, "live"),
             on_change=lambda: self.commands.chunk_changed(),
             tell=self.channels.send,
+            tracer=services.tracer,
         )
         self.commands = CommandHandler(
             id,

@@ -87,6 +87,7 @@ TIMES = {
     "server.app": {"DISMISS_TIMEOUT_S": 3.0, "SHUTDOWN_TIMEOUT_S": 1.0},
     "server.engine.client": {"JOIN_TIMEOUT_S": 3.0},
     "server.restart": {"NOTICE_S": 1.0, "PERIOD_S": 60.0},
+    "server.tracing": {"JOIN_TIMEOUT_S": 3.0},
     "server.engine.thread": {"PROGRESS_LOG_PERIOD_S": 5.0, "SWITCH_INTERVAL_S": 1e-4},
     "server.http.request_limits": {"SMALL_BODY_S": 10.0, "LARGE_BODY_S": 30.0, "BURST_S": 10.0},
     "server.http.socket_limits": {"SILENCE_S": 30.0},

@@ -37,6 +37,7 @@ def test_defaults_are_safe_and_bounded():
         "resume_seconds": 30.0,
         "engine_timeout": 120.0,
         "restart": True,
+        "traces": False,
         "turn_seconds": 12 * 3600,
         "max_recording_minutes": 10.0,
         "max_recordings_mb": 2048,

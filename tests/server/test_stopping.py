@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from server import app
+from server import app, tracing
 from server.engine import client
 from server.media import recording_store
 from server.media.recording import Recording
@@ -16,7 +16,7 @@ LIMIT_S = 8.0
 
 
 def test_law_a_server_stops_within_eight_seconds():
-    joins = max(client.JOIN_TIMEOUT_S, recording_store.JOIN_TIMEOUT_S)
+    joins = max(client.JOIN_TIMEOUT_S, recording_store.JOIN_TIMEOUT_S, tracing.JOIN_TIMEOUT_S)
     assert app.DISMISS_TIMEOUT_S + app.SHUTDOWN_TIMEOUT_S + joins < LIMIT_S
 
 
