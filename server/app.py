@@ -273,6 +273,7 @@ def _follow(services: Services, peers: PeerRegistry, recordings: RecordingStore)
         "Since the model's thread, which owes an answer, has told anything",
         lambda: engine.silent_seconds,
     )
+    follow("engine_age_seconds", "Since the model was ready; 0 before", lambda: engine.age_seconds)
     follow(
         "engine_frames_per_second", "The model's pace, of all streams together", lambda: engine.pace or 0.0
     )

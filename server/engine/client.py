@@ -108,6 +108,11 @@ class EngineClient:
         return self._thread.silent_seconds
 
     @property
+    def age_seconds(self) -> float:
+        """Since the model was ready; 0 before."""
+        return 0.0 if self.ready_at is None else asyncio.get_running_loop().time() - self.ready_at
+
+    @property
     def has_left_thread(self) -> bool:
         """Whether its thread is still at work though it was stopped: it may be, for ever, anywhere in native
         code."""
