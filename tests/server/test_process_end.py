@@ -156,8 +156,8 @@ async def test_law_a_killed_server_begins_again_at_once_with_what_was_recorded(t
     async with own_process(tmp_path, port) as server:
         async with media_client(server) as client:
             await record(client)
-            await until(lambda: any(tmp_path.glob("recordings/*/*.part")), "a file")
-            await asyncio.sleep(2)  # a file plays but for its last second
+            parts = tmp_path.glob
+            await until(lambda: any(map(playing_seconds, parts("recordings/*/*.part"))), "a file that plays")
             server.process.kill()
             await client.closed()
         assert await server.ended() == -signal.SIGKILL

@@ -1,10 +1,10 @@
 """Clock of aiortc that does not jump when the system's is set.
 
 aiortc 1.16 measures by the time of day. When the system's clock is set forwards by more than nine days, the
-jitter that it makes of that fits no receiver report: the task that sends them dies, and a connection with it
-does not close. Its own rate counter takes one step for each millisecond of the jump, and the event loop stands
-still for as long. SCTP takes the jump for the time of a round trip. To report: all of these want a monotonic
-clock.
+jitter that it makes of that fits no receiver report: the task that sends them dies, and a connection with
+it does not close. Its own rate counter takes one step for each millisecond of the jump, and the event loop
+stands still for as long. SCTP takes the jump for the time of a round trip. To report: all of these want a
+monotonic clock.
 """
 
 from datetime import UTC, datetime
