@@ -323,14 +323,14 @@ async def serve(settings: Settings) -> End:
     figures = web.AppRunner(metrics, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     try:
         await _require_free(settings)
-        await runner.setup()
-        with _listening(settings.host, settings.port):
-            await web.TCPSite(runner, settings.host, settings.port, ssl_context=context).start()
-        if settings.metrics_port is not None:
+        if settings.metrics_port is not None:  # before the model, like the other port
             await figures.setup()
             with _listening(LOOPBACK, settings.metrics_port):
                 await web.TCPSite(figures, LOOPBACK, settings.metrics_port).start()
             logger.info("Figures on %s/metrics", _url(LOOPBACK, figures, "http"))
+        await runner.setup()
+        with _listening(settings.host, settings.port):
+            await web.TCPSite(runner, settings.host, settings.port, ssl_context=context).start()
         logger.info("Serving on %s", _url(settings.host, runner, scheme := "https" if context else "http"))
         if settings.host in WILDCARDS:
             port = runner.addresses[0][1]

@@ -1,6 +1,7 @@
 """What stopping a server may take, where what it waits for never ends."""
 
 import asyncio
+import socket
 
 import pytest
 
@@ -9,6 +10,7 @@ from server.engine import client
 from server.media import recording_store
 from server.media.recording import Recording
 from server.media.recording_store import RecordingStore
+from server.settings import load_settings
 from server.transport.peer_registry import PeerRegistry
 from tests.server.running import running_server
 
@@ -49,3 +51,21 @@ async def test_law_a_recording_that_does_not_end_is_left_behind(settings, monkey
     assert asyncio.get_running_loop().time() - began == pytest.approx(recording_store.JOIN_TIMEOUT_S)
     assert "leaving it behind" in caplog.text
     await recording.ended()
+
+
+@pytest.mark.parametrize("setting", ["port", "metrics_port"])
+async def test_law_a_port_that_is_taken_is_told_before_the_model_is_asked_for(setting, engine, monkeypatch):
+    """Or its thread would have to be waited for, which may be at work on an import for long."""
+    workers = []
+
+    def worker(settings):
+        workers.append(client.EngineClient(settings, import_engine=lambda: engine))
+        return workers[-1]
+
+    monkeypatch.setattr(app, "EngineClient", worker)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(app.CannotListen):
+            await app.serve(load_settings({"port": 0, setting: other.getsockname()[1]}))
+    assert len(workers) == 1 and not workers[0]._thread.is_alive and not engine.loaded_with
