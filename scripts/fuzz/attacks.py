@@ -6,6 +6,7 @@ Beyond them the server cuts a client off, which is tried elsewhere: here it is t
 import asyncio
 import io
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -377,13 +378,32 @@ async def requests(site: Site, numbers: Iterator[int], seed: int) -> None:
             site.tally.sent += 1
             with suppress(ConnectionError, TimeoutError):
                 writer.write(data)
-                async with asyncio.timeout(QUIET_S):
-                    _heard(site, await reader.read(READ_BYTES), data)
+                if (answer := await answer_of(reader)) is not None:
+                    _heard(site, answer, data)
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()
 
     await _each(2 * WORKERS, work)
+
+
+async def answer_of(reader: asyncio.StreamReader) -> bytes | None:
+    """An answer by HTTP with the body that its head announces: they come apart. What there is where the
+    connection is closed or QUIET_S is over; None if that is nothing, and the connection open."""
+    answer = b""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(QUIET_S):
+            while not _is_whole(answer):
+                if not (more := await reader.read(READ_BYTES)):
+                    return answer
+                answer += more
+    return answer or None
+
+
+def _is_whole(answer: bytes) -> bool:
+    head, end, body = answer.partition(b"\r\n\r\n")
+    announced = re.search(rb"(?i)\ncontent-length: *(\d+)", head)
+    return bool(end) and len(body) >= (int(announced[1]) if announced else 0)
 
 
 def _heard(site: Site, answer: bytes, data: bytes) -> None:

@@ -27,7 +27,8 @@ class FileAnswer(web.FileResponse):
         """Pass Range over where If-Range names another state of the file (RFC 9110, 13.1.5): aiohttp heeds
         dates alone."""
         if request.if_range is None and request.headers.get(hdrs.IF_RANGE, tag := self._tag()) != tag:
-            headers = CIMultiDict(request.headers)
+            # aiohttp cannot copy what is no UTF-8; no field that a file goes by has any.
+            headers = CIMultiDict((name, value) for name, value in request.headers.items() if value.isascii())
             headers.popall(hdrs.RANGE, None)
             request = request.clone(headers=headers)
         return await super().prepare(request)

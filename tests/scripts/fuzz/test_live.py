@@ -26,7 +26,20 @@ def has_namespaces() -> bool:
 @pytest.mark.skipif(not has_namespaces(), reason="this machine lets nobody make a network namespace")
 def test_every_kind_of_input_is_sent_to_a_live_server_beside_neighbours(tmp_path):
     kept, file = tmp_path / "kept", tmp_path / "live.json"
-    flags = ["--count", "1", "--least-s", "0", "--alone-s", "0", "--server-args", "--depth edges", "--keep", str(kept), "--json", str(file)]
+    flags = [
+        "--count",
+        "1",
+        "--least-s",
+        "0",
+        "--alone-s",
+        "0",
+        "--server-args",
+        "--depth edges",
+        "--keep",
+        str(kept),
+        "--json",
+        str(file),
+    ]
     done = subprocess.run(
         # In it from the start: the command would import everything twice.
         [*UNSHARE, "sh", "-c", INSIDE, sys.executable, "-m", "scripts.fuzz.live", *flags],
