@@ -43,7 +43,7 @@
 /** @type {Record<string, Record<string, string>>} */
 const SERVER_MESSAGES = {
   hello: { session: "string", model: "object", prompt: "string", guidance_scale: "number", controls: "object" },
-  state: { state: "string", detail: "string" },
+  state: { state: "string", detail: "string", restarts: "boolean" },
   ack: { id: "string" },
   error: { code: "string", message: "string" },
   applied: { id: "string", command: "string", latency_ms: "number" },

@@ -315,8 +315,7 @@ async def serve(settings: Settings) -> End:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     engine = EngineClient(settings)
-    if settings.restart:
-        engine.remedy = "the server starts again"
+    engine.restarts = settings.restart
     app = create_app(settings, engine)
     runner = runner_of(app, settings)
     metrics = metrics_app(settings, app[METRICS])

@@ -32,10 +32,13 @@ import { sentence } from "../server_text.js";
  * @property {{width: number, height: number} | null} modelSize
  * @property {string | null} session its id at the server, also when it was lost
  * @property {number} losses in a row, since it last was live
+ * @property {number} restartsUntil by the page's clock: so long whatever a server says that starts again is not final
  */
 
 const BY_SOCKET = "Video comes through a WebSocket: this network blocks UDP.";
 const CONNECTING = "Connecting to the server.";
+const RESTART_S = 5; // before it is first asked whether it is back
+const RESTART_MS = 300_000; // within which a server that starts again, with a large model, is back
 /** @type {Record<string, (detail: string) => string>} */
 const STATE_WORDS = {
   warming: (detail) => sentence(detail || "warming up the model"),
@@ -86,7 +89,7 @@ export class Stream {
   async start() {
     if (this.#attempt) return;
     /** @type {Attempt} */
-    const mine = (this.#attempt = { camera: null, connection: null, isBlocked: false, modelSize: null, session: null, losses: 0 });
+    const mine = (this.#attempt = { camera: null, connection: null, isBlocked: false, modelSize: null, session: null, losses: 0, restartsUntil: 0 });
     this.#tell.problem("");
     this.#tell.way("");
     this.#tell.phase("asking", "Asking for the camera. Your browser may show a question: choose Allow.");
@@ -177,7 +180,7 @@ export class Stream {
       await step();
     } catch (error) {
       if (this.#attempt !== mine) return release(mine);
-      if (error instanceof ConnectError && error.retryAfter !== null) return this.#retryLater(mine, error);
+      if (error instanceof ConnectError && (error.retryAfter !== null || performance.now() < mine.restartsUntil)) return this.#retryLater(mine, error);
       const isExpected = error instanceof CameraError || error instanceof ConnectError;
       const words = error instanceof Error ? error.message : String(error);
       this.stop("Stopped.", isExpected ? words : `The connection could not be made: ${words}`);
@@ -208,6 +211,15 @@ export class Stream {
       if (seconds > 0) this.#tell.countdown(seconds);
       else again();
     }, 1000);
+  }
+
+  /** The session is over, and the server starts again: a new one, once it is back. @param {Attempt} mine @param {string} words */
+  #awaitRestart(mine, words) {
+    mine.connection?.close();
+    mine.connection = mine.session = null;
+    mine.restartsUntil = performance.now() + RESTART_MS;
+    this.#tell.output(null);
+    this.#retryLater(mine, new ConnectError(words, { retryAfter: RESTART_S }));
   }
 
   /** The session that WebRTC has begun goes on through a WebSocket. @param {Attempt} mine */
@@ -260,9 +272,9 @@ export class Stream {
   /** @param {Attempt} mine */
   #showState(mine) {
     if (!this.#state) return this.#tell.phase("connecting", CONNECTING);
-    const { state, detail } = this.#state;
+    const { state, detail, restarts } = this.#state;
     const words = STATE_WORDS[state]?.(detail) ?? `${state}: ${detail}`;
-    if (state === "failed") return this.stop("Stopped.", words);
+    if (state === "failed") return restarts ? this.#awaitRestart(mine, words) : this.stop("Stopped.", words);
     if (mine.losses) {
       mine.losses = 0;
       this.#tell.problem("");

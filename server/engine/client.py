@@ -85,7 +85,7 @@ class EngineClient:
         self._is_silent = False
         self.is_lost = False  # it was ready, and can do no more work
         self.ready_at: float | None = None  # on the loop's clock
-        self.remedy = "start the server again"  # of that, as all are told
+        self.restarts = False  # whoever serves it starts the process again then
         self.readiness = Readiness(Phase.LOADING, "loading the model")
 
     def start(self) -> None:
@@ -111,6 +111,11 @@ class EngineClient:
     def age_seconds(self) -> float:
         """Since the model was ready; 0 before."""
         return 0.0 if self.ready_at is None else asyncio.get_running_loop().time() - self.ready_at
+
+    @property
+    def starts_again(self) -> bool:
+        """Whether it is lost, and the server starts again for it by itself."""
+        return self.is_lost and self.restarts
 
     @property
     def has_left_thread(self) -> bool:
@@ -204,7 +209,8 @@ class EngineClient:
 
     def on_lost(self, reason: str) -> None:
         self.is_lost = self.info is not None
-        self.on_failed(f"{reason}, {self.remedy}")
+        remedy = "the server starts again" if self.restarts else "start the server again"
+        self.on_failed(f"{reason}, {remedy}")
 
     def on_silent(self) -> None:
         seconds = self._thread.patience

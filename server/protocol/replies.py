@@ -77,6 +77,7 @@ class StateChanged(Message):
     type: Literal["state"] = "state"
     state: ClientState
     detail: str
+    restarts: bool = False  # of `failed`: the server starts again by itself, and takes new sessions then
 
 
 # Answers to requests.

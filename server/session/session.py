@@ -329,7 +329,7 @@ class LiveSession:
     def _fail(self, reason: str) -> None:
         if self.failure is None:
             self.channels.send(ErrorReply(code="internal", message=reason))
-            self._state.become(State.FAILED, reason)
+            self._state.become(State.FAILED, reason, restarts=self._engine.starts_again)
 
     def _readiness_changed(self) -> None:
         readiness = self._engine.readiness

@@ -33,25 +33,27 @@ class SessionStateMachine:
     ) -> None:
         self.state = State.WARMING
         self.detail = detail
+        self._restarts = False
         self._tell = tell
         self._log = log
 
     @property
     def message(self) -> StateChanged:
-        return StateChanged(state=self.state.value, detail=self.detail)
+        return StateChanged(state=self.state.value, detail=self.detail, restarts=self._restarts)
 
     @property
     def failure(self) -> str | None:
         """Why the session has failed for good; None while it has not."""
         return self.detail if self.state is State.FAILED else None
 
-    def become(self, state: State, detail: str) -> None:
-        """Raises RuntimeError for a state that cannot follow the present one."""
+    def become(self, state: State, detail: str, *, restarts: bool = False) -> None:
+        """`restarts`: the server starts again by itself. Raises RuntimeError for a state that cannot follow
+        the present one."""
         if (state, detail) == (self.state, self.detail):
             return
         if state is not self.state:
             if state not in TRANSITIONS[self.state]:
                 raise RuntimeError(f"a session that is {self.state.value} cannot become {state.value}")
             self._log.info("%s (%s)", state.value, detail)
-        self.state, self.detail = state, detail
+        self.state, self.detail, self._restarts = state, detail, restarts
         self._tell(self.message)

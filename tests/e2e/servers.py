@@ -64,15 +64,16 @@ class Server:
 
 
 @contextmanager
-def server_process(log: Path, *flags: str) -> Iterator[Server]:
-    """The real server with its default model, ready; what it says goes to `log`."""
+def server_process(log: Path, *flags: str, command: str = "tests.e2e.loopback_server") -> Iterator[Server]:
+    """The real server with its default model, or with what `command` has, ready; what it says goes to
+    `log`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "tests.e2e.loopback_server", "--port", str(port), *flags]
+    process_of = [sys.executable, "-m", *command.split(), "--port", str(port), *flags]
     with (
         log.open("wb") as output,
-        subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output) as process,
+        subprocess.Popen(process_of, cwd=ROOT, stdout=output, stderr=output) as process,
     ):
         try:
             yield _wait_ready(Server(f"http://127.0.0.1:{port}"), process, log)

@@ -12,6 +12,7 @@ from typing import Any
 import server.app
 import server.cli
 import server.restart
+from scripts.bench.servers.loopback_ice import ice_on_loopback
 from server.engine.client import EngineClient
 from tests.server import fakes
 
@@ -35,4 +36,5 @@ if __name__ == "__main__":
     server.restart.PERIOD_S = 0.0
     module: Any = fakes.FakeEngineModule()
     server.app.EngineClient = lambda settings: EngineClient(settings, import_engine=lambda: module)
-    server.cli.app()
+    with ice_on_loopback():
+        server.cli.app()

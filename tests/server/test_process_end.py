@@ -110,6 +110,7 @@ async def test_law_a_lost_model_begins_again_in_a_fresh_process_of_the_same_numb
             await client.ask("prompt.set", "1", text=prompt)
             told = (await client.message("error", code="internal"))["message"]
             assert words in told and told.endswith(", the server starts again")
+            assert (await client.message("state", state="failed"))["restarts"]
             assert await server.status() in (0, 503)
             await client.closed()
         await until(lambda: server.log().count("Serving on") == 2, "it begins again")
