@@ -61,7 +61,8 @@ async def test_law_pictures_of_a_size_that_is_not_taken_are_told_once_with_size_
             **{"expected": EXPECTED, "message": message},
         }
     ]
-    assert running.of("state")[-1] == {"type": "state", "state": "waiting", "detail": message}
+    state = {"type": "state", "state": "waiting", "detail": message, "restarts": False}
+    assert running.of("state")[-1] == state
     assert running.session.view().detail == message and caplog.text.count("3440x1440") == 1
     assert running.session.view().figures.dropped.camera >= 100
     running.messages.clear()
