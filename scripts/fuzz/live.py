@@ -20,6 +20,7 @@ import hashlib
 import itertools
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -101,6 +102,7 @@ def main(
     if unknown := [name for name in names if name not in ATTACKS]:
         raise typer.BadParameter(f"{unknown[0]!r}: expected one of {', '.join(ATTACKS)}", param_hint="--only")
     go_alone("scripts.fuzz.live")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # else server and neighbours would go on
     keep.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     with running(keep / "server.log", server_args.split()) as server, streaming(server.url) as counts:
