@@ -25,7 +25,10 @@ class RateCounter:
         self._forget(now_ms)
         if self._began_ms is None:
             self._began_ms = now_ms
-        self._came.append((now_ms, value))
+        if self._came and self._came[-1][0] == now_ms:  # no flood makes it hold more than the window has
+            self._came[-1] = now_ms, self._came[-1][1] + value
+        else:
+            self._came.append((now_ms, value))
         self._total += value
 
     def rate(self, now_ms: int) -> int | None:

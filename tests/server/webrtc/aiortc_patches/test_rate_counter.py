@@ -38,6 +38,15 @@ def test_it_tells_what_aiortcs_tells(steps: list[tuple[int, int, bool]]) -> None
         assert ours.rate(now) == theirs.rate(now)
 
 
+def test_law_it_holds_no_more_than_its_window_however_much_comes():
+    ours, theirs = RateCounter(WINDOW_MS), AIORTCS_OWN(WINDOW_MS)
+    for packet in range(100 * WINDOW_MS):
+        for counter in (ours, theirs):
+            counter.add(packet, packet // 50)
+    assert len(ours._came) <= WINDOW_MS
+    assert ours.rate(100) == theirs.rate(100)
+
+
 async def size_of_a_receiver() -> int:
     pc = RTCPeerConnection()
     pc.addTransceiver("video")  # whatever is made once is there now
