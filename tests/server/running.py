@@ -227,3 +227,21 @@ async def until(holds: Callable[[], bool], what: str, patience: float = PATIENCE
         is_over = all(clock() > deadline for clock, deadline in zip(clocks, deadlines, strict=True))
         assert not is_over, f"not within {patience} s: {what}"
         await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def rounds_of_the_loop() -> AsyncIterator[list[int]]:
+    """How often the event loop has served others since, as the one item of a list."""
+    rounds = [0]
+
+    async def others() -> None:
+        while True:
+            rounds[0] += 1
+            await asyncio.sleep(0)
+
+    serving = asyncio.create_task(others())
+    await asyncio.sleep(0)
+    try:
+        yield rounds
+    finally:
+        serving.cancel()

@@ -11,7 +11,7 @@ from server.services import Services
 from server.session.session import LiveSession
 from server.webrtc.sdp_sections import InvalidOffer
 from server.webrtc.viewer import Viewer
-from tests.server.running import PATIENCE_S
+from tests.server.running import PATIENCE_S, rounds_of_the_loop
 from tests.server.webrtc.offers import broken, offer_of, watched
 
 
@@ -88,26 +88,15 @@ async def test_a_viewer_leaves_with_the_session(session, settings, caplog):
 
 async def test_law_between_the_pieces_of_an_answer_the_loop_serves_others(viewer, monkeypatch):
     """Each piece takes milliseconds, and several offers may come together."""
-    rounds, at = 0, []
+    offer, at = watched(await offer_of(("video", "recvonly"))), []
+    async with rounds_of_the_loop() as rounds:
+        for name in ("addTransceiver", "setRemoteDescription", "createAnswer", "setLocalDescription"):
+            original = getattr(RTCPeerConnection, name)
 
-    async def others() -> None:
-        nonlocal rounds
-        while True:
-            rounds += 1
-            await asyncio.sleep(0)
+            def noted(self, *args, original=original, **options):
+                at.append(rounds[0])
+                return original(self, *args, **options)
 
-    for name in ("addTransceiver", "setRemoteDescription", "createAnswer", "setLocalDescription"):
-        original = getattr(RTCPeerConnection, name)
-
-        def noted(self, *args, original=original, **options):
-            at.append(rounds)
-            return original(self, *args, **options)
-
-        monkeypatch.setattr(RTCPeerConnection, name, noted)
-    offer = watched(await offer_of(("video", "recvonly")))
-    at.clear()
-    serving = asyncio.create_task(others())
-    await asyncio.sleep(0)
-    await viewer.accept(offer)
-    serving.cancel()
+            monkeypatch.setattr(RTCPeerConnection, name, noted)
+        await viewer.accept(offer)
     assert len(at) == 4 and at == sorted(set(at)), at

@@ -11,7 +11,7 @@ from server.session.message_limit import MessageLimit
 from server.settings import load_settings
 from server.websocket.control import messages
 from server.websocket.media_frame import Kind, MediaFrame
-from tests.server.running import PATIENCE_S, until
+from tests.server.running import PATIENCE_S, rounds_of_the_loop, until
 from tests.server.websocket.media_client import CAMERA_FPS, media_client
 
 
@@ -101,20 +101,11 @@ class Backlog:
 
 async def test_law_what_has_come_on_one_socket_does_not_hold_the_loop():
     """One message in each round of the loop, however many have come; pings, too."""
-    rounds, at = 0, []
-
-    async def others() -> None:
-        nonlocal rounds
-        while True:
-            rounds += 1
-            await asyncio.sleep(0)
-
-    serving = asyncio.create_task(others())
-    await asyncio.sleep(0)
+    at = []
     backlog = Backlog(*[WSMsgType.TEXT] * 10, *[WSMsgType.PING] * 10, WSMsgType.BINARY)
-    async for message in messages(backlog, MessageLimit(), lambda: 0.0):
-        at.append(rounds)
-        assert message.data == b"x"
-    serving.cancel()
+    async with rounds_of_the_loop() as rounds:
+        async for message in messages(backlog, MessageLimit(), lambda: 0.0):
+            at.append(rounds[0])
+            assert message.data == b"x"
     assert len(at) == 11 and all(later > before for before, later in pairwise(at))
     assert at[-1] - at[-2] > 10
