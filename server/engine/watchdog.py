@@ -14,8 +14,8 @@ HELD_S = 1.0  # so late a look says that this process, or its machine, stood sti
 class Watchdog:
     """Counts the jobs that the thread owes an answer. A thread that hangs owes one and tells nothing.
 
-    It is given up after PATIENCE times the longest of its last jobs; before ENOUGH of these are known, and if
-    that is longer, after the seconds of the settings.
+    It is given up after PATIENCE times the longest of its last jobs, LEAST_S at least and the seconds of the
+    settings at most; before ENOUGH of these are known, after the seconds of the settings.
 
     watchdog.expect()        # a job was handed over
     watchdog.heard()         # the thread has told anything, a part of a chunk or an answer
