@@ -11,6 +11,7 @@ import os
 import hypothesis
 import pytest
 
+from tests import garbage
 from tests.virtual_time import VirtualTimeLoop
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -31,7 +32,7 @@ hypothesis.settings.load_profile("any machine")
 
 
 def pytest_collection_finish():
-    gc.freeze()
+    garbage.freeze()
     gc.enable()
 
 

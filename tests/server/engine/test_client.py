@@ -20,6 +20,7 @@ from server.engine.scheduler import Client
 from server.engine.thread import SWITCH_INTERVAL_S, import_engine
 from server.settings import load_settings
 from streaming.api import CLEAR, ChunkParameters, DepthSettings
+from tests import garbage
 from tests.server.running import PATIENCE_S, started_worker, until
 
 
@@ -73,10 +74,10 @@ async def test_the_network_that_draws_lines_is_the_one_of_the_settings(engine):
 @pytest.fixture
 def nothing_frozen() -> Iterator[None]:
     """As in a process of the server: tests/conftest.py freezes what collection made."""
-    gc.unfreeze()
+    garbage.thaw()
     yield
     gc.collect()
-    gc.freeze()
+    garbage.freeze()
 
 
 async def test_the_garbage_collector_leaves_out_what_a_start_made(

@@ -3,6 +3,7 @@
 import gc
 
 from server.engine.thread import gc_frozen
+from tests import garbage
 
 STAYING = 800_000
 SOON = 150_000  # objects; Python's own limits come to 70,000
@@ -16,7 +17,7 @@ def test_law_after_what_stays_was_made_garbage_is_collected_soon():
         if phase == "start" and info["generation"] == 2:
             full.append(1)
 
-    gc.unfreeze()  # of collection
+    garbage.thaw()  # what collection made
     with gc_frozen() as freezes:
         staying = [[] for _ in range(STAYING)]
     gc.callbacks.append(note)
@@ -24,5 +25,5 @@ def test_law_after_what_stays_was_made_garbage_is_collected_soon():
         going = [[] for _ in range(SOON)]
     finally:
         gc.callbacks.remove(note)
-        gc.freeze()
+        garbage.freeze()
     assert freezes and full and len(staying) + len(going) == STAYING + SOON
