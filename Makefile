@@ -21,6 +21,7 @@ style: .venv/.ready-dev
 
 types: .venv/.ready-dev
 	$(BIN)/pyright
+	$(BIN)/python scripts/page_types.py
 
 # Known faults of what is installed, as REPORT says in JSON, too.
 audit: .venv/.ready-dev
