@@ -33,7 +33,6 @@ if os.environ.get("TOY_MODE", "a") not in "ab":
 @pytest.mark.parametrize(
     ("command", "name", "value", "told"),
     [
-        ("--help", "HF_HUB_ETAG_TIMEOUT", "abc", "huggingface_hub expects a whole number"),
         ("--help", "HF_HUB_DOWNLOAD_TIMEOUT", "1.5", "huggingface_hub expects a whole number"),
         ("--help", "NUMPY_MADVISE_HUGEPAGE", "yes", "numpy expects a whole number"),
         ("--port=8080", "NUMPY_MADVISE_HUGEPAGE", "yes", "numpy expects a whole number"),
