@@ -34,8 +34,8 @@ from typing import Annotated, Any
 
 import typer
 
+from scripts.bench.servers.alone import go_alone
 from scripts.bench.servers.launch import ROOT, stop, wait_ready
-from scripts.fuzz.alone import go_alone
 from scripts.fuzz.attacks import ATTACKS, Attack
 from scripts.fuzz.neighbours import WAYS, Counts, streaming
 from scripts.fuzz.site import Tally, site
@@ -130,7 +130,7 @@ def running(log: Path, flags: list[str]) -> Iterator[Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "scripts.fuzz.small_server", "--port", str(port), *FLAGS]
+    command = [sys.executable, "-m", "scripts.bench.servers.small_server", "--port", str(port), *FLAGS]
     command += ["--stamp-source", *flags]
     url = f"http://127.0.0.1:{port}"
     with (

@@ -63,7 +63,7 @@ def test_a_latency_that_climbs_by_more_than_a_millisecond_a_minute_is_told():
 def test_the_shortest_soak_of_a_real_server_visits_it_and_samples_its_metrics(tmp_path):
     flags = ["--stamp-source", "--min-fps", "0", "--max-fps", "4", "--depth", "edges", "--device", "cpu"]
     file = tmp_path / "soak.json"
-    with started("scripts.fuzz.small_server", *flags) as (url, _):
+    with started("scripts.bench.servers.small_server", *flags) as (url, _):
         soak = typer.Typer()
         soak.command()(main)
         short = ["--minutes", "0.2", "--sessions", "1", "--no-churn", "--json", str(file)]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts.fuzz import alone, live
-from scripts.fuzz.alone import INSIDE, UNSHARE
+from scripts.bench.servers import alone
+from scripts.bench.servers.alone import INSIDE, UNSHARE
+from scripts.fuzz import live
 from scripts.fuzz.attacks import ATTACKS
 
 ROOT = Path(__file__).parents[3]

@@ -1,4 +1,4 @@
-"""Server with a smaller built-in model, of one step: `python -m scripts.fuzz.small_server FLAGS`.
+"""Server with a smaller built-in model, of one step: `python -m scripts.bench.servers.small_server FLAGS`.
 
 An attack is to find what the server itself spends on it. With the model as it ships two streams take all of
 a small machine, and frame rates would tell of that alone.
@@ -19,7 +19,7 @@ def main() -> None:
     sampler = replace(EMBEDDED.sampler, denoising_step_list=STEPS)
     PRESETS[EMBEDDED.name] = replace(EMBEDDED, height=HEIGHT, width=WIDTH, sampler=sampler)
     with ice_on_loopback():
-        depthlive("serve", name="python -m scripts.fuzz.small_server")
+        depthlive("serve", name="python -m scripts.bench.servers.small_server")
 
 
 if __name__ == "__main__":
