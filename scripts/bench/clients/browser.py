@@ -55,9 +55,7 @@ def run_in_browser(
         from playwright.sync_api import sync_playwright
     except ImportError as error:
         raise ConnectionError("--browser needs Playwright: pip install playwright") from error
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        raise ConnectionError("--browser needs Chromium: sudo apt-get install chromium")
+    found = found_browser()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         clip = Path(folder) / "camera.mjpeg"
         write_clip(clip, *size)
@@ -88,6 +86,14 @@ def run_in_browser(
         finally:
             browser.close()
     return recording_of(json.loads(noted), model=None if echo else _model(url))
+
+
+def found_browser() -> str:
+    """Where Chromium is. Raises ConnectionError where there is none."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        raise ConnectionError("no Chromium on the PATH: sudo apt-get install chromium")
+    return found
 
 
 def recording_of(seen: dict[str, Any], *, model: dict[str, Any] | None) -> RunRecord:

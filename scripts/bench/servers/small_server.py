@@ -14,13 +14,16 @@ HEIGHT, WIDTH = 64, 112
 STEPS = (1000,)
 
 
-def main() -> None:
-    """`depthlive serve`, which offers 127.0.0.1 if there is nothing else."""
+def serve_small(name: str, *, height: int = HEIGHT, width: int = WIDTH) -> None:
+    """`depthlive serve` with what the command line has, which calls itself `name`.
+
+    It offers 127.0.0.1 if there is nothing else. `height` and `width` are the model's, in pixels.
+    """
     sampler = replace(EMBEDDED.sampler, denoising_step_list=STEPS)
-    PRESETS[EMBEDDED.name] = replace(EMBEDDED, height=HEIGHT, width=WIDTH, sampler=sampler)
+    PRESETS[EMBEDDED.name] = replace(EMBEDDED, height=height, width=width, sampler=sampler)
     with ice_on_loopback():
-        depthlive("serve", name="python -m scripts.bench.servers.small_server")
+        depthlive("serve", name=name)
 
 
 if __name__ == "__main__":
-    main()
+    serve_small("python -m scripts.bench.servers.small_server")

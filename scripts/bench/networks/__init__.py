@@ -1,0 +1,1 @@
+"""Benchmark of bad networks: real server, real browser, and a link between them that loses and delays."""
