@@ -39,7 +39,7 @@ from scripts.json_file import JsonFile, write_json
 
 MODULE = "scripts.bench.networks"
 PORT = 8080
-CAMERA = (640, 360)
+CAMERA = (320, 180)  # as the page sends it for the built-in model
 SETTLE_S = 5.0  # from live: estimates of the link's rate rise meanwhile
 BEFORE_S = 6.0  # clean, by which is known what is usual
 FLAGS = ("--host", FAR, "--port", str(PORT), "--open", "--stamp-source", "--min-fps", "0", "--depth", "edges")
@@ -110,12 +110,19 @@ def server(frames: Path, log: Path) -> Iterator[tuple[subprocess.Popen[bytes], i
         str(frames),
         *FLAGS,
     ]
+    threads = {"OMP_NUM_THREADS": "1"}  # two that wait for each other on a busy machine are slower than one
     with (
         ours,
         theirs,
         log.open("wb") as said,
         subprocess.Popen(
-            command, cwd=ROOT, stdout=said, stderr=said, pass_fds=[theirs.fileno()], start_new_session=True
+            command,
+            cwd=ROOT,
+            stdout=said,
+            stderr=said,
+            env=os.environ | threads,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
         ) as process,
     ):
         try:

@@ -16,7 +16,6 @@ from typing import Any
 from scripts.bench.networks.relay import open_tun
 from scripts.bench.servers.small_server import serve_small
 from server.session.session import LiveSession
-from streaming.checkpoints.presets import EMBEDDED
 
 NEAR, FAR = "10.77.0.1", "10.77.0.2"  # the browser's address and the server's
 
@@ -30,7 +29,7 @@ def main() -> None:
     os.close(tun)
     note_camera_frames(Path(file))
     sys.argv[1:] = flags
-    serve_small("far_side", height=EMBEDDED.height, width=EMBEDDED.width)
+    serve_small("far_side")
 
 
 def note_camera_frames(file: Path) -> None:

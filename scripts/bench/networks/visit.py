@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from playwright.async_api import Browser, Page, Request, async_playwright
+from playwright.async_api import Browser, Page, Request, ViewportSize, async_playwright
 
 from scripts.bench.clients.browser import (
     ARGUMENTS,
@@ -23,6 +23,7 @@ from scripts.bench.figures.run_record import RunRecord
 
 LIVE_LIMIT_S = 60.0
 CLOCK_TRIES = 5
+VIEWPORT: ViewportSize = {"width": 800, "height": 600}  # little to paint, on a machine without a GPU
 PROMPT = "a glacier of blue ice"
 # In parts: what has been noted so far is handed over, and let go of.
 TAKE = """() => {
@@ -34,6 +35,17 @@ NOTE_PHASES = """() => {
   const phases = (window.phases = []);
   new MutationObserver(() => phases.push(document.body.dataset.phase))
     .observe(document.body, { attributes: true, attributeFilter: ["data-phase"] });
+}"""
+
+
+# The page sends pictures as small as the model's, and this server's model is tiny: a camera frame would be one
+# packet, and none of those that the built-in model gets.
+SEND_FOR_BUILT_IN_MODEL = """() => {
+  const { prototype } = RTCRtpSender, set = prototype.setParameters;
+  prototype.setParameters = function (parameters) {
+    for (const encoding of parameters.encodings) encoding.scaleResolutionDownBy = 1;
+    return set.call(this, parameters);
+  };
 }"""
 
 
@@ -68,13 +80,14 @@ class Visit:
     @staticmethod
     async def begun(browser: Browser, address: str) -> AsyncIterator["Visit"]:
         """Live, with a prompt set. Raises playwright's TimeoutError when it does not get so far."""
-        page = await browser.new_page(permissions=["camera"])
+        page = await browser.new_page(permissions=["camera"], viewport=VIEWPORT)
         visit = Visit(page, address)
         page.set_default_timeout(PAGE_LIMIT_MS)
         page.on("request", visit._count)
         await page.goto(address)
         await page.evaluate(SCRIPT.read_text(encoding="utf-8"), COLUMNS)
         await page.evaluate(NOTE_PHASES)
+        await page.evaluate(SEND_FOR_BUILT_IN_MODEL)
         await page.fill("#prompt", PROMPT)
         async with page.expect_response(lambda answer: answer.request.method == "POST") as answered:
             await page.click("#start")

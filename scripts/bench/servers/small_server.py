@@ -14,13 +14,13 @@ HEIGHT, WIDTH = 64, 112
 STEPS = (1000,)
 
 
-def serve_small(name: str, *, height: int = HEIGHT, width: int = WIDTH) -> None:
+def serve_small(name: str) -> None:
     """`depthlive serve` with what the command line has, which calls itself `name`.
 
-    It offers 127.0.0.1 if there is nothing else. `height` and `width` are the model's, in pixels.
+    It offers 127.0.0.1 if there is nothing else.
     """
     sampler = replace(EMBEDDED.sampler, denoising_step_list=STEPS)
-    PRESETS[EMBEDDED.name] = replace(EMBEDDED, height=height, width=width, sampler=sampler)
+    PRESETS[EMBEDDED.name] = replace(EMBEDDED, height=HEIGHT, width=WIDTH, sampler=sampler)
     with ice_on_loopback():
         depthlive("serve", name=name)
 
