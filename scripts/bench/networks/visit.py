@@ -38,8 +38,8 @@ NOTE_PHASES = """() => {
 }"""
 
 
-# The page sends pictures as small as the model's, and this server's model is tiny: a camera frame would be one
-# packet, and none of those that the built-in model gets.
+# The page sends pictures as small as the model's, and this server's model is tiny: a camera frame would be
+# one packet, and none of those that the built-in model gets.
 SEND_FOR_BUILT_IN_MODEL = """() => {
   const { prototype } = RTCRtpSender, set = prototype.setParameters;
   prototype.setParameters = function (parameters) {

@@ -13,8 +13,8 @@ from aiortc import RTCRtpReceiver
 from server.webrtc.aiortc_patches.decoding import Decoding
 from server.webrtc.aiortc_patches.jitter_buffer import MarkerJitterBuffer
 
-LOOK_PERIOD_S = 0.05
-NACK_AGAIN_S = 0.1  # after the last time
+LOOK_PERIOD_S = 0.02
+NACK_AGAIN_S = 0.06  # after the last time: an answer may be lost, too
 GIVE_UP_S = 0.3  # since a gap was seen: longer, and the picture stands still for people to see
 PLI_AGAIN_S = 0.5  # while no key frame comes
 

@@ -1,6 +1,7 @@
 """Laws of what becomes of lost packets, on a clock of the test's."""
 
 import asyncio
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -23,9 +24,10 @@ def test_law_what_is_missing_is_asked_for_again_until_it_is_given_up():
         again, given_up = gaps.look([7, 9], now)
         asked += [now - 10] if again else []
         assert again in ([], [7, 9])
-        now += 0.05
-    assert given_up == 9 and now - 0.05 - 10 == pytest.approx(GIVE_UP_S, abs=0.051)
-    assert asked == pytest.approx([NACK_AGAIN_S, 2 * NACK_AGAIN_S], abs=0.051)
+        now += LOOK_PERIOD_S
+    assert given_up == 9 and now - LOOK_PERIOD_S - 10 == pytest.approx(GIVE_UP_S, abs=1.01 * LOOK_PERIOD_S)
+    for before, after in pairwise([0.0, *asked, GIVE_UP_S]):
+        assert after - before == pytest.approx(NACK_AGAIN_S, abs=1.01 * LOOK_PERIOD_S)
 
 
 def test_law_a_gap_is_given_up_when_its_own_time_is_over():
@@ -83,7 +85,7 @@ async def test_law_a_lost_packet_stops_the_picture_no_longer_than_a_third_of_a_s
     assert max(pauses) < GIVE_UP_S + LOOK_PERIOD_S + 5 / 60
     assert len(shown) >= 40 - 2
     assert sender.nacks and all(lost == [packets[21].sequence_number] for lost in sender.nacks)
-    assert len(sender.nacks) == 2 and sender.plis >= 1 and sender.decoding.wants_entry
+    assert len(sender.nacks) in (3, 4) and sender.plis >= 1 and sender.decoding.wants_entry
 
 
 @pytest.mark.virtual_time
