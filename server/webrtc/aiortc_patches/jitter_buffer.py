@@ -39,11 +39,13 @@ class MarkerJitterBuffer(JitterBuffer):
     """What aiortc's would give with the next packet, it gives with this one, if that was the last missing."""
 
     ssrc: int | None = None  # of the newest packet
+    came = 0  # packets, also those that are of no use
     _given: int | None = None  # RTP timestamp of the last frame
     _given_up: int | None = None  # that of a frame whose beginning is lost: no packet of it is of use
 
     def add(self, packet: RtpPacket) -> tuple[bool, CodedFrame | None]:
         self.ssrc = packet.ssrc
+        self.came += 1
         if packet.timestamp == self._given_up:
             packet._data = b""  # pyright: ignore[reportAttributeAccessIssue] -- as padding, in its place
         # A copy of what was given away: one far enough behind would be taken for a new beginning.

@@ -41,7 +41,8 @@ async def test_answer_sends_h264_first_and_asks_for_a_full_picture(peer):
     names = [codec.name for codec in video.rtp.codecs]
     assert names[0] == "H264" and "VP8" in names and "rtx" in names
     for codec in video.rtp.codecs:
-        assert ("x-google-min-bitrate" in codec.parameters) == (codec.name != "rtx")
+        assert ("x-google-start-bitrate" in codec.parameters) == (codec.name != "rtx")
+        assert "x-google-min-bitrate" not in codec.parameters, "a slower line would carry no whole picture"
 
 
 @pytest.mark.parametrize("is_back", [False, True])

@@ -28,6 +28,7 @@ class Browser:
     """A sender of video. It sends again what it is asked for, and key frames; it notes what comes."""
 
     def __init__(self, seed: int) -> None:
+        self._RTCRtpReceiver__nack_generator: object | None = object()
         self.up, self.down = Shaper(f"{seed} up"), Shaper(f"{seed} down")
         self.decoded: list[float] = []
         self._loop = asyncio.get_running_loop()
