@@ -19,7 +19,7 @@ from server.webrtc.aiortc_patches.jitter_buffer import MarkerJitterBuffer
 
 LOOK_PERIOD_S = 0.02
 NACK_AGAIN_S = 0.06  # after the last time: an answer may be lost, too
-NACK_SHARE = 0.25  # packets asked for, of those that come: where more are lost, the line has no room for them
+NACK_SHARE = 0.5  # packets asked for, of those that come: where more are lost, the line has no room for them
 NACK_BURST = 32  # that may be asked for at once
 GIVE_UP_S = 0.3  # since a gap was seen: longer, and the picture stands still for people to see
 PLI_AGAIN_S = 0.5  # while no key frame comes

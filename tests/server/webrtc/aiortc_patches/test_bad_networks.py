@@ -107,6 +107,20 @@ async def test_law_at_5_percent_loss_the_camera_never_stands_still_for_0_4_s(see
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("seed", SEEDS)
+async def test_law_at_20_percent_loss_nine_camera_frames_of_ten_come(seed: int):
+    browser = Browser(seed)
+    sending = asyncio.create_task(browser.send_frames())
+    await asyncio.sleep(1)
+    begin = browser.set(Conditions(loss=0.2))
+    await asyncio.sleep(12)
+    found = continuity(browser.decoded, begin, asyncio.get_running_loop().time())
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    assert found.fps > 0.9 * FPS
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_law_after_a_burst_the_camera_is_as_usual_within_a_second_and_a_half(seed: int):
     browser = Browser(seed)
     sending = asyncio.create_task(browser.send_frames())
