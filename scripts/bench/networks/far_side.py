@@ -5,7 +5,9 @@ the Unix socket with the descriptor SOCKET; FILE gets a line for each camera fra
 when (s, monotonic). FLAGS are those of `depthlive serve`.
 """
 
+import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,11 +19,13 @@ from scripts.bench.networks.relay import open_tun
 from scripts.bench.servers.small_server import serve_small
 from server.session.session import LiveSession
 
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 NEAR, FAR = "10.77.0.1", "10.77.0.2"  # the browser's address and the server's
 
 
 def main() -> None:
     descriptor, file, *flags = sys.argv[1:]
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # nobody else ends it where the relay is killed
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     tun = open_tun(FAR, NEAR)
     with socket.socket(fileno=int(descriptor)) as far:
