@@ -4,6 +4,7 @@ from bisect import bisect_right
 from typing import Protocol
 
 from aiortc import RTCRtpSender
+from aiortc.codecs import h264
 
 from server.media.bitrate import CEILINGS_BPS
 from server.protocol.requests import Quality
@@ -14,6 +15,9 @@ RUNGS_BPS = tuple(1000 * kbps for kbps in (250, 300, 380, 500, 650, 800, 1000, 1
 HEADROOM = 1.13  # what the receiver must be able to take beyond a rung before that is climbed
 REST_S = 2.0  # between two changes: each opens a new encoder, and costs a key frame
 RISE_AFTER_S = 4.0  # since the last change: a link that has just failed needs time
+
+# aiortc asks no less of H.264 than 500 kbit/s: on a line that carries that and no more, pictures stand still.
+h264.MIN_BITRATE = RUNGS_BPS[0]
 
 
 class BitrateLadder:

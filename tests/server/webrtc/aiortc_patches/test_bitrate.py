@@ -111,6 +111,13 @@ def test_the_encoder_is_held_on_the_ladder(encoder):
     assert encoder.target_bitrate == 1_000_001
 
 
+def test_law_a_line_that_carries_little_is_sent_the_lowest_rung_by_either_codec(encoder):
+    control = BitrateControl(Sender(encoder))
+    encoder.target_bitrate = 1
+    control.hold("high", 0)
+    assert encoder.target_bitrate == RUNGS_BPS[0] + 1
+
+
 def test_an_estimate_of_just_the_rung_is_heard():
     encoder = H264Encoder()
     control = BitrateControl(Sender(encoder))
