@@ -44,8 +44,8 @@ def pytest_asyncio_loop_factories(config, item):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """One more than processors: a test that waits for a network, a thread or a browser uses none."""
-    return (os.cpu_count() or 1) + 1
+    """Two more than processors: a test that waits for a network, a thread or a browser uses none."""
+    return (os.cpu_count() or 1) + 2
 
 
 @pytest.hookimpl(optionalhook=True)
