@@ -6,7 +6,6 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Generator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
@@ -84,11 +83,8 @@ class Api:
         self._page = page_directory()
         self._before = before
         self._limits = limits()
-
-    @cached_property
-    def _document(self) -> str:
-        """Made when it is asked for first: it takes a tenth of a second."""
-        return json.dumps(document(self._before), ensure_ascii=False)
+        self._document = ""
+        self._making_document = asyncio.Lock()
 
     def routes(self) -> list[web.AbstractRouteDef]:
         metrics = [web.get("/metrics", self.metrics)] if self._settings.metrics_port is None else []
@@ -142,7 +138,13 @@ class Api:
 
     async def openapi(self, request: web.Request) -> web.Response:
         """This whole HTTP side, for programs that write programs."""
+        async with self._making_document:
+            if not self._document:  # a tenth of a second, in which streams would stand still
+                self._document = await asyncio.to_thread(self._make_document)
         return web.Response(text=self._document, content_type="application/json")
+
+    def _make_document(self) -> str:
+        return json.dumps(document(self._before), ensure_ascii=False)
 
     async def thumbnail(self, request: web.Request) -> web.FileResponse:
         """The picture of a look, found among the model's own: what is asked for never becomes a path."""

@@ -1,7 +1,10 @@
 """openapi.json is valid, complete, and says what the protocol says."""
 
+import asyncio
 import json
 import re
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import jsonschema
@@ -14,6 +17,7 @@ from server.engine.client import EngineClient
 from server.http.openapi import document
 from server.protocol.codec import CLIENT_MESSAGES
 from server.settings import load_settings
+from tests.server.running import PATIENCE_S, until
 
 PROTOCOL = (Path(__file__).parents[3] / "PROTOCOL.md").read_text(encoding="utf-8")
 SENT = PROTOCOL.partition("\n## Client to server\n")[2].partition("\n## ")[0]
@@ -50,6 +54,25 @@ async def test_it_has_every_route_and_no_other():
         if method != "parameters"
     }
     assert told == served
+
+
+async def test_law_the_loop_goes_on_while_the_document_is_made_once(server, monkeypatch):
+    """It takes a tenth of a second, in which streams would stand still."""
+    begun, may_end = list[object](), threading.Event()
+
+    def slow(before: Sequence[object]) -> object:
+        begun.append(before)
+        assert may_end.wait(PATIENCE_S), "the loop stands still"
+        return document(before)
+
+    monkeypatch.setattr("server.app.document", slow)
+    asked = [asyncio.create_task(server.json("/openapi.json")) for _ in range(2)]
+    await until(lambda: len(begun) > 0, "it is being made")
+    assert await server.json("/api/info")
+    may_end.set()
+    first, second = await asyncio.gather(*asked)
+    assert first == second and first["openapi"]
+    assert len(begun) == 1
 
 
 def test_parameters_are_those_of_the_paths():
