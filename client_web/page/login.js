@@ -10,14 +10,14 @@ export class Login {
 
   /**
    * @param {() => void} onDone logged in or out: what the server answers now is another thing
-   * @param {() => void} onLeave before the cookie is gone: whatever needs it has to end
+   * @param {() => Promise<void>} onLeave before the cookie is gone: whatever needs it has to end
    * @param {(words: string) => void} onProblem
    */
   constructor(onDone, onLeave, onProblem) {
     this.#onDone = onDone;
     button("logout").hidden = kept("logged-in", false) !== true;
     button("logout").addEventListener("click", async () => {
-      onLeave();
+      await onLeave();
       const problem = await logout();
       onProblem(problem);
       if (problem) return;

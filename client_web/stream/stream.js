@@ -101,10 +101,10 @@ export class Stream {
     });
   }
 
-  /** Ends the running attempt, whatever it has reached. @param {string} words @param {string} problem empty when the person asked for it */
-  stop(words = "Stopped. Press Start to go on.", problem = "") {
+  /** Ends the running attempt, whatever it has reached, and waits for the server to hear. @param {string} words @param {string} problem empty when the person asked for it */
+  async stop(words = "Stopped. Press Start to go on.", problem = "") {
     if (!this.#attempt) return;
-    release(this.#attempt);
+    const released = release(this.#attempt);
     this.#attempt = null;
     this.#clearRetry();
     this.#tell.output(null);
@@ -112,6 +112,7 @@ export class Stream {
     this.#tell.way("");
     this.#tell.phase("idle", words);
     this.#tell.problem(problem);
+    await released;
   }
 
   /** The page is going away. */
@@ -284,8 +285,7 @@ export class Stream {
 }
 
 /** @param {Attempt} attempt */
-function release({ camera, connection }) {
-  void giveTicketBack();
+async function release({ camera, connection }) {
   camera?.stop();
-  connection?.close();
+  await Promise.all([giveTicketBack(), connection?.close()]);
 }

@@ -1,11 +1,12 @@
 """The page on a server that asks for tokens: a form, a cookie, and no secret in an address."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from server.access.tokens import Grant, SignedTokens
 from tests.e2e.page import OVERFLOWING, findings, start
@@ -97,6 +98,7 @@ def test_logging_out_ends_the_stream_and_asks_for_a_token_again(open_page: OpenP
     page.reload()
     expect(page.locator("#logout")).to_be_visible()
     start(page)
+    page.route("**/whip/*", late)
     with page.expect_response(lambda response: response.request.method == "DELETE") as ended:
         page.click("#logout")
     assert ended.value.ok, "the session is given back while the cookie is still good"
@@ -117,6 +119,12 @@ def test_a_server_out_of_reach_logs_nobody_out(open_page: OpenPage) -> None:
     page.click("#logout")
     expect(page.locator("#problem")).to_have_text("The server does not answer.")
     expect(page.locator("#logout")).to_be_visible()
+
+
+def late(route: Route) -> None:
+    """As over a busy line: what is sent after it would arrive before it."""
+    time.sleep(0.5)
+    route.continue_()
 
 
 def token() -> str:

@@ -111,17 +111,17 @@ export class WebRtcConnection {
     return /** @type {any} */ (await this.#pc.getStats());
   }
 
-  /** Ends the session on both sides. Safe to call twice, and after onLost: the server may be keeping it. */
-  close() {
+  /** Ends the session on both sides, and waits for the server's. Safe to call twice, and after onLost: it may be keeping it. */
+  async close() {
     this.#liveness.end();
     // the server is told first: were the connection closed before, it would find no session left to delete
-    void this.#whip.end().finally(() => this.#pc?.close());
+    await this.#whip.end().finally(() => this.#pc?.close());
   }
 
   /** As close(), while the page is going away. */
   leave() {
     this.#whip.takeBack();
-    this.close();
+    void this.close();
   }
 
   /** @param {RTCPeerConnection} pc */

@@ -112,18 +112,19 @@ export class WebSocketConnection {
     return new Map(Object.entries({ inbound, link }));
   }
 
-  /** Ends the session on both sides. Safe to call twice, and after onLost: the server may be keeping it. */
-  close() {
+  /** Ends the session on both sides, and waits for the server's. Safe to call twice, and after onLost: it may be keeping it. */
+  async close() {
     const wasOpen = this.#socket?.readyState === WebSocket.OPEN;
+    const session = this.#session;
     this.#liveness.end();
     this.#socket?.close(OK);
-    if (!wasOpen && this.#session) void sendDelete(`whip/${this.#session}`);
     this.#session = null;
+    if (!wasOpen && session) await sendDelete(`whip/${session}`);
   }
 
   /** As close(), while the page is going away. */
   leave() {
-    this.close();
+    void this.close();
   }
 
   /**
