@@ -108,8 +108,8 @@ TIMES = {
     "server.webrtc.aiortc_patches.bitrate": {"REST_S": 2.0, "RISE_AFTER_S": 4.0},
     "server.webrtc.aiortc_patches.ice_restart": {"REST_S": 2.0, "LINGER_S": 2.0},
     "server.webrtc.aiortc_patches.loss_recovery": {
-        "LOOK_PERIOD_S": 0.05,
-        "NACK_AGAIN_S": 0.1,
+        "LOOK_PERIOD_S": 0.02,
+        "NACK_AGAIN_S": 0.06,
         "GIVE_UP_S": 0.3,
         "PLI_AGAIN_S": 0.5,
     },
