@@ -11,16 +11,10 @@ from scripts.bench.servers import alone
 from scripts.bench.servers.alone import INSIDE, UNSHARE
 from scripts.fuzz import live
 from scripts.fuzz.attacks import ATTACKS
+from tests.namespaces import has_namespaces
 
 ROOT = Path(__file__).parents[3]
 LIMIT_S = 400.0  # generous: the machine may be slow, and busy
-
-
-def has_namespaces() -> bool:
-    try:
-        return subprocess.run([*UNSHARE, "true"], capture_output=True).returncode == 0
-    except OSError:
-        return False
 
 
 @pytest.mark.slow
@@ -28,19 +22,9 @@ def has_namespaces() -> bool:
 def test_every_kind_of_input_is_sent_to_a_live_server_beside_neighbours(tmp_path):
     kept, file = tmp_path / "kept", tmp_path / "live.json"
     flags = [
-        "--count",
-        "1",
-        "--least-s",
-        "0",
-        "--alone-s",
-        "0",
-        "--server-args",
-        "--depth edges",
-        "--keep",
-        str(kept),
-        "--json",
-        str(file),
-    ]
+        "--count", "1", "--least-s", "0", "--alone-s", "0", "--server-args", "--depth edges",
+        "--keep", str(kept), "--json", str(file),
+    ]  # fmt: skip
     done = subprocess.run(
         # In it from the start: the command would import everything twice.
         [*UNSHARE, "sh", "-c", INSIDE, sys.executable, "-m", "scripts.fuzz.live", *flags],

@@ -11,8 +11,8 @@ import pytest
 
 from scripts.bench.networks.relay import TUN
 from scripts.bench.servers.alone import INSIDE, UNSHARE
+from tests.namespaces import has_namespaces
 from tests.scripts.bench.networks.link import COUNT, TRIED
-from tests.scripts.fuzz.test_live import has_namespaces
 
 ROOT = Path(__file__).parents[4]
 LIMIT_S = 120.0  # generous: the machine may be slow, and busy

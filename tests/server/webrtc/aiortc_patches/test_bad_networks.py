@@ -4,7 +4,8 @@ The link is the model that `python -m scripts.bench.networks` lays between a rea
 """
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -91,46 +92,45 @@ class Browser:
             self._loop.call_at(at + WAY_S, arrive)
 
 
-@pytest.mark.virtual_time
-@pytest.mark.parametrize("seed", SEEDS)
-async def test_law_at_5_percent_loss_the_camera_never_stands_still_for_0_4_s(seed: int):
+@contextlib.asynccontextmanager
+async def sending_browser(seed: int) -> AsyncIterator[Browser]:
+    """One that has sent for a second, and sends on until the end."""
     browser = Browser(seed)
     sending = asyncio.create_task(browser.send_frames())
     await asyncio.sleep(1)
-    begin = browser.set(Conditions(loss=0.05))
-    await asyncio.sleep(20)
-    found = continuity(browser.decoded, begin, asyncio.get_running_loop().time())
+    yield browser
     sending.cancel()
     await asyncio.gather(sending, return_exceptions=True)
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_law_at_5_percent_loss_the_camera_never_stands_still_for_0_4_s(seed: int):
+    async with sending_browser(seed) as browser:
+        begin = browser.set(Conditions(loss=0.05))
+        await asyncio.sleep(20)
+        found = continuity(browser.decoded, begin, asyncio.get_running_loop().time())
     assert found.longest_gap_s < STILL_S and found.fps > 0.95 * FPS
 
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_law_at_20_percent_loss_nine_camera_frames_of_ten_come(seed: int):
-    browser = Browser(seed)
-    sending = asyncio.create_task(browser.send_frames())
-    await asyncio.sleep(1)
-    begin = browser.set(Conditions(loss=0.2))
-    await asyncio.sleep(12)
-    found = continuity(browser.decoded, begin, asyncio.get_running_loop().time())
-    sending.cancel()
-    await asyncio.gather(sending, return_exceptions=True)
+    async with sending_browser(seed) as browser:
+        begin = browser.set(Conditions(loss=0.2))
+        await asyncio.sleep(12)
+        found = continuity(browser.decoded, begin, asyncio.get_running_loop().time())
     assert found.fps > 0.9 * FPS
 
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_law_after_a_burst_the_camera_is_as_usual_within_a_second_and_a_half(seed: int):
-    browser = Browser(seed)
-    sending = asyncio.create_task(browser.send_frames())
-    await asyncio.sleep(1)
-    for _ in range(2):
-        browser.set(Conditions(loss=0.2))
-        await asyncio.sleep(3)
-        over = browser.set(CLEAN)
-        await asyncio.sleep(5)
-        again = usual_again(browser.decoded, over, over + 5, USUAL)
-        assert again is not None and again < 1.5
-    sending.cancel()
-    await asyncio.gather(sending, return_exceptions=True)
+    async with sending_browser(seed) as browser:
+        for _ in range(2):
+            browser.set(Conditions(loss=0.2))
+            await asyncio.sleep(3)
+            over = browser.set(CLEAN)
+            await asyncio.sleep(5)
+            again = usual_again(browser.decoded, over, over + 5, USUAL)
+            assert again is not None and again < 1.5
