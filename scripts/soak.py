@@ -44,6 +44,10 @@ VISIT_S = (6.0, 25.0)
 VANISHING = 0.15  # share of the visits that end by a kill, in the middle of everything
 PATIENCE_S = 120.0
 FULL_S = 3.0  # to wait before asking again where all places are taken
+# With churn all leave now and then: what the server holds while nobody is there is what it has kept of them,
+# and tells a rise of a megabyte that the coming and going of sessions hides.
+ROUND_S = 300.0  # from one rest to the next
+REST_S = 65.0  # after the last one has left: sessions are kept for 30 s, memory is given back every 30 s
 
 # Metrics of the server: what is drawn of it, its unit, and by how much an hour it may rise.
 GROWING = {
@@ -53,6 +57,7 @@ GROWING = {
     "depthlive_threads": ("threads", "", 1, 1.0),
     "depthlive_tasks": ("tasks", "", 1, 1.0),
 }
+MEMORY, SESSIONS = "process_resident_memory_bytes", "depthlive_sessions"
 LATENCY_LIMIT_MS = 60.0  # by how much an hour the p95 of the visits' pictures may rise: 1 ms a minute
 
 
@@ -100,6 +105,7 @@ class Soak:
 
     samples: list[tuple[float, dict[str, float]]] = field(default_factory=list)
     latencies: list[tuple[float, float]] = field(default_factory=list)  # of each visit: its end, p95 in ms
+    at_rest: list[tuple[float, float]] = field(default_factory=list)  # bytes of memory while nobody is there
     visits: Counter[str] = field(default_factory=Counter[str])
     failures: list[str] = field(default_factory=list)
 
@@ -108,10 +114,16 @@ class Soak:
         found: list[Trend] = []
         for metric, (name, unit, scale, limit) in GROWING.items():
             kept = [
-                (at, seen[metric] / scale) for at, seen in self.samples if at >= warm_up_s and metric in seen
+                (at, seen[metric] / scale)
+                for at, seen in self.samples
+                if at >= warm_up_s and metric in seen and seen.get(SESSIONS) != 0
             ]
             if kept:
                 found.append(trend(name, unit, *zip(*kept, strict=True), limit=limit))
+        rests = [(at, held / 2**20) for at, held in self.at_rest if at >= warm_up_s]
+        if rests:
+            _, unit, _, limit = GROWING[MEMORY]
+            found.append(trend("memory at rest", unit, *zip(*rests, strict=True), limit=limit))
         late = [(at, value) for at, value in self.latencies if at >= warm_up_s]
         if late:
             found.append(trend("p95 of a visit", "ms", *zip(*late, strict=True), limit=LATENCY_LIMIT_MS))
@@ -206,32 +218,55 @@ def _picture(rng: random.Random) -> bytes:
     return data.getvalue()
 
 
+async def measure(http: aiohttp.ClientSession, url: str) -> dict[str, float]:
+    """What the server says of itself now."""
+    async with http.get(f"{url}/metrics") as response:
+        response.raise_for_status()
+        text = await response.text()
+    return {
+        one.name: one.value
+        for family in text_string_to_metric_families(text)
+        for one in family.samples
+        if one.name in GROWING or one.name == SESSIONS
+    }
+
+
 async def sample(url: str, soak: Soak, began: float) -> None:
     """Note the server's metrics, for ever."""
     async with aiohttp.ClientSession() as http:
         while True:
-            async with http.get(f"{url}/metrics") as response:
-                response.raise_for_status()
-                text = await response.text()
-            seen = {
-                one.name: one.value
-                for family in text_string_to_metric_families(text)
-                for one in family.samples
-                if one.name in GROWING
-            }
-            soak.samples.append((time.monotonic() - began, seen))
+            soak.samples.append((time.monotonic() - began, await measure(http, url)))
             await asyncio.sleep(SAMPLE_S)
+
+
+async def rest(url: str, soak: Soak, began: float) -> None:
+    """Note the server's memory once nobody is there and it has had time to give back. Raises TimeoutError if
+    somebody never leaves."""
+    async with aiohttp.ClientSession() as http, asyncio.timeout(PATIENCE_S):
+        while (await measure(http, url))[SESSIONS]:  # noqa: ASYNC110 -- another process
+            await asyncio.sleep(1.0)
+    await asyncio.sleep(REST_S)
+    async with aiohttp.ClientSession() as http:
+        soak.at_rest.append((time.monotonic() - began, (await measure(http, url))[MEMORY]))
 
 
 async def run(url: str, minutes: float, sessions: int, *, churn: bool, seed: int) -> Soak:
     """Keep so many places of a ready server busy for so long."""
     soak, began = Soak(), time.monotonic()
+    end = began + 60 * minutes
+    visitors = [
+        Visitor(url, soak, began, random.Random(seed + number), churn=churn) for number in range(sessions)
+    ]
     sampling = asyncio.create_task(sample(url, soak, began))
     try:
-        async with asyncio.TaskGroup() as group:
-            for number in range(sessions):
-                visitor = Visitor(url, soak, began, random.Random(seed + number), churn=churn)
-                group.create_task(visitor.stay(began + 60 * minutes))
+        while (now := time.monotonic()) < end:
+            until = min(end, now + ROUND_S) if churn else end
+            async with asyncio.TaskGroup() as group:
+                for visitor in visitors:
+                    group.create_task(visitor.stay(until))
+            if not churn or end - until < VISIT_S[0]:  # a last rest would tell of the end, not of a while
+                break
+            await rest(url, soak, began)
     finally:
         sampling.cancel()
         await asyncio.wait([sampling])
@@ -275,7 +310,7 @@ def main(
     record = {"minutes": minutes, "warm_up": warm_up, "sessions": sessions, "churn": churn, "seed": seed}
     record |= {"trends": [asdict(one) | {"is_fine": one.is_fine} for one in trends]}
     record |= {"visits": dict(soak.visits), "failures": soak.failures}
-    record |= {"samples": soak.samples, "latencies": soak.latencies}
+    record |= {"samples": soak.samples, "at_rest": soak.at_rest, "latencies": soak.latencies}
     write_json(json_file, record)
     if soak.failures or not all(one.is_fine for one in trends):
         raise typer.Exit(1)

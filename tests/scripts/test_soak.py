@@ -5,10 +5,12 @@ import random
 
 import pytest
 import typer
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from typer.testing import CliRunner
 
 from scripts.bench.servers.launch import started
-from scripts.soak import Soak, main, table, trend
+from scripts.soak import MEMORY, REST_S, SESSIONS, Soak, main, rest, table, trend
 
 HOUR = range(0, 3600, 5)
 
@@ -57,6 +59,40 @@ def test_a_latency_that_climbs_by_more_than_a_millisecond_a_minute_is_told():
     soak = Soak(latencies=[(at, 500 + at / 20) for at in HOUR])
     (latency,) = soak.trends(0)
     assert latency.rise == pytest.approx(180) and not latency.is_fine
+
+
+def test_memory_at_rest_is_judged_by_itself_and_busy_samples_are_not_taken_at_rest():
+    busy = [(at, {MEMORY: 2**20 * 900.0, SESSIONS: 2}) for at in HOUR]
+    soak = Soak(
+        samples=busy + [(at, {MEMORY: 2**20 * 500.0, SESSIONS: 0}) for at in HOUR],
+        at_rest=[(at, 2**20 * (500 + 3 * at / 3600)) for at in range(0, 3600, 360)],
+    )
+    memory, at_rest = soak.trends(0)
+    assert (memory.name, memory.first, memory.last, memory.is_fine) == ("memory", 900, 900, True)
+    assert at_rest.rise == pytest.approx(3) and not at_rest.is_fine
+    assert at_rest.samples == 10
+
+
+async def test_memory_at_rest_is_noted_once_nobody_is_there_and_time_has_passed(monkeypatch):
+    told = iter([(2, 900), (1, 800), (0, 700), (0, 600)])  # sessions, bytes
+
+    async def metrics(request: web.Request) -> web.Response:
+        sessions, memory = next(told)
+        return web.Response(text=f"{SESSIONS} {sessions}\n{MEMORY} {memory}\n")
+
+    app = web.Application()
+    app.router.add_get("/metrics", metrics)
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("scripts.soak.asyncio.sleep", sleep)
+    soak = Soak()
+    async with TestServer(app) as server:
+        await rest(str(server.make_url("")).rstrip("/"), soak, 0.0)
+    assert [held for _, held in soak.at_rest] == [600]
+    assert [seconds for seconds in slept if seconds] == [1.0, 1.0, REST_S]
 
 
 @pytest.mark.slow
