@@ -1,10 +1,11 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.virtual_time import Gate, JobQueue, sleep
+from tests.virtual_time import Gate, JobQueue, VirtualTimeLoop, sleep
 
 pytestmark = pytest.mark.virtual_time
 
@@ -100,3 +101,22 @@ async def test_a_thread_that_ends_without_asking_is_given_up():
     assert loop.at_work == 1
     assert jobs.get_nowait() is not None
     assert loop.at_work == 0
+
+
+def test_a_loop_that_closes_waits_for_its_threads_however_long_they_take():
+    class Slow(ThreadPoolExecutor):
+        def shutdown(self, wait=True, *, cancel_futures=False):
+            if wait:
+                time.sleep(0.1)
+            super().shutdown(wait, cancel_futures=cancel_futures)
+            ended.append(wait)
+
+    async def begin():
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(Slow())
+        await loop.run_in_executor(None, int)
+
+    ended = []
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(begin())
+    assert ended[0]

@@ -70,6 +70,14 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(lambda _: self.idle())
         return future
 
+    async def shutdown_default_executor(self, *timeout: Any) -> None:
+        """Threads that end are at work, too: from Python 3.12 on a timer runs meanwhile."""
+        self.busy()
+        try:
+            await super().shutdown_default_executor(*timeout)
+        finally:
+            self.idle()
+
 
 class JobQueue(queue.SimpleQueue[Any]):
     """Jobs for one thread, which is at work until it asks for the first, and from the `put` of a job until it
