@@ -158,13 +158,13 @@ class VideoReader:
         with _explained(f"{self.path}: {self._unreadable}"), self._open() as container:
             stream, audio = _video_of(container, self.path), _audio_of(container)
             frame = next(container.decode(stream), None)
+            sound = None  # a stream tells nothing once its container is closed
+            if audio is not None and audio.start_time is not None and audio.time_base is not None:
+                sound = Fraction(audio.start_time * audio.time_base)
         if frame is None:
             raise VideoFileError(f"{self.path}: has no picture that can be read")
         first = Fraction(0) if frame.pts is None or not frame.time_base else frame.pts * frame.time_base
-        if audio is None or audio.start_time is None or audio.time_base is None:
-            return Fraction(first)
-        sound = audio.start_time * audio.time_base
-        return Fraction(sound if sound < first - PRIMING else first)
+        return sound if sound is not None and sound < first - PRIMING else Fraction(first)
 
     @property
     def _unreadable(self) -> str:
