@@ -95,7 +95,7 @@ LAYERS = {
             "steady_clock",
         },
         {"access", "environment", "media", "metrics", "models_cli"},
-        {"engine", "tracing"},
+        {"engine", "placement", "tracing"},
         {"restart", "services"},
         {"session"},
         {"transport"},

@@ -7,10 +7,10 @@ from typing import Protocol, TypeVar
 
 from server.logs import session_logger
 from server.metrics import Refusal
+from server.placement.admission import PRESENT_S, AdmissionQueue, QueueStatus
 from server.services import Services
 from server.session.session import LiveSession
 from server.transport.address_limits import network_of
-from server.transport.admission import PRESENT_S, AdmissionQueue, QueueStatus
 from server.transport.registry import Registry
 
 

@@ -7,9 +7,9 @@ from aiohttp import hdrs, web
 from server.access.guard import access_of
 from server.client_address import client_address
 from server.engine.client import Phase
+from server.placement.admission import is_ticket
 from server.services import Services
 from server.session.session import LiveSession
-from server.transport.admission import is_ticket
 from server.transport.peer_registry import PeerRegistry, ServerFull, SessionGone
 from server.webrtc.aiortc_patches.udp_ports import NoUdpPort
 from server.webrtc.candidates import address_rule

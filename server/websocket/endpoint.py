@@ -8,9 +8,9 @@ from server.access.guard import access_of
 from server.client_address import client_address
 from server.engine.client import Phase
 from server.metrics import Refusal
+from server.placement.admission import is_ticket
 from server.services import Services
 from server.session.session import LiveSession
-from server.transport.admission import is_ticket
 from server.transport.peer_registry import PeerRegistry, ServerFull, SessionGone
 from server.websocket.control import refuse_no_handshake
 from server.websocket.media_frame import MAX_MESSAGE_BYTES

@@ -50,7 +50,7 @@ SIZES = {
         "FORGIVEN_PER_SECOND": 10.0,
     },
     "server.transport.address_limits": {"IPV6_PREFIX": 64, "MAX_REMEMBERED": 10_000},
-    "server.transport.admission": {"MAX_WAITING": 100, "MAX_WAITING_OF_ONE": 20, "MAX_UNUSED": 1000},
+    "server.placement.admission": {"MAX_WAITING": 100, "MAX_WAITING_OF_ONE": 20, "MAX_UNUSED": 1000},
     "server.webrtc.peer": {
         "MAX_NEEDLESS_CHANNELS": 16,
         "MAX_UNREAD_CONTROL_BYTES": 1 << 20,
@@ -104,7 +104,7 @@ TIMES = {
     "server.session.playout": {"PASSTHROUGH_SPACING_S": 1 / 15, "HOLD_SPACING_S": 0.5},
     "server.session.session": {"TELEMETRY_PERIOD_S": 0.5, "SILENCE_S": 2.0},
     "server.session.settings_notifier": {"DELAY_S": 0.1},
-    "server.transport.admission": {"PRESENT_S": 10.0, "FORGOTTEN_S": 75.0, "UNUSED_S": 60.0},
+    "server.placement.admission": {"PRESENT_S": 10.0, "FORGOTTEN_S": 75.0, "UNUSED_S": 60.0},
     "server.webrtc.aiortc_patches.bitrate": {"REST_S": 2.0, "RISE_AFTER_S": 4.0},
     "server.webrtc.aiortc_patches.ice_restart": {"REST_S": 2.0, "LINGER_S": 2.0},
     "server.webrtc.aiortc_patches.loss_recovery": {

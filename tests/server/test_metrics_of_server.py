@@ -6,8 +6,8 @@ import pytest
 
 from server.engine.watchdog import Watchdog
 from server.metrics import Metrics
+from server.placement.admission import AdmissionQueue
 from server.services import Services
-from server.transport.admission import AdmissionQueue
 from server.transport.peer_registry import PeerRegistry, ServerFull
 from tests.server.running import until
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.transport.admission import (
+from server.placement.admission import (
     FORGOTTEN_S,
     MAX_UNUSED,
     MAX_WAITING,
