@@ -43,6 +43,9 @@ class Lease:
     token: str  # shows the worker that the place is leased; empty: this process
     session: str  # id that the session has or will have
     ttl: float  # seconds
+    start: str = ""  # of the worker's process
+    epoch: str = ""  # of the worker's registration: a lease of another one is void
+    waited: float | None = None  # seconds in line; None for who did not wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,7 @@ class WorkerReport:
     prompts: tuple[str, ...] = ()  # digests of those that are encoded
     is_ready: bool = True
     is_draining: bool = False
+    epoch: str = ""  # of the answer to the report before: it takes leases of this one alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,8 @@ class Orders:
     """What a worker is told in answer to its report."""
 
     drain: bool = False  # let nobody in any more, end or hand over who is there, then stop
+    epoch: str = ""  # of its registration; one that is new to it takes no older lease, and reports again
+    end: tuple[str, ...] = ()  # sessions of it that have gone on at another worker
 
 
 class NoPlace(Exception):
@@ -95,8 +101,9 @@ class Placement(Protocol):
 
     async def heartbeat(self, report: WorkerReport) -> Orders: ...
 
-    async def release(self, session: str) -> None:
-        """The session has ended: its place is free at once. Unknown ones are passed over."""
+    async def release(self, session: str, worker: str | None = None, was_used: bool = True) -> None:
+        """The session has ended: its place is free at once. Unknown ones are passed over, and so is one that
+        is not `worker`'s any more. Of a network that did not use its place, others come before it."""
         ...
 
     async def leave_queue(self, ticket: str) -> bool:
