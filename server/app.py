@@ -31,6 +31,7 @@ from server.http.socket_limits import LimitedRunner
 from server.media.recording_store import RecordingStore
 from server.memory import give_back_memory
 from server.metrics import Metrics
+from server.placement.lease_tokens import LeaseGate
 from server.protocol.http_models import Defaults, IceServerInfo, LookInfo, NotReady, Ready, ServerInfo
 from server.protocol.limits import defaults, limits
 from server.protocol.replies import ModelInfo, OutputState
@@ -179,8 +180,9 @@ class Api:
         return self._engine.info.looks if self._engine.info else ()
 
 
-def create_app(settings: Settings, engine: EngineClient) -> web.Application:
+def create_app(settings: Settings, engine: EngineClient, gate: LeaseGate | None = None) -> web.Application:
     """The application. It starts `engine` with itself; viewers, peers, then recordings and `engine` stop.
+    With a gate, who comes needs a lease that it takes.
 
     Raises UnusableAccess, or TracingUnavailable.
     """
@@ -188,7 +190,7 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
     owners = Owners(lambda session: recordings.mark(session))
     recordings = RecordingStore(settings, owners.mark)
     tracer = ChunkTracer.of(settings)
-    services = Services(settings, engine, Metrics(), recordings, tracer)
+    services = Services(settings, engine, Metrics(), recordings, tracer, gate)
     peers = PeerRegistry(services)
     viewers = ViewerRegistry(services, peers.find)
     _follow(services, peers, recordings)

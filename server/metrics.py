@@ -32,6 +32,7 @@ Refusal = Literal[
     "ticket",
     "candidates",
     "no_session",
+    "lease",
     "no_model",
     "full",
     "address_full",

@@ -143,8 +143,10 @@ class LeaseGate:
         self.is_draining = self.is_draining or orders.drain
         return is_new
 
-    def check(self, token: str) -> LeasedPlace:
-        """The place, as long as it can be taken up. Raises LeaseRefused."""
+    def check(self, token: str | None) -> LeasedPlace:
+        """The place, as long as it can be taken up. Raises LeaseRefused, for None too."""
+        if token is None:
+            raise LeaseRefused("lease: expected one, which the gateway gives; come through it")
         place = self._tokens.read(token, self._clock())
         self._check(place)
         return place

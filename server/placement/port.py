@@ -10,6 +10,7 @@ live is free again; from then on the worker's reports hold the place. Nothing he
 reports are the truth, and a placement that starts anew knows all of it after one round of them.
 """
 
+import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,7 +31,7 @@ class Spec:
         None  # id of one that goes on: where it is, or wherever there is room if that is lost
     )
     model: str | None = None  # preset; None: any
-    prompt: str | None = None  # a worker that has it encoded is preferred among equals
+    prompt: str | None = None  # digest: a worker that has it encoded is preferred among equals
     priority: int = 0  # higher ones come first in line
 
 
@@ -81,6 +82,11 @@ class Orders:
     drain: bool = False  # let nobody in any more, end or hand over who is there, then stop
     epoch: str = ""  # of its registration; one that is new to it takes no older lease, and reports again
     end: tuple[str, ...] = ()  # sessions of it that have gone on at another worker
+
+
+def prompt_digest(text: str) -> str:
+    """What stands for a prompt here: workers tell nobody what others have typed."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class NoPlace(Exception):

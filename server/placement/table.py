@@ -4,7 +4,7 @@ import math
 import re
 import secrets
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -18,7 +18,8 @@ HELD_S = LEASE_S + SILENT_S
 LOST_S = 60.0  # for so long a session whose worker is lost comes before who is in line
 MAX_LOST = 10_000  # sessions of which that is remembered
 MAX_WORKERS = 4096
-MAX_SESSIONS = 256  # of one worker
+MAX_PLACES = 1024  # of one worker
+MAX_SESSIONS = 2 * MAX_PLACES  # of one worker; its pace may have fallen since they came
 MAX_PROMPTS = 64  # of one worker; the first ones count
 FIRST = 1 << 30  # priority of who has lost its worker
 SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -190,6 +191,10 @@ class PlacementTable:
     def leave_queue(self, ticket: str) -> bool:
         """False when nobody held this ticket."""
         return self._queue.leave(ticket)
+
+    def gave_back_unused(self, network: str, now: float) -> None:
+        """Somebody of this network had a place and never showed a picture: others come before it."""
+        self._queue.gave_back_unused(network, now)
 
     def num_waiting(self, now: float) -> int:
         """How many are in line."""
@@ -391,12 +396,10 @@ def _add(counter: Counter[str], key: str, change: int) -> None:
 
 def _check(report: WorkerReport) -> None:
     """Raises ValueError for what is more than the table bears."""
-    sizes: Mapping[str, int] = {"places": report.places, "sessions": len(report.sessions)}
-    for name, size in sizes.items():
-        if not 0 <= size <= MAX_SESSIONS:
-            raise ValueError(
-                f"{name} of worker {report.worker!r:.80}: expected 0 to {MAX_SESSIONS}, got {size}"
-            )
+    sizes = (("places", report.places, MAX_PLACES), ("sessions", len(report.sessions), MAX_SESSIONS))
+    for name, size, most in sizes:
+        if not 0 <= size <= most:
+            raise ValueError(f"{name} of worker {report.worker!r:.80}: expected 0 to {most}, got {size}")
 
 
 def _status(worker: _Worker, now: float) -> WorkerStatus:

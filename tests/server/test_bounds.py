@@ -40,9 +40,11 @@ SIZES = {
     "server.placement.table": {
         "MAX_LOST": 10_000,
         "MAX_WORKERS": 4096,
-        "MAX_SESSIONS": 256,
+        "MAX_PLACES": 1024,
+        "MAX_SESSIONS": 2048,
         "MAX_PROMPTS": 64,
     },
+    "server.placement.lease_tokens": {"MAX_TOKEN_LENGTH": 4096, "MAX_USED": 10_000},
     "server.protocol.codec": {"MAX_MESSAGE_BYTES": 32 << 10, "MAX_MESSAGES_PER_SECOND": 50.0},
     "server.protocol.requests": {"LONGEST_S": 86_400.0, "MAX_TIMELINE_STEPS": 64, "MAX_KEYFRAMES": 64},
     "server.session.camera": {"RING": 48},
@@ -131,7 +133,7 @@ TIMES = {
 }
 # What clients compare with: PROTOCOL.md has them.
 WIRE = {
-    "server.websocket.endpoint": {"GONE": 4404, "FULL": 4503, "NO_MODEL": 4500},
+    "server.websocket.endpoint": {"NO_LEASE": 4403, "GONE": 4404, "FULL": 4503, "NO_MODEL": 4500},
     "server.websocket.media_frame": {"VERSION": 1},
     "server.websocket.peer": {"ENDED": 1000, "KEPT": 4000},
 }

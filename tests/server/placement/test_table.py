@@ -15,7 +15,15 @@ from server.placement.port import (
     Spec,
     WorkerReport,
 )
-from server.placement.table import HELD_S, MAX_LOST, MAX_PROMPTS, MAX_SESSIONS, MAX_WORKERS, PlacementTable
+from server.placement.table import (
+    HELD_S,
+    MAX_LOST,
+    MAX_PLACES,
+    MAX_PROMPTS,
+    MAX_SESSIONS,
+    MAX_WORKERS,
+    PlacementTable,
+)
 
 TICKET = "t" * 16
 
@@ -300,8 +308,8 @@ def test_ids_that_are_none_are_refused_by_field(spec):
 
 def test_law_what_workers_report_is_bounded():
     table = table_of()
-    with pytest.raises(ValueError, match=f"places of worker 'a': expected 0 to {MAX_SESSIONS}, got"):
-        table.report(report("a", MAX_SESSIONS + 1), 0.0)
+    with pytest.raises(ValueError, match=f"places of worker 'a': expected 0 to {MAX_PLACES}, got"):
+        table.report(report("a", MAX_PLACES + 1), 0.0)
     with pytest.raises(ValueError, match="sessions of worker 'a'"):
         table.report(report("a", 1, *map(str, range(MAX_SESSIONS + 1))), 0.0)
     heard(table, report("a", prompts=tuple(f"p{number}" for number in range(2 * MAX_PROMPTS))))
