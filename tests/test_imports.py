@@ -106,6 +106,7 @@ LAYERS = {
         {"webrtc", "websocket"},
         {"http"},
         {"app", "doctor"},
+        {"cluster"},
         {"cli"},
         {"__main__"},
     ],
