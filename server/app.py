@@ -182,17 +182,22 @@ class Api:
         return self._engine.info.looks if self._engine.info else ()
 
 
-def create_app(settings: Settings, engine: EngineClient, gate: LeaseGate | None = None) -> web.Application:
+def create_app(
+    settings: Settings,
+    engine: EngineClient,
+    gate: LeaseGate | None = None,
+    shared: bytes | None = None,
+) -> web.Application:
     """The application. It starts `engine` with itself; viewers, peers, then recordings and `engine` stop.
     With a gate, who comes needs a lease that it takes.
 
     Raises UnusableAccess, or TracingUnavailable.
     """
-    tokens = Tokens.load(settings)
+    tokens = Tokens.load(settings, shared)
     owners = Owners(lambda session: recordings.mark(session))
     recordings = RecordingStore(settings, owners.mark)
     tracer = ChunkTracer.of(settings)
-    services = Services(settings, engine, Metrics(), recordings, tracer, gate)
+    services = Services(settings, engine, Metrics(gate and gate.worker), recordings, tracer, gate)
     peers = PeerRegistry(services)
     viewers = ViewerRegistry(services, peers.find)
     _follow(services, peers, recordings)
