@@ -5,6 +5,8 @@ import { sendDelete } from "../lifecycle/delete_request.js";
 import { holdTicket, queueTicket, ticketUsed } from "../lifecycle/queue_ticket.js";
 import { NO_ANSWER, queueText } from "../../server_text.js";
 
+const WAITING = 202; // of a gateway: there is a place in line, and no session yet
+
 /** One session at the server, from offer to end. */
 export class WhipSession {
   /** @type {string | null} its URL, once the server has made it */
@@ -78,7 +80,7 @@ export class WhipSession {
  */
 function refusal(response, reason) {
   const wait = Number(response.headers.get("Retry-After"));
-  if (wait && (response.status === 503 || response.status === 429)) {
+  if (wait && (response.status === WAITING || response.status === 503 || response.status === 429)) {
     const position = Number(response.headers.get("Queue-Position"));
     if (position) holdTicket();
     return new ConnectError(queueText(position, reason), { retryAfter: wait, isFull: true });
