@@ -95,7 +95,7 @@ LAYERS = {
             "settings",
             "steady_clock",
         },
-        {"access", "environment", "media", "metrics", "models_cli"},
+        {"access", "environment", "journal", "media", "metrics", "models_cli"},
         {"engine", "tracing"},
         {"restart", "services"},
         {"session"},
