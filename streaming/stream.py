@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -38,7 +39,9 @@ from streaming.gpu.memory import give_back_memory, is_out_of_memory
 from streaming.gpu.stage_clock import StageClock
 from streaming.parameters import StreamParameters
 from streaming.pipeline import LongLivePipeline, Sampling
+from streaming.reprime import reprime
 from streaming.session import StreamSession
+from streaming.snapshot import StreamSnapshot, latents_of, on_host, without_padding
 
 logger = logging.getLogger(__name__)
 
@@ -53,13 +56,13 @@ class LiveStream:
         pipeline: LongLivePipeline,
         estimator: DepthEstimator,
         info: EngineInfo,
+        session: StreamSession,
         *,
         prompt: Prompts,
-        seed: int,
     ) -> None:
         self._info = info
         self._pipeline = pipeline
-        self._session: StreamSession = pipeline.open_session(seed=seed)
+        self._session = session
         self._depth = StreamDepth(estimator, pipeline.device, info.height, info.width)
         self._parameters = StreamParameters(
             prompts=parse_prompts(prompt),
@@ -69,6 +72,60 @@ class LiveStream:
         self._had_depth = False  # whether the last chunk had any
         self._shown: Tensor | None = None  # (T, 3, H, W) in [-1, 1]: the last piece, while depth looks at it
         self._unfinished: str | None = None  # why the last chunk could not be finished, until that is told
+
+    @classmethod
+    def restored(
+        cls,
+        pipeline: LongLivePipeline,
+        estimator: DepthEstimator,
+        info: EngineInfo,
+        snapshot: StreamSnapshot,
+    ) -> Self:
+        """A stream that goes on where another one was. Raises SnapshotRejected for one of another model or
+        size."""
+        parameters, device = snapshot.parameters, pipeline.device
+        session = reprime(pipeline, snapshot)
+        stream = cls(pipeline, estimator, info, session, prompt=parameters.prompts)
+        stream._parameters = replace(
+            parameters,
+            references=session.references,
+            mask=parameters.mask and parameters.mask.to(device),
+        )
+        stream._depth.resume(snapshot.depth)
+        stream._motion_gain, stream._noise = snapshot.motion_gain, snapshot.motion_noise
+        stream._had_depth = snapshot.had_depth
+        return stream
+
+    @torch.inference_mode()
+    def snapshot(self, before: StreamSnapshot | None = None) -> StreamSnapshot:
+        """What another process needs to go on from here, between two chunks. Of latents it copies to the host
+        what `before`, an earlier snapshot of this stream, has not. The clean pass that the last chunk has put
+        off may still be to come: it changes nothing here."""
+        session, parameters = self._session, self._parameters
+        references, mask = parameters.references, parameters.mask
+        window, channels = session.cache.window, self._pipeline.preset.transformer.in_dim
+        has_left_sink = session.latent > window.local_attn_size
+        return StreamSnapshot(
+            model=self._info.model,
+            seed=session.seed,
+            noise=session.noise.get_state(),
+            chunk=session.chunk,
+            frame=session.frame,
+            generation=session.generation,
+            recent=latents_of(session, before),
+            sink=on_host(session.sink) if has_left_sink and session.sink is not None else None,
+            prompts=session.prompts,
+            blend=session.blend and replace(session.blend, start=without_padding(session.blend.start)),
+            parameters=replace(
+                parameters,
+                references=None if references is None else on_host(references[:, :, :channels]),
+                mask=mask and RegionMask(on_host(mask.paint), on_host(mask.share)),
+            ),
+            depth=replace(self._depth.state, memory=None),
+            had_depth=self._had_depth,
+            motion_gain=self._motion_gain,
+            motion_noise=replace(self._noise, last=None),
+        )
 
     @property
     def frames_wanted(self) -> int:

@@ -78,6 +78,8 @@ LAYERS = {
         {"hub", "session"},
         {"pipeline"},
         {"acceleration", "parameters", "random_weights"},
+        {"snapshot"},
+        {"reprime"},
         {"stream"},
         {"engine"},
         {"device_report", "test_depth_guidance"},
