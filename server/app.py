@@ -28,6 +28,7 @@ from server.http.openapi import document
 from server.http.request_limits import RequestLimits
 from server.http.session_api import SessionApi
 from server.http.socket_limits import LimitedRunner
+from server.journal.port import Journal
 from server.media.recording_store import RecordingStore
 from server.memory import give_back_memory
 from server.metrics import Metrics
@@ -179,8 +180,9 @@ class Api:
         return self._engine.info.looks if self._engine.info else ()
 
 
-def create_app(settings: Settings, engine: EngineClient) -> web.Application:
+def create_app(settings: Settings, engine: EngineClient, journal: Journal | None = None) -> web.Application:
     """The application. It starts `engine` with itself; viewers, peers, then recordings and `engine` stop.
+    `journal`: where sessions leave what another process needs to go on with them.
 
     Raises UnusableAccess, or TracingUnavailable.
     """
@@ -188,7 +190,7 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
     owners = Owners(lambda session: recordings.mark(session))
     recordings = RecordingStore(settings, owners.mark)
     tracer = ChunkTracer.of(settings)
-    services = Services(settings, engine, Metrics(), recordings, tracer)
+    services = Services(settings, engine, Metrics(), recordings, tracer, journal)
     peers = PeerRegistry(services)
     viewers = ViewerRegistry(services, peers.find)
     _follow(services, peers, recordings)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from server.engine.client import EngineClient
+from server.journal.port import Journal
 from server.media.recording_store import RecordingStore
 from server.metrics import Metrics
 from server.settings import Settings
@@ -18,3 +19,4 @@ class Services:
     metrics: Metrics
     recordings: RecordingStore | None = None  # None: sessions cannot be recorded
     tracer: ChunkTracer | None = None
+    journal: Journal | None = None  # None: a session that is lost with this process cannot go on elsewhere

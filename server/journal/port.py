@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
+class JournalUnavailable(Exception):
+    """The journal cannot be asked now; the text says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class PutAnswer:
     """What has become of a record."""
@@ -24,13 +28,14 @@ class Journal(Protocol):
     """Keeps the newest record of each session."""
 
     async def put(self, session: str, record: bytes) -> PutAnswer:
-        """Raises RecordRejected for what is no record or too large, whatever the transport raises besides."""
+        """Raises RecordRejected for what is no record or too large, JournalUnavailable."""
         ...
 
     async def get(self, session: str) -> bytes | None:
-        """The newest record, whole; None: there is none, or none any more."""
+        """The newest record, whole; None: there is none, or none any more. Raises
+        JournalUnavailable."""
         ...
 
     async def forget(self, session: str, moves: int) -> None:
-        """Unless it has gone on elsewhere, `moves` times more than that."""
+        """Unless it has gone on elsewhere, `moves` times more than that. Raises JournalUnavailable."""
         ...

@@ -63,11 +63,8 @@ class Record:
 
     def after(self, earlier: "Record | None") -> "Record":
         """With what it needs and `earlier` has."""
-        kept = earlier.given if earlier else {}
-        found = {name: self.given.get(name, kept.get(name)) for name in self.needs}
-        return Record(
-            self.moves, self.needs, {name: part for name, part in found.items() if part is not None}
-        )
+        found = {**earlier.given, **self.given} if earlier else self.given
+        return Record(self.moves, self.needs, {name: found[name] for name in self.needs if name in found})
 
     def encode(self) -> bytes:
         header = {
@@ -111,14 +108,15 @@ def _header(text: bytes) -> tuple[int, tuple[str, ...], list[tuple[str, int]]]:
         header: Any = json.loads(text)
     except (ValueError, RecursionError):
         header = None
-    match header:
-        case {"moves": int(moves), "needs": list(needs), "given": list(given)}:
-            pass
-        case _:
-            raise RecordRejected(f"header: expected moves, needs and given, got {text[:80]!r}")
+    fields = cast(dict[str, object], header) if isinstance(header, dict) else {}
+    moves, needs, given = (fields.get(name) for name in ("moves", "needs", "given"))
+    if not isinstance(moves, int) or not isinstance(needs, list) or not isinstance(given, list):
+        raise RecordRejected(f"header: expected moves, needs and given, got {text[:80]!r}")
+    names: list[str] = []
     for name in cast(list[object], needs):
         if not isinstance(name, str):
             raise RecordRejected(f"needs: expected names, got {str(name)[:80]}")
+        names.append(name)
     sizes: list[tuple[str, int]] = []
     for entry in cast(list[object], given):
         match entry:
@@ -126,4 +124,4 @@ def _header(text: bytes) -> tuple[int, tuple[str, ...], list[tuple[str, int]]]:
                 sizes.append((name, size))
             case _:
                 raise RecordRejected(f"given: expected a name and a size, got {str(entry)[:80]}")
-    return moves, tuple(cast(list[str], needs)), sizes
+    return moves, tuple(names), sizes

@@ -5,10 +5,13 @@ import secrets
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from server.journal.port import JournalUnavailable
+from server.journal.record import SESSION_ID, RecordRejected
 from server.logs import session_logger
 from server.metrics import Refusal
 from server.services import Services
 from server.session.session import LiveSession
+from server.session.session_record import SessionRecord
 from server.transport.address_limits import network_of
 from server.transport.admission import PRESENT_S, AdmissionQueue, QueueStatus
 from server.transport.registry import Registry
@@ -122,17 +125,17 @@ class PeerRegistry:
             id = secrets.token_urlsafe(16)  # whoever knows it may control and end the session
             session = LiveSession(id, self._services)
         else:
-            session = await self._reclaim(former)
+            session = await self._reclaim(former) or await self._of_journal(former, address)
         peer = make(session)
         self._networks[session.id] = network_of(address)
         async with self._peers.adding(session.id, peer):
             if self._kept and len(self._peers) + len(self._kept) > self.places:
                 await self._end_kept(next(iter(self._kept)))
             await peer.begin()
-            if former is None:
-                session.start()
-            else:
+            if session.has_begun:
                 session.peer_changed()
+            else:
+                session.start()
         return peer
 
     def check_room(self, ticket: str | None, address: str) -> None:
@@ -172,7 +175,8 @@ class PeerRegistry:
         await self._peers.dismiss_all(
             lambda peer: peer.hang_up("the server is shutting down", may_return=False)
         )
-        for id in list(self._kept):
+        for id, session in list(self._kept.items()):
+            session.may_go_on_elsewhere = True
             await self._end_kept(id)
         await asyncio.gather(*self._ends.values())  # whose time was up just now
 
@@ -196,22 +200,39 @@ class PeerRegistry:
             words = f"{waiting} offers of your address have not connected yet; try again soon"
             raise ServerFull(words, why="address_full")
 
-    async def _reclaim(self, id: str) -> LiveSession:
-        """The session of a lost peer, no longer kept here. Raises SessionGone or ServerFull."""
+    async def _reclaim(self, id: str) -> LiveSession | None:
+        """The session of a lost peer, no longer kept here; None where there is none. Raises ServerFull."""
         if await self._peers.dismiss(
             id, lambda peer: peer.hang_up("its peer comes back another way", may_return=True)
         ):
             self._check_open()  # else a new peer would come in behind those that are hung up
         session = self._kept.pop(id, None)
-        if session is None:
-            raise SessionGone("there is no such session any more; begin a new one")
-        self._ends.pop(id).cancel()
+        if session is not None:
+            self._ends.pop(id).cancel()
         return session
+
+    async def _of_journal(self, id: str, address: str) -> LiveSession:
+        """A session that goes on here after another process. Raises SessionGone or ServerFull."""
+        gone = SessionGone("there is no such session any more; begin a new one")
+        journal = self._services.journal
+        if journal is None or not SESSION_ID.fullmatch(id):
+            raise gone
+        try:
+            data = await journal.get(id)
+            record = None if data is None else await asyncio.to_thread(SessionRecord.decode, data)
+        except (JournalUnavailable, RecordRejected) as error:
+            session_logger(__name__, id).warning("Cannot go on here: %s", error)
+            raise gone from error
+        if record is None or self.find(id) is not None:  # the same client may have asked twice
+            raise gone
+        self.check_room(None, address)
+        session_logger(__name__, id).info("goes on here, after another process")
+        return LiveSession(id, self._services, record)
 
     async def _close(self, peer: Peer) -> None:
         """Close a peer that leaves; its session goes with it or is kept."""
         id, seconds = peer.session.id, self._settings.resume_seconds
-        is_closing = self._peers.is_closing
+        is_closing = peer.session.may_go_on_elsewhere = self._peers.is_closing
         network = self._networks.pop(id, "")
         if not peer.session.has_camera:
             self._queue.gave_back_unused(network, self._now())

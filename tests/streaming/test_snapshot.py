@@ -129,6 +129,13 @@ def test_a_snapshot_is_independent_of_the_stream_that_it_came_from(engine: Strea
     before = snapshot.parts()
     play(stream, ChunkParameters(), ChunkParameters(reset=True))
     assert snapshot.parts() == before
+    snapshot = stream.snapshot()
+    before, session = snapshot.parts(), stream._session
+    with torch.inference_mode():
+        for tensor in (session.recent, session.sink):
+            assert tensor is not None
+            tensor.fill_(9)
+    assert snapshot.parts() == before
     assert StreamSnapshot.of_parts(before).parts() == before
 
 
@@ -186,6 +193,7 @@ def test_all_that_was_asked_stays_in_effect(engine: StreamEngine, asked: ChunkPa
     assert (blends[0] and blends[0].done) == (blends[1] and blends[1].done)
     assert stream._session.prompts == other._session.prompts
     assert stream._motion_gain == other._motion_gain and stream._noise.scale == other._noise.scale
+    assert stream._had_depth == other._had_depth
     known = stream._depth.state.range, other._depth.state.range
     assert known[0] == known[1] or math.isnan(known[0].far)
     play(other, ChunkParameters(), ChunkParameters())
