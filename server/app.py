@@ -29,6 +29,7 @@ from server.http.openapi import document
 from server.http.request_limits import RequestLimits
 from server.http.session_api import SessionApi
 from server.http.socket_limits import LimitedRunner
+from server.journal.port import Journal
 from server.media.recording_store import RecordingStore
 from server.memory import give_back_memory
 from server.metrics import Metrics
@@ -186,10 +187,13 @@ def create_app(
     settings: Settings,
     engine: EngineClient,
     gate: LeaseGate | None = None,
+    *,
+    journal: Journal | None = None,
     shared: bytes | None = None,
 ) -> web.Application:
     """The application. It starts `engine` with itself; viewers, peers, then recordings and `engine` stop.
-    With a gate, who comes needs a lease that it takes.
+    `gate`, `shared`: of a cluster's worker: who comes needs a lease that it takes; the cluster's secret.
+    `journal`: where sessions leave what another process needs to go on with them.
 
     Raises UnusableAccess, or TracingUnavailable.
     """
@@ -197,7 +201,8 @@ def create_app(
     owners = Owners(lambda session: recordings.mark(session))
     recordings = RecordingStore(settings, owners.mark)
     tracer = ChunkTracer.of(settings)
-    services = Services(settings, engine, Metrics(gate and gate.worker), recordings, tracer, gate)
+    metrics = Metrics(gate and gate.worker)
+    services = Services(settings, engine, metrics, recordings, tracer, gate, journal)
     peers = PeerRegistry(services)
     viewers = ViewerRegistry(services, peers.find)
     _follow(services, peers, recordings)

@@ -91,7 +91,7 @@ async def serve_worker(plan: WorkerPlan, placement: Placement, stopped: asyncio.
     engine = EngineClient(plan.settings, plan.import_engine)
     engine.restarts = True
     gate = LeaseGate(LeaseTokens(plan.secret), plan.id, secrets.token_urlsafe(8))
-    app = create_app(plan.settings, engine, gate, plan.secret)
+    app = create_app(plan.settings, engine, gate, shared=plan.secret)
     async with listening(plan.settings, app) as url, _releasing(placement, gate):
         beating = asyncio.create_task(
             beat(placement, WorkerServer(_reachable(url, plan.settings), app[PEERS], gate))

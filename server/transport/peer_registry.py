@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 from server.engine.client import Phase
+from server.journal.port import JournalUnavailable
+from server.journal.record import SESSION_ID, RecordRejected
 from server.logs import session_logger
 from server.placement.lease_tokens import LeasedPlace, LeaseRefused
 from server.placement.local import HERE, LocalPlacement
@@ -13,6 +15,7 @@ from server.placement.port import HeldSession, NoPlace, Spec, WorkerReport, prom
 from server.placement.table import MAX_PLACES, MAX_PROMPTS
 from server.services import Services
 from server.session.session import LiveSession
+from server.session.session_record import SessionRecord
 from server.transport.address_limits import network_of
 from server.transport.registry import Registry
 
@@ -117,12 +120,15 @@ class PeerRegistry:
         """
         self._check_open()
         if place is not None:
-            session, is_back = await self._take_up(place, former)
+            session = await self._take_up(place, former)
         elif former is None:
-            session, is_back = self._place_here(ticket, address), False
+            session = self._place_here(ticket, address)
         else:
-            session, is_back = await self._reclaim(former), True
-        with self._unless_here(session):
+            session = await self._reclaim(former)
+            if session is None:
+                session = await self._of_journal(former)
+                self.check_room(None, address)
+        with self._unless_here(session.id):
             peer = make(session)
         self._networks[session.id] = network_of(address) if place is None else place.network
         async with self._peers.adding(session.id, peer):
@@ -130,7 +136,7 @@ class PeerRegistry:
             if self._kept and len(self._peers) + len(self._kept) > self.places:
                 await self._end_kept(next(iter(self._kept)))
             await peer.begin()
-            if is_back:
+            if session.has_begun:
                 session.peer_changed()
             else:
                 session.start()
@@ -193,6 +199,11 @@ class PeerRegistry:
             await self._end_kept(id)
         await asyncio.gather(*self._ends.values())  # whose time was up just now
 
+    @property
+    def _sends_away(self) -> bool:
+        """Whether sessions that end here may go on elsewhere: this process is about to end."""
+        return self._peers.is_closing or (self._gate is not None and self._gate.is_draining)
+
     def _check_open(self) -> None:
         if self._peers.is_closing:
             raise NoPlace("the server is shutting down", why="stopping")
@@ -228,8 +239,8 @@ class PeerRegistry:
             self._services.metrics.admission_wait.observe(lease.waited)
         return LiveSession(lease.session, self._services)  # whoever knows its id may control and end it
 
-    async def _take_up(self, place: LeasedPlace, former: str | None) -> tuple[LiveSession, bool]:
-        """The session of a place that was leased elsewhere, and whether it has been here. Raises NoPlace,
+    async def _take_up(self, place: LeasedPlace, former: str | None) -> LiveSession:
+        """The session of a place that was leased elsewhere: new, or one that goes on. Raises NoPlace,
         SessionGone or LeaseRefused."""
         if self._gate is None:
             raise LeaseRefused("lease: this server gives out its own places; come without one")
@@ -237,18 +248,17 @@ class PeerRegistry:
             raise LeaseRefused("lease: expected the session that it is for")
         self._check_connecting(place.network)
         self._gate.take(place)
-        if self.find(place.session) is not None:
-            return await self._reclaim(place.session), True
-        session = LiveSession(place.session, self._services)
-        with self._unless_here(session):
-            if former is not None:
-                raise SessionGone("there is no such session any more; begin a new one")
+        if (session := await self._reclaim(place.session)) is not None:
+            return session
+        with self._unless_here(place.session):
             if len(self._peers) >= self.places:  # it has become slower since the lease was given
                 raise NoPlace(f"all {self.places} places are taken{self._why_no_more()}; try again soon")
-        return session, False
+            if former is None:
+                return LiveSession(place.session, self._services)
+            return await self._of_journal(former)
 
     @contextmanager
-    def _unless_here(self, session: LiveSession) -> Generator[None]:
+    def _unless_here(self, id: str) -> Generator[None]:
         """If it does not come in after all, its place is free at once."""
         is_done = False
         try:
@@ -256,30 +266,47 @@ class PeerRegistry:
             is_done = True
         finally:
             if not is_done:
-                self._local.free(session.id)
-                self._tell_freed(session.id, was_used=True)
+                self._local.free(id)
+                self._tell_freed(id, was_used=True)
 
     def _tell_freed(self, id: str, *, was_used: bool) -> None:
         """Those who gave the place, if they are elsewhere."""
         if self._gate is not None:
             self._gate.on_freed(id, was_used)
 
-    async def _reclaim(self, id: str) -> LiveSession:
-        """The session of a lost peer, no longer kept here. Raises SessionGone or NoPlace."""
+    async def _reclaim(self, id: str) -> LiveSession | None:
+        """The session of a lost peer, no longer kept here; None where there is none. Raises NoPlace."""
         if await self._peers.dismiss(
             id, lambda peer: peer.hang_up("its peer comes back another way", may_return=True)
         ):
             self._check_open()  # else a new peer would come in behind those that are hung up
         session = self._kept.pop(id, None)
-        if session is None:
-            raise SessionGone("there is no such session any more; begin a new one")
-        self._ends.pop(id).cancel()
+        if session is not None:
+            self._ends.pop(id).cancel()
         return session
+
+    async def _of_journal(self, id: str) -> LiveSession:
+        """A session that goes on here after another process. Raises SessionGone."""
+        gone = SessionGone("there is no such session any more; begin a new one")
+        journal = self._services.journal
+        if journal is None or not SESSION_ID.fullmatch(id):
+            raise gone
+        try:
+            data = await journal.get(id)
+            record = None if data is None else await asyncio.to_thread(SessionRecord.decode, data)
+        except (JournalUnavailable, RecordRejected) as error:
+            session_logger(__name__, id).warning("Cannot go on here: %s", error)
+            raise gone from error
+        if record is None or self.find(id) is not None:  # the same client may have asked twice
+            raise gone
+        session_logger(__name__, id).info("goes on here, after another process")
+        return LiveSession(id, self._services, record)
 
     async def _close(self, peer: Peer) -> None:
         """Close a peer that leaves; its session goes with it or is kept."""
         id, seconds = peer.session.id, self._settings.resume_seconds
         is_closing = self._peers.is_closing
+        peer.session.may_go_on_elsewhere = self._sends_away
         network, was_used = self._networks.pop(id, ""), peer.session.has_camera
         if not was_used:
             self._local.gave_back_unused(network)
@@ -307,6 +334,7 @@ class PeerRegistry:
 
     async def _end_kept(self, id: str) -> None:
         session = self._kept.pop(id)
+        session.may_go_on_elsewhere = self._sends_away
         self._ends.pop(id).cancel()
         try:
             await session.close()
