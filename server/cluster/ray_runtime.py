@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 NAMESPACE = "depthlive"
-PLACEMENT = "placement"  # name of its actor
+PLACEMENT, JOURNAL = "placement", "journal"  # names of actors
 WORKER_PREFIX = "worker-"  # of the names of workers' actors; their number follows
 MISSING = "a cluster needs Ray, which is not installed: pip install 'depthlive[ray]'"
 QUIET: dict[str, str] = {

@@ -15,10 +15,12 @@ from server.access.addresses import WILDCARDS, in_url
 from server.access.hosts import check_bind
 from server.app import PEERS, create_app, listening
 from server.cluster.heartbeat import beat
+from server.cluster.journal_actor import journal_client
 from server.cluster.placement_actor import PlacementMaker, RayPlacement
 from server.cluster.ray_runtime import NAMESPACE, WORKER_PREFIX, ray_module
 from server.engine.client import EngineClient
 from server.engine.thread import import_engine
+from server.journal.port import Journal
 from server.logs import configure_logging
 from server.placement.lease_tokens import LeaseGate, LeaseTokens
 from server.placement.port import Orders, Placement, WorkerReport
@@ -85,13 +87,15 @@ class WorkerServer:
             await asyncio.sleep(TOLD_S)
 
 
-async def serve_worker(plan: WorkerPlan, placement: Placement, stopped: asyncio.Event) -> None:
+async def serve_worker(
+    plan: WorkerPlan, placement: Placement, journal: Journal, stopped: asyncio.Event
+) -> None:
     """Serve until drained, or until `stopped`. Raises ModelLost, and what keeps the server from beginning."""
     check_bind(plan.settings)
     engine = EngineClient(plan.settings, plan.import_engine)
     engine.restarts = True
     gate = LeaseGate(LeaseTokens(plan.secret), plan.id, secrets.token_urlsafe(8))
-    app = create_app(plan.settings, engine, gate, shared=plan.secret)
+    app = create_app(plan.settings, engine, gate, journal=journal, shared=plan.secret)
     async with listening(plan.settings, app) as url, _releasing(placement, gate):
         beating = asyncio.create_task(
             beat(placement, WorkerServer(_reachable(url, plan.settings), app[PEERS], gate))
@@ -186,7 +190,7 @@ class WorkerActor:
 
     async def _serve(self, placement: RayPlacement) -> None:
         self._loop = asyncio.get_running_loop()
-        await serve_worker(self._plan, placement, self._stopped)
+        await serve_worker(self._plan, placement, journal_client(), self._stopped)
         await placement.forget(self._plan.id)
 
 

@@ -3,9 +3,10 @@
 Its pictures are flat, and count its frames in red.
 """
 
+import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,24 @@ from scripts.bench.servers.loopback_ice import LOOPBACK, has_only_loopback
 from streaming.api import ChunkParameters, ChunkResult, EngineInfo
 
 WIDTH, HEIGHT = 64, 48
+CHUNK_BYTES = 600_000
 CHUNK_S = 0.5  # for 12 frames: 24 a second, as a stream on a GPU has
+
+
+@dataclass(frozen=True)
+class SleepingSnapshot:
+    """All that a stream remembers, and as much more as a chunk's new latents take at 832x480."""
+
+    frames_wanted: int
+    chunk: int
+    frame: int
+
+    def names(self) -> tuple[str, ...]:
+        return "stream", f"latents/{self.chunk}"
+
+    def parts(self, without: Collection[str] = ()) -> dict[str, bytes]:
+        parts = zip(self.names(), (json.dumps(asdict(self)).encode(), bytes(CHUNK_BYTES)), strict=True)
+        return {name: data for name, data in parts if name not in without}
 
 
 @dataclass
@@ -22,6 +40,9 @@ class SleepingStream:
     frames_wanted: int = 9
     chunk: int = 0
     frame: int = 0
+
+    def snapshot(self, before: SleepingSnapshot | None = None) -> SleepingSnapshot:
+        return SleepingSnapshot(self.frames_wanted, self.chunk, self.frame)
 
     def step(
         self,
@@ -84,6 +105,9 @@ class SleepingEngine:
 
     def open(self, *, prompt: str, seed: int) -> SleepingStream:
         return SleepingStream()
+
+    def restore(self, parts: Mapping[str, bytes]) -> SleepingStream:
+        return SleepingStream(**json.loads(parts["stream"]))
 
 
 def import_sleeping_engine() -> Any:

@@ -14,6 +14,7 @@ from server.cluster.gateway import create_gateway
 from server.cluster.lifecycle import worker_settings
 from server.cluster.placement_actor import PlacementMaker
 from server.cluster.worker import WorkerPlan, serve_worker
+from server.journal.memory import MemoryJournal
 from server.placement.lease_tokens import LeaseTokens
 from server.placement.table import PlacementTable
 from server.settings import load_settings
@@ -32,6 +33,7 @@ class Cluster:
         self.settings = load_settings(PLACES | settings)
         self.actor = Actor(asyncio.get_running_loop().time)
         self.placement = self.actor.client()
+        self.journal = MemoryJournal()
         self.workers: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
 
     async def start(self) -> "Cluster":
@@ -55,7 +57,7 @@ class Cluster:
             placement=PlacementMaker(PlacementTable, SECRET),
             import_engine=lambda: engine,
         )
-        task = asyncio.create_task(serve_worker(plan, self.actor.client(), stopped))
+        task = asyncio.create_task(serve_worker(plan, self.actor.client(), self.journal, stopped))
         self._stack.push_async_callback(self.stop, id)
         self.workers[id] = task, stopped
         await self.until_workers(lambda found: any(one.worker == id and one.is_ready for one in found))
@@ -138,25 +140,27 @@ async def test_law_a_lost_client_goes_on_with_its_session(cluster):
             assert await cluster.worker_of(session) == at
 
 
-async def test_law_a_drained_worker_sends_its_clients_away_and_ends(cluster):
+async def test_law_a_drained_workers_sessions_go_on_elsewhere_and_it_ends(cluster):
     for number in (1, 2):
         await cluster.begin(f"fake.{number}")
     async with cluster.viewer() as viewer:
         await viewer.live()
+        viewer.send({"type": "prompt.set", "id": "1", "text": "a fox of glass"})
+        await viewer.message("applied", id="1")
+        await until(lambda: len(cluster.journal) > 0, "it is in the journal")
         session = viewer.received("hello")[0]["session"]
         at = await cluster.worker_of(session)
         assert at is not None
         await cluster.placement.drain(at)
         await until(lambda: viewer.control.readyState == "closed", "it is hung up")
-        await asyncio.wait_for(cluster.workers[at][0], PATIENCE_S)
-        other = Viewer(cluster.url, cluster.http)
-        try:
-            response = await other.post(await other.offer())  # there is a place elsewhere
-            assert response.status == 201
-            found = await cluster.worker_of(response.headers["Location"].rpartition("/")[2])
-            assert found not in (None, at)
-        finally:
-            await other.close()
+        async with cluster.viewer(session) as again:
+            await again.live()
+            assert again.received("hello")[0]["session"] == session
+            assert again.received("hello")[0]["prompt"] == "a fox of glass"
+            assert await cluster.worker_of(session) not in (None, at)
+            await asyncio.wait_for(cluster.workers[at][0], PATIENCE_S)
+            before = len(again.frames)
+            await until(lambda: len(again.frames) > before + 3, "pictures go on")
 
 
 async def test_law_an_actor_of_placement_that_is_lost_costs_no_stream(cluster):
