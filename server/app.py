@@ -294,9 +294,11 @@ def _follow(services: Services, peers: PeerRegistry, recordings: RecordingStore)
     follow("recordings_bytes", "Size of all finished recordings", lambda: recordings.num_bytes)
 
 
-def security_headers(origins: Origins) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """What adds to an answer the headers that confine the page."""
-    policy = CONTENT_SECURITY_POLICY.format(frame_ancestors=origins.frame_ancestors)
+def security_headers(
+    origins: Origins, more: str = ""
+) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """What adds to an answer the headers that confine the page. `more`: of its policy."""
+    policy = CONTENT_SECURITY_POLICY.format(frame_ancestors=origins.frame_ancestors) + more
 
     async def add(request: web.Request, response: web.StreamResponse) -> None:
         for name, value in {"Content-Security-Policy": policy, **SECURITY_HEADERS}.items():

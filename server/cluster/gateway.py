@@ -46,6 +46,7 @@ from server.webrtc.whip import BAD_TICKET, QUEUE_POSITION, RETRY_AFTER_S
 
 logger = logging.getLogger(__name__)
 
+TO_WORKERS = "; connect-src 'self' ws: wss:"  # where the page takes pictures by WebSocket
 MAX_INFO_BYTES = 256 * 1024  # of a worker's api/info
 INFO_FRESH_S = 1.0
 TRIES = 2  # of an offer that is handed on: a worker may have begun anew since it was chosen
@@ -156,10 +157,15 @@ class Gateway:
             return None
 
     async def socket(self, request: web.Request) -> web.StreamResponse:
-        """307 to the worker's WebSocket: its pictures are media, and go there directly."""
+        """Leads to the worker's WebSocket: its pictures are media, and go there directly. 307, or its address
+        in JSON for a page that asks by HTTP: its browser follows no redirect of a WebSocket."""
         lease = await self._place(request)
         self.metrics.offer("redirected")
-        return _led_to(lease.url, "/ws", self._entry(request, lease))
+        query = self._entry(request, lease)
+        if hdrs.UPGRADE in request.headers:
+            return _led_to(lease.url, "/ws", query)
+        url = f"{lease.url.replace('http', 'ws', 1)}/ws?{urlencode(query)}"
+        return web.json_response({"url": url}, headers={hdrs.CACHE_CONTROL: "no-store"})
 
     async def leave_queue(self, request: web.Request) -> web.Response:
         """Give back the place in line of `?ticket=`: 200; 400 if it is no ticket, 404 if nobody has it."""
@@ -202,6 +208,7 @@ class Gateway:
         told = told | {
             "max_sessions": sum(worker.places for worker in ready),
             "sessions": sum(len(worker.sessions) for worker in ready),
+            "leads_sockets": True,
         }
         return web.json_response(told)
 
@@ -363,7 +370,7 @@ def create_gateway(
         gateway.metrics.responses.labels(str(response.status)).inc()
 
     app.cleanup_ctx.append(connect)
-    app.on_response_prepare.append(security_headers(origins))
+    app.on_response_prepare.append(security_headers(origins, TO_WORKERS))
     app.on_response_prepare.append(origins.add_headers)
     app.on_response_prepare.append(count_response)
     endpoints: list[web.AbstractRouteDef] = [*gateway.routes(), *LoginApi(tokens).routes()]

@@ -9,6 +9,7 @@ from functools import partial
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from server.access.addresses import WILDCARDS, in_url, is_loopback
 from server.access.hosts import check_bind
 from server.access.tokens import Tokens
 from server.cluster.placement_actor import PlacementMaker
@@ -89,10 +90,19 @@ def worker_settings(settings: Settings, id: str, preset: str) -> Settings:
             "public_prefix": "",
             "metrics_port": None,
             "recordings_dir": recordings / id if recordings is not None else None,
+            "allowed_origins": (*settings.allowed_origins, *_origins_of(settings)),
             # The gateway tells whose request it hands on.
             "trusted_proxies": (*settings.trusted_proxies, *map(ip_network, LOOPBACK_NETWORKS)),
         }
     )
+
+
+def _origins_of(settings: Settings) -> list[str]:
+    """Of the gateway's page, whose WebSockets go to workers. An operator's proxy may end TLS before it."""
+    names = [settings.host, "localhost"] if is_loopback(settings.host) else [settings.host]
+    own = [f"http://{in_url(name)}:{settings.port}" for name in names if name not in WILDCARDS]
+    others = [name for name in settings.allowed_hosts if not name.startswith("*")]
+    return own + [f"https://{in_url(name)}" for name in others]
 
 
 def check_settings(settings: Settings) -> None:

@@ -17,7 +17,7 @@ from tests.e2e.page import (
     wait_until,
 )
 from tests.e2e.servers import ClusterServer, fake_engine_cluster
-from tests.e2e.visits import PagePool, pages_of
+from tests.e2e.visits import PagePool, Visit, pages_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -64,3 +64,24 @@ def test_law_the_page_streams_records_and_goes_on_when_its_worker_drains(
         page.click("#stop")
         expect(page.locator("#start")).to_be_enabled()
         visit.errors.clear()  # of requests while its worker was going
+
+
+def test_law_where_udp_is_blocked_pictures_come_from_the_worker_itself(
+    pool: PagePool, cluster: ClusterServer
+) -> None:
+    with pages_of(pool, cluster) as open_page:
+        sockets: list[str] = []
+
+        def note_sockets(visit: Visit) -> None:
+            visit.on("websocket", lambda one: sockets.append(one.url))
+
+        page = open_page(path="/?transport=ws", prepare=note_sockets).page
+        page.fill("#login-token", TOKEN)
+        page.press("#login-token", "Enter")
+        expect(page.locator("#login")).to_be_hidden()
+        page.click("#start")
+        wait_live(page)
+        assert wait_until(lambda: frames_shown(page) > 10, SHOWN_LIMIT_S)
+        assert len(sockets) == 1 and not sockets[0].startswith(cluster.url.replace("http", "ws"))
+        page.click("#stop")
+        expect(page.locator("#start")).to_be_enabled()

@@ -285,9 +285,19 @@ async def test_law_what_is_large_or_long_goes_to_the_worker_itself(cluster, path
     assert (response.status, response.headers["Location"]) == (307, worker.url + path)
 
 
+async def test_law_a_page_is_told_where_its_socket_for_pictures_goes(cluster):
+    worker = await cluster.worker()
+    response, text = await cluster.ask("GET", f"/ws?ticket={TICKET}")
+    to = URL(json.loads(text)["url"])
+    assert (response.status, to.scheme, to.authority) == (200, "ws", URL(worker.url).authority)
+    assert to.path == "/ws" and "lease" in to.query
+    response, _ = await cluster.ask("GET", f"/ws?ticket={TICKET}")
+    assert (response.status, response.headers["Queue-Position"]) == (202, "1")
+
+
 async def test_a_socket_for_pictures_is_led_to_a_worker_with_a_lease(cluster):
     worker = await cluster.worker()
-    response, _ = await cluster.ask("GET", f"/ws?ticket={TICKET}")
+    response, _ = await cluster.ask("GET", f"/ws?ticket={TICKET}", headers={"Upgrade": "websocket"})
     to = URL(response.headers["Location"])
     assert (response.status, str(to.origin()), to.path) == (307, worker.url, "/ws")
     assert "lease" in to.query and "ticket" not in to.query

@@ -33,6 +33,13 @@ def test_a_worker_has_the_gateways_settings_on_a_port_of_its_own(tmp_path):
     assert settings.recordings_dir == tmp_path / "m.1"  # each folder is one process's
 
 
+def test_a_workers_sockets_are_open_to_the_gateways_page():
+    asked = {"port": 9000, "allowed_hosts": ["live.example.org", "*.example.org"]}
+    settings = worker_settings(load_settings(asked), "m.1", "m")
+    origins = ("http://127.0.0.1:9000", "http://localhost:9000", "https://live.example.org")
+    assert settings.allowed_origins == origins
+
+
 @pytest.mark.parametrize(
     ("asked", "name"),
     [({"tls": "self-signed"}, "tls"), ({"port": 0}, "port"), ({"metrics_port": 1}, "metrics_port")],
