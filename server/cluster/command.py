@@ -82,7 +82,8 @@ def _stay() -> None:
 def status(address: Address = THIS_MACHINE) -> None:
     """Show every worker of the cluster."""
     with _joined(address):
-        table = Table("Worker", "Model", "Sessions", "Places", "Frames/s", "State", "Address")
+        table = Table("Worker", "Model", "Sessions", "Places", "Frames/s", "State")
+        table.add_column("Address", overflow="fold")
         for one in statuses(existing()):
             report = one.report
             state = "lost" if one.is_lost else "draining" if report.is_draining else "ready"
