@@ -1,5 +1,6 @@
 """Table of workers, leases and who waits: which worker serves whom. Pure: the caller tells the time."""
 
+import itertools
 import math
 import re
 import secrets
@@ -110,6 +111,7 @@ class PlacementTable:
         self._why_full = why_full
         self._make_id = make_id
         self._all_known_at = math.inf  # who has not reported by then is lost; set with the first call
+        self._nothing_ends_before = -math.inf  # no lease, no worker's silence, nothing that is remembered
         self._workers: OrderedDict[str, _Worker] = OrderedDict()  # the longest silent first
         self._leases: OrderedDict[str, _Lease] = OrderedDict()  # by session, the first to expire first
         self._where: dict[str, str] = {}  # worker by session
@@ -358,6 +360,8 @@ class PlacementTable:
 
     def _expire(self, now: float) -> None:
         """Leases that nobody took up, workers that are silent, sessions that were lost long ago."""
+        if now < self._nothing_ends_before:
+            return
         if math.isinf(self._all_known_at):
             self._all_known_at = now + (self._silent_s if math.isfinite(self._silent_s) else 0.0)
         while self._leases and self._leases[session := next(iter(self._leases))].expires_at <= now:
@@ -369,6 +373,12 @@ class PlacementTable:
             self._forget(worker, now)
         while self._lost and self._lost[session := next(iter(self._lost))].at + LOST_S < now:
             del self._lost[session]
+        # What is leased, heard or lost from now on does not end sooner than this.
+        ends = [now + min(self._silent_s, HELD_S, LOST_S)]
+        ends += [lease.expires_at for lease in itertools.islice(self._leases.values(), 1)]
+        ends += [worker.heard_at + self._silent_s for worker in itertools.islice(self._workers.values(), 1)]
+        ends += [lost.at + LOST_S for lost in itertools.islice(self._lost.values(), 1)]
+        self._nothing_ends_before = min(ends)
 
     def _forget(self, worker: _Worker, now: float) -> None:
         """It is lost: its sessions go on elsewhere."""

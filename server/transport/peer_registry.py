@@ -11,6 +11,7 @@ from server.journal.record import SESSION_ID, RecordRejected
 from server.logs import session_logger
 from server.placement.lease_tokens import LeasedPlace, LeaseRefused
 from server.placement.local import HERE, LocalPlacement
+from server.placement.places import places_at
 from server.placement.port import HeldSession, NoPlace, Spec, WorkerReport, prompt_digest
 from server.placement.table import MAX_PLACES, MAX_PROMPTS
 from server.services import Services
@@ -79,13 +80,10 @@ class PeerRegistry:
 
     @property
     def places(self) -> int:
-        """How many may be here: as many as each keep `min_fps`, by the measured pace of the model. Whoever is
-        alone may always."""
-        most, pace = self._settings.max_sessions, self._services.engine.pace
-        needed = min(self._settings.min_fps, self._settings.max_fps)
-        if pace is None or not needed:
-            return most
-        return max(1, min(most, int(pace / needed)))
+        """How many may be here, by the measured pace of the model."""
+        settings, pace = self._settings, self._services.engine.pace
+        limits = {"min_fps": settings.min_fps, "max_fps": settings.max_fps}
+        return places_at(pace, most=settings.max_sessions, **limits)
 
     def __len__(self) -> int:
         """How many are here; not those that may return."""

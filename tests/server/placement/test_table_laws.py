@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from server.placement.port import LEASE_S, SILENT_S, HeldSession, Lease, NoPlace, Spec, WorkerReport
+from server.placement.port import LEASE_S, SILENT_S, HeldSession, Lease, NoPlace, Orders, Spec, WorkerReport
 from server.placement.table import HELD_S, PlacementTable
 
 WORKERS = ("w0", "w1", "w2")
@@ -23,6 +23,7 @@ class Worker:
     sessions: dict[str, bool] = field(default_factory=dict)  # whether it is kept
     told: frozenset[str] = frozenset()  # those of the newest report that was heard
     is_alive: bool = True
+    beat: WorkerReport | tuple[Orders, WorkerReport] | None = None  # that is on its way, or its answer
 
     def report(self) -> WorkerReport:
         held = tuple(HeldSession(id=id, network="n", is_kept=kept) for id, kept in self.sessions.items())
@@ -67,19 +68,37 @@ class Fleet(RuleBasedStateMachine):
     def begin(self, policy):
         self.policy = policy
         self.table = self.make_table(policy)
-        for name in WORKERS:
-            self.heartbeat(name)
-            self.heartbeat(name)
+        for name in 2 * WORKERS:
+            self.whole_heartbeat(name)
 
     @rule(name=st.sampled_from(WORKERS))
     def heartbeat(self, name):
+        """One of three: a report is made, it comes to the table, the answer comes back."""
         worker = self.workers[name]
-        if worker.is_alive:
-            orders = self.table.report(worker.report(), self.now)
-            worker.epoch = orders.epoch
-            worker.told = frozenset(worker.sessions) - set(orders.end)
-            for session in orders.end:
-                worker.sessions.pop(session, None)
+        if not worker.is_alive:
+            return
+        match worker.beat:
+            case None:
+                worker.beat = worker.report()
+            case WorkerReport():
+                worker.beat = self.table.report(worker.beat, self.now), worker.beat
+            case (orders, report):
+                worker.beat, worker.epoch = None, orders.epoch
+                worker.told = frozenset(held.id for held in report.sessions) - set(orders.end)
+                for session in orders.end:
+                    worker.sessions.pop(session, None)
+
+    def whole_heartbeat(self, name):
+        self.heartbeat(name)
+        while self.workers[name].is_alive and self.workers[name].beat is not None:
+            self.heartbeat(name)
+
+    @rule(seconds=st.sampled_from([1, 5, 18, 25]))
+    def all_report_for_a_while(self, seconds):
+        for _ in range(seconds):
+            self.now += 1.0
+            for name in WORKERS:
+                self.whole_heartbeat(name)
 
     @rule(ticket=st.sampled_from([None, "a" * 16, "b" * 16, "c" * 16]))
     def come(self, ticket):
@@ -199,7 +218,7 @@ class Fleet(RuleBasedStateMachine):
         for worker in self.workers.values():
             worker.is_alive = True
         for name in 2 * WORKERS:
-            self.heartbeat(name)
+            self.whole_heartbeat(name)
         here = [session for worker in self.workers.values() for session in worker.sessions]
         assert len(here) == len(set(here)), "a session on two workers that have both been heard"
         self.now += HELD_S + SILENT_S + 1000
@@ -207,7 +226,7 @@ class Fleet(RuleBasedStateMachine):
             worker.sessions.clear()
         for _ in range(3):
             for name in WORKERS:
-                self.heartbeat(name)
+                self.whole_heartbeat(name)
         assert all(status.taken == status.kept == 0 for status in self.table.workers(self.now))
         assert self.table._where == {} and not self.table._leases and not self.table._held
         assert sum(self.table._free.totals.values()) == sum(worker.places for worker in self.workers.values())
@@ -218,5 +237,5 @@ class Fleet(RuleBasedStateMachine):
 
 TestFleet = Fleet.TestCase
 TestFleet.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=200, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )
