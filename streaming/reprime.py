@@ -34,7 +34,8 @@ def reprime(pipeline: LongLivePipeline, snapshot: StreamSnapshot) -> StreamSessi
     session = pipeline.open_session(seed=snapshot.seed)
     session.noise.set_state(snapshot.noise)
     session.chunk, session.frame = snapshot.chunk, snapshot.frame
-    session.generation, session.prompts = snapshot.generation, snapshot.prompts
+    session.generation = snapshot.generation
+    session.prompts, session.sink_prompts = snapshot.prompts, snapshot.sink_prompts
     if (references := snapshot.parameters.references) is not None:
         session.references = reference_control(_like(pipeline, references), pipeline.config.vace_in_dim)
     if not snapshot.recent or snapshot.prompts is None:
@@ -68,7 +69,8 @@ def _fill_ring(pipeline: LongLivePipeline, session: StreamSession, context: Text
             write_clean_kv(model, latents, context, cache, chunk * CHUNK_LATENTS)
         return
     if window.sink_size:
-        write_clean_kv(model, session.sink, context, cache, 0)
+        sink_context = pipeline.text(session.sink_prompts) if session.sink_prompts else context
+        write_clean_kv(model, session.sink, sink_context, cache, 0)
     first = session.latent - window.ring_size
     cache.skip_to(first)
     write_clean_kv(model, recent[:, -window.ring_size :], context, cache, first)
