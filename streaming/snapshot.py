@@ -79,6 +79,7 @@ class StreamSnapshot:
     recent: tuple[ChunkLatents, ...]  # the window's newest chunks, oldest first; () before the first
     sink: Tensor | None  # (1, sink_size, C, h, w): the stream's first latents; None while `recent` has them
     prompts: WeightedPrompts | None  # of the window
+    sink_prompts: WeightedPrompts | None  # of the sink
     blend: PromptBlend | None  # its start without the rows of zeros behind the prompt
     parameters: (
         StreamParameters  # references (1, R, C, h, w): the latents alone, which are all there is to it
@@ -151,6 +152,7 @@ class StreamSnapshot:
             "recent": [[latents.generation, latents.chunk] for latents in self.recent],
             "has_sink": self.sink is not None,
             "window_prompts": self.prompts,
+            "sink_prompts": self.sink_prompts,
             "blend": None if blend is None else [blend.chunks, blend.curve, blend.done],
             "prompts": parameters.prompts,
             "strengths": dict(parameters.strengths),
@@ -205,7 +207,8 @@ class StreamSnapshot:
             generation=generation,
             recent=tuple(recent),
             sink=_only(parts, f"sink/{generation}") if values.take("has_sink", bool) else None,
-            prompts=values.prompts("window_prompts") if values.optional("window_prompts", list) else None,
+            prompts=values.optional_prompts("window_prompts"),
+            sink_prompts=values.optional_prompts("sink_prompts"),
             blend=blend,
             parameters=StreamParameters(
                 prompts=values.prompts("prompts"),
@@ -291,6 +294,9 @@ class _Values:
         pairs = tuple((str(text), _finite(name, weight)) for text, weight in given)
         parse_prompts(pairs)
         return pairs
+
+    def optional_prompts(self, name: str) -> WeightedPrompts | None:
+        return None if self._values.get(name) is None else self.prompts(name)
 
     def strengths(self, name: str) -> dict[ControlName, float]:
         given = self.take(name, dict)

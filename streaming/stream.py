@@ -115,6 +115,7 @@ class LiveStream:
             recent=latents_of(session, before),
             sink=on_host(session.sink) if has_left_sink and session.sink is not None else None,
             prompts=session.prompts,
+            sink_prompts=session.sink_prompts,
             blend=session.blend and replace(session.blend, start=without_padding(session.blend.start)),
             parameters=replace(
                 parameters,

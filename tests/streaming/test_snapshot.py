@@ -16,11 +16,12 @@ from streaming.depth.estimators import EdgesDepth
 from streaming.engine import LiveStream, StreamEngine
 from streaming.pipeline import LongLivePipeline
 from streaming.snapshot import STATE, VALUES, SnapshotRejected, StreamSnapshot
-from tests.streaming.test_stream import ASKED, SIZE, Brightness, left_kept, play, same
+from tests.streaming.test_stream import ASKED, CLAY, SIZE, Brightness, left_kept, play, same
 from tests.streaming.tiny_preset import narrow_pipeline
 
 CPU = torch.device("cpu")
 LONG, SHORT = 5, 2  # chunks: the window holds three
+NOTHING = ChunkParameters()
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +52,14 @@ def moving(count: int, first: int) -> list[np.ndarray]:
     return frames
 
 
-def play_on(stream: LiveStream, chunks: int, first: int) -> list[ChunkResult]:
+def play_on(
+    stream: LiveStream, chunks: int, first: int, asked: ChunkParameters = NOTHING
+) -> list[ChunkResult]:
     """As `play`, of pictures that move, from number `first` on."""
     results = []
     for _ in range(chunks):
         count = stream.frames_wanted
-        results.append(stream.step(moving(count, first), ChunkParameters()))
+        results.append(stream.step(moving(count, first), asked))
         stream.flush()
         first += count
     return results
@@ -71,31 +74,40 @@ def test_a_snapshot_of_a_fresh_stream_restores_a_fresh_one(engine: StreamEngine)
         assert same(a, b) and (a.chunk, a.first_frame) == (b.chunk, b.first_frame)
 
 
-@pytest.mark.parametrize("chunks", [SHORT, LONG])
+NEAR = {  # what is asked, of which chunk, how many chunks before the move; least PSNR and most distance after
+    # Seen: 95 dB and 1e-6, while the window holds all of the stream.
+    "short": (NOTHING, 0, SHORT, 80.0, 1e-4),
+    # 43 dB and 0.032: what the window's latents themselves had seen is gone.
+    "long": (NOTHING, 0, LONG, 40.0, 0.05),
+    # 40 dB and 0.057: the sink keeps the old prompt.
+    "switched": (ChunkParameters(prompts=CLAY), 4, 7, 38.0, 0.07),
+    # 23 dB and 0.26: of the steps of a blend the window is computed again under the newest alone.
+    "blending": (ChunkParameters(prompts=CLAY, transition="blend", blend_chunks=4), 5, 7, 21.0, 0.3),
+}
+
+
+@pytest.mark.parametrize(("asked", "at", "chunks", "least", "most"), NEAR.values(), ids=NEAR.keys())
 def test_a_restored_stream_goes_on_near_the_one_that_was_never_moved(
-    trained: StreamEngine, chunks: int
+    trained: StreamEngine, asked: ChunkParameters, at: int, chunks: int, least: float, most: float
 ) -> None:
-    stream = trained.open(prompt="a statue of molten gold", seed=1)
-    play_on(stream, chunks, 0)
-    other, begun = moved(trained, stream), trained.open(prompt="a statue of molten gold", seed=1)
-    first, far = 9 + 12 * (chunks - 1), math.inf
+    stream, first = trained.open(prompt="a statue of molten gold", seed=1), 0
+    for chunk in range(chunks):
+        play_on(stream, 1, first, asked if chunk == at else NOTHING)
+        first += 12 if chunk else 9
+    other, begun = moved(trained, stream), trained.open(prompt=stream._parameters.prompts, seed=1)
     for number in range(3):
-        at = first + 12 * number
-        here, there, anew = (play_on(each, 1, at)[0] for each in (stream, other, begun))
+        here, there, anew = (play_on(each, 1, first)[0] for each in (stream, other, begun))
+        first += 12
         assert (here.chunk, here.first_frame, here.generation) == (
             there.chunk,
             there.first_frame,
             there.generation,
         )
-        near = psnr(here.frames, there.frames)
-        far = min(far, psnr(here.frames[-9:], anew.frames[-9:]))
+        near, far = psnr(here.frames, there.frames), psnr(here.frames[-9:], anew.frames[-9:])
         distance = latent_distance(stream, other)
-        print(
-            f"after {chunks} chunks, chunk {number}: {near:.1f} dB, latents {distance:.4f}, anew {far:.1f} dB"
-        )
-        # Seen: 95 dB and 1e-6 while the window holds all of the stream, later 43 dB and 0.032.
-        assert near > (80 if chunks == SHORT else 40) and distance < (1e-4 if chunks == SHORT else 0.05)
-    assert far < 35, "a stream that began anew would not be told from one that went on"
+        print(f"chunk {number} after {chunks}: {near:.1f} dB, latents {distance:.4f}; anew {far:.1f} dB")
+        assert near > least and distance < most
+        assert near > far + 10, "a stream that began anew would not be told from one that went on"
 
 
 def psnr(one: np.ndarray, other: np.ndarray) -> float:

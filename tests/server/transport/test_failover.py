@@ -130,6 +130,23 @@ async def test_a_session_that_finds_no_place_or_does_not_connect_stays_in_the_jo
     assert await journal.get(id) is not None and len(peers) == 2
 
 
+class Lost(Peer):
+    may_return = True
+
+
+async def test_a_session_that_waits_for_its_client_when_the_server_stops_stays_in_the_journal(
+    settings, engine, journal, peers
+):
+    peer = await peers.add(Lost)
+    id = peer.session.id
+    await until(lambda: len(journal) == 1, "the record")
+    peer.hang_up("it was lost")
+    await until(lambda: len(peers) == 0, "the peer is gone")
+    assert peers.find(id) is peer.session
+    await peers.dismiss_all()
+    assert await journal.get(id) is not None
+
+
 async def test_what_is_not_in_the_journal_or_cannot_be_read_is_gone(peers, journal):
     await journal.put("damaged", Record(0, ("session",), {"session": b"{"}).encode())
     for id in ("never-there", "damaged", "no id at all", ""):
