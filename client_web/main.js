@@ -62,7 +62,10 @@ const stream = new Stream(
     silent,
   },
   () => select("camera").value,
-  async () => (await serverInfo.ask())?.ice_servers ?? [], // asked anew: credentials of a relay run out
+  async () => {
+    const info = await serverInfo.ask(); // asked anew: credentials of a relay run out
+    return { iceServers: info?.ice_servers ?? [], leadsSockets: info?.leads_sockets ?? false };
+  },
   new URLSearchParams(location.search).get("transport") === "ws", // to try it, or to measure it
 );
 

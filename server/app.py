@@ -4,10 +4,11 @@ import asyncio
 import json
 import logging
 import signal
-from collections.abc import AsyncIterator, Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
+from ssl import SSLContext
 from urllib.parse import quote
 
 from aiohttp import hdrs, web
@@ -28,9 +29,11 @@ from server.http.openapi import document
 from server.http.request_limits import RequestLimits
 from server.http.session_api import SessionApi
 from server.http.socket_limits import LimitedRunner
+from server.journal.port import Journal
 from server.media.recording_store import RecordingStore
 from server.memory import give_back_memory
 from server.metrics import Metrics
+from server.placement.lease_tokens import LeaseGate
 from server.protocol.http_models import Defaults, IceServerInfo, LookInfo, NotReady, Ready, ServerInfo
 from server.protocol.limits import defaults, limits
 from server.protocol.replies import ModelInfo, OutputState
@@ -57,6 +60,7 @@ DISMISS_TIMEOUT_S = 3.0  # connections
 SHUTDOWN_TIMEOUT_S = 1.0  # requests that are being answered
 LOOPBACK = "127.0.0.1"
 METRICS = web.AppKey("metrics", Metrics)
+PEERS = web.AppKey("peers", PeerRegistry)
 PICTURE_TYPES = {".webp": "image/webp", ".png": "image/png", ".jpg": "image/jpeg"}
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
@@ -179,16 +183,26 @@ class Api:
         return self._engine.info.looks if self._engine.info else ()
 
 
-def create_app(settings: Settings, engine: EngineClient) -> web.Application:
+def create_app(
+    settings: Settings,
+    engine: EngineClient,
+    gate: LeaseGate | None = None,
+    *,
+    journal: Journal | None = None,
+    shared: bytes | None = None,
+) -> web.Application:
     """The application. It starts `engine` with itself; viewers, peers, then recordings and `engine` stop.
+    `gate`, `shared`: of a cluster's worker: who comes needs a lease that it takes; the cluster's secret.
+    `journal`: where sessions leave what another process needs to go on with them.
 
     Raises UnusableAccess, or TracingUnavailable.
     """
-    tokens = Tokens.load(settings)
+    tokens = Tokens.load(settings, shared)
     owners = Owners(lambda session: recordings.mark(session))
     recordings = RecordingStore(settings, owners.mark)
     tracer = ChunkTracer.of(settings)
-    services = Services(settings, engine, Metrics(), recordings, tracer)
+    metrics = Metrics(gate and gate.worker)
+    services = Services(settings, engine, metrics, recordings, tracer, gate, journal)
     peers = PeerRegistry(services)
     viewers = ViewerRegistry(services, peers.find)
     _follow(services, peers, recordings)
@@ -225,12 +239,6 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
         ends = [recordings.close(), engine.stop(), *([tracer.close()] if tracer else [])]
         await asyncio.gather(*ends)
 
-    policy = CONTENT_SECURITY_POLICY.format(frame_ancestors=origins.frame_ancestors)
-
-    async def add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
-        for name, value in {"Content-Security-Policy": policy, **SECURITY_HEADERS}.items():
-            response.headers.setdefault(name, value)
-
     async def count_response(request: web.Request, response: web.StreamResponse) -> None:
         services.metrics.responses.labels(str(response.status)).inc()
 
@@ -243,10 +251,11 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
     ]
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=middlewares)
     app[METRICS] = services.metrics
+    app[PEERS] = peers
     app.cleanup_ctx.append(keep_udp_ports)
     app.cleanup_ctx.append(run_beside)
     app.on_startup.append(start)
-    app.on_response_prepare.append(add_security_headers)
+    app.on_response_prepare.append(security_headers(origins))
     app.on_response_prepare.append(origins.add_headers)
     app.on_response_prepare.append(count_response)
     app.on_shutdown.append(end_peers)
@@ -260,8 +269,8 @@ def create_app(settings: Settings, engine: EngineClient) -> web.Application:
         *LoginApi(tokens).routes(),
         *api.routes(),
     ]
-    endpoints = [*_with_slash(endpoints), *endpoints]
-    routes = [*endpoints, *_others_refused(endpoints), *api.files()]
+    endpoints = [*with_slash(endpoints), *endpoints]
+    routes = [*endpoints, *others_refused(endpoints), *api.files()]
     app.add_routes([*under_prefix(settings.public_prefix, routes), *routes])
     return app
 
@@ -283,6 +292,19 @@ def _follow(services: Services, peers: PeerRegistry, recordings: RecordingStore)
     follow("places", "Peers that may be here at once", lambda: peers.places)
     follow("waiting", "Who is in the admission queue", lambda: peers.num_waiting)
     follow("recordings_bytes", "Size of all finished recordings", lambda: recordings.num_bytes)
+
+
+def security_headers(
+    origins: Origins, more: str = ""
+) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """What adds to an answer the headers that confine the page. `more`: of its policy."""
+    policy = CONTENT_SECURITY_POLICY.format(frame_ancestors=origins.frame_ancestors) + more
+
+    async def add(request: web.Request, response: web.StreamResponse) -> None:
+        for name, value in {"Content-Security-Policy": policy, **SECURITY_HEADERS}.items():
+            response.headers.setdefault(name, value)
+
+    return add
 
 
 def runner_of(app: web.Application, settings: Settings) -> web.AppRunner:
@@ -318,7 +340,24 @@ async def serve(settings: Settings) -> End:
     loop = asyncio.get_running_loop()
     engine = EngineClient(settings)
     engine.restarts = settings.restart
-    app = create_app(settings, engine)
+    async with listening(settings, create_app(settings, engine), context):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopped.set)
+        is_lost = await stopped_or_lost(stopped, engine, restarts=settings.restart)
+        logger.info("Shutting down; interrupt again to stop at once")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+    return End.LOST if is_lost else End.THREAD_LEFT if engine.has_left_thread else End.STOPPED
+
+
+@asynccontextmanager
+async def listening(
+    settings: Settings, app: web.Application, context: SSLContext | None = None
+) -> AsyncGenerator[str]:
+    """Run the application of `create_app` at its address, and its figures at theirs; yields the URL.
+
+    Raises CannotListen before anything has begun, and RecordingsUnusable.
+    """
     runner = runner_of(app, settings)
     metrics = metrics_app(settings, app[METRICS])
     figures = web.AppRunner(metrics, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
@@ -332,21 +371,16 @@ async def serve(settings: Settings) -> End:
         await runner.setup()
         with _listening(settings.host, settings.port):
             await web.TCPSite(runner, settings.host, settings.port, ssl_context=context).start()
-        logger.info("Serving on %s", _url(settings.host, runner, scheme := "https" if context else "http"))
+        url = _url(settings.host, runner, scheme := "https" if context else "http")
+        logger.info("Serving on %s", url)
         if settings.host in WILDCARDS:
             port = runner.addresses[0][1]
             urls = [f"{scheme}://{in_url(address)}:{port}" for address in own_addresses()]
             logger.info("From other machines: %s", ", ".join(urls) or "no address found")
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stopped.set)
-        is_lost = await stopped_or_lost(stopped, engine, restarts=settings.restart)
-        logger.info("Shutting down; interrupt again to stop at once")
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+        yield url
     finally:
         await figures.cleanup()
         await runner.cleanup()
-    return End.LOST if is_lost else End.THREAD_LEFT if engine.has_left_thread else End.STOPPED
 
 
 async def _require_free(settings: Settings) -> None:
@@ -372,7 +406,7 @@ def page_directory() -> Path:
     return Path(str(files("client_web").joinpath("index.html"))).parent
 
 
-def _with_slash(routes: Sequence[web.AbstractRouteDef]) -> list[web.AbstractRouteDef]:
+def with_slash(routes: Sequence[web.AbstractRouteDef]) -> list[web.AbstractRouteDef]:
     """The same endpoints at addresses that end with a slash, as some clients and proxies ask for them."""
     return [
         web.route(route.method, f"{route.path}/", route.handler, **route.kwargs)
@@ -381,7 +415,7 @@ def _with_slash(routes: Sequence[web.AbstractRouteDef]) -> list[web.AbstractRout
     ]
 
 
-def _others_refused(routes: Sequence[web.AbstractRouteDef]) -> list[web.AbstractRouteDef]:
+def others_refused(routes: Sequence[web.AbstractRouteDef]) -> list[web.AbstractRouteDef]:
     """Every other method at the same addresses: 405. GET would otherwise look among the page's files."""
     methods: dict[str, set[str]] = {}
     for route in routes:

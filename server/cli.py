@@ -15,11 +15,14 @@ from server.access.errors import UnusableAccess
 from server.access.token_cli import token
 from server.app import CannotListen
 from server.app import serve as serve_until_stopped
+from server.cluster import command as cluster
+from server.cluster.command import MISUSED
 from server.doctor.command import report
 from server.environment import MISREAD, misread
 from server.logs import configure_logging
 from server.media.recording_store import RecordingsUnusable
 from server.models_cli import models_app
+from server.placement.free_places import Policy
 from server.restart import End, leave_at_once, start_again
 from server.settings import (
     CONFIG_VARIABLE,
@@ -44,6 +47,11 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.command()(token)
+cluster_app = typer.Typer(no_args_is_help=True, help="Serve with several workers, on this machine or many.")
+app.add_typer(cluster_app, name="cluster")
+cluster_app.command("status")(cluster.status)
+cluster_app.command("drain")(cluster.drain_worker)
+cluster_app.command("down")(cluster.end)
 
 
 @app.callback()
@@ -206,6 +214,47 @@ def doctor(
     ctx.params.pop("as_json")
     logging.basicConfig(level=logging.ERROR)
     raise typer.Exit(report(_settings_of(ctx), as_json=as_json))
+
+
+@cluster_app.command("up")
+@_takes_settings_too
+def cluster_up(
+    ctx: typer.Context,
+    workers: Annotated[
+        int,
+        typer.Option(min=0, help="Workers with the model of --model; each takes a GPU, where there is one."),
+    ] = 1,
+    worker: Annotated[
+        list[str] | None, typer.Option(metavar="PRESET=COUNT", help="So many workers of another preset, too.")
+    ] = None,
+    gateways: Annotated[int, typer.Option(min=1, help="Processes that let clients in.")] = 1,
+    policy: Annotated[
+        Policy, typer.Option(help="Fill free workers first, or those that have most.")
+    ] = "spread",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of a cluster of Ray that runs; none takes this machine's, or begins one."),
+    ] = None,
+    **settings: Any,
+) -> None:
+    """Serve with several workers behind one address; again, to have more or fewer of them while they serve.
+
+    Takes every flag of `serve`: host and port are the gateway's. Where it has begun Ray itself it stays until
+    interrupted, and ends all of it then; else it returns, and `depthlive cluster down` ends what it began.
+    """
+    own = {name: ctx.params.pop(name) for name in ("workers", "worker", "gateways", "policy", "address")}
+    configured = _settings_of(ctx)
+    wanted = {configured.model: own["workers"]} | dict(map(_preset_count, own["worker"] or ()))
+    cluster.begin_or_change(
+        configured, wanted, gateways=own["gateways"], policy=own["policy"], address=own["address"]
+    )
+
+
+def _preset_count(text: str) -> tuple[str, int]:
+    preset, _, count = text.rpartition("=")
+    if not preset or not count.isdecimal():
+        _stop(f"worker: expected PRESET=COUNT, as embedded=2, got {text!r:.80}", code=MISUSED)
+    return preset, int(count)
 
 
 def _settings_of(ctx: typer.Context) -> Settings:

@@ -7,10 +7,10 @@ import platform
 import threading
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Metric, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from server.protocol.replies import ClientState, Dropped, Figures, Latency, Stats
@@ -32,6 +32,7 @@ Refusal = Literal[
     "ticket",
     "candidates",
     "no_session",
+    "lease",
     "no_model",
     "full",
     "address_full",
@@ -46,8 +47,10 @@ class Metrics:
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self) -> None:
+    def __init__(self, worker: str | None = None) -> None:
+        """`worker`: name of this process in a cluster, a label of every figure."""
         self._registry = registry = CollectorRegistry()
+        self._worker = worker
         self.sessions = Gauge("depthlive_sessions", "Peers connected or connecting", registry=registry)
         self.viewers = Gauge("depthlive_viewers", "Who watches a session by WHEP", registry=registry)
         self._refused = Counter(
@@ -113,7 +116,15 @@ class Metrics:
 
     def render(self) -> bytes:
         """Everything in the text format of Prometheus."""
-        return generate_latest(self._registry)
+        return generate_latest(self)  # pyright: ignore[reportArgumentType] -- it only collects
+
+    def collect(self) -> Iterator[Metric]:
+        """Every figure, as a registry gives them."""
+        for family in self._registry.collect():
+            if self._worker is not None:
+                worker = {"worker": self._worker}
+                family.samples = [one._replace(labels={**one.labels, **worker}) for one in family.samples]
+            yield family
 
 
 def _num_threads() -> int:

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from server.engine.client import EngineClient
+from server.journal.port import Journal
 from server.media.recording_store import RecordingStore
 from server.metrics import Metrics
+from server.placement.lease_tokens import LeaseGate
 from server.settings import Settings
 from server.tracing import ChunkTracer
 
@@ -18,3 +20,5 @@ class Services:
     metrics: Metrics
     recordings: RecordingStore | None = None  # None: sessions cannot be recorded
     tracer: ChunkTracer | None = None
+    gate: LeaseGate | None = None  # of a cluster's worker: places are leased elsewhere
+    journal: Journal | None = None  # None: a session that is lost with this process cannot go on elsewhere

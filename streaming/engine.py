@@ -11,7 +11,7 @@ One thread calls everything here; it owns the device.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 from weakref import WeakSet
@@ -43,6 +43,7 @@ from streaming.gpu.memory import give_back_memory, is_out_of_memory
 from streaming.hub.pull import OnProgress, pull
 from streaming.pipeline import LongLivePipeline, device_named
 from streaming.random_weights import TAEHV_DRAWN, RandomPipeline, random_depth
+from streaming.snapshot import StreamSnapshot
 from streaming.stream import LiveStream
 
 logger = logging.getLogger(__name__)
@@ -163,8 +164,23 @@ class StreamEngine:
 
     def open(self, *, prompt: Prompts, seed: int) -> LiveStream:
         """A new stream. Raises ValueError for a bad prompt, GenerationFailed without memory for it."""
+
+        def begin() -> LiveStream:
+            session = self.pipeline.open_session(seed=seed)
+            return LiveStream(self.pipeline, self.estimator, self.info, session, prompt=prompt)
+
+        return self._opened(begin)
+
+    def restore(self, parts: Mapping[str, bytes]) -> LiveStream:
+        """A stream that goes on where a snapshot of another one was taken, given as its parts. Takes about a
+        chunk's time. Raises SnapshotRejected, a ValueError, for parts that are damaged or of another model,
+        GenerationFailed without memory for it."""
+        snapshot = StreamSnapshot.of_parts(parts)
+        return self._opened(lambda: LiveStream.restored(self.pipeline, self.estimator, self.info, snapshot))
+
+    def _opened(self, begin: Callable[[], LiveStream]) -> LiveStream:
         try:
-            stream = LiveStream(self.pipeline, self.estimator, self.info, prompt=prompt, seed=seed)
+            stream = begin()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -279,9 +279,10 @@ class LongLivePipeline:
             session.reset(seed)
         with session.or_reset():
             with mark("generate"):
+                session.prompts, session.blend = prompts, text.blend
                 if text.recaches and session.recent is not None:
                     recache(self.models.transformer, session.recent, text.context, session.cache)
-                session.prompts, session.blend = prompts, text.blend
+                    session.recached()
                 chunk = self._begin(session, text.context, guidance)
                 start = self._noise(session, self._chunk_shape)
                 if sampling.start is not None and camera is not None:

@@ -37,6 +37,8 @@ class StreamSession:
     decoder: Any = None  # the decoder's memory; its kind is the decoder's affair
     references: Tensor | None = None  # control of the reference pictures last met
     recent: Tensor | None = None  # newest clean latents (B, up to the window, C, h, w)
+    sink: Tensor | None = None  # first clean latents since the last reset (B, up to the sink, C, h, w)
+    sink_prompts: WeightedPrompts | None = None  # what the sink was computed with: no later prompt changes it
     pending: PendingCleanPass | None = None  # of the last chunk; to be run before the next
     noise: torch.Generator = field(init=False)
 
@@ -57,7 +59,8 @@ class StreamSession:
         self.chunk = 0
         self.generation += 1
         self.camera = ControlEncoderState()
-        self.control = self.decoder = self.references = self.recent = self.blend = self.pending = None
+        self.control = self.decoder = self.references = self.blend = self.pending = None
+        self.recent = self.sink = self.sink_prompts = None
 
     @contextmanager
     def or_reset(self) -> Iterator[None]:
@@ -69,9 +72,16 @@ class StreamSession:
             self.reset()
             raise
 
+    def recached(self) -> None:
+        """Note that the window has been computed with `prompts`; so has the sink, if it is in there."""
+        if self.latent <= self.cache.window.local_attn_size:
+            self.sink_prompts = self.prompts
+
     def advance(self, latents: Tensor, num_frames: int) -> None:
         """Note a finished chunk: latents (B, F, C, h, w) and how many frames they gave."""
         past = latents if self.recent is None else torch.cat([self.recent, latents], dim=1)
         self.recent = past[:, -self.cache.window.local_attn_size :]
+        if self.latent < (sink_size := self.cache.window.sink_size):
+            self.sink, self.sink_prompts = past[:, :sink_size], self.prompts
         self.chunk += 1
         self.frame += num_frames

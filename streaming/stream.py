@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -12,25 +13,19 @@ from torch import Tensor
 
 from streaming.api import (
     CHUNK,
-    CLEAR,
     CONTROLS,
-    DEFAULT_ADAPTIVE,
     DEFAULT_SCALE,
     FIRST_CHUNK,
-    CameraStart,
     ChunkParameters,
     ChunkResult,
     ControlName,
     DepthSettings,
-    DistanceRegion,
     EngineInfo,
     GenerationFailed,
-    WeightedPrompts,
 )
 from streaming.blocks.adaptive_scale import AdaptiveScale
 from streaming.blocks.camera_start import CameraLatents, MotionNoise
 from streaming.blocks.first_picture import with_first_picture
-from streaming.blocks.reference_images import reference_of
 from streaming.blocks.region_mask import RegionMask
 from streaming.blocks.text_conditioning import Prompts, parse_prompts
 from streaming.blocks.vace_encoding import GuidanceMode
@@ -42,75 +37,15 @@ from streaming.depth.stream_depth import Depth, StreamDepth
 from streaming.frames import fit_frames, to_uint8
 from streaming.gpu.memory import give_back_memory, is_out_of_memory
 from streaming.gpu.stage_clock import StageClock
+from streaming.parameters import StreamParameters
 from streaming.pipeline import LongLivePipeline, Sampling
+from streaming.reprime import reprime
 from streaming.session import StreamSession
+from streaming.snapshot import StreamSnapshot, latents_of, on_host, without_padding
 
 logger = logging.getLogger(__name__)
 
 PREVIEW = (72, 128)  # height and width of a control's preview, whatever the model's size
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamParameters:
-    """What is in effect for a stream: a value, so that a chunk which fails changes nothing."""
-
-    prompts: WeightedPrompts
-    strengths: Mapping[ControlName, float]  # of each control; never written to
-    adaptive: float = DEFAULT_ADAPTIVE
-    depth: DepthSettings = DepthSettings()
-    references: Tensor | None = None  # encoded, as the control block's `encode_references` gives them
-    mask: RegionMask | None = None  # drawn
-    distance: DistanceRegion | None = None
-    camera_start: CameraStart = CameraStart()
-    steps: tuple[int, ...] | None = None  # None: the model's own
-
-    @property
-    def estimated(self) -> DepthSettings | None:
-        """How depth is to be estimated; None: nothing asks for any."""
-        return self.depth if self.depth.enabled or self.distance is not None else None
-
-    def region(self, depth: Depth | None) -> RegionMask | None:
-        """Where a chunk of this depth is generated; None: everywhere."""
-        if self.distance is None or depth is None:
-            return self.mask
-        return RegionMask.of_depth(depth.values, self.distance).within(self.mask)
-
-    def changed_by(self, asked: ChunkParameters, pipeline: LongLivePipeline) -> "StreamParameters":
-        """Raises ValueError for what cannot be used."""
-        size = pipeline.preset.height, pipeline.preset.width
-        changes: dict[str, object] = {
-            name: value
-            for name, value in (
-                ("adaptive", asked.adaptive),
-                ("depth", asked.depth),
-                ("camera_start", asked.camera_start),
-            )
-            if value is not None
-        }
-        strengths = dict(asked.controls or ())
-        if asked.guidance_scale is not None:
-            strengths["depth"] = asked.guidance_scale
-        for name, strength in strengths.items():
-            if strength and name not in (allowed := pipeline.preset.allowed_controls):
-                raise ValueError(f"controls: {name} is not allowed here, allowed: {', '.join(allowed)}")
-        if strengths:
-            changes["strengths"] = {**self.strengths, **strengths}
-        if asked.prompts is not None:
-            changes["prompts"] = parse_prompts(asked.prompts)
-        if asked.steps is not None:
-            changes["steps"] = None if asked.steps is CLEAR else asked.steps
-        if asked.references is CLEAR:
-            changes["references"] = None
-        elif asked.references is not None:
-            pictures = [reference_of(pixels, *size) for pixels in asked.references]
-            changes["references"] = pipeline.control.encode_references(pictures)
-        if asked.distance_region is not None:
-            changes["distance"] = None if asked.distance_region is CLEAR else asked.distance_region
-        if asked.mask is CLEAR:
-            changes["mask"] = None
-        elif asked.mask is not None:
-            changes["mask"] = RegionMask.of(asked.mask, *size, pipeline.device)
-        return replace(self, **changes) if changes else self
 
 
 class LiveStream:
@@ -121,13 +56,13 @@ class LiveStream:
         pipeline: LongLivePipeline,
         estimator: DepthEstimator,
         info: EngineInfo,
+        session: StreamSession,
         *,
         prompt: Prompts,
-        seed: int,
     ) -> None:
         self._info = info
         self._pipeline = pipeline
-        self._session: StreamSession = pipeline.open_session(seed=seed)
+        self._session = session
         self._depth = StreamDepth(estimator, pipeline.device, info.height, info.width)
         self._parameters = StreamParameters(
             prompts=parse_prompts(prompt),
@@ -137,6 +72,61 @@ class LiveStream:
         self._had_depth = False  # whether the last chunk had any
         self._shown: Tensor | None = None  # (T, 3, H, W) in [-1, 1]: the last piece, while depth looks at it
         self._unfinished: str | None = None  # why the last chunk could not be finished, until that is told
+
+    @classmethod
+    def restored(
+        cls,
+        pipeline: LongLivePipeline,
+        estimator: DepthEstimator,
+        info: EngineInfo,
+        snapshot: StreamSnapshot,
+    ) -> Self:
+        """A stream that goes on where another one was. Raises SnapshotRejected for one of another model or
+        size."""
+        parameters, device = snapshot.parameters, pipeline.device
+        session = reprime(pipeline, snapshot)
+        stream = cls(pipeline, estimator, info, session, prompt=parameters.prompts)
+        stream._parameters = replace(
+            parameters,
+            references=session.references,
+            mask=parameters.mask and parameters.mask.to(device),
+        )
+        stream._depth.resume(snapshot.depth)
+        stream._motion_gain, stream._noise = snapshot.motion_gain, snapshot.motion_noise
+        stream._had_depth = snapshot.had_depth
+        return stream
+
+    @torch.inference_mode()
+    def snapshot(self, before: StreamSnapshot | None = None) -> StreamSnapshot:
+        """What another process needs to go on from here, between two chunks. Of latents it copies to the host
+        what `before`, an earlier snapshot of this stream, has not. The clean pass that the last chunk has put
+        off may still be to come: it changes nothing here."""
+        session, parameters = self._session, self._parameters
+        references, mask = parameters.references, parameters.mask
+        window, channels = session.cache.window, self._pipeline.preset.transformer.in_dim
+        has_left_sink = session.latent > window.local_attn_size
+        return StreamSnapshot(
+            model=self._info.model,
+            seed=session.seed,
+            noise=session.noise.get_state(),
+            chunk=session.chunk,
+            frame=session.frame,
+            generation=session.generation,
+            recent=latents_of(session, before),
+            sink=on_host(session.sink) if has_left_sink and session.sink is not None else None,
+            prompts=session.prompts,
+            sink_prompts=session.sink_prompts,
+            blend=session.blend and replace(session.blend, start=without_padding(session.blend.start)),
+            parameters=replace(
+                parameters,
+                references=None if references is None else on_host(references[:, :, :channels]),
+                mask=mask and RegionMask(on_host(mask.paint), on_host(mask.share)),
+            ),
+            depth=replace(self._depth.state, memory=None),
+            had_depth=self._had_depth,
+            motion_gain=self._motion_gain,
+            motion_noise=replace(self._noise, last=None),
+        )
 
     @property
     def frames_wanted(self) -> int:

@@ -12,6 +12,7 @@ import { NO_ANSWER, sentence } from "../server_text.js";
  * @property {number} sessions
  * @property {number} max_sessions
  * @property {RTCIceServer[]} ice_servers
+ * @property {boolean} [leads_sockets] of a gateway: a WebSocket for pictures goes to a worker, which it names
  * @property {import("../protocol.js").Limits} limits
  * @property {import("../protocol.js").Defaults} defaults
  */

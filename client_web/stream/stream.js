@@ -50,7 +50,7 @@ const STATE_WORDS = {
 export class Stream {
   #tell;
   #cameraId;
-  #iceServers;
+  #way;
   #isSocketWanted;
   /** @type {Attempt | null} */
   #attempt = null;
@@ -66,13 +66,13 @@ export class Stream {
   /**
    * @param {Listener} listener
    * @param {() => string} cameraId the one that is chosen; empty for the browser's default
-   * @param {() => Promise<RTCIceServer[]>} iceServers
+   * @param {() => Promise<{iceServers: RTCIceServer[], leadsSockets: boolean}>} way to the server, asked anew each time
    * @param {boolean} isSocketWanted do not even try WebRTC
    */
-  constructor(listener, cameraId, iceServers, isSocketWanted = false) {
+  constructor(listener, cameraId, way, isSocketWanted = false) {
     this.#tell = listener;
     this.#cameraId = cameraId;
-    this.#iceServers = iceServers;
+    this.#way = way;
     this.#isSocketWanted = isSocketWanted;
     window.addEventListener("online", () => this.#tryNow?.());
   }
@@ -169,9 +169,10 @@ export class Stream {
     }
     if (!mine.camera) return;
     const isSocket = mine.isBlocked || this.#isSocketWanted;
-    const iceServers = await this.#iceServers();
+    const { iceServers, leadsSockets } = await this.#way();
     if (this.#attempt !== mine) return release(mine);
-    mine.connection = new (isSocket ? WebSocketConnection : WebRtcConnection)(this.#handlers(mine));
+    const handlers = this.#handlers(mine);
+    mine.connection = isSocket ? new WebSocketConnection(handlers, leadsSockets) : new WebRtcConnection(handlers);
     await mine.connection.open(mine.camera, iceServers, mine.session);
   }
 

@@ -21,6 +21,7 @@ from server.settings import Settings
 logger = logging.getLogger(__name__)
 
 COOKIE = "depthlive"
+RELAYED = "access"  # query of an address that a gateway has led somebody to, with a relayed token
 MAX_OWNERS = 10_000  # recordings outlive their sessions, so owners do, too; the least used one is forgotten
 
 
@@ -117,6 +118,8 @@ class Guard:
         else:
             grant = self._grant(request, self._tokens, need)
             if grant is not None:
+                if need is Need.OWN and self._is_elsewhere(request):
+                    need = Need.PUBLISH
                 owner = grant.name if self._owners.owns(session, grant.name) else None
                 if not is_met(need, grant, session, owner):
                     raise _forbidden(grant)
@@ -127,11 +130,21 @@ class Guard:
         request[ACCESS_KEY] = Access(grant, may_relay, validity, self._owners)
         return await handler(request)
 
+    def _is_elsewhere(self, request: web.Request) -> bool:
+        """Whether a session that is to go on is none of this worker's: the one that had it may be lost, and
+        with it whose it was. Its id, which nobody can guess, has to do."""
+        former = request.query.get("session")
+        is_shared = self._tokens is not None and self._tokens.are_shared
+        return is_shared and former is not None and self._owners.mark(former) is None
+
     def _grant(self, request: web.Request, tokens: Tokens, need: Need) -> Grant | None:
         """Of the request's token, or its cookie. Raises 401 where one is needed."""
         scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         cookie = request.cookies.get(COOKIE)
+        relayed = request.query.get(RELAYED) if tokens.are_shared else None
         try:
+            if relayed is not None:
+                return tokens.read_relayed(relayed)
             if scheme.lower() == "bearer":
                 return tokens.read(token.strip())
             if cookie is not None:

@@ -27,6 +27,7 @@ ALGORITHM = "HS256"
 MIN_SECRET_BYTES = 32  # of HS256 (RFC 7518, 3.2)
 MIN_TOKEN_LENGTH = 16
 COOKIE_SECONDS = 12 * 3600
+RELAY_SECONDS = 60  # from a gateway to a worker
 NAME = r"[A-Za-z0-9_.@-]{1,64}"
 SESSION = r"[A-Za-z0-9_-]{1,64}"
 LINE = "NAME ROLE TOKEN [session=ID] [expires=2030-12-31T00:00:00Z]"
@@ -60,7 +61,8 @@ class _Claims(BaseModel):
     role: Role
     session: str | None = Field(None, pattern=f"^{SESSION}$")
     exp: float | None = Field(None, allow_inf_nan=False)
-    # Of cookies alone, which end after some hours; the token that they stand for may outlast them.
+    # Of cookies, which end after some hours, and of relayed tokens, after a minute; the token that they stand
+    # for may outlast them.
     depthlive_login: int | None = None
     depthlive_token_exp: float | None = Field(None, allow_inf_nan=False)
 
@@ -120,24 +122,27 @@ class StaticTokens:
 
 
 class Tokens:
-    """Every token of this server, and the cookies that stand for them in a browser."""
+    """Every token of this server, the cookies that stand for them in a browser, and the relayed tokens that
+    stand for them between the processes of a cluster."""
 
-    def __init__(self, secret: bytes | None, lines: Sequence[str]) -> None:
+    def __init__(self, secret: bytes | None, lines: Sequence[str], shared: bytes | None = None) -> None:
+        """`shared`: a secret of the cluster that this process is a part of."""
         self._static = StaticTokens(lines)
         self._signed = SignedTokens(secret) if secret is not None else None
+        self._relayed = SignedTokens(_derived(shared, "relayed")) if shared is not None else None
         self._ended = EndedLogins()
         self._logins = itertools.count(1)
         # Of this process alone: another would not know who has logged out, nor which tokens were taken away.
         self._cookies = SignedTokens(secrets.token_bytes(MIN_SECRET_BYTES))
 
     @classmethod
-    def load(cls, settings: Settings) -> "Tokens | None":
+    def load(cls, settings: Settings, shared: bytes | None = None) -> "Tokens | None":
         """As the settings say; None if nobody needs a token. Raises UnusableAccess."""
         if settings.auth_secret_file is None and settings.auth_tokens_file is None:
             return None
         secret = read_secret(settings.auth_secret_file) if settings.auth_secret_file else None
         lines = _read(settings.auth_tokens_file, "auth_tokens_file") if settings.auth_tokens_file else ""
-        tokens = cls(secret, lines.splitlines())
+        tokens = cls(secret, lines.splitlines(), shared)
         if secret is None and not len(tokens._static):
             raise UnusableAccess(f"auth_tokens_file: {settings.auth_tokens_file} is empty; expected {LINE}")
         return tokens
@@ -147,9 +152,33 @@ class Tokens:
         now = time.time()
         if (grant := self._static.read(token, now)) is not None:
             return grant
+        with suppress(TokenRefused):
+            return self.read_relayed(token)
         if self._signed is None:
             raise TokenRefused("the token is not one of this server")
         return self._signed.read(token, now)
+
+    @property
+    def are_shared(self) -> bool:
+        """Whether this process is one of a cluster."""
+        return self._relayed is not None
+
+    def relay(self, grant: Grant) -> str:
+        """What shows another process of the cluster that this one lets somebody in. Raises ValueError outside
+        of one."""
+        if self._relayed is None:
+            raise ValueError("tokens are relayed within a cluster alone")
+        login = grant.login.number if grant.login is not None else None
+        own = {"depthlive_login": login, "depthlive_token_exp": grant.expires}
+        return self._relayed.make(grant, exp=time.time() + RELAY_SECONDS, **own)
+
+    def read_relayed(self, token: str) -> Grant:
+        """Raises TokenRefused."""
+        if self._relayed is None:
+            raise TokenRefused("this server takes no relayed tokens")
+        grant, claims = self._relayed.read_claims(token, time.time())
+        login = None if claims.depthlive_login is None else Login(grant.name, claims.depthlive_login)
+        return replace(grant, expires=claims.depthlive_token_exp, login=login)
 
     def cookie(self, grant: Grant) -> tuple[str, int]:
         """What stands for a grant in a browser, and for how many seconds: it is no token elsewhere."""
@@ -176,6 +205,11 @@ class Tokens:
         """Of a connection that this grant lets in at this time of the loop's clock."""
         expires_at = None if grant.expires is None else now + grant.expires - time.time()
         return Validity(expires_at, grant.login, self._ended)
+
+
+def _derived(secret: bytes, use: str) -> bytes:
+    """A key of its own for each use of one secret."""
+    return hmac.digest(secret, use.encode(), "sha256")
 
 
 def read_secret(path: Path) -> bytes:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from enum import Enum
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from server.engine.chunk_job import ChunkJob
 from server.engine.errors import EngineUnavailable
 from server.engine.scheduler import Scheduler
-from server.engine.thread import EngineThread, Job, StreamHandle, fail, import_engine
+from server.engine.thread import EngineThread, Job, Snapshot, StreamHandle, fail, import_engine
 from server.protocol.replies import ModelInfo
 from server.settings import Settings
 from streaming.api import ChunkResult, EngineInfo
@@ -141,6 +141,17 @@ class EngineClient:
         await self.ready()
         return await self._call(partial(self._thread.open, prompt, seed))
 
+    async def restore(self, parts: Mapping[str, bytes]) -> StreamHandle:
+        """A stream that goes on where a snapshot was taken, in whichever process. Raises InputRejected for
+        one of another model or size, or that is damaged, EngineUnavailable as `open`."""
+        await self.ready()
+        return await self._call(partial(self._thread.restore, parts))
+
+    def snapshot(self, handle: StreamHandle) -> asyncio.Future[Snapshot]:
+        """What another process needs to go on with this stream, after the jobs before and none that comes
+        later. The future has EngineUnavailable for a stream that has ended."""
+        return self._put(partial(self._thread.snapshot, handle))
+
     async def step(self, handle: StreamHandle, job: ChunkJob) -> ChunkResult:
         """One chunk of as many pictures as the last result said, which `job.add` was given already, piece by
         piece, and with the stamps that settings ask for.
@@ -162,17 +173,22 @@ class EngineClient:
         """Free a stream, after the jobs before it. Does not wait."""
 
         def forget() -> None:
-            handle.stream = None
+            handle.stream = handle.snapshot = None
 
         if self.readiness.phase is Phase.READY:
             self._thread.put(Job(forget, asyncio.get_running_loop().create_future()))
 
     async def _call(self, work: Callable[[], R]) -> R:
-        if self.readiness.phase is not Phase.READY:
-            raise EngineUnavailable(self.readiness.reason)
+        return await self._put(work)
+
+    def _put(self, work: Callable[[], R]) -> asyncio.Future[R]:
+        """What comes of a job that is in the queue from now on."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._thread.put(Job(partial(copy_context().run, work), future))  # for the log
-        return await future
+        if self.readiness.phase is Phase.READY:
+            self._thread.put(Job(partial(copy_context().run, work), future))  # for the log
+        else:
+            fail(future, EngineUnavailable(self.readiness.reason))
+        return future
 
     def _become(self, phase: Phase, reason: str) -> None:
         is_over = self.readiness.phase is Phase.FAILED and phase is not Phase.STOPPED

@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -33,6 +33,7 @@ from streaming.api import ChunkParameters, ChunkResult, EngineInfo, GenerationFa
 if TYPE_CHECKING:
     from streaming.engine import StreamEngine
     from streaming.hub.pull import Progress
+    from streaming.snapshot import StreamSnapshot
     from streaming.stream import LiveStream
 
 logger = logging.getLogger(__name__)
@@ -43,12 +44,20 @@ SWITCH_INTERVAL_S = 1e-4  # a shorter one gains nothing more
 PACES_KEPT = 15  # chunks: a prompt switch now and then is not the pace
 
 
+class Snapshot(Protocol):
+    """A stream's memory between two chunks, as bytes by name; for any thread."""
+
+    def names(self) -> tuple[str, ...]: ...
+    def parts(self, without: Collection[str] = ()) -> dict[str, bytes]: ...
+
+
 class StreamHandle:
     """One stream, as the event loop carries it. What is in `stream` is the thread's alone."""
 
     def __init__(self, stream: "LiveStream") -> None:
         self.stream: LiveStream | None = stream  # None once closed
         self.frames_wanted = stream.frames_wanted  # by its first chunk; later ones' come with each result
+        self.snapshot: StreamSnapshot | None = None  # the newest that was taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +215,22 @@ class EngineThread:
             raise InputRejected(str(error)) from error
         except GenerationFailed as error:
             raise EngineUnavailable(str(error)) from error
+
+    def restore(self, parts: Mapping[str, bytes]) -> StreamHandle:
+        """A stream that goes on where a snapshot was taken. Raises as `open`."""
+        try:
+            return StreamHandle(self._engine.restore(parts))
+        except ValueError as error:
+            raise InputRejected(str(error)) from error
+        except GenerationFailed as error:
+            raise EngineUnavailable(str(error)) from error
+
+    def snapshot(self, handle: StreamHandle) -> Snapshot:
+        """The stream as it is between the jobs before and after this. Raises EngineUnavailable."""
+        if (stream := handle.stream) is None:
+            raise EngineUnavailable("the stream has been closed")
+        handle.snapshot = stream.snapshot(handle.snapshot)
+        return handle.snapshot
 
     def encode(self, texts: Sequence[str]) -> None:
         """Encode prompts before a chunk has to. Raises InputRejected."""

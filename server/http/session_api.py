@@ -101,7 +101,7 @@ class SessionApi:
             raise web.HTTPUnsupportedMediaType(
                 text=f"expected Content-Type {JSON}, got {request.content_type}"
             )
-        replies = session.ask(await _body(request, MAX_MESSAGE_BYTES))
+        replies = session.ask(await read_body(request, MAX_MESSAGE_BYTES))
         error = next((reply for reply in replies if isinstance(reply, ErrorReply)), None)
         match error:
             case None:
@@ -127,7 +127,7 @@ class SessionApi:
             expected = ", ".join(IMAGE_TYPES)
             raise web.HTTPUnsupportedMediaType(text=f"expected {expected}, got {request.content_type}")
         self._spend(self._limits_of(session).uploads, UPLOADS_PER_SECOND)
-        data = await _body(request, MAX_IMAGE_BYTES)
+        data = await read_body(request, MAX_IMAGE_BYTES)
         try:
             async with self._decoding:
                 rgb = await asyncio.to_thread(decode_image, data)
@@ -172,7 +172,7 @@ class SessionApi:
             )
 
 
-async def _body(request: web.Request, limit: int) -> bytes:
+async def read_body(request: web.Request, limit: int) -> bytes:
     """The whole body. Refuses with 413 what is too long, unread if its length is told; 408 if it is slow."""
     data = bytearray()
     with suppress(TimeoutError):

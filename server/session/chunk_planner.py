@@ -57,6 +57,7 @@ class ChunkPlanner:
     ) -> None:
         """`queue` has the commands that wait, `parameters` are those to begin with."""
         self.parameters = parameters  # in effect
+        self.asks_whole = False  # of the next chunk: its stream is new, and what is in effect is not
         self.images = ImageStore(in_use=self.images_in_use)  # that commands may name
         self._queue = queue
         self._draw_seed = draw_seed
@@ -104,6 +105,7 @@ class ChunkPlanner:
         """The chunk has been made, number `chunk` since the last reset: what it changed is in effect."""
         planned = self._chunk()
         planned.is_made = True
+        self.asks_whole = False
         self.parameters = planned.plan.after.made(chunk)
         return self.parameters
 
@@ -129,10 +131,10 @@ class ChunkPlanner:
         """Whether the next chunk will take longer for a new prompt, by what is known now."""
         return self.parameters.is_recache_next(self._queue.waiting, time)
 
-    def images_in_use(self) -> set[str]:
+    def images_in_use(self) -> frozenset[str]:
         """Ids of the uploaded pictures that are in effect, or will be if their chunk succeeds."""
         commands = [*self._queue.waiting, *(self._planned.commands if self._planned else ())]
-        return {*self.parameters.references, self.parameters.mask or ""} | pictures_of(commands)
+        return self.parameters.pictures | pictures_of(commands)
 
     def _offer(self, commands: Sequence[Command], time: float) -> None:
         planned = self._planned
@@ -145,7 +147,7 @@ class ChunkPlanner:
             self.taken()
 
     def _plan(self, commands: Sequence[Command], time: float) -> Plan:
-        return self.parameters.plan(commands, time, self._draw_seed, self._image)
+        return self.parameters.plan(commands, time, self._draw_seed, self._image, whole=self.asks_whole)
 
     def _image(self, id: str) -> Rgb:
         image = self.images.get(id)

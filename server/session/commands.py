@@ -64,8 +64,10 @@ class CommandHandler:
         prefetch: PromptPrefetch,
         recordings: RecordingStore | None,
         stats: Callable[[str], Stats],
+        on_settings: Callable[[], None] = lambda: None,
     ) -> None:
-        """The parts are those that commands act on; `stats` answers the command with that id."""
+        """The parts are those that commands act on; `stats` answers the command with that id. `on_settings`
+        is called when clients are told that something else is in effect."""
         self.output = OutputState()
         self.is_frozen = False
         self._channels = channels
@@ -80,7 +82,16 @@ class CommandHandler:
         self._loop = asyncio.get_running_loop()
         self._picture: Picture | None = None  # on show
         self._timeline = planner.parameters.timeline  # whose next prompt has been prefetched
-        self._notifier = SettingsNotifier(self.settings, self._channels.send)
+        self._on_settings = on_settings
+        self._notifier = SettingsNotifier(self.settings, self._tell_settings)
+
+    def restore(self, output: OutputState, *, is_frozen: bool, is_paused: bool) -> None:
+        """What took effect without a chunk, before this session went on here."""
+        self.output, self.is_frozen = output, is_frozen
+        self._feed.limit_fps(output.fps)
+        self._feed.freeze(is_frozen)
+        if is_paused:
+            self._generation.pause()
 
     def close(self) -> None:
         """End a recording that runs; its file can still be fetched."""
@@ -246,6 +257,10 @@ class CommandHandler:
     def timeline_position(self) -> float | None:
         timeline = self.parameters.timeline
         return None if timeline is None else round(timeline.position(self._generation.time()), 2)
+
+    def _tell_settings(self, settings: SessionSettings) -> None:
+        self._channels.send(settings)
+        self._on_settings()
 
     def _tell_recording(self, news: RecordingChanged) -> None:
         self._channels.send(news)

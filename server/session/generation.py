@@ -63,9 +63,11 @@ class GenerationLoop:
         on_change: Callable[[], None],
         tell: Callable[..., None],
         tracer: ChunkTracer | None = None,
+        on_chunk: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_frames` is called when pictures have been queued, `on_change` when a chunk has changed what is
-        in effect or is with the model no more; `tell` is given what clients are to know of failures."""
+        in effect or is with the model no more, `on_chunk` between two chunks; `tell` is given what clients
+        are to know of failures."""
         self.result: ChunkResult | None = None  # the newest
         self._log = session_logger(__name__, session_id)
         self._engine = engine
@@ -75,6 +77,7 @@ class GenerationLoop:
         self._meter = meter
         self._on_frames = on_frames
         self._on_change = on_change
+        self._on_chunk = on_chunk
         self._tell = tell
         self._id, self._tracer = session_id, tracer
         self._loop = asyncio.get_running_loop()
@@ -161,6 +164,7 @@ class GenerationLoop:
             self._stop_refreshing()
             self._planner.finish()
             self._on_change()
+            self._on_chunk()
         if self._tracer is not None:
             spent = ChunkTimes(chunk.times[0], began, taken_at, self._now(), stages_ms)
             self._tracer.record(self._id, self._sequence, spent, None if error is None else str(error))

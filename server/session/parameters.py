@@ -100,13 +100,20 @@ class Parameters:
         return replace(self, scale=strengths["depth"], controls=beside)
 
     def plan(
-        self, commands: Sequence[Command], now: float, draw_seed: Callable[[], int], image: Images
+        self,
+        commands: Sequence[Command],
+        now: float,
+        draw_seed: Callable[[], int],
+        image: Images,
+        *,
+        whole: bool = False,
     ) -> Plan:
         """What the next chunk is asked, from commands in the order they came and from what is due by itself.
+        `whole`: and all that is in effect already, which its stream does not know.
 
         Of a prompt.set and a timeline's step for the same chunk, the person's wins.
         """
-        draft = _Draft(self, now, draw_seed, image)
+        draft = _Draft(self, now, draw_seed, image, self.asked_whole(image) if whole else {})
         for command in commands:
             draft.take(command)
         draft.pass_time()
@@ -151,6 +158,35 @@ class Parameters:
         step = self.timeline.until_next(now) if self.timeline else None
         track = TRACK_PERIOD_S if self.track and self.track.moves(now) else None
         return min((seconds for seconds in (step, track) if seconds is not None), default=None)
+
+    def later(self, seconds: float) -> "Parameters":
+        """What moves by itself put off so long, or on to another clock."""
+        track, timeline = self.track, self.timeline
+        return replace(
+            self,
+            track=track and replace(track, began=track.began + seconds),
+            timeline=timeline and replace(timeline, began=timeline.began + seconds),
+        )
+
+    @property
+    def pictures(self) -> frozenset[str]:
+        """Ids of the uploaded pictures in effect."""
+        return frozenset((*self.references, *([] if self.mask is None else [self.mask])))
+
+    def asked_whole(self, image: Images) -> dict[str, object]:
+        """Fields of ChunkParameters that ask all of this of a stream that knows nothing of it."""
+        return {
+            "prompts": tuple((prompt.text, prompt.weight) for prompt in self.prompts),
+            "guidance_scale": self.scale,
+            "controls": (("gray", self.controls.gray), ("lines", self.controls.lines)),
+            "adaptive": self.adaptive,
+            "depth": self.depth,
+            "references": tuple(map(image, self.references)) or CLEAR,
+            "mask": CLEAR if self.mask is None else image(self.mask),
+            "distance_region": self.region or CLEAR,
+            "camera_start": self.camera_start,
+            "steps": self.steps or CLEAR,
+        }
 
     def after_failure(self) -> "Parameters":
         """The stream has started afresh by itself: it begins with the whole prompt."""

@@ -10,6 +10,7 @@ from av import VideoFrame
 
 from server.engine.client import Phase, model_info
 from server.engine.errors import EngineUnavailable, InputRejected
+from server.engine.thread import StreamHandle
 from server.logs import event, mark_session, session_logger
 from server.media.coded_size import EXPECTED, SizeRejected
 from server.media.frames import Rgb
@@ -35,11 +36,13 @@ from server.session.commands import CommandHandler
 from server.session.control_preview import ControlPreview
 from server.session.generation import MAX_FAILURES, GenerationLoop
 from server.session.idle import IdleLimit
+from server.session.journal_writer import JournalWriter
 from server.session.message_limit import MessageLimit
 from server.session.parameters import Parameters
 from server.session.picture import Picture
 from server.session.playout import Playout
 from server.session.prompt_prefetch import PromptPrefetch
+from server.session.session_record import SessionRecord, SessionValues
 from server.session.state import SessionStateMachine, State
 from streaming.api import CONTROLS, EngineInfo
 
@@ -62,7 +65,8 @@ class LiveSession:
     At most one chunk of a session is with the engine; frames that come meanwhile wait in the camera's feed.
     """
 
-    def __init__(self, id: str, services: Services) -> None:
+    def __init__(self, id: str, services: Services, record: SessionRecord | None = None) -> None:
+        """`record`: of the same session in another process, which is gone; this one goes on with it."""
         settings, engine, metrics = services.settings, services.engine, services.metrics
         self.id = id
         self.channels = ClientChannels(settings.peer_timeout, metrics)
@@ -85,6 +89,7 @@ class LiveSession:
         self.playout.note = self._state.detail
         self.pacer = self.playout.pacer
         queue = ControlQueue()
+        self._record = record  # None: it began here
         self.planner = ChunkPlanner(queue, Parameters.of(settings.prompt, settings.seed))
         self.images = self.planner.images  # uploaded to this session
         self.generation = GenerationLoop(
@@ -98,6 +103,7 @@ class LiveSession:
             on_change=lambda: self.commands.chunk_changed(),
             tell=self.channels.send,
             tracer=services.tracer,
+            on_chunk=lambda: self._journal_changed(),
         )
         self.commands = CommandHandler(
             id,
@@ -110,7 +116,22 @@ class LiveSession:
             prefetch=self._prefetch,
             recordings=services.recordings,
             stats=self.stats,
+            on_settings=lambda: self._journal_changed(),
         )
+        self.may_go_on_elsewhere = False  # once it has ended here: its journal is kept
+        self._journal: JournalWriter | None = None
+        if services.journal is not None:
+            self._journal = JournalWriter(
+                id,
+                services.journal,
+                engine,
+                is_busy=lambda: self.planner.is_busy,
+                read=self._read,
+                log=self._log,
+                moves=record.moves if record else 0,
+            )
+        if record is not None:
+            self._restore(record)
         self._idle = IdleLimit(settings.camera_seconds, settings.paused_seconds)
         self._shown_at = self._began
         # For the line at its end: by what its newest peer came, what it is sent, why that ended.
@@ -118,6 +139,10 @@ class LiveSession:
         self._is_ended = False
         self._rejected_size: str | None = None  # that of the camera's newest pictures, if they are not taken
         self._complaints = RateLimit(COMPLAINTS_PER_S)
+
+    @property
+    def has_begun(self) -> bool:
+        return bool(self._tasks)
 
     def start(self) -> None:
         """Begin to generate, to play and to report. Call it once."""
@@ -145,11 +170,16 @@ class LiveSession:
             self._is_ended = True
             self._log_totals()
         self._unsubscribe()
+        self._journal_changed()  # what has not been told yet, too, while the stream is there
         self.playout.broadcast.end()
         self.commands.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._journal is not None:
+            # One that has never begun here is not ours to forget, nor one that failed with the model.
+            is_over = self.has_begun and not self.may_go_on_elsewhere and self.failure is None
+            await self._journal.close(forgets=is_over)
         await self._prefetch.close()
         self._tasks.clear()
         # A session that was there when the model got ready may itself stay: see engine.thread.gc_frozen.
@@ -245,12 +275,15 @@ class LiveSession:
         """The stream's life: wait for the model, then chunk after chunk. What ends it becomes its state."""
         try:
             self._info = await self._engine.ready()
-            # No chunk has been planned: what was asked for until now waits, and is asked of the first.
-            self.planner.parameters = self.planner.parameters.beginning_with(self._info.controls)
+            if self._record is None:
+                # No chunk has been planned: what was asked for until now waits, and is asked of the first.
+                self.planner.parameters = self.planner.parameters.beginning_with(self._info.controls)
             self.playout.size = (self._info.width, self._info.height)
             self.channels.send(*self._hello())
             self._state.become(State.WAITING, "waiting for pictures from the camera")
-            handle = await self._engine.open(prompt=self._settings.prompt, seed=self._settings.seed)
+            handle = await self._open()
+            if self._journal is not None:
+                self._journal.follow(handle)
             try:
                 await self.generation.play(handle)
             finally:
@@ -258,6 +291,44 @@ class LiveSession:
             self._fail(f"gave up: {MAX_FAILURES} chunks in a row could not be generated")
         except (EngineUnavailable, InputRejected) as error:
             self._fail(str(error))
+
+    async def _open(self) -> StreamHandle:
+        """The stream, as new or as it was in another process."""
+        record, self._record = self._record, None
+        if record is None:
+            return await self._engine.open(prompt=self._settings.prompt, seed=self._settings.seed)
+        try:
+            return await self._engine.restore(record.stream)
+        except InputRejected as error:
+            self._log.warning("Goes on with a new stream, all else as it was: %s", error)
+        self.planner.asks_whole = True
+        parameters = self.planner.parameters
+        return await self._engine.open(prompt=parameters.prompts[0].text, seed=parameters.current_seed)
+
+    def _restore(self, record: SessionRecord) -> None:
+        values = record.values
+        for id, rgb in record.pictures.items():
+            self.images.restore(id, rgb)
+        self.commands.restore(values.output, is_frozen=values.frozen, is_paused=values.paused)
+        self.planner.parameters = values.parameters.later(self.generation.time() - values.time)
+
+    def _read(self) -> tuple[SessionValues, list[tuple[str, Rgb]]]:
+        """For the journal."""
+        parameters = self.planner.parameters
+        values = SessionValues(
+            time=self.generation.time(),
+            parameters=parameters,
+            paused=self.generation.is_paused,
+            frozen=self.commands.is_frozen,
+            output=self.commands.output,
+        )
+        return values, [
+            (id, rgb) for id in sorted(parameters.pictures) if (rgb := self.images.get(id)) is not None
+        ]
+
+    def _journal_changed(self) -> None:
+        if self._journal is not None:
+            self._journal.changed()
 
     @property
     def failure(self) -> str | None:

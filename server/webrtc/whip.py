@@ -7,10 +7,12 @@ from aiohttp import hdrs, web
 from server.access.guard import access_of
 from server.client_address import client_address
 from server.engine.client import Phase
+from server.placement.admission import is_ticket
+from server.placement.lease_tokens import LeaseRefused
+from server.placement.port import NoPlace
 from server.services import Services
 from server.session.session import LiveSession
-from server.transport.admission import is_ticket
-from server.transport.peer_registry import PeerRegistry, ServerFull, SessionGone
+from server.transport.peer_registry import PeerRegistry, SessionGone
 from server.webrtc.aiortc_patches.udp_ports import NoUdpPort
 from server.webrtc.candidates import address_rule
 from server.webrtc.endpoint import SDP, SdpEndpoint
@@ -30,6 +32,7 @@ class Whip:
     def __init__(self, services: Services, peers: PeerRegistry) -> None:
         self._settings = services.settings
         self._engine = services.engine
+        self._gate = services.gate
         self._peers = peers
         self._endpoint = SdpEndpoint(services, "WHIP")
 
@@ -50,10 +53,10 @@ class Whip:
         ]
 
     async def post(self, request: web.Request) -> web.Response:
-        """Accept an offer: 201 with the answer; 400, 404, 413, 415 or 503 with a reason.
+        """Accept an offer: 201 with the answer; 400, 403, 404, 413, 415 or 503 with a reason.
 
         With `?session=` and the id of a session whose peer was lost, that session goes on. With `?ticket=`
-        whoever finds the server full waits in line.
+        whoever finds the server full waits in line. A cluster's worker takes those with a `?lease=` alone.
         """
         if request.content_type != SDP:
             return self._endpoint.refuse(
@@ -75,8 +78,10 @@ class Whip:
         try:
             text, rule = await request.text(), address_rule(request, self._settings)
             address = client_address(request)
-            if former is None:
-                self._peers.check_room(ticket, address)  # while there is none, nothing is read
+            # While there is no place, nothing is read.
+            place = None if self._gate is None else self._gate.check(request.query.get("lease"))
+            if place is None and former is None:
+                self._peers.check_room(ticket, address)
             # Before a former peer is hung up for it, or a place is taken.
             offer = read_offer(text, "publisher", self._settings.codecs, rule)
             peer = await self._peers.add(
@@ -84,18 +89,21 @@ class Whip:
                 former,
                 ticket,
                 address,
+                place,
             )
         except UnicodeDecodeError:
             return self._endpoint.refuse(400, "malformed", "the offer is not UTF-8 text")
         except InvalidOffer as error:
             return self._endpoint.refuse(400, "malformed", str(error))
+        except LeaseRefused as error:
+            return self._endpoint.refuse(403, "lease", str(error))
         except SessionGone as error:
             return self._endpoint.refuse(404, "no_session", str(error))
         except NoUdpPort as error:
             return self._endpoint.refuse(
                 503, "no_udp_port", str(error), {hdrs.RETRY_AFTER: str(RETRY_AFTER_S)}
             )
-        except ServerFull as error:
+        except NoPlace as error:
             headers: dict[str, str] = {hdrs.RETRY_AFTER: str(RETRY_AFTER_S)}
             if error.position is not None:
                 headers[QUEUE_POSITION] = str(error.position)

@@ -8,10 +8,12 @@ from server.access.guard import access_of
 from server.client_address import client_address
 from server.engine.client import Phase
 from server.metrics import Refusal
+from server.placement.admission import is_ticket
+from server.placement.lease_tokens import LeaseRefused
+from server.placement.port import NoPlace
 from server.services import Services
 from server.session.session import LiveSession
-from server.transport.admission import is_ticket
-from server.transport.peer_registry import PeerRegistry, ServerFull, SessionGone
+from server.transport.peer_registry import PeerRegistry, SessionGone
 from server.websocket.control import refuse_no_handshake
 from server.websocket.media_frame import MAX_MESSAGE_BYTES
 from server.websocket.peer import WebSocketPeer, close_reason
@@ -22,6 +24,7 @@ HEARTBEAT_S = 20.0  # of the WebSocket itself, for clients that send no ping mes
 CLOSE_TIMEOUT_S = 1.0
 
 # A page cannot read how a handshake was refused, so it is accepted and closed: 4000 and the HTTP status.
+NO_LEASE = 4403
 GONE = 4404
 FULL = 4503
 NO_MODEL = 4500
@@ -41,7 +44,8 @@ class MediaSocket:
         """101, 400 for what is no handshake or has a bad ticket.
 
         With `?session=` and the id of a session whose peer was lost, that session goes on. With `?ticket=`,
-        as with WHIP, who finds the server full waits in line.
+        as with WHIP, who finds the server full waits in line. A cluster's worker takes those with a `?lease=`
+        alone.
         """
         ticket = request.query.get("ticket")
         if ticket is not None and not is_ticket(ticket):
@@ -65,11 +69,15 @@ class MediaSocket:
         readiness = self._services.engine.readiness
         if readiness.phase in (Phase.FAILED, Phase.STOPPED):
             return await self._refuse(socket, NO_MODEL, "no_model", readiness.reason)
+        former, gate = request.query.get("session"), self._services.gate
         try:
-            peer = await self._peers.add(make, request.query.get("session"), ticket, client_address(request))
+            place = None if gate is None else gate.check(request.query.get("lease"))
+            peer = await self._peers.add(make, former, ticket, client_address(request), place)
+        except LeaseRefused as error:
+            return await self._refuse(socket, NO_LEASE, "lease", str(error))
         except SessionGone as error:
             return await self._refuse(socket, GONE, "no_session", str(error))
-        except ServerFull as error:
+        except NoPlace as error:
             return await self._refuse(socket, FULL, error.why, str(error))
         await peer.is_closed.wait()
         return socket

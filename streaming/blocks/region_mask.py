@@ -39,11 +39,14 @@ class RegionMask:
         cropped = torch.from_numpy(np.array(crop_to_fill(mask, height, width)))[None, None]
         fitted = F.interpolate(cropped.float(), size=(height, width), mode="bilinear", antialias=True)
         paint = (fitted >= _PAINTS_FROM).float()
-        if bool(paint.all()):
-            return None
+        return None if bool(paint.all()) else cls.of_paint(paint[None]).to(device)
+
+    @classmethod
+    def of_paint(cls, paint: Tensor) -> Self:
+        """paint (1, 1, 1, height, width) float32: 1 = paint, 0 = keep, of a drawn region."""
         # Half way up at the region's edge, so twice that ends at it.
-        share = torch.maximum(paint, (2 * _softened(paint)).clamp(max=1))
-        return cls(paint[None].to(device), share[:, 0, :, :, None].to(device))
+        share = torch.maximum(paint[0], (2 * _softened(paint[0])).clamp(max=1))
+        return cls(paint, share[:, 0, :, :, None])
 
     @classmethod
     def of_depth(cls, depth: Tensor, wanted: DistanceRegion) -> Self:
@@ -56,6 +59,9 @@ class RegionMask:
         slope = inside / wanted.softness + 0.5 if wanted.softness else (inside >= 0).float()
         share = _softened(slope.clamp(0, 1)[:, None])
         return cls((share >= 0.5).float().movedim(0, 1)[None], share[:, 0, :, :, None])
+
+    def to(self, device: torch.device | str) -> Self:
+        return type(self)(self.paint.to(device), self.share.to(device))
 
     def within(self, other: Self | None) -> Self:
         """What lies in both."""

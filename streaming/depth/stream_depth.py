@@ -130,6 +130,15 @@ class StreamDepth:
             values, motion, bad, replace(state, range=after, reference=alignment.after, memory=memory)
         )
 
+    @property
+    def state(self) -> StreamDepthState:
+        """What is remembered of the chunks so far."""
+        return self._state
+
+    def resume(self, state: StreamDepthState) -> None:
+        """Go on from the state of another stream of the same estimator."""
+        self._state = state
+
     def keep(self, depth: Depth) -> None:
         """Remember the chunk that `depth` belongs to; the next call goes on from there."""
         self._state = depth.after

@@ -106,6 +106,15 @@ class RingKVCache:
         self.end = 0
         self._sink_base, self._sink_written = 0, None
 
+    def skip_to(self, start: int) -> None:
+        """Go on with latent `start` after the sink, as if those in between had come and gone. The next
+        `begin` must be for as many as the ring holds: until they are written, it holds nothing of this
+        stream. Raises ValueError before the sink is there, or for a latent that the window would hold."""
+        sink = self.window.sink_size
+        if self.end != sink or start < sink:
+            raise ValueError(f"latent {start} cannot follow {self.end}: expected the sink's {sink} alone")
+        self.end = start
+
     def begin(self, start: int, num_latents: int, *, rewrite_sink: bool = False) -> CacheSpan:
         """Make room for latents [start, start + num_latents), new or seen before.
 

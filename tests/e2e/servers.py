@@ -2,6 +2,7 @@
 engine."""
 
 import asyncio
+import contextlib
 import json
 import queue
 import socket
@@ -11,9 +12,9 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import pytest
 
 from server.settings import load_settings
 from tests.e2e.loopback_server import only_loopback
+from tests.server.cluster.standing_in import Cluster
 from tests.server.fakes import FakeEngineModule
 from tests.server.running import running_server
 
@@ -124,6 +126,44 @@ def fake_engine_server(**settings: Any) -> Iterator[Server]:
         url, loop, over = ready.get(timeout=ANSWER_LIMIT_S)
         try:
             yield Server(url)
+        finally:
+            loop.call_soon_threadsafe(over.set)
+            thread.join(ANSWER_LIMIT_S)
+
+
+@dataclass(frozen=True)
+class ClusterServer(Server):
+    """A gateway and its workers, in a thread."""
+
+    cluster: Cluster = field(kw_only=True)
+    loop: asyncio.AbstractEventLoop = field(kw_only=True)
+
+    def ask(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """What comes of work on the cluster's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(ANSWER_LIMIT_S)
+
+
+@contextmanager
+def fake_engine_cluster(workers: int, **settings: Any) -> Iterator[ClusterServer]:
+    """As `fake_engine_server`, with so many workers behind a gateway."""
+    ready: queue.Queue[tuple[Cluster, asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
+
+    async def serve() -> None:
+        over = asyncio.Event()
+        async with contextlib.AsyncExitStack() as stack:
+            cluster = await Cluster(stack, **settings).start()
+            for number in range(workers):
+                await cluster.begin(f"fake.{number}")
+            ready.put((cluster, asyncio.get_running_loop(), over))
+            await over.wait()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aioice.ice, "get_host_addresses", only_loopback)
+        thread = threading.Thread(target=asyncio.run, args=(serve(),))
+        thread.start()
+        cluster, loop, over = ready.get(timeout=ANSWER_LIMIT_S)
+        try:
+            yield ClusterServer(cluster.url, cluster=cluster, loop=loop)
         finally:
             loop.call_soon_threadsafe(over.set)
             thread.join(ANSWER_LIMIT_S)

@@ -3,10 +3,11 @@
 Generated frames are flat: red counts frames, green is the prompt's length, blue the mean of the camera frame.
 """
 
+import json
 import threading
 import weakref
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 
 import numpy as np
 
@@ -48,6 +49,27 @@ class Recorded(ChunkParameters):
     @property
     def prompt(self) -> str | None:
         return None if self.prompts is None else " ".join(text for text, _ in self.prompts)
+
+
+@dataclass(frozen=True)
+class StreamSnapshot:
+    """All that a fake stream remembers; a part for each of the last two chunks."""
+
+    prompt: str
+    chunk: int
+    frame: int
+    generation: int
+
+    def names(self) -> tuple[str, ...]:
+        return "stream", *self._latents()
+
+    def parts(self, without: Collection[str] = ()) -> dict[str, bytes]:
+        latents = {name: name.encode() for name in self._latents() if name not in without}
+        return {"stream": json.dumps(asdict(self)).encode()} | latents
+
+    def _latents(self) -> tuple[str, ...]:
+        chunks = range(max(0, self.chunk - 2), self.chunk)
+        return tuple(f"latents/{self.generation}-{chunk}" for chunk in chunks)
 
 
 class LiveStream:
@@ -118,6 +140,15 @@ class LiveStream:
         self.frames_wanted = 12
         return result
 
+    def snapshot(self, before: StreamSnapshot | None = None) -> StreamSnapshot:
+        self._module.snapshots_before.append(before)
+        return StreamSnapshot(self._prompt, self._chunk, self._frame, self._generation)
+
+    def restore(self, snapshot: StreamSnapshot) -> None:
+        self._chunk, self._frame = snapshot.chunk, snapshot.frame
+        self._generation = snapshot.generation
+        self.frames_wanted = 12 if self._chunk else 9
+
     def _fail_if_asked(self, prompt: str | None) -> None:
         match prompt:
             case "reject":
@@ -182,6 +213,15 @@ class StreamEngine:
         self._module.streams.add(stream)
         return stream
 
+    def restore(self, parts: Mapping[str, bytes]) -> LiveStream:
+        if self._module.refuses_snapshots:
+            raise ValueError("model: expected another, got fake")
+        snapshot = StreamSnapshot(**json.loads(parts["stream"]))
+        assert parts.keys() == set(snapshot.names()), "a snapshot is restored whole"
+        stream = self.open(prompt=snapshot.prompt, seed=0)
+        stream.restore(snapshot)
+        return stream
+
 
 @dataclass
 class FakeEngineModule:
@@ -201,6 +241,8 @@ class FakeEngineModule:
     may_ask: Gate = field(default_factory=Gate)
     may_go_on: Gate = field(default_factory=Gate)  # after a piece
     may_prepare: Gate = field(default_factory=Gate)
+    refuses_snapshots: bool = False
+    snapshots_before: list[StreamSnapshot | None] = field(default_factory=list)  # that each was to go on from
     flushed: int = 0
     encoded: list[tuple[str, ...]] = field(default_factory=list)
     to_prepare: int = 0

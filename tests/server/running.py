@@ -18,6 +18,8 @@ from av import VideoFrame
 from server.app import create_app, runner_of
 from server.engine.client import EngineClient, Phase
 from server.engine.scheduler import Scheduler
+from server.journal.port import Journal
+from server.placement.lease_tokens import LeaseGate
 from server.settings import Settings
 from tests.server.fakes import FakeEngineModule
 from tests.virtual_time import JobQueue, VirtualTimeLoop
@@ -204,10 +206,16 @@ async def started_worker(settings: Settings, engine: FakeEngineModule) -> AsyncI
 
 
 @asynccontextmanager
-async def running_server(settings: Settings, engine: FakeEngineModule) -> AsyncIterator[RunningServer]:
+async def running_server(
+    settings: Settings,
+    engine: FakeEngineModule,
+    gate: LeaseGate | None = None,
+    *,
+    journal: Journal | None = None,
+) -> AsyncIterator[RunningServer]:
     worker = worker_around(engine, settings)
     # Run as server.app.serve does it; aiohttp's TestServer would cancel the handlers of clients that leave.
-    runner = runner_of(create_app(settings, worker), settings)
+    runner = runner_of(create_app(settings, worker, gate, journal=journal), settings)
     try:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -36,6 +36,15 @@ SIZES = {
         "MAX_FILES": 1000,
         "FREE_BYTES": 256 << 20,
     },
+    "server.placement.admission": {"MAX_WAITING": 100, "MAX_WAITING_OF_ONE": 20, "MAX_UNUSED": 1000},
+    "server.placement.table": {
+        "MAX_LOST": 10_000,
+        "MAX_WORKERS": 4096,
+        "MAX_PLACES": 1024,
+        "MAX_SESSIONS": 2048,
+        "MAX_PROMPTS": 64,
+    },
+    "server.placement.lease_tokens": {"MAX_TOKEN_LENGTH": 4096, "MAX_USED": 10_000},
     "server.protocol.codec": {"MAX_MESSAGE_BYTES": 32 << 10, "MAX_MESSAGES_PER_SECOND": 50.0},
     "server.protocol.requests": {"LONGEST_S": 86_400.0, "MAX_TIMELINE_STEPS": 64, "MAX_KEYFRAMES": 64},
     "server.session.camera": {"RING": 48},
@@ -50,7 +59,6 @@ SIZES = {
         "FORGIVEN_PER_SECOND": 10.0,
     },
     "server.transport.address_limits": {"IPV6_PREFIX": 64, "MAX_REMEMBERED": 10_000},
-    "server.transport.admission": {"MAX_WAITING": 100, "MAX_WAITING_OF_ONE": 20, "MAX_UNUSED": 1000},
     "server.webrtc.peer": {
         "MAX_NEEDLESS_CHANNELS": 16,
         "MAX_UNREAD_CONTROL_BYTES": 1 << 20,
@@ -97,6 +105,9 @@ TIMES = {
     "server.media.recording_store": {"JOIN_TIMEOUT_S": 3.0, "FETCH_S": 600.0, "SWEEP_PERIOD_S": 60.0},
     "server.memory": {"PERIOD_S": 30.0},
     "server.metrics": {"STALL_PERIOD_S": 0.02, "RATE_WINDOW_S": 2.0},
+    "server.placement.admission": {"PRESENT_S": 10.0, "FORGOTTEN_S": 75.0, "UNUSED_S": 60.0},
+    "server.placement.port": {"HEARTBEAT_S": 1.0, "SILENT_S": 4.0, "LEASE_S": 20.0},
+    "server.placement.table": {"HELD_S": 24.0, "LOST_S": 60.0},
     "server.session.camera_clock": {"LOST_S": 0.5},
     "server.session.idle": {"MOST_BETWEEN_S": 2.0},
     "server.session.message_limit": {"TOLD_EVERY_S": 1.0},
@@ -104,7 +115,6 @@ TIMES = {
     "server.session.playout": {"PASSTHROUGH_SPACING_S": 1 / 15, "HOLD_SPACING_S": 0.5},
     "server.session.session": {"TELEMETRY_PERIOD_S": 0.5, "SILENCE_S": 2.0},
     "server.session.settings_notifier": {"DELAY_S": 0.1},
-    "server.transport.admission": {"PRESENT_S": 10.0, "FORGOTTEN_S": 75.0, "UNUSED_S": 60.0},
     "server.webrtc.aiortc_patches.bitrate": {"REST_S": 2.0, "RISE_AFTER_S": 4.0},
     "server.webrtc.aiortc_patches.ice_restart": {"REST_S": 2.0, "LINGER_S": 2.0},
     "server.webrtc.aiortc_patches.loss_recovery": {
@@ -123,7 +133,7 @@ TIMES = {
 }
 # What clients compare with: PROTOCOL.md has them.
 WIRE = {
-    "server.websocket.endpoint": {"GONE": 4404, "FULL": 4503, "NO_MODEL": 4500},
+    "server.websocket.endpoint": {"NO_LEASE": 4403, "GONE": 4404, "FULL": 4503, "NO_MODEL": 4500},
     "server.websocket.media_frame": {"VERSION": 1},
     "server.websocket.peer": {"ENDED": 1000, "KEPT": 4000},
 }

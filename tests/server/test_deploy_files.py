@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from server.cluster.gateway_metrics import GatewayMetrics
 from server.settings import CONFIG_VARIABLE, ENV_PREFIX, Settings
 
 FOLDER = Path(__file__).parents[2] / "examples" / "deploy"
@@ -30,7 +31,10 @@ def expressions() -> list[str]:
 
 async def test_law_every_metric_that_is_watched_exists(server):
     async with server.http.get(server.url + "/metrics") as response:
-        told = set(re.findall(r"^# TYPE (\w+)", await response.text(), re.MULTILINE))
+        text = await response.text()
+    gateway = GatewayMetrics()
+    gateway.follow("workers", "Ready", lambda: 0.0)
+    told = set(re.findall(r"^# TYPE (\w+)", text + gateway.render().decode(), re.MULTILINE))
     told |= {f"{name}_{ending}" for name in told for ending in ("bucket", "count", "sum")}
     watched = {name for one in expressions() for name in re.findall(r"\bdepthlive_\w+", one)}
     assert len(watched) > 15

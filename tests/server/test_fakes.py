@@ -21,7 +21,7 @@ def arguments(of: ast.ClassDef, method: str) -> list[str]:
 FAKE = classes("tests/server/fakes.py")
 REAL = {
     name: found
-    for module in ("engine", "stream")
+    for module in ("engine", "snapshot", "stream")
     for name, found in classes(f"streaming/{module}.py").items()
 }
 
@@ -30,7 +30,11 @@ REAL = {
     ("name", "method"),
     [
         ("LiveStream", "step"),
+        ("LiveStream", "snapshot"),
+        ("StreamSnapshot", "names"),
+        ("StreamSnapshot", "parts"),
         ("StreamEngine", "open"),
+        ("StreamEngine", "restore"),
         ("StreamEngine", "encode"),
         ("StreamEngine", "prepare"),
         ("StreamEngine", "flush"),

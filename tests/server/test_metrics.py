@@ -23,6 +23,15 @@ def test_two_processes_worth_of_metrics_do_not_meet(metrics):
     assert b"depthlive_sessions 0.0" in Metrics().render()
 
 
+def test_every_figure_of_a_clusters_worker_bears_its_name():
+    metrics = Metrics("w.1")
+    metrics.dropped.labels("camera").inc()
+    metrics.follow("ready", "Whether", lambda: 1.0)
+    lines = [line for line in metrics.render().decode().splitlines() if not line.startswith("#")]
+    assert lines and all('worker="w.1"' in line for line in lines)
+    assert 'depthlive_dropped_frames_total{place="camera",worker="w.1"} 1.0' in lines
+
+
 def test_what_a_stream_counts_reaches_the_process(metrics, meter):
     meter.camera_frame()
     meter.chunk({"generate": 200.0, "total": 300.0}, collect=0.1)

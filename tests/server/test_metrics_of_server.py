@@ -6,9 +6,10 @@ import pytest
 
 from server.engine.watchdog import Watchdog
 from server.metrics import Metrics
+from server.placement.admission import AdmissionQueue
+from server.placement.port import NoPlace
 from server.services import Services
-from server.transport.admission import AdmissionQueue
-from server.transport.peer_registry import PeerRegistry, ServerFull
+from server.transport.peer_registry import PeerRegistry
 from tests.server.running import until
 
 TICKET = "ticket-0123456789"
@@ -61,7 +62,7 @@ async def test_law_a_refusal_is_counted_by_its_reason(server, body, media_type, 
 async def test_who_is_refused_knows_why(settings, worker):
     peers = PeerRegistry(Services(settings, worker, Metrics()))
     await peers.dismiss_all()
-    with pytest.raises(ServerFull) as refused:
+    with pytest.raises(NoPlace) as refused:
         peers.check_room(None, "192.0.2.1")
     assert refused.value.why == "stopping"
 

@@ -32,7 +32,10 @@ def used() -> StreamSession:
 def test_reset_equals_fresh_but_for_the_counters_that_never_go_back(seed: int | None, expected: int) -> None:
     session, fresh = used(), StreamSession(new_cache(), seed=expected)
     session.reset(seed)
-    counters, states = ("chunk", "latent", "seed"), ("control", "camera", "decoder", "references", "recent")
+    counters, states = (
+        ("chunk", "latent", "seed"),
+        ("control", "camera", "decoder", "references", "recent", "sink", "sink_prompts"),
+    )
     for name in (*counters, *states, "blend", "pending"):
         assert getattr(session, name) == getattr(fresh, name), name
     assert session.cache.end == 0
@@ -58,4 +61,20 @@ def test_the_newest_latents_are_kept_as_far_as_the_window_goes() -> None:
         session.advance(torch.full((1, 3, 1, 1, 1), float(chunk)), 12 if chunk else 9)
         kept = torch.arange(chunk + 1.0).repeat_interleave(3)[-6:]
         assert session.recent is not None and torch.equal(session.recent.flatten(), kept)
+        assert session.sink is not None and torch.equal(session.sink.flatten(), torch.zeros(3))
     assert (session.chunk, session.frame, session.generation) == (5, 9 + 4 * 12, 0)
+
+
+def test_a_recache_changes_the_prompt_of_the_sink_while_the_window_has_it() -> None:
+    session, gold, clay, glass = StreamSession(new_cache(), seed=0), *map(parse_prompts, ("a", "b", "c"))
+    session.prompts = gold
+    session.advance(torch.zeros(1, 3, 1, 1, 1), 9)
+    assert session.sink_prompts == gold
+    session.prompts = clay
+    session.recached()
+    assert session.sink_prompts == clay
+    for _ in range(2):
+        session.advance(torch.zeros(1, 3, 1, 1, 1), 12)
+    session.prompts = glass
+    session.recached()
+    assert session.sink_prompts == clay, "it has been left behind"

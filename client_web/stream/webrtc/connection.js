@@ -168,8 +168,8 @@ export class WebRtcConnection {
   }
 
   #serverLeft() {
-    this.#whip.forget(); // gone already
-    this.#liveness.lose("The server ended the stream.", "over");
+    this.#whip.forget(); // gone already, or it goes on elsewhere: whoever asks for it is told
+    this.#liveness.lose("The server ended the stream.");
   }
 }
 

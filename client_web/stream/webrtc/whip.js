@@ -1,9 +1,10 @@
 /** WHIP signalling (RFC 9725): an offer up, an answer down, and the session given back in the end. */
 
-import { ConnectError, noStream } from "../lifecycle/connect_error.js";
+import { ConnectError } from "../lifecycle/connect_error.js";
 import { sendDelete } from "../lifecycle/delete_request.js";
-import { holdTicket, queueTicket, ticketUsed } from "../lifecycle/queue_ticket.js";
-import { NO_ANSWER, queueText } from "../../server_text.js";
+import { queueTicket, ticketUsed } from "../lifecycle/queue_ticket.js";
+import { refusal } from "../lifecycle/refusal.js";
+import { NO_ANSWER } from "../../server_text.js";
 
 /** One session at the server, from offer to end. */
 export class WhipSession {
@@ -69,20 +70,4 @@ export class WhipSession {
   forget() {
     this.#resource = null;
   }
-}
-
-/**
- * Words for a refused offer. The server's plain-text reason is for people, so it is shown as it is.
- * @param {Response} response
- * @param {string} reason
- */
-function refusal(response, reason) {
-  const wait = Number(response.headers.get("Retry-After"));
-  if (wait && (response.status === 503 || response.status === 429)) {
-    const position = Number(response.headers.get("Queue-Position"));
-    if (position) holdTicket();
-    return new ConnectError(queueText(position, reason), { retryAfter: wait, isFull: true });
-  }
-  if (response.status === 503) return noStream(reason);
-  return new ConnectError(`The server refused the connection (${response.status}): ${reason}`);
 }

@@ -9,6 +9,7 @@ import { CODEC_REQUEST, CREDIT, JPEG, VP8, decodeFrame, encodeFrame } from "./me
 import { Liveness } from "../lifecycle/liveness.js";
 import { CameraEncoder } from "./camera_encoder.js";
 import { FrameRenderer } from "./frame_renderer.js";
+import { refusal } from "../lifecycle/refusal.js";
 import { holdTicket, queueTicket, ticketUsed } from "../lifecycle/queue_ticket.js";
 import { canDecodeVp8 } from "./codecs.js";
 import { NO_ANSWER, queueText } from "../../server_text.js";
@@ -16,6 +17,7 @@ import { NO_ANSWER, queueText } from "../../server_text.js";
 const DOWNLOAD_WINDOW = 3; // pictures on their way here at once: more is smoother where the way is long, and later
 const CONNECT_LIMIT_MS = 15000;
 const FULL_RETRY_S = 5;
+const LED = 200;
 
 // close codes: those of the protocol, and the server's own
 const OK = 1000;
@@ -27,6 +29,7 @@ const FULL = 4503;
 
 export class WebSocketConnection {
   #handlers;
+  #isLed;
   /** @type {WebSocket | null} */
   #socket = null;
   /** @type {string | null} */
@@ -49,9 +52,13 @@ export class WebSocketConnection {
   /** @type {number | null} */
   #roundTripMs = null;
 
-  /** @param {import("../lifecycle/liveness.js").Handlers} handlers */
-  constructor(handlers) {
+  /**
+   * @param {import("../lifecycle/liveness.js").Handlers} handlers
+   * @param {boolean} isLed the server names another one that takes the pictures
+   */
+  constructor(handlers, isLed = false) {
     this.#handlers = handlers;
+    this.#isLed = isLed;
     const stop = () => {
       this.#camera.stop();
       this.#renderer.stop();
@@ -132,9 +139,11 @@ export class WebSocketConnection {
    * @returns {Promise<number | null>} null once the server has let us in; GONE: it does not know that session any more
    * @throws {ConnectError}
    */
-  #enter(former) {
+  async #enter(former) {
+    const url = this.#isLed ? await ledTo(former) : address(former);
+    if (this.#liveness.hasEnded) return null;
     return new Promise((resolve, reject) => {
-      const socket = (this.#socket = new WebSocket(address(former)));
+      const socket = (this.#socket = new WebSocket(url));
       socket.binaryType = "arraybuffer";
       const limit = setTimeout(() => socket.close(), CONNECT_LIMIT_MS);
       let isIn = false;
@@ -153,7 +162,7 @@ export class WebSocketConnection {
         clearTimeout(limit);
         if (isIn) this.#closed(code, reason);
         else if (this.#liveness.hasEnded || (code === GONE && former)) resolve(code);
-        else reject(refusal(code, reason));
+        else reject(closed(code, reason));
       });
     });
   }
@@ -218,6 +227,25 @@ export class WebSocketConnection {
   }
 }
 
+/**
+ * Where the server leads this page: to a place that it holds for it for some seconds.
+ * @param {string | null} former
+ * @returns {Promise<URL>}
+ * @throws {ConnectError}
+ */
+async function ledTo(former) {
+  const own = address(former);
+  own.protocol = location.protocol;
+  let response;
+  try {
+    response = await fetch(own);
+  } catch {
+    throw new ConnectError(NO_ANSWER, { retryAfter: 0 });
+  }
+  if (response.status === LED) return new URL((await response.json()).url);
+  throw refusal(response, (await response.text()).trim());
+}
+
 /** @param {string | null} former */
 function address(former) {
   const url = new URL(`ws?${new URLSearchParams(former ? { session: former } : { ticket: queueTicket() })}`, document.baseURI);
@@ -226,7 +254,7 @@ function address(former) {
 }
 
 /** @param {number} code @param {string} reason the server's own words */
-function refusal(code, reason) {
+function closed(code, reason) {
   if (code === FULL) holdTicket();
   switch (code) {
     case FULL: return new ConnectError(queueText(0, reason), { retryAfter: FULL_RETRY_S, isFull: true });

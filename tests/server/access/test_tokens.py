@@ -220,3 +220,33 @@ def test_the_command_tells_what_it_cannot_use(tmp_path, options, words):
     file.write_bytes(SECRET)
     result = CliRunner().invoke(app, ["token", "--auth-secret-file", str(file), *options])
     assert result.exit_code == 2 and words in result.stderr
+
+
+CLUSTER = b"a secret that all of one cluster share"
+
+
+def test_law_a_relayed_token_shows_who_came_to_the_cluster_and_to_nobody_else():
+    gateway, worker = (Tokens(SECRET, LINES.splitlines(), CLUSTER) for _ in range(2))
+    grant = Grant("ann", "publish", expires=time.time() + 3600)
+    token = gateway.relay(grant)
+    assert worker.read_relayed(token) == worker.read(token) == grant  # it ends as her own does
+    for other in (Tokens(SECRET, []), Tokens(SECRET, [], CLUSTER + b"x")):
+        with pytest.raises(TokenRefused):
+            other.read(token)
+    with pytest.raises(ValueError, match="cluster"):
+        Tokens(SECRET, []).relay(grant)
+
+
+def test_law_a_relayed_token_is_good_for_a_minute(monkeypatch):
+    tokens = Tokens(SECRET, [], CLUSTER)
+    token = tokens.relay(Grant("ann", "publish"))
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 61)
+    with pytest.raises(TokenRefused, match="expired"):
+        tokens.read_relayed(token)
+
+
+def test_a_relayed_token_is_no_cookie():
+    tokens = Tokens(SECRET, [], CLUSTER)
+    with pytest.raises(TokenRefused):
+        tokens.read_cookie(tokens.relay(Grant("ann", "publish")))

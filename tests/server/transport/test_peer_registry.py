@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from server.metrics import Metrics
+from server.placement.port import NoPlace
 from server.services import Services
 from server.session.session import LiveSession
 from server.settings import load_settings
-from server.transport.peer_registry import PeerRegistry, ServerFull, SessionGone
+from server.transport.peer_registry import PeerRegistry, SessionGone
 from tests.server.running import CAMERA_FPS, PATIENCE_S, RunningServer, Viewer, running_server, until
 
 
@@ -238,19 +239,19 @@ async def test_who_comes_in_waits_no_more(peers):
     first, second, ticket = "f" * 16, "s" * 16, at_once()
     here = [await peers.add(lambda session: SlowPeer(session, ticket)) for _ in range(2)]
     for name, position in ((first, 1), (second, 2), (first, 1)):
-        with pytest.raises(ServerFull, match=f"number {position} of") as full:
+        with pytest.raises(NoPlace, match=f"number {position} of") as full:
             await peers.add(lambda session: SlowPeer(session, ticket), ticket=name)
         assert full.value.position == position
-    with pytest.raises(ServerFull, match="and 2 wait; try again later") as full:
+    with pytest.raises(NoPlace, match="and 2 wait; try again later") as full:
         await peers.add(lambda session: SlowPeer(session, ticket))
     assert full.value.position is None
     await left(peers, here[0], may_return=False)
     here[0] = await peers.add(lambda session: SlowPeer(session, ticket), ticket=first)
     assert peers.leave_queue(first) is False, "it has come in"
-    with pytest.raises(ServerFull, match="number 1 of 1"):
+    with pytest.raises(NoPlace, match="number 1 of 1"):
         await peers.add(lambda session: SlowPeer(session, ticket), ticket=second)
     assert peers.leave_queue(second) is True
-    with pytest.raises(ServerFull, match="taken; try again soon"):
+    with pytest.raises(NoPlace, match="taken; try again soon"):
         await peers.add(lambda session: SlowPeer(session, ticket))
 
 
@@ -259,7 +260,7 @@ async def test_law_an_address_holds_no_more_places_than_its_share(settings, work
     peers = PeerRegistry(Services(settings, worker, Metrics()))
     for address in ("2001:db8::1", "2001:db8::2"):
         await peers.add(lambda session: SlowPeer(session, at_once()), address=address)
-    with pytest.raises(ServerFull, match="your address holds 2 places"):
+    with pytest.raises(NoPlace, match="your address holds 2 places"):
         await peers.add(lambda session: SlowPeer(session, at_once()), address="2001:db8::3")
     other = await peers.add(lambda session: SlowPeer(session, at_once()), address="2001:db8:0:1::1")
     await left(peers, other)
@@ -275,7 +276,7 @@ async def test_law_an_address_holds_few_places_with_offers_that_do_not_connect(s
     offers = [await peers.add(lambda session: SlowPeer(session, at_once()), address="a") for _ in range(2)]
     for offer in offers:
         offer.is_connected = False
-    with pytest.raises(ServerFull, match="2 offers of your address have not connected yet"):
+    with pytest.raises(NoPlace, match="2 offers of your address have not connected yet"):
         await peers.add(lambda session: SlowPeer(session, at_once()), address="a")
     await peers.add(lambda session: SlowPeer(session, at_once()), address="b")
     offers[0].is_connected = True
@@ -287,10 +288,10 @@ async def test_law_who_never_used_its_place_comes_after_those_in_line(peers):
     greedy, honest = "g" * 16, "h" * 16
     here = [await peers.add(lambda session: SlowPeer(session, at_once()), address="g") for _ in range(2)]
     for ticket, address in ((greedy, "g"), (honest, "h")):
-        with pytest.raises(ServerFull):
+        with pytest.raises(NoPlace):
             await peers.add(lambda session: SlowPeer(session, at_once()), ticket=ticket, address=address)
     await left(peers, here[0], may_return=False)
-    with pytest.raises(ServerFull, match="number 2 of 2"):
+    with pytest.raises(NoPlace, match="number 2 of 2"):
         await peers.add(lambda session: SlowPeer(session, at_once()), ticket=greedy, address="g")
     await peers.add(lambda session: SlowPeer(session, at_once()), ticket=honest, address="h")
 
@@ -428,7 +429,7 @@ async def test_the_oldest_kept_session_gives_its_place_and_only_when_it_is_neede
     assert peers.find(first.session.id) is None and peers.find(second.session.id) is second.session
     assert timers() == 1
     await peers.add(lambda session: SlowPeer(session, at_once()), former=second.session.id)
-    with pytest.raises(ServerFull):
+    with pytest.raises(NoPlace):
         await peers.add(lambda session: SlowPeer(session, at_once()))
     assert peers.find(third.session.id) is third.session
 
@@ -454,7 +455,7 @@ async def test_nobody_comes_back_while_the_server_shuts_down(server, settings, e
     leave = asyncio.create_task(peers.dismiss_all())
     await until(lambda: peers._peers.is_closing, "the server shuts down")
     may_close.set()
-    with pytest.raises(ServerFull, match="shutting down"):
+    with pytest.raises(NoPlace, match="shutting down"):
         await comes_back
     await asyncio.wait_for(leave, PATIENCE_S)
     assert len(peers) == 0 and peers.find(peer.session.id) is None

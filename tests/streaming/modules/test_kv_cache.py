@@ -1,5 +1,7 @@
 """Laws of the ring: it remembers what a list would, costs no growth, and never runs out of positions."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -99,6 +101,41 @@ def test_moving_only_the_sink_equals_re_indexing_the_whole_window() -> None:
         queries = rotate(q, rotation(range(filled - 3, filled), *GRID, HEAD_DIM, q.device))
         want = attend(queries, keys, raw)
         torch.testing.assert_close(attend(rotate(q, span.rotation), k, v), want, atol=2e-5, rtol=1e-4)
+
+
+@given(windows, st.booleans(), st.integers(0, 14))
+@settings(max_examples=60)
+def test_what_is_skipped_is_as_if_it_had_come_and_gone(chunk_and_window, relative: bool, more: int) -> None:
+    _, window = chunk_and_window
+    window = replace(window, relative=relative)
+    sink, ring = window.sink_size, window.ring_size
+    cache, skipping = new_cache(window), new_cache(window)
+    end = sink + ring + more
+    for each in (cache, skipping):
+        if sink:
+            store(each, 0, sink)
+    for latent in range(sink, end):
+        _, (keys, values) = store(cache, latent, 1)
+    skipping.skip_to(end - ring)
+    span, (those, others) = store(skipping, end - ring, ring)
+    assert skipping.end == cache.end and span.length == len(keys[0])
+    assert torch.equal(values, others)
+    torch.testing.assert_close(keys, those)
+    (_, (keys, values)), (_, (those, others)) = (store(each, end, 1) for each in (cache, skipping))
+    assert torch.equal(values, others)
+    torch.testing.assert_close(keys, those)
+
+
+def test_only_what_follows_the_sink_can_be_skipped() -> None:
+    cache = new_cache(WindowConfig(local_attn_size=6, sink_size=3))
+    with pytest.raises(ValueError, match="latent 9 cannot follow 0: expected the sink's 3 alone"):
+        cache.skip_to(9)
+    store(cache, 0, 3)
+    with pytest.raises(ValueError, match="latent 2 cannot follow 3"):
+        cache.skip_to(2)
+    store(cache, 3, 3)
+    with pytest.raises(ValueError, match="latent 9 cannot follow 6"):
+        cache.skip_to(9)
 
 
 def test_days_of_streaming_cost_no_memory_and_no_precision() -> None:

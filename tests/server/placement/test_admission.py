@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.transport.admission import (
+from server.placement.admission import (
     FORGOTTEN_S,
     MAX_UNUSED,
     MAX_WAITING,
@@ -103,6 +103,7 @@ def test_law_one_address_cannot_fill_the_line():
     assert queue.ask("honest", 0, 1.0, "honest").position == 2, "after one of the other's"
     assert queue.ask("more", 0, 1.0, "greedy").waiting == MAX_WAITING_OF_ONE + 1
     places["greedy"] = 2
+    queue.holds_changed("greedy")
     assert queue.ask("honest", 0, 2.0, "honest").position == 1, "who holds places comes after who holds none"
     assert queue.ask("late", 0, 2.0, "late").position == 2
 

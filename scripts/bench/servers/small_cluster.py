@@ -1,0 +1,115 @@
+"""Cluster with engines that sleep, or with the built-in model: told by lines on stdin what to go wrong with.
+
+python -m scripts.bench.servers.small_cluster --port 8080 --workers 3 --engine sleeping
+
+    kill-worker ID | drain ID | scale COUNT | kill-placement | kill-gateway | workers | end
+
+Each is answered by one line of JSON. It ends with its stdin, and everything with it.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+from typing import Annotated, Any, Literal
+
+import typer
+
+from scripts.bench.servers.sleeping_engine import import_sleeping_engine
+from server.cluster import ray_runtime
+from server.cluster.lifecycle import ClusterPlan, drain, existing, is_up, statuses, up
+from server.cluster.ray_runtime import WORKER_PREFIX, NoCluster
+from server.engine.thread import import_engine
+from server.settings import load_settings
+
+GATEWAY = "gateway"
+
+
+def kill_worker(ray: Any, id: str) -> int:
+    """By SIGKILL, as a machine that runs out of memory would; returns its number."""
+    actor = ray.get_actor(WORKER_PREFIX + id, namespace=ray_runtime.NAMESPACE)
+    number = ray.get(actor.process.remote())
+    os.kill(number, signal.SIGKILL)
+    return number
+
+
+def kill_placement(ray: Any) -> None:
+    """For good, as where a machine is lost: whoever asks next makes it again."""
+    ray.kill(ray.get_actor(ray_runtime.PLACEMENT, namespace=ray_runtime.NAMESPACE), no_restart=True)
+
+
+def kill_gateway(ray: Any) -> int:
+    """All replicas at once; returns how many. Serve begins them again."""
+    found = [one for one in ray.util.list_named_actors(all_namespaces=True) if f"#{GATEWAY}#" in one["name"]]
+    for one in found:
+        ray.kill(ray.get_actor(one["name"], namespace=one["namespace"]), no_restart=True)
+    return len(found)
+
+
+def _do(ray: Any, plan: ClusterPlan, line: list[str]) -> Any:
+    match line:
+        case ["kill-worker", id]:
+            return kill_worker(ray, id)
+        case ["drain", id]:
+            return drain(existing(), id)
+        case ["scale", count]:
+            scaled = ClusterPlan(
+                settings=plan.settings,
+                workers=dict.fromkeys(plan.workers, int(count)),
+                import_engine=plan.import_engine,
+            )
+            up(scaled)
+            return None
+        case ["kill-placement"]:
+            return kill_placement(ray)
+        case ["kill-gateway"]:
+            return kill_gateway(ray)
+        case ["workers"]:
+            return [
+                {
+                    "id": one.report.worker,
+                    "is_ready": one.report.is_ready and not one.report.is_draining and not one.is_lost,
+                    "sessions": [held.id for held in one.report.sessions if not held.is_kept],
+                }
+                for one in statuses(existing())
+            ]
+        case _:
+            raise ValueError(f"got {line}; expected one of those at the top of this file")
+
+
+def main(
+    port: Annotated[int, typer.Option(help="Of the gateway.")],
+    workers: Annotated[int, typer.Option(min=1)] = 3,
+    engine: Annotated[Literal["sleeping", "embedded"], typer.Option()] = "sleeping",
+    max_sessions: Annotated[int, typer.Option(min=1, help="Places of each worker.")] = 4,
+    gateways: Annotated[int, typer.Option(min=1)] = 1,
+) -> None:
+    """Begin Ray and the cluster, then do as told."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    settings = load_settings({"port": port, "max_sessions": max_sessions, "min_fps": 0.0})
+    used = import_sleeping_engine if engine == "sleeping" else import_engine
+    plan = ClusterPlan(
+        settings=settings, workers={settings.model: workers}, gateways=gateways, import_engine=used
+    )
+    ray_runtime.begin()
+    ray = ray_runtime.ray_module()
+    up(plan)
+    assert is_up()
+    typer.echo(json.dumps({"done": "up"}))
+    try:
+        for line in sys.stdin:
+            if line.split() == ["end"]:
+                break
+            try:
+                done = _do(ray, plan, line.split())
+            except (ConnectionError, NoCluster, ValueError, KeyError) as error:
+                typer.echo(json.dumps({"error": repr(error)}))
+            else:
+                typer.echo(json.dumps({"done": done}))
+    finally:
+        ray_runtime.end()
+
+
+if __name__ == "__main__":
+    typer.run(main)

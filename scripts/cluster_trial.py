@@ -1,0 +1,242 @@
+"""Trial of a cluster: its parts are killed while clients stream, and nobody may notice for long.
+
+python -m scripts.cluster_trial --minutes 10 --clients 6 --json out/cluster.json
+
+Ray runs on this machine. The engine sleeps as long as a GPU works unless --engine embedded is given. The exit
+status is 1 where a client was without a picture for more than 10 s, lost its session, or was served twice.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import aiohttp
+import typer
+
+from scripts.bench.clients.numbered_camera import NumberedCamera
+from scripts.bench.clients.returning import ReturningClient, Visit
+from scripts.json_file import JsonFile, write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+READY_LIMIT_S = 300.0
+END_LIMIT_S = 60.0
+MOST_S = 10.0  # without a picture
+LOOK_S = 1.0
+CAMERA = (160, 120, 10.0)
+Engine = Literal["sleeping", "embedded"]
+
+
+@dataclass(slots=True)
+class Trial:
+    """Everything that one run has seen. Times are seconds since the clients began."""
+
+    done: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
+    visits: list[Visit] = field(default_factory=list[Visit])
+    gaps: list[float] = field(default_factory=list[float])
+    served_twice: list[str] = field(default_factory=list[str])
+
+    @property
+    def lost(self) -> int:
+        """Sessions that a client had, and could not go on with."""
+        return sum(max(0, len(visit.sessions) - 1) for visit in self.visits)
+
+    def faults(self) -> list[str]:
+        """In words; none where all is well."""
+        found = [f"a client had no picture for {gap:.1f} s" for gap in self.gaps if gap > MOST_S]
+        if self.lost:
+            found.append(f"{self.lost} sessions were lost")
+        if self.served_twice:
+            found.append(f"served by two workers: {', '.join(self.served_twice)}")
+        return found
+
+
+class ClusterProcess:
+    """The cluster in a process of its own, which is told what is to go wrong."""
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+        self.url = url
+        self._process = process
+        self._telling = asyncio.Lock()
+
+    async def tell(self, line: str) -> Any:
+        """What it has answered. Raises ConnectionError where it could not do it, or has ended."""
+        assert self._process.stdin is not None
+        async with self._telling:
+            self._process.stdin.write(f"{line}\n".encode())
+            await self._process.stdin.drain()
+            answer = await self.answer()
+        if "error" in answer:
+            raise ConnectionError(f"{line}: {answer['error']}")
+        return answer["done"]
+
+    async def answer(self) -> dict[str, Any]:
+        """The next line that is one: libraries may write others."""
+        assert self._process.stdout is not None
+        while raw := await self._process.stdout.readline():
+            if raw.startswith(b"{"):
+                return json.loads(raw)
+        raise ConnectionError("the cluster has ended")
+
+    async def ready(self, count: int) -> None:
+        """Until so many workers let somebody in."""
+        async with asyncio.timeout(READY_LIMIT_S):
+            while sum(worker["is_ready"] for worker in await self.tell("workers")) < count:  # noqa: ASYNC110
+                await asyncio.sleep(LOOK_S)
+            async with aiohttp.ClientSession() as http:
+                while not await _is_ready(http, self.url):  # noqa: ASYNC110 -- a process cannot set an event
+                    await asyncio.sleep(LOOK_S)
+
+
+async def _is_ready(http: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with http.get(f"{url}/readyz") as response:
+            return response.status == 200
+    except aiohttp.ClientError:
+        return False
+
+
+@contextlib.asynccontextmanager
+async def cluster_process(
+    workers: int, engine: Engine, log: Path | None = None
+) -> AsyncIterator[ClusterProcess]:
+    """A cluster whose workers are ready; nothing of it is left, least of all when the block fails."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    flags = ["--port", str(port), "--workers", str(workers), "--engine", engine]
+    with log.open("wb") if log else tempfile.TemporaryFile() as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "scripts.bench.servers.small_cluster", *flags, cwd=ROOT, stderr=output,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
+            limit=1 << 20,
+        )  # fmt: skip
+        try:
+            cluster = ClusterProcess(process, f"http://127.0.0.1:{port}")
+            try:
+                async with asyncio.timeout(READY_LIMIT_S):
+                    await cluster.answer()
+                await cluster.ready(workers)
+            except (ConnectionError, TimeoutError):
+                output.seek(0)
+                sys.stderr.write(output.read().decode(errors="replace")[-6000:] if not log else "")
+                raise
+            yield cluster
+            assert process.stdin is not None
+            process.stdin.close()
+            await asyncio.wait_for(process.wait(), END_LIMIT_S)
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+
+async def go_wrong(cluster: ClusterProcess, trial: Trial, began: float, seconds: float, workers: int) -> None:
+    """One fault after the other, each with time for its end."""
+
+    async def at(share: float, line: str) -> None:
+        await asyncio.sleep(began + share * seconds - time.monotonic())
+        trial.done.append((round(time.monotonic() - began, 1), line))
+        await cluster.tell(line)
+
+    def busiest(found: list[dict[str, Any]]) -> str:
+        return max(found, key=lambda one: (one["is_ready"], len(one["sessions"])))["id"]
+
+    await at(0.15, f"kill-worker {busiest(await cluster.tell('workers'))}")
+    await at(0.35, "workers")
+    await at(0.36, f"drain {busiest(await cluster.tell('workers'))}")
+    await at(0.5, f"scale {workers}")
+    await at(0.65, "kill-gateway")
+    await at(0.8, "kill-placement")
+
+
+async def look(cluster: ClusterProcess, trial: Trial) -> None:
+    """Whether two workers serve one session, again and again."""
+    while True:
+        with contextlib.suppress(ConnectionError):  # its placement has just been killed
+            workers = await cluster.tell("workers")
+            counts = Counter(session for worker in workers for session in worker["sessions"])
+            trial.served_twice += [session[:8] for session, count in counts.items() if count > 1]
+        await asyncio.sleep(LOOK_S)
+
+
+async def run(
+    minutes: float, clients: int, workers: int, engine: Engine, seed: int = 0, log: Path | None = None
+) -> Trial:
+    """The whole trial."""
+    trial, seconds = Trial(), 60 * minutes
+    async with cluster_process(workers, engine, log) as cluster:
+        began = time.monotonic()
+        until = began + seconds
+        looking = asyncio.create_task(look(cluster, trial))
+        try:
+            async with asyncio.TaskGroup() as group:
+                visiting = [
+                    group.create_task(
+                        ReturningClient(
+                            cluster.url,
+                            lambda: NumberedCamera(*CAMERA),
+                            proxied=number % 2 == 0,
+                            rng=random.Random(seed + number),
+                        ).stay(until)
+                    )
+                    for number in range(clients)
+                ]
+                group.create_task(go_wrong(cluster, trial, began, seconds, workers))
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+    trial.visits = [task.result() for task in visiting]
+    trial.gaps = [visit.longest_gap(until) for visit in trial.visits]
+    for visit in trial.visits:
+        visit.pictures = [round(at - began, 3) for at in visit.pictures]
+        visit.losses = [round(at - began, 1) for at in visit.losses]
+    return trial
+
+
+def table(trial: Trial) -> str:
+    """For people."""
+    lines = [f"{'client':>6}{'pictures':>10}{'sessions':>10}{'losses at':>24}{'longest gap':>13}  refused"]
+    for number, (visit, gap) in enumerate(zip(trial.visits, trial.gaps, strict=True)):
+        losses = ", ".join(f"{at:g}" for at in visit.losses)
+        refused = ", ".join(f"{count} x {status}" for status, count in sorted(visit.refusals.items()))
+        counts = f"{len(visit.pictures):>10}{len(visit.sessions):>10}"
+        lines.append(f"{number:>6}{counts}{losses:>24}{gap:>11.1f} s  {refused}")
+    lines += [f"{at:>6.1f} s  {what}" for at, what in trial.done if what != "workers"]
+    lines += [f"FAULT: {fault}" for fault in trial.faults()]
+    return "\n".join(lines)
+
+
+def main(
+    minutes: Annotated[float, typer.Option(min=0.5, help="How long clients stream.")] = 10.0,
+    clients: Annotated[int, typer.Option(min=1)] = 6,
+    workers: Annotated[int, typer.Option(min=2)] = 3,
+    engine: Annotated[
+        Engine, typer.Option(help="sleeping: as long as a GPU works; or the built-in model.")
+    ] = "sleeping",
+    log: Annotated[Path | None, typer.Option(help="What the cluster says goes here.")] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Kill parts of a cluster while clients stream, and say what they saw."""
+    trial = asyncio.run(run(minutes, clients, workers, engine, log=log))
+    typer.echo(table(trial))
+    record = {"minutes": minutes, "clients": clients, "workers": workers, "engine": engine}
+    record |= asdict(trial) | {"lost": trial.lost, "faults": trial.faults()}
+    write_json(json_file, record)
+    if trial.faults():
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""Placement of sessions on workers: one place each, leased."""

@@ -1,0 +1,120 @@
+import asyncio
+
+import pytest
+
+from server.cluster.placement_actor import TRIES, RayPlacement
+from server.placement.port import HEARTBEAT_S, SILENT_S, HeldSession, NoPlace, Spec, WorkerReport
+from tests.server.cluster.standing_in import Actor, ActorGone
+
+pytestmark = pytest.mark.virtual_time
+TICKET = "a-ticket-of-my-own"
+
+
+def report(worker: str = "w", *, epoch: str = "", places: int = 1, sessions: tuple[str, ...] = ()):
+    held = tuple(HeldSession(id=id, network="n") for id in sessions)
+    return WorkerReport(
+        worker=worker, start="s", url=f"http://{worker}", model="m", places=places, sessions=held, epoch=epoch
+    )
+
+
+async def heard(placement: RayPlacement, **more) -> None:
+    """As a worker's first two reports are."""
+    orders = await placement.heartbeat(report(**more))
+    await placement.heartbeat(report(epoch=orders.epoch, **more))
+
+
+@pytest.fixture
+async def actor():
+    return Actor(asyncio.get_running_loop().time)
+
+
+async def test_law_the_port_is_the_tables(actor):
+    placement = actor.client()
+    await heard(placement)
+    lease = await placement.acquire(Spec(network="n"))
+    assert (lease.worker, lease.url) == ("w", "http://w")
+    with pytest.raises(NoPlace) as full:
+        await placement.acquire(Spec(network="n", ticket=TICKET))
+    assert (full.value.why, full.value.position) == ("full", 1)
+    assert await placement.leave_queue(TICKET)
+    await placement.release(lease.session)
+    assert (await placement.acquire(Spec())).worker == "w"
+
+
+async def test_what_is_no_session_is_refused_in_words(actor):
+    placement = actor.client()
+    with pytest.raises(NoPlace, match="session: expected") as refused:
+        await placement.acquire(Spec(session="../etc"))
+    assert refused.value.why == "malformed"
+
+
+async def test_drain_of_an_unknown_worker_is_a_key_error(actor):
+    placement = actor.client()
+    await heard(placement)
+    with pytest.raises(KeyError, match="other"):
+        await placement.drain("other")
+    await placement.drain("w")
+    assert (await placement.heartbeat(report())).drain
+
+
+async def test_law_an_actor_that_has_ended_is_made_again_and_knows_all_after_one_round(actor):
+    placement = actor.client()
+    await heard(placement, places=2, sessions=("one",))
+    actor.end()
+    orders = await placement.heartbeat(report(places=2, sessions=("one",)))
+    assert actor.num_made == 2
+    with pytest.raises(NoPlace):  # what the one before had leased is not known yet
+        await placement.acquire(Spec())
+    await placement.heartbeat(report(places=2, sessions=("one",), epoch=orders.epoch))
+    assert (await placement.worker_of("one")).worker == "w"
+    await placement.acquire(Spec())
+    with pytest.raises(NoPlace):
+        await placement.acquire(Spec())
+
+
+async def test_law_calls_of_an_actor_that_cannot_be_had_are_bounded():
+    tried = 0
+
+    def find():
+        nonlocal tried
+        tried += 1
+        raise ActorGone
+
+    placement = RayPlacement(find, (ActorGone,))
+    with pytest.raises(NoPlace, match="does not answer") as refused:
+        await placement.acquire(Spec())
+    assert refused.value.why == "stopping"
+    assert tried == TRIES
+    with pytest.raises(ConnectionError):
+        await placement.heartbeat(report())
+
+
+async def test_an_actor_that_says_nothing_is_not_waited_for_for_ever():
+    class Silent:
+        def __getattr__(self, name):
+            class Method:
+                async def remote(self, *arguments):
+                    await asyncio.Event().wait()
+
+            return Method()
+
+    with pytest.raises(ConnectionError):
+        await RayPlacement(Silent, (ActorGone,)).release("one")
+
+
+async def test_a_silent_worker_has_no_session_any_more(actor):
+    placement = actor.client()
+    await heard(placement, sessions=("one",))
+    assert await placement.worker_of("one")
+    await asyncio.sleep(SILENT_S + HEARTBEAT_S)
+    assert await placement.worker_of("one") is None
+    assert [one.is_lost for one in await placement.workers()] == [True]
+
+
+async def test_who_had_a_session_is_known_after_its_end(actor):
+    """Its recordings are there."""
+    placement = actor.client()
+    await heard(placement, sessions=("one",))
+    await placement.heartbeat(report())
+    assert (await placement.worker_of("one")).worker == "w"
+    assert await placement.worker_of("two") is None
