@@ -100,6 +100,13 @@ def test_law_a_worker_that_drains_takes_nobody_and_goes_on_draining(gate):
         gate.check(token())
 
 
+def for_another_audience() -> str:
+    claims = jwt.decode(
+        token(), SECRET, [ALGORITHM], audience=lease_tokens.AUDIENCE, options={"verify_exp": False}
+    )
+    return jwt.encode(claims | {"aud": "another"}, SECRET, ALGORITHM)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -108,10 +115,20 @@ def test_law_a_worker_that_drains_takes_nobody_and_goes_on_draining(gate):
         "x" * 5000,
         token(secret=secrets.token_bytes(32)),
         SignedTokens(SECRET).make(GRANT),
+        for_another_audience(),
         jwt.encode({"aud": lease_tokens.AUDIENCE, "exp": NOW + 9}, SECRET, ALGORITHM),
         jwt.encode({"aud": lease_tokens.AUDIENCE, "exp": float("inf"), "jti": "a"}, SECRET, ALGORITHM),
     ],
-    ids=["empty", "nonsense", "long", "another secret", "of a user", "claims missing", "endless"],
+    ids=[
+        "empty",
+        "nonsense",
+        "long",
+        "another secret",
+        "of a user",
+        "for others",
+        "claims missing",
+        "endless",
+    ],
 )
 def test_law_what_is_no_lease_is_refused_in_words_without_it(gate, text):
     with pytest.raises(LeaseRefused, match="^lease: ") as refused:
