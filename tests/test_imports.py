@@ -71,6 +71,7 @@ PURE = {
 LAYERS = {
     "streaming": [
         {"config", "frames", "vace_utils", "kernels"},
+        {"parallel"},
         {"api", "modules"},
         {"controls"},
         {"blocks", "depth", "gpu", "kv_cache_pool"},
