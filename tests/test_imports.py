@@ -79,6 +79,7 @@ LAYERS = {
         {"hub", "session"},
         {"pipeline"},
         {"acceleration", "random_weights", "stream"},
+        {"following"},
         {"engine"},
         {"device_report", "test_depth_guidance"},
     ],
