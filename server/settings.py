@@ -25,7 +25,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from streaming.api import CONTROLS, MAX_PROMPT_LENGTH, MAX_SEED, ControlName, Decoder, Precision, Speed
+from streaming.api import CONTROLS, MAX_PROMPT_LENGTH, MAX_SEED, ControlName, Decoder, Gpus, Precision, Speed
 
 Codec = Literal["h264", "vp8"]
 
@@ -73,6 +73,11 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where the model runs; auto takes a GPU if there is one."
+    )
+    gpus: Gpus = Field(
+        1,
+        description="GPUs of this machine that work on a stream together, the first ones: a number, or auto "
+        "for all. Each holds the generator's weights.",
     )
     model: str = Field("embedded", min_length=1, description="Preset of the generator.")
     speed: Speed = Field(
@@ -323,6 +328,14 @@ class Settings(BaseSettings):
         if key is not None and info.data.get("tls") == "self-signed":
             raise ValueError("expected either a certificate and its key or tls = self-signed")
         return key
+
+    @field_validator("gpus", mode="before")
+    @classmethod
+    def _read_count(cls, value: Any) -> Any:
+        """One complaint in place of one for each type that a value may have."""
+        if isinstance(value, int | str) and re.fullmatch(r"auto|[1-9][0-9]{0,2}", str(value)):
+            return value if value == "auto" else int(value)
+        raise ValueError("expected 1 or more, or auto")
 
     @field_validator("controls")
     @classmethod

@@ -19,6 +19,7 @@ Transition: TypeAlias = Literal["recache", "cut", "blend"]
 BlendCurve: TypeAlias = Literal["linear", "slerp"]
 Speed: TypeAlias = Literal["exact", "fast"]
 Decoder: TypeAlias = Literal["auto", "vae", "taehv"]
+Gpus: TypeAlias = int | Literal["auto"]  # 1 and more, or all that are visible
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 WeightedPrompts: TypeAlias = tuple[tuple[str, float], ...]  # (text, weight); only the ratio of weights counts
 Point: TypeAlias = tuple[float, float, float]  # x and y from the top left, value: all 0 ... 1, near = 1

@@ -10,14 +10,20 @@ number of them, and so is what they are kept in.
 Only a full window is captured: before, every chunk has a window of another length, and it fills within
 seconds. Without capture the same code runs every time.
 
+Several ranks run the same passes at the same time, each with its share of the tokens and the ring of its
+heads. The leader runs `ChunkPasses` and tells of all that it does; `FollowingPasses` do what they are told.
+All collectives of a pass are within `_run`, and so within its graph.
+
 The buffers remember no stream: what a chunk's passes read is a value, `ChunkInputs`, that its stream owns,
 and it is copied into the buffers again if another stream's chunk went between two of its passes.
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from weakref import WeakKeyDictionary, ref
+from itertools import count
+from weakref import WeakKeyDictionary, finalize, ref
 
 import torch
 from torch import Tensor
@@ -26,9 +32,10 @@ from streaming.api import DEFAULT_SCALE
 from streaming.config import CHUNK_LATENTS
 from streaming.gpu.cuda_graphs import CapturedGraph, GraphCapture
 from streaming.gpu.side_stream import SideStream
-from streaming.modules.causal_model import ForwardPass, TextContext
+from streaming.modules.causal_model import TextContext
 from streaming.modules.causal_vace_model import CausalVaceWanModel
 from streaming.modules.kv_cache import CacheSpan, RingKVCache
+from streaming.parallel.message import Kind, Message
 
 TIMESTEPS_KEPT = 64  # 64 KB each at LongLive's size
 
@@ -64,6 +71,34 @@ class PendingCleanPass:
     latents: Tensor  # (1, F, C, h, w) clean
 
 
+@dataclass(frozen=True, slots=True)
+class _Forward:
+    """What a forward beside the buffers reads, text and ring apart; as in `CausalVaceWanModel.forward`."""
+
+    x: Tensor
+    timestep: Tensor
+    control: Tensor | None
+    control_scale: Tensor | None
+    references: Tensor | None
+
+    def tensors(self) -> list[Tensor]:
+        every = (self.x, self.timestep, self.control, self.control_scale, self.references)
+        return [tensor for tensor in every if tensor is not None]
+
+    def run(self, model: CausalVaceWanModel, context: TextContext, cache: RingKVCache, start: int) -> Tensor:
+        x, timestep, where = self.x, self.timestep, (context, cache, start)
+        if self.control is None:
+            return model(x, timestep, *where)
+        return model(
+            x,
+            timestep,
+            *where,
+            control=self.control,
+            control_scale=self.control_scale,
+            references=self.references,
+        )
+
+
 class ChunkPasses:
     """Shared by all streams of a model, one pass at a time.
 
@@ -84,6 +119,7 @@ class ChunkPasses:
         self.capture = capture
         self.side_stream: SideStream | None = None  # where hints are computed; None: before the blocks
         self._model = model
+        self._ranks = model.ranks
         self._grid = (CHUNK_LATENTS, rows, columns)
         self._x = self._buffer(1, CHUNK_LATENTS, config.in_dim, *latent_size)
         self._time = self._buffer(1, CHUNK_LATENTS, config.dim)
@@ -98,9 +134,12 @@ class ChunkPasses:
         self._embedded_time = lru_cache(TIMESTEPS_KEPT)(self._embed_time)
         # By the number of controls, of each ring.
         self._graphs: WeakKeyDictionary[RingKVCache, dict[int, CapturedGraph]] = WeakKeyDictionary()
+        # By these followers know rings; the numbers of those that are gone, until they are told.
+        self._numbers: WeakKeyDictionary[RingKVCache, int] = WeakKeyDictionary()
+        self._counted, self._gone = count(1), deque[int]()
 
-    @staticmethod
     def begin(
+        self,
         cache: RingKVCache,
         start: int,
         context: TextContext,
@@ -109,7 +148,10 @@ class ChunkPasses:
     ) -> ChunkInputs:
         """Reserve the ring's slots for the chunk that begins with latent `start`, counted from the stream's
         beginning; returns what its passes read. Raises ValueError for a chunk that the ring cannot hold."""
-        return ChunkInputs(cache.begin(start, CHUNK_LATENTS), context, control, scales)
+        end = cache.end
+        span = cache.begin(start, CHUNK_LATENTS)
+        self._ranks.tell(Message(Kind.BEGIN, self._number(cache), end, start))
+        return ChunkInputs(span, context, control, scales)
 
     @torch.inference_mode()
     def prepare(self, cache: RingKVCache) -> None:
@@ -134,14 +176,46 @@ class ChunkPasses:
         """The clean pass: keys and values of the finished chunk replace the noisy ones."""
         self._pass(pending.chunk, pending.latents, 0.0, 0)
 
+    def forward(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        context: TextContext,
+        cache: RingKVCache,
+        start: int,
+        *,
+        control: Tensor | None = None,
+        control_scale: Tensor | None = None,
+        references: Tensor | None = None,
+    ) -> Tensor:
+        """The model's own forward, beside the lasting buffers and never captured: for what is no pass over a
+        chunk, as a recache, or has references. Strengths (N,) float32 come with `control`."""
+        given = _Forward(x, timestep.float(), control, control_scale, references)
+        if self._ranks.size == 1:
+            return given.run(self._model, context, cache, start)
+        has_text = self._load_text(context)
+        numbers = self._number(cache), cache.end, start, x.shape[1]
+        controls, pictures = (0 if y is None else y.shape[n] for n, y in enumerate((control, references)))
+        message = Message(Kind.FORWARD, *numbers, controls=controls, references=pictures, has_text=has_text)
+        with self._ranks.told(message):
+            self._share(self._text_buffers() if has_text else ())
+            self._share(given.tensors())
+            return given.run(self._model, context, cache, start)
+
     def _pass(self, chunk: ChunkInputs, x: Tensor, timestep: float, controls: int) -> Tensor:
         self._load(chunk)
-        time, modulation = self._embedded_time(timestep)
         self._x.copy_(x)
+        cache, length = chunk.span.cache, chunk.span.length
+        message = Message(Kind.PASS, self._number(cache), length=length, controls=controls, timestep=timestep)
+        with self._ranks.told(message):
+            return self._compute(cache, length, timestep, controls)
+
+    def _compute(self, cache: RingKVCache, length: int, timestep: float, controls: int) -> Tensor:
+        """A pass over what the buffers hold."""
+        time, modulation = self._embedded_time(timestep)
         self._time.copy_(time)
         self._modulation.copy_(modulation)
-        cache = chunk.span.cache
-        span = CacheSpan(cache, self._rotation, self._slots, chunk.span.length)
+        span = CacheSpan(cache, self._rotation, self._slots, length)
         if self.capture is None or cache.filled < cache.window.local_attn_size:
             return self._run(span, controls)
         graphs = self._graphs.setdefault(cache, {})
@@ -154,10 +228,9 @@ class ChunkPasses:
         """What is captured: it reads buffers only."""
         model, text = self._model, self._text
         assert text is not None
+        self._ranks.broadcast(self._x)
         tokens = model.embed_patches(self._x)
-        shared = ForwardPass(
-            tokens, self._time, self._modulation, self._grid, self._rotation, span, model.parts
-        )
+        shared = model.shared(tokens, self._time, self._modulation, self._grid, self._rotation, span)
         if not controls:
             return model.run(shared, text, {})
         guide = self._guides[controls]
@@ -193,11 +266,105 @@ class ChunkPasses:
             guide.control.copy_(chunk.control)
             for room, scale in zip(guide.scales, chunk.scales, strict=True):
                 room.fill_(scale)  # a copy from the host would wait for the device
-        if chunk.context is not self._text_of:
-            if self._text is None:
-                self._text = chunk.context.empty_like()
-            self._text_of = None
-            for mine, given in zip(self._text.tensors(), chunk.context.tensors(), strict=True):
-                mine.copy_(given)
-            self._text_of = chunk.context
+        has_text = self._load_text(chunk.context)
+        with self._ranks.told(Message(Kind.LOAD, controls=chunk.controls, has_text=has_text)):
+            self._share(self._chunk_buffers(chunk.controls))
+            self._share(self._text_buffers() if has_text else ())
         self._loaded = ref(chunk)
+
+    def _load_text(self, context: TextContext) -> bool:
+        """Whether it was another prompt's."""
+        if context is self._text_of:
+            return False
+        if self._text is None:
+            self._text = context.empty_like()
+        self._text_of = None
+        for mine, given in zip(self._text.tensors(), context.tensors(), strict=True):
+            mine.copy_(given)
+        self._text_of = context
+        return True
+
+    def _chunk_buffers(self, controls: int) -> list[Tensor]:
+        """What differs from chunk to chunk, text apart."""
+        guide = self._guide(controls) if controls else None
+        return [self._rotation, self._slots, *([guide.control, guide.scales] if guide else [])]
+
+    def _text_buffers(self) -> list[Tensor]:
+        if self._text is None:  # a follower's, which has been given none yet
+            width = self._model.config.text_dim
+            self._text = self._model.encode_text(self._buffer(1, 1, width)).empty_like()
+        return self._text.tensors()
+
+    def _share(self, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            self._ranks.broadcast(tensor)
+
+    def _number(self, cache: RingKVCache) -> int:
+        """The ring's number. Here followers hear of those that are gone: that happens in any thread."""
+        while self._gone:
+            self._ranks.tell(Message(Kind.DROP, self._gone.popleft()))
+        if cache not in self._numbers:
+            self._numbers[cache] = next(self._counted)
+            finalize(cache, self._gone.append, self._numbers[cache]).atexit = False
+        return self._numbers[cache]
+
+
+class FollowingPasses(ChunkPasses):
+    """Passes of a follower: it has the same model, and rings with its share of the heads."""
+
+    def __init__(
+        self,
+        model: CausalVaceWanModel,
+        latent_size: tuple[int, int],
+        capture: GraphCapture | None,
+        new_cache: Callable[[], RingKVCache],
+    ) -> None:
+        super().__init__(model, latent_size, capture)
+        self._new_cache = new_cache
+        self._rings: dict[int, RingKVCache] = {}
+
+    @torch.inference_mode()
+    def follow(self, message: Message) -> None:
+        """Do what the leader does. Raises RuntimeError where that cannot be."""
+        match message.kind:
+            case Kind.BEGIN:
+                self._ring(message).begin(message.start, CHUNK_LATENTS)
+            case Kind.LOAD:
+                self._share(self._chunk_buffers(message.controls))
+                self._share(self._text_buffers() if message.has_text else ())
+            case Kind.PASS:
+                ring = self._rings[message.ring]
+                self._compute(ring, message.length, message.timestep, message.controls)
+            case Kind.FORWARD:
+                self._share(self._text_buffers() if message.has_text else ())
+                given = self._room_for(message)
+                self._share(given.tensors())
+                assert self._text is not None
+                given.run(self._model, self._text, self._ring(message), message.start)
+            case Kind.DROP:
+                self._rings.pop(message.ring, None)
+
+    def _ring(self, message: Message) -> RingKVCache:
+        """As the leader's was when it told of this: made by its first chunk, and fresh again by a reset."""
+        ring = self._rings.get(message.ring)
+        if ring is None:
+            ring = self._rings[message.ring] = self._new_cache()
+        if message.end == 0:
+            ring.reset()
+        if ring.end != message.end and ring.end == ring.window.sink_size:
+            ring.skip_to(message.end)  # of a stream that goes on here from elsewhere
+        if ring.end != message.end:
+            raise RuntimeError(f"ring {message.ring} ends at {ring.end}, the leader's at {message.end}")
+        return ring
+
+    def _room_for(self, message: Message) -> "_Forward":
+        _, _, *latent = self._x.shape
+        tokens = (message.references + message.latents) * self._grid[1] * self._grid[2]
+        control = scale = references = None
+        if message.controls:
+            control = self._buffer(message.controls, tokens, self._model.config.dim)
+            scale = self._buffer(message.controls, dtype=torch.float32)
+        if message.references:
+            references = self._buffer(1, message.references, *latent)
+        timestep = self._buffer(1, message.latents, dtype=torch.float32)
+        return _Forward(self._buffer(1, message.latents, *latent), timestep, control, scale, references)

@@ -12,6 +12,7 @@ One thread calls everything here; it owns the device.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 from weakref import WeakSet
@@ -19,7 +20,7 @@ from weakref import WeakSet
 import numpy as np
 import torch
 
-from streaming.acceleration import accelerate, optimizations_for
+from streaming.acceleration import Optimizations, optimizations_for
 from streaming.api import (
     CHUNK,
     ChunkParameters,
@@ -27,6 +28,7 @@ from streaming.api import (
     Decoder,
     EngineInfo,
     GenerationFailed,
+    Gpus,
     Precision,
     Speed,
 )
@@ -37,10 +39,12 @@ from streaming.checkpoints.precision import choose_dtype
 from streaming.checkpoints.presets import find_preset
 from streaming.config import CHUNK_LATENTS, PipelineConfig, TaehvConfig
 from streaming.depth.estimators import DepthEstimator, load_depth
+from streaming.following import Recipe
 from streaming.gpu.compilation import keep_compiled
 from streaming.gpu.compile_cache import compile_cache
 from streaming.gpu.memory import give_back_memory, is_out_of_memory
 from streaming.hub.pull import OnProgress, pull
+from streaming.parallel.launch import launched
 from streaming.pipeline import LongLivePipeline, device_named
 from streaming.random_weights import TAEHV_DRAWN, RandomPipeline, random_depth
 from streaming.snapshot import StreamSnapshot
@@ -59,6 +63,37 @@ def choose_device(name: str) -> torch.device:
         there = ", ".join(device for device, yes in available.items() if yes)
         raise ValueError(f"device {name!r} is not available here; available: auto, {there}")
     return device_named(name)
+
+
+def number_of_ranks(gpus: Gpus, name: str, device: torch.device) -> int:
+    """How many GPUs work on a stream together, `auto`: all that are visible. `device` is what `name` was
+    chosen to be. Raises ValueError for more than there are."""
+    if device.type != "cuda":
+        if gpus != "auto" and gpus > 1 and name != device.type:
+            raise ValueError(
+                f"gpus: expected 1 or auto, there is no GPU here, got {gpus}; "
+                "with device cpu so many processes are started, for tests"
+            )
+        return 1 if gpus == "auto" else gpus
+    if device.index:  # ranks are on the first ones
+        if gpus not in (1, "auto"):
+            raise ValueError(f"gpus: expected 1 with device {name}, got {gpus}; device cuda takes several")
+        return 1
+    visible = torch.cuda.device_count()
+    if gpus != "auto" and gpus > visible:
+        raise ValueError(f"gpus: expected auto or at most {visible}, which are visible here, got {gpus}")
+    return visible if gpus == "auto" else gpus
+
+
+def optimizations_of(
+    speed: Speed, device: torch.device, dtype: torch.dtype, cache_dir: Path | None
+) -> Optimizations | None:
+    """What a GPU runs with, and a place for what it compiles; elsewhere optimizations give nothing."""
+    if device.type != "cuda":
+        return None
+    if (kept := compile_cache(cache_dir)) is not None:
+        keep_compiled(kept)
+    return optimizations_for(speed, device, dtype)
 
 
 class StreamEngine:
@@ -99,6 +134,7 @@ class StreamEngine:
         speed: Speed = "exact",
         decoder: Decoder = "auto",
         device: str = "auto",
+        gpus: Gpus = 1,
         precision: Precision = "auto",
         controls: Sequence[str] | None = None,
         scribble: Path | None = None,
@@ -112,7 +148,8 @@ class StreamEngine:
 
         `depth` is `edges`, a model id or folder for transformers, or `auto`, what the preset names.
         `speed`: `exact`, or `fast`: TAEHV encodes and decodes unless `decoder` says otherwise, and on a GPU
-        products and attention are fp8. `precision` is the type of weights and activations, see
+        products and attention are fp8. `gpus` work on a stream together, see `number_of_ranks`: this process
+        starts one for each further GPU. `precision` is the type of weights and activations, see
         `choose_dtype`. `controls` are those that streams may ask for, None: all; the memory must hold a state
         of each. `scribble` is the published file of the network that draws the control "lines":
         without it, and with random weights, filters do. `random_weights`: drawn from `seed`, for benchmarks
@@ -125,6 +162,7 @@ class StreamEngine:
         preset = preset if controls is None else preset.with_controls(controls)
         dtype = choose_dtype(precision, where)
         estimator = preset.depth if depth == "auto" else depth
+        ranks_wanted = number_of_ranks(gpus, device, where)
         is_tiny = decoder == "taehv" or (decoder == "auto" and speed == "fast")
         if preset.needs_files:
             tiny = TaehvConfig() if is_tiny else None
@@ -135,32 +173,24 @@ class StreamEngine:
         config |= {"controls": preset.allowed_controls}
         config |= {"scribble_path": str(scribble)} if scribble else {}
         config |= {"taehv_encodes": True} if is_tiny and speed == "fast" and preset.needs_files else {}
+        kind, files = LongLivePipeline, dict[str, str]()
         if random_weights:
+            kind = RandomPipeline
             config |= {"taehv_path": TAEHV_DRAWN} if is_tiny and preset.needs_files else {}
-            pipeline: LongLivePipeline = RandomPipeline(PipelineConfig.from_mapping(config), where, dtype)
         else:
             unused = set[str]() if is_tiny else {"taehv_path"}
             unused |= set() if depth == "auto" else {"depth"}
             pulled = pull(model, without=unused, on_progress=on_progress)
             files = {str(role): str(path) for role, path in pulled.items()}
             estimator_files = files.pop("depth", estimator)
-            pipeline = LongLivePipeline(PipelineConfig.from_mapping(config | files), where, dtype)
+        depth_of, depth_name = partial(load_depth, estimator_files), Path(estimator).name
         if random_weights and depth == "auto" and preset.needs_files:
-            engine = cls(pipeline, random_depth(where, dtype), "random weights", sessions)
-        else:
-            network = load_depth(estimator_files, where, dtype)
-            engine = cls(pipeline, network, Path(estimator).name, sessions)
-        engine._make_fast(speed, cache_dir)
-        return engine
-
-    def _make_fast(self, speed: Speed, cache_dir: Path | None) -> None:
-        """On a GPU; elsewhere optimizations give nothing."""
-        if self.pipeline.device.type != "cuda":
-            return
-        if (kept := compile_cache(cache_dir)) is not None:
-            keep_compiled(kept)
-        optimizations = optimizations_for(speed, self.pipeline.device, self.pipeline.dtype)
-        accelerate(self.pipeline, optimizations)
+            depth_of, depth_name = random_depth, "random weights"
+        checked = PipelineConfig.from_mapping(config | files)
+        recipe = Recipe(kind, checked, dtype, depth_of, optimizations_of(speed, where, dtype, cache_dir))
+        with launched(ranks_wanted, where.type, recipe.follow) as ranks:
+            pipeline = recipe.pipeline(where, ranks)
+            return cls(pipeline, recipe.estimator(where, ranks), depth_name, sessions)
 
     def open(self, *, prompt: Prompts, seed: int) -> LiveStream:
         """A new stream. Raises ValueError for a bad prompt, GenerationFailed without memory for it."""
@@ -213,9 +243,11 @@ class StreamEngine:
         return torch.cuda.memory_reserved(device) if device.type == "cuda" else 0
 
     def check_device(self) -> None:
-        """Wait for a GPU. Raises RuntimeError if it can do no more work: some CUDA errors do not pass."""
+        """Wait for a GPU. Raises RuntimeError if it can do no more work: some CUDA errors do not pass, and a
+        rank that is gone (RankLost) does not come back."""
         if self.pipeline.device.type == "cuda":
             torch.cuda.synchronize(self.pipeline.device)
+        self.pipeline.ranks.check()
 
     def warm_up(self) -> float:
         """Warm up the kernels that first chunks would wait for; returns frames a second from then on.

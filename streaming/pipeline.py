@@ -45,6 +45,7 @@ from streaming.gpu.stage_clock import StageClock
 from streaming.kv_cache_pool import KVCachePool
 from streaming.modules.causal_model import TextContext
 from streaming.modules.scheduler import add_noise
+from streaming.parallel.ranks import ALONE, Ranks
 from streaming.session import StreamSession
 
 STEP_LISTS_KEPT = 16  # a sampler's tables are small; the bound is for clients that ask for ever new ones
@@ -95,9 +96,13 @@ class LongLivePipeline:
     weights."""
 
     def __init__(
-        self, config: Mapping[str, Any] | PipelineConfig, device: torch.device | str, dtype: torch.dtype
+        self,
+        config: Mapping[str, Any] | PipelineConfig,
+        device: torch.device | str,
+        dtype: torch.dtype,
+        ranks: Ranks = ALONE,
     ) -> None:
-        """Raises ConfigError for a configuration that cannot work."""
+        """`ranks` compute the passes together. Raises ConfigError for a configuration that cannot work."""
         device = device_named(device)
         if not isinstance(dtype, torch.dtype):  # pyright: ignore[reportUnnecessaryIsInstance] -- a name is an easy mistake
             raise ConfigError(f"dtype: expected one of torch, as torch.bfloat16, got {dtype!r}")
@@ -105,6 +110,7 @@ class LongLivePipeline:
         self.device, self.dtype = device, dtype
         self.preset = self._preset(self.config)
         self.models = self._models(self.preset)
+        self.ranks = self.models.transformer.ranks = ranks
         self.text = TextConditioning(self.models.text_encoder.encode, self.models.transformer)
         self.control = VaceEncodingBlock(
             self.models.decoder if self.config.taehv_encodes else self.models.autoencoder,
@@ -119,7 +125,8 @@ class LongLivePipeline:
         transformer, latent_size = self.models.transformer, self.preset.latent_size
         self._chunk_shape = (1, CHUNK_LATENTS, self.preset.transformer.in_dim, *latent_size)
         self.passes = ChunkPasses(transformer, latent_size)
-        self._caches = KVCachePool(partial(transformer.new_cache, self.preset.window, *latent_size))
+        self.new_cache = partial(transformer.new_cache, self.preset.window, *latent_size)  # of one stream
+        self._caches = KVCachePool(self.new_cache)
         self.denoise = Denoiser(self.preset.sampler)
         self._denoiser = lru_cache(STEP_LISTS_KEPT)(self._new_denoiser)
 
@@ -281,7 +288,7 @@ class LongLivePipeline:
             with mark("generate"):
                 session.prompts, session.blend = prompts, text.blend
                 if text.recaches and session.recent is not None:
-                    recache(self.models.transformer, session.recent, text.context, session.cache)
+                    recache(self.passes.forward, session.recent, text.context, session.cache)
                     session.recached()
                 chunk = self._begin(session, text.context, guidance)
                 start = self._noise(session, self._chunk_shape)
@@ -310,6 +317,7 @@ class LongLivePipeline:
                 video, memory = self.decoder.decode(piece, memory)
             if not videos:  # before any of it is handed out; asked earlier, a GPU would stand still
                 self._require_finite(session, generate=latents)
+                self.ranks.check()  # what waited for a rank that is gone was let go, and has no meaning
             self._require_finite(session, decode=video)
             videos.append((video[0].float() * 0.5 + 0.5).clamp(0, 1).movedim(1, -1))
             if decoded:
@@ -382,7 +390,6 @@ class LongLivePipeline:
         guidance: Guidance | None,
     ) -> Tensor:
         """Clean latents (1, F, C, h, w) of the next chunk, from `start`, of the same shape."""
-        model = self.models.transformer
         scales = None  # on the device, without a copy from the host, which would wait
         if guidance is not None and guidance.references is not None:
             scales = torch.stack([torch.full((), scale, device=self.device) for scale in guidance.scales])
@@ -391,7 +398,7 @@ class LongLivePipeline:
             if guidance is None or guidance.references is None or scales is None:
                 return self.passes.denoise(chunk, xt, timestep)
             noised = add_noise(guidance.references, self._noise(session, guidance.references.shape), sigma)
-            return model(
+            return self.passes.forward(
                 xt,
                 torch.full(start.shape[:2], timestep, device=self.device),
                 chunk.context,

@@ -50,11 +50,14 @@ class RandomPipeline(LongLivePipeline):
 
 
 def random_depth(device: torch.device, dtype: torch.dtype) -> DepthEstimator:
-    """Depth-Anything-V2-Small with random weights, through the same loader as the published one."""
+    """Depth-Anything-V2-Small with random weights, always the same ones, through the same loader as the
+    published one."""
     import transformers
 
     config = transformers.DepthAnythingConfig(**DEPTH_SMALL)
-    network = transformers.DepthAnythingForDepthEstimation(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = transformers.DepthAnythingForDepthEstimation(config)
     with tempfile.TemporaryDirectory() as folder:
         network.save_pretrained(folder)
         transformers.DPTImageProcessor(**DEPTH_PROCESSOR).save_pretrained(folder)

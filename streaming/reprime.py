@@ -61,19 +61,19 @@ def reprime(pipeline: LongLivePipeline, snapshot: StreamSnapshot) -> StreamSessi
 def _fill_ring(pipeline: LongLivePipeline, session: StreamSession, context: TextContext) -> None:
     """Keys and values of the window. While it still holds the whole stream they come chunk by chunk, as they
     did; later of the sink and one pass over the rest, since what the rest itself saw is gone."""
-    model, cache, recent = pipeline.models.transformer, session.cache, session.recent
+    forward, cache, recent = pipeline.passes.forward, session.cache, session.recent
     assert recent is not None and session.sink is not None
     window = cache.window
     if session.latent <= window.local_attn_size:
         for chunk, latents in enumerate(recent.split(CHUNK_LATENTS, dim=1)):
-            write_clean_kv(model, latents, context, cache, chunk * CHUNK_LATENTS)
+            write_clean_kv(forward, latents, context, cache, chunk * CHUNK_LATENTS)
         return
     if window.sink_size:
         sink_context = pipeline.text(session.sink_prompts) if session.sink_prompts else context
-        write_clean_kv(model, session.sink, sink_context, cache, 0)
+        write_clean_kv(forward, session.sink, sink_context, cache, 0)
     first = session.latent - window.ring_size
     cache.skip_to(first)
-    write_clean_kv(model, recent[:, -window.ring_size :], context, cache, first)
+    write_clean_kv(forward, recent[:, -window.ring_size :], context, cache, first)
 
 
 def _like(pipeline: LongLivePipeline, tensor: Tensor) -> Tensor:

@@ -75,6 +75,7 @@ PURE = {
 LAYERS = {
     "streaming": [
         {"config", "frames", "vace_utils", "kernels"},
+        {"parallel"},
         {"api", "modules"},
         {"controls"},
         {"blocks", "depth", "gpu", "kv_cache_pool"},
@@ -84,7 +85,7 @@ LAYERS = {
         {"acceleration", "parameters", "random_weights"},
         {"snapshot"},
         {"reprime"},
-        {"stream"},
+        {"stream", "following"},
         {"engine"},
         {"device_report", "test_depth_guidance"},
     ],

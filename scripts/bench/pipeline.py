@@ -5,6 +5,7 @@ python -m scripts.bench.pipeline --random-weights --preset fast --guidance none
 python -m scripts.bench.pipeline --random-weights --guidance both --check 10
 python -m scripts.bench.pipeline --random-weights --guidance controls       # gray beside depth, and its price
 python -m scripts.bench.pipeline --random-weights --guidance noise          # noise scale 1, 0.8 and 0.6
+python -m scripts.bench.pipeline --random-weights --gpus 2                  # a stream's passes by two GPUs
 python -m scripts.bench.pipeline --model embedded --eager --chunks 8
 
 Chunks run as a server runs them, from camera pictures to `uint8`, with a server's optimizations, or none
@@ -27,8 +28,8 @@ import typer
 from scripts.bench.engine import equality, machine, measured_engine, table
 from scripts.bench.engine.chunk_costs import Bench, Guided
 from scripts.json_file import JsonFile, write_json
-from streaming.acceleration import Optimizations, accelerate, optimizations_for
-from streaming.engine import StreamEngine, choose_device
+from streaming.acceleration import Optimizations, optimizations_for
+from streaming.engine import StreamEngine, choose_device, number_of_ranks
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPTH, NONE = Guided("depth", ("depth",)), Guided("none")
@@ -69,6 +70,7 @@ def main(
     ] = True,
     check: Annotated[int, typer.Option(min=0, help="Chunks compared with the plain pipeline's.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "auto",
+    gpus: Annotated[str, typer.Option(help="GPUs that work on a stream together: a number, or auto.")] = "1",
     warm_start: Annotated[
         bool,
         typer.Option(
@@ -88,6 +90,7 @@ def main(
         asked = Asked(
             model=model,
             device=where,
+            gpus=number_of_ranks("auto" if gpus == "auto" else _count(gpus), device, where),
             drawn=random_weights,
             fast=preset == "fast",
             height=height,
@@ -126,6 +129,7 @@ def main(
             "width": info.width,
             "steps": steps or info.num_steps,
             "chunks": chunks,
+            "gpus": asked.gpus,
             "optimizations": dataclasses.asdict(optimizations),
             "dtype": info.dtype,
         }
@@ -145,6 +149,7 @@ class Asked:
 
     model: str
     device: torch.device
+    gpus: int
     drawn: bool
     fast: bool
     height: int | None
@@ -159,11 +164,10 @@ def _start(
     asked: Asked,
 ) -> tuple[StreamEngine, dict[str, float | None], list[dict[str, float | None]]]:
     """The engine ready to serve, how long that took, and, if asked, how far it is from the plain one."""
-    plain = _painted(_built(asked), asked) if asked.check else []
+    plain = _painted(_built(asked, gpus=1), asked) if asked.check else []
     machine.free()
     begin = time.perf_counter()
-    engine = _built(asked)
-    accelerate(engine.pipeline, asked.optimizations)
+    engine = _built(asked, asked.gpus, asked.optimizations)
     machine.wait(asked.device)
     loaded = time.perf_counter()
     engine.warm_up()
@@ -178,7 +182,13 @@ def _start(
     return engine, took, equality.differences(plain, _painted(engine, asked))
 
 
-def _built(asked: Asked) -> StreamEngine:
+def _count(gpus: str) -> int:
+    if not gpus.isdecimal() or int(gpus) < 1:
+        raise ValueError(f"gpus: expected 1 or more, or auto, got {gpus!r}")
+    return int(gpus)
+
+
+def _built(asked: Asked, gpus: int, optimizations: Optimizations | None = None) -> StreamEngine:
     return measured_engine.build(
         asked.model,
         asked.device,
@@ -187,6 +197,8 @@ def _built(asked: Asked) -> StreamEngine:
         fast=asked.fast,
         height=asked.height,
         width=asked.width,
+        optimizations=optimizations,
+        gpus=gpus,
     )
 
 

@@ -323,6 +323,7 @@ class EngineThread:
                 speed=settings.speed,
                 decoder=settings.decoder,
                 device=settings.device,
+                gpus=settings.gpus,
                 precision=settings.precision,
                 controls=settings.controls,
                 scribble=settings.scribble,

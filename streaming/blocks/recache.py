@@ -1,13 +1,18 @@
 """Clean passes: a stream remembers the keys and values of finished latents at timestep 0, without hints."""
 
+from collections.abc import Callable
+
 from torch import Tensor
 
-from streaming.modules.causal_model import CausalWanModel, TextContext
+from streaming.modules.causal_model import TextContext
 from streaming.modules.kv_cache import RingKVCache
+
+# As `CausalWanModel.forward`: latents, timesteps, context, cache, start.
+Forward = Callable[[Tensor, Tensor, TextContext, RingKVCache, int], Tensor]
 
 
 def write_clean_kv(
-    model: CausalWanModel,
+    model: Forward,
     latents: Tensor,
     context: TextContext,
     cache: RingKVCache,
@@ -21,7 +26,7 @@ def write_clean_kv(
 
 
 def recache(
-    model: CausalWanModel,
+    model: Forward,
     recent: Tensor,
     context: TextContext,
     cache: RingKVCache,

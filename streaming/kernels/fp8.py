@@ -29,6 +29,11 @@ def quantised(x: Tensor) -> Quantised:
     return Quantised((x.float() / scales).clamp(-LARGEST, LARGEST).to(FP8), scales)
 
 
+def carried(x: Tensor) -> Tensor:
+    """The same memory for what only moves numbers: fp8 as bytes, since not every operation knows the type."""
+    return x.view(torch.uint8) if x.element_size() == 1 else x
+
+
 class Fp8Linear(nn.Module):
     """In place of an nn.Linear whose widths are multiples of 16. For running only: it has no gradient."""
 

@@ -14,6 +14,7 @@ from streaming.config import WanConfig, WindowConfig
 from streaming.kernels.attention import AttentionKernel, attend
 from streaming.modules.kv_cache import CacheSpan, RingKVCache, write_slots
 from streaming.modules.rope import rotate, rotation
+from streaming.parallel.ranks import ALONE, Grid, Ranks
 
 KeyValue = tuple[Tensor, Tensor]
 
@@ -43,13 +44,14 @@ class TextContext:
 class ForwardPass:
     """What all layers of one forward share."""
 
-    tokens: Tensor  # (B, L, E) patch-embedded noisy latents
+    tokens: Tensor  # (B, L, E) patch-embedded noisy latents; of several ranks this one's share
     time: Tensor  # (B, F, E) time embedding, for the head
     modulation: Tensor  # (B, F, 6, E) its projection, for the blocks
-    grid: tuple[int, int, int]  # latents, token rows, token columns
-    rotation: Tensor  # (L, D/2, 2) float32: cosine and sine
+    grid: Grid  # latents, token rows, token columns, of all ranks
+    rotation: Tensor  # (L, D/2, 2) float32: cosine and sine of `tokens`
     span: CacheSpan | None  # None: no memory, attention within these tokens only
     parts: "BlockParts"  # how each block is computed
+    ranks: Ranks = ALONE  # who computes it together
 
 
 def sinusoidal_embedding(timesteps: Tensor, dim: int) -> Tensor:
@@ -168,13 +170,18 @@ class WanBlock(nn.Module):
     ) -> Tensor:
         """x (B, L, E) -> (B, L, E). With a span, this layer's keys and values join the stream's memory, and
         attention is to all of it. `hint` (B, L, E) is VACE's residual, added to what the block gives."""
-        parts, modulation = shared.parts, shared.modulation
-        if span is None:
-            q, k, v = parts.self_attn_qkv(self, x, modulation, shared.rotation)
-        else:
+        parts, modulation, ranks = shared.parts, shared.modulation, shared.ranks
+        if span is not None and ranks.size == 1:
             q = parts.self_attn_q(self, x, modulation, shared.rotation, *span.buffers(layer), span.slots)
             k, v = span.read(layer)
-        x, q = parts.cross_attn_q(self, x, parts.attend(q, k, v), modulation)
+        else:
+            q, k, v = parts.self_attn_qkv(self, x, modulation, shared.rotation)
+            q, k, v = ranks.to_heads(shared.grid, q, k, v)
+            if span is not None:
+                span.write(layer, k, v)
+                k, v = span.read(layer)
+        attended = ranks.to_tokens(shared.grid, parts.attend(q, k, v), self.self_attn.num_heads)
+        x, q = parts.cross_attn_q(self, x, attended, modulation)
         x = parts.cross_attn_out_ffn(self, x, _attend_to_text(parts.attend, q, context), modulation)
         return x if hint is None else x + hint
 
@@ -261,7 +268,9 @@ class Head(nn.Module):
 class CausalWanModel(nn.Module):
     """Predicts the flow (noise - x0) of a chunk of latents, given the text and the stream's past.
 
-    `parts` may be exchanged once the weights are there; a cache made before keeps its type.
+    `parts` may be exchanged once the weights are there; a cache made before keeps its type. Of several
+    `ranks` each has all of the weights, its share of the tokens and caches of its heads alone, and all of
+    them run the same passes at the same time.
     """
 
     blocks: Sequence[WanBlock]
@@ -270,6 +279,7 @@ class CausalWanModel(nn.Module):
         super().__init__()
         self.config = config
         self.parts = parts
+        self.ranks = ALONE
         dim = config.dim
         self.patch_embedding = nn.Conv3d(config.in_dim, dim, config.patch_size, stride=config.patch_size)
         self.text_embedding = nn.Sequential(
@@ -290,7 +300,7 @@ class CausalWanModel(nn.Module):
         return RingKVCache(
             window=window,
             num_layers=self.config.num_layers,
-            num_heads=self.config.num_heads,
+            num_heads=self.ranks.heads(self.config.num_heads),
             head_dim=self.config.head_dim,
             grid=(height // patch_h, width // patch_w),
             device=weight.device,
@@ -341,7 +351,20 @@ class CausalWanModel(nn.Module):
         else:
             span = cache.begin(start, grid[0], rewrite_sink=rewrite_sink)
             by = span.rotation
-        return ForwardPass(self.embed_patches(x), time, modulation, grid, by, span, self.parts)
+        return self.shared(self.embed_patches(x), time, modulation, grid, by, span)
+
+    def shared(
+        self,
+        tokens: Tensor,
+        time: Tensor,
+        modulation: Tensor,
+        grid: Grid,
+        rotation: Tensor,
+        span: CacheSpan | None,
+    ) -> ForwardPass:
+        """`ForwardPass` of this rank, from all tokens (B, L, E) and their rotation (L, D/2, 2)."""
+        tokens, rotation = self.ranks.scatter(tokens, grid), self.ranks.scatter(rotation, grid, dim=0)
+        return ForwardPass(tokens, time, modulation, grid, rotation, span, self.parts, self.ranks)
 
     def run(self, shared: ForwardPass, context: TextContext, hints: Mapping[int, Tensor]) -> Tensor:
         """All blocks and the head; `hints` maps a block's index to the residual added after it."""
@@ -350,7 +373,8 @@ class CausalWanModel(nn.Module):
             tokens = block(
                 tokens, shared, context.blocks[layer], span=shared.span, layer=layer, hint=hints.get(layer)
             )
-        return self.unpatchify(self.head(tokens, shared.time), shared.grid)
+        patches = self.ranks.gather(self.head(tokens, shared.time), shared.grid)
+        return self.unpatchify(patches, shared.grid)
 
     def unpatchify(self, patches: Tensor, grid: tuple[int, int, int]) -> Tensor:
         """(B, L, patch_h * patch_w * C), channel last inside a patch -> (B, F, C, H, W)."""

@@ -94,13 +94,13 @@ class CausalVaceWanModel(CausalWanModel):
         launched: Callable[[int], object] = lambda layer: None,
     ) -> dict[int, Tensor]:
         """What `run` adds, by main block. `branch` is what the branch sees: `shared`, or references and
-        then it. With scales (N,) `control` (N, L, E) is N controls of a batch of one. `launched` is called
-        with a block's index once what computes its hint has been launched."""
+        then it. `control` (N, L, E) is of all ranks; with scales (N,) it is N controls of a batch of one.
+        `launched` is called with a block's index once what computes its hint has been launched."""
         own, found = shared.tokens.shape[1], dict[int, Tensor]()
         if (count := len(control)) != len(branch.tokens):
             modulation = branch.modulation.expand(count, -1, -1, -1).contiguous()
             branch = replace(branch, modulation=modulation)
-        hints = self.hints(branch, control, context)
+        hints = self.hints(branch, self.ranks.scatter(control, branch.grid), context)
         for layer, hint in zip(self.config.vace_layers, hints, strict=True):
             found[layer] = shared.parts.scaled(hint[:, -own:], scale)
             launched(layer)

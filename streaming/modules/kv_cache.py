@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from streaming.config import WindowConfig
+from streaming.kernels.fp8 import carried
 from streaming.modules.rope import rotate, rotation
 
 
@@ -54,8 +55,8 @@ class CacheSpan:
 def write_slots(ring_k: Tensor, ring_v: Tensor, slots: Tensor, k: Tensor, v: Tensor) -> None:
     """Put the newest tokens of k and v (B, L, N, D), as many as there are `slots`, into a layer's ring."""
     skip = k.shape[1] - slots.shape[0]
-    ring_k.index_copy_(1, slots, k[:, skip:])
-    ring_v.index_copy_(1, slots, v[:, skip:])
+    for ring, new in ((ring_k, k), (ring_v, v)):
+        carried(ring).index_copy_(1, slots, carried(new[:, skip:]))
 
 
 class RingKVCache:

@@ -54,6 +54,7 @@ def test_the_worker_loads_with_the_arguments_of_the_real_one():
         "speed",
         "decoder",
         "device",
+        "gpus",
         "precision",
         "controls",
         "scribble",

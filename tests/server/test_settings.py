@@ -66,6 +66,7 @@ def test_defaults_are_safe_and_bounded():
     }
     others = {
         "device": "auto",
+        "gpus": 1,
         "model": "embedded",
         "speed": "exact",
         "decoder": "auto",
@@ -81,6 +82,18 @@ def test_defaults_are_safe_and_bounded():
     }
     settings = load_settings({})
     assert {name: getattr(settings, name) for name in Settings.model_fields} == limits | others
+
+
+@pytest.mark.parametrize(("given", "gpus"), [("auto", "auto"), ("2", 2), (8, 8)])
+def test_gpus_are_a_number_or_all(given, gpus):
+    assert load_settings({"gpus": given}).gpus == gpus
+
+
+@pytest.mark.parametrize("given", [0, "0", "-1", "many", 1.5, True, ""])
+def test_other_gpus_get_one_complaint(given):
+    with pytest.raises(ValidationError, match="expected 1 or more, or auto") as error:
+        load_settings({"gpus": given})
+    assert error.value.error_count() == 1
 
 
 @pytest.mark.parametrize(

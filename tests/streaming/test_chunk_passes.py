@@ -6,8 +6,9 @@ recorded stays decided.
 """
 
 import gc
+import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -15,12 +16,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from streaming.chunk_passes import ChunkPasses, PendingCleanPass
+from streaming.chunk_passes import ChunkPasses, FollowingPasses, PendingCleanPass
 from streaming.config import WanConfig, WindowConfig
 from streaming.gpu.cuda_graphs import CapturedGraph
 from streaming.modules.causal_model import TextContext
 from streaming.modules.causal_vace_model import CausalVaceWanModel
 from streaming.modules.kv_cache import RingKVCache
+from streaming.parallel.message import Kind, Message
+from streaming.parallel.ranks import Ranks
 from tests.streaming.stream_order import stream_order
 
 CONFIG = WanConfig(
@@ -276,6 +279,53 @@ def test_a_ring_that_is_gone_takes_its_recordings_along(model: CausalVaceWanMode
     del cache
     gc.collect()
     assert not passes._graphs
+
+
+class Told:
+    """Followers that note what they are told."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    def tell(self, message: Message) -> None:
+        self.messages.append(message)
+
+
+@torch.inference_mode()
+def test_a_ring_that_is_gone_is_gone_in_followers_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are told with the next message, and not by whichever thread let go of it."""
+    torch.manual_seed(0)
+    model, told = CausalVaceWanModel(CONFIG).eval(), Told()
+    monkeypatch.setattr(model, "ranks", Ranks(followers=cast(Any, told)))
+    passes, context = ChunkPasses(model, SIZE), model.encode_text(torch.ones(1, 3, 10))
+    passes.begin(cache := new_cache(model), 0, context)
+    del cache
+    gc.collect()
+    passes.begin(new_cache(model), 0, context)
+    assert told.messages == [Message(Kind.BEGIN, 1), Message(Kind.DROP, 1), Message(Kind.BEGIN, 2)]
+
+    made: list[weakref.ref[RingKVCache]] = []
+
+    def make() -> RingKVCache:
+        made.append(weakref.ref(cache := new_cache(model)))
+        return cache
+
+    following, alive = FollowingPasses(model, SIZE, None, make), list[int]()
+    for message in told.messages:
+        following.follow(message)
+        gc.collect()
+        alive.append(sum(ring() is not None for ring in made))
+    assert alive == [1, 0, 1]
+
+
+@torch.inference_mode()
+def test_a_follower_whose_ring_is_another_says_so(model: CausalVaceWanModel) -> None:
+    following = FollowingPasses(model, SIZE, None, lambda: new_cache(model))
+    following.follow(Message(Kind.BEGIN, 1, 0, 0))
+    following.follow(Message(Kind.BEGIN, 1, 3, 3))
+    following.follow(Message(Kind.BEGIN, 1, 0, 0))  # the leader's was reset
+    with pytest.raises(RuntimeError, match="ring 1 ends at 3, the leader's at 6"):
+        following.follow(Message(Kind.BEGIN, 1, 6, 6))
 
 
 def test_a_gap_in_the_stream_is_refused(model: CausalVaceWanModel) -> None:

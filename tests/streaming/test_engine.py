@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import streaming.engine
+import streaming.following
 from streaming.acceleration import Speed
 from streaming.api import ChunkParameters, Decoder, GenerationFailed
 from streaming.checkpoints.presets import PRESETS
@@ -256,26 +257,20 @@ def test_random_weights_are_not_the_trained_ones() -> None:
     assert trained.info.about and not drawn.info.about
 
 
-class OnGpu:
-    device, dtype = torch.device("cuda"), torch.bfloat16
-
-
-def test_on_a_gpu_optimizations_apply_once_compiled_parts_have_a_place(
-    monkeypatch: pytest.MonkeyPatch, engine: StreamEngine
+def test_on_a_gpu_compiled_parts_have_a_place_before_anything_compiles(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     done: list[object] = []
     monkeypatch.setattr(streaming.engine, "compile_cache", lambda given: given)
     monkeypatch.setattr(streaming.engine, "keep_compiled", done.append)
     monkeypatch.setattr(streaming.engine, "optimizations_for", lambda *asked: asked)
-    monkeypatch.setattr(streaming.engine, "accelerate", lambda *given: done.append(given))
-    monkeypatch.setattr(engine, "pipeline", pipeline := OnGpu())
-    engine._make_fast("fast", Path("/kept"))
     asked = "fast", torch.device("cuda"), torch.bfloat16
-    assert done == [Path("/kept"), (pipeline, asked)]
+    assert streaming.engine.optimizations_of(*asked, Path("/kept")) == asked
+    assert done == [Path("/kept")]
 
 
 def test_a_cpu_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming.engine, "accelerate", lambda *_: pytest.fail("a CPU was accelerated"))
+    monkeypatch.setattr(streaming.following, "accelerate", lambda *_: pytest.fail("a CPU was accelerated"))
     monkeypatch.setattr(streaming.engine, "compile_cache", lambda _: pytest.fail("nothing is compiled"))
     StreamEngine.load(model="embedded", depth="edges", device="cpu", speed="fast", random_weights=True)
 

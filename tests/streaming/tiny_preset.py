@@ -8,6 +8,7 @@ import torch
 from streaming.checkpoints.presets import PRESETS, UNTRAINED, AutoencoderConfig, Preset
 from streaming.config import TextConfig, WanConfig
 from streaming.modules.taehv import TAEHV
+from streaming.parallel.ranks import ALONE, Ranks
 from streaming.pipeline import LongLivePipeline
 
 
@@ -42,12 +43,14 @@ NARROW = replace(
 )
 
 
-def narrow_pipeline(preset: Preset = NARROW, dtype: torch.dtype = torch.float32) -> LongLivePipeline:
+def narrow_pipeline(
+    preset: Preset = NARROW, dtype: torch.dtype = torch.float32, ranks: Ranks = ALONE
+) -> LongLivePipeline:
     """On a CPU, of 32 x 48 pixels, with what `make_sensitive` makes of drawn weights."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, preset.name, replace(preset, height=32, width=48))
         config = {"model_config": {"base_model_name": preset.name}}
-        pipeline = LongLivePipeline(config, torch.device("cpu"), dtype)
+        pipeline = LongLivePipeline(config, torch.device("cpu"), dtype, ranks)
     make_sensitive(pipeline)
     return pipeline
 

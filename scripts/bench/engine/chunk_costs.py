@@ -160,7 +160,7 @@ class Bench:
         """Bytes that an average pass of a chunk copies, run without recordings, which would hide them; `new`
         is what it has to write. `turned`: the sink's keys, written again at their new place once a chunk,
         before its passes."""
-        session, config, passes = stream._session, self._pipeline.preset.transformer, self._pipeline.passes
+        session, passes = stream._session, self._pipeline.passes
         turned, begin = [0, 0], passes.begin
 
         def begin_chunk(*given: Any, **named: Any) -> ChunkInputs:
@@ -176,7 +176,7 @@ class Bench:
         forwards = self._passes + 1
         tokens = CHUNK_LATENTS * session.cache.tokens_per_latent
         return {
-            "new": 2 * config.num_layers * tokens * config.dim * session.cache.k.element_size(),
+            "new": 2 * tokens * session.cache.k[:, :, 0].nbytes,  # of several ranks, of this one's heads
             "into": (copies.into - turned[0]) // forwards,
             "out_of": (copies.out_of - turned[1]) // forwards,
             "turned": turned[0],

@@ -1,16 +1,20 @@
 """Engine that is measured: a preset's real networks, with weights that need no download if asked."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from streaming.acceleration import Optimizations
 from streaming.api import CHUNK
 from streaming.checkpoints.presets import Preset, find_preset
 from streaming.config import PipelineConfig
 from streaming.depth.estimators import load_depth
 from streaming.engine import StreamEngine
+from streaming.following import Recipe
 from streaming.hub.pull import pull
+from streaming.parallel.launch import launched
 from streaming.pipeline import LongLivePipeline
 from streaming.random_weights import TAEHV_DRAWN, RandomPipeline, random_depth
 
@@ -24,13 +28,17 @@ def build(
     fast: bool,
     height: int | None,
     width: int | None,
+    optimizations: Optimizations | None = None,
+    gpus: int = 1,
 ) -> StreamEngine:
-    """`drawn`: random weights; `fast`: TAEHV encodes and decodes. Raises as `StreamEngine.load`."""
+    """`drawn`: random weights; `fast`: TAEHV encodes and decodes; `gpus` work on a stream together. Raises as
+    `StreamEngine.load`."""
     preset = find_preset(model)
+    depth = random_depth if drawn and preset.needs_files else partial(load_depth, preset.depth)
     named: dict[str, Any] = {"base_model_name": model, "height": height, "width": width}
     if drawn:
         named |= {"taehv_path": TAEHV_DRAWN, "taehv_encodes": True} if fast else {}
-        pipeline: LongLivePipeline = RandomPipeline(PipelineConfig(**named), device, dtype)
+        recipe = Recipe(RandomPipeline, PipelineConfig(**named), dtype, depth, optimizations)
     else:
         files: dict[str, Any] = {
             role: str(path) for role, path in pull(model, without=set() if fast else {"taehv_path"}).items()
@@ -39,12 +47,9 @@ def build(
         if fast and preset.files and "taehv_path" not in files:
             raise ValueError(f"--preset fast: {model} brings no TAEHV decoder; add --random-weights")
         named |= {"taehv_encodes": True} if "taehv_path" in files else {}
-        pipeline = LongLivePipeline(PipelineConfig(**named, **files), device, dtype)
-    estimator = (
-        random_depth(device, dtype)
-        if drawn and preset.needs_files
-        else load_depth(preset.depth, device, dtype)
-    )
+        recipe = Recipe(LongLivePipeline, PipelineConfig(**named, **files), dtype, depth, optimizations)
+    with launched(gpus, device.type, recipe.follow) as ranks:
+        pipeline, estimator = recipe.pipeline(device, ranks), recipe.estimator(device, ranks)
     return StreamEngine(pipeline, estimator, "random" if drawn and preset.needs_files else preset.depth)
 
 

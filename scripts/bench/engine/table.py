@@ -34,7 +34,7 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
         f"{settings['model']} {settings['width']}x{settings['height']}, {settings['preset']}, "
         f"guidance {settings['guidance']}, {settings['steps']} steps, {settings['dtype']}, "
         f"{_optimizations(settings['optimizations'])}; "
-        f"{machine['device']}, torch {machine['torch']}"
+        f"{_devices(settings['gpus'])}{machine['device']}, torch {machine['torch']}"
     )
     yield ""
     yield f"{'stage':<24}{'median ms':>11}{'p95':>9}{'TFLOP':>9}{'floor ms':>10}{'of ceiling':>11}{'goal':>7}"
@@ -89,6 +89,11 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
             f"{row['name']:<28}{row['shape']:<28}{_cell(row['median_ms'], 10, 3)}"
             f"  {rate:>14}{_percent(row['of_best'], 9)}"
         )
+
+
+def _devices(gpus: int) -> str:
+    """Floors and ceilings stay those of one."""
+    return f"{gpus} x " if gpus > 1 else ""
 
 
 def _optimizations(optimizations: Mapping[str, Any]) -> str:

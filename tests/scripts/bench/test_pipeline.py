@@ -70,6 +70,7 @@ def test_the_other_figures_are_there(run: tuple[str, dict[str, Any]]) -> None:
     assert report["memory_mib"]["weights"] > 1 and report["memory_mib"]["peak"] > 1
     assert report["starts"]["cold"]["warm_up_s"] > 0
     assert report["settings"]["width"] == 32 and report["settings"]["steps"] == 2
+    assert report["settings"]["gpus"] == 1
     assert "stage" in output and "ceiling" in output and "fps at 12 frames" in output
 
 
@@ -114,6 +115,33 @@ def test_a_start_from_the_camera_has_a_table_for_each_noise_scale(tmp_path: Path
     assert list(map(len, passes)) == [4, 2, 1]
     encoded = [report["stages"]["control encode"]["tflop"] for report in reports]
     assert encoded[0] < encoded[1] == encoded[2]
+
+
+def test_several_ranks_are_measured_and_told_in_table_and_figures(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With the preset that the other processes find, too."""
+    monkeypatch.setitem(PRESETS, EMBEDDED.name, EMBEDDED)
+    out = tmp_path / "two.json"
+    arguments = "--model embedded --random-weights --height 16 --width 32 --steps 2 --chunks 2 --device cpu"
+    rest = ["--gpus", "2", "--check", "2", "--no-warm-start", "--json", str(out)]
+    done = CliRunner().invoke(app(), [*arguments.split(), *rest])
+    assert done.exit_code == 0, done.output
+    report = json.loads(out.read_text())
+    assert report["settings"]["gpus"] == 2 and "; 2 x " in done.output.splitlines()[0]
+    assert all(row["latents_rel_l2"] < 1e-5 for row in report["equality"]), "beside one process"
+    ring = report["ring_copies"]
+    assert ring["into"] == ring["new"]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "words"),
+    [("0", "expected 1 or more, or auto, got '0'"), ("x", "got 'x'"), ("2", "there is no GPU here, got 2")],
+)
+def test_gpus_that_are_not_there_are_said(monkeypatch: pytest.MonkeyPatch, gpus: str, words: str) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    done = CliRunner().invoke(app(), ["--model", "embedded", "--gpus", gpus])
+    assert done.exit_code == 2 and words in done.output
 
 
 def test_what_cannot_run_is_said(tmp_path: Path) -> None:
