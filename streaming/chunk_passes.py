@@ -340,19 +340,21 @@ class FollowingPasses(ChunkPasses):
                 given = self._room_for(message)
                 self._share(given.tensors())
                 assert self._text is not None
-                given.run(self._model, self._text, self._ring(message), message.start)
+                given.run(self._model, self._text, self._ring(message, may_skip=True), message.start)
             case Kind.DROP:
                 self._rings.pop(message.ring, None)
 
-    def _ring(self, message: Message) -> RingKVCache:
-        """As the leader's was when it told of this: made by its first chunk, and fresh again by a reset."""
+    def _ring(self, message: Message, *, may_skip: bool = False) -> RingKVCache:
+        """As the leader's was when it told of this: made by its first chunk, and fresh again by a reset.
+        `may_skip`: the leader's may go on elsewhere after the sink, as of a stream that comes from elsewhere.
+        """
         ring = self._rings.get(message.ring)
         if ring is None:
             ring = self._rings[message.ring] = self._new_cache()
         if message.end == 0:
             ring.reset()
-        if ring.end != message.end and ring.end == ring.window.sink_size:
-            ring.skip_to(message.end)  # of a stream that goes on here from elsewhere
+        if may_skip and ring.end != message.end and ring.end == ring.window.sink_size:
+            ring.skip_to(message.end)
         if ring.end != message.end:
             raise RuntimeError(f"ring {message.ring} ends at {ring.end}, the leader's at {message.end}")
         return ring

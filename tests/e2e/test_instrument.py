@@ -388,6 +388,8 @@ def test_the_page_connects_again_by_itself_and_keeps_what_was_set(visit: Visit, 
         delete = "async (url) => (await fetch(url, { method: 'DELETE' })).ok"
         assert page.evaluate(delete, sessions[-1])  # behind the page's back, as a server that stops does
     wait_live(page)
+    assert all("404" in error for error in visit.errors)  # it asks for the one that has ended first
+    visit.errors.clear()
     expect(page.locator("#strength-value")).to_have_text("1.50")
     wait_applied(page, "Gray")  # by the new session
     expect(page.locator("#gray-value")).to_have_text("1.25")

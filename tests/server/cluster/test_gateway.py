@@ -134,7 +134,7 @@ async def test_law_an_offer_is_led_to_a_worker_with_a_lease(cluster):
     response, _ = await cluster.ask("POST", "/whip", headers=OFFER, data="v=0")
     to = URL(response.headers["Location"])
     assert (response.status, str(to.origin()), to.path) == (307, worker.url, "/whip")
-    place = LeaseTokens(SECRET).read(to.query["lease"], 0)
+    place = LeaseTokens(SECRET).read(to.query["lease"])
     assert (place.worker, place.epoch, place.network, place.grant) == ("w1", worker.epoch, "127.0.0.1", None)
     assert response.headers["Cache-Control"] == "no-store"
     assert worker.asked == []  # whoever was led there asks itself

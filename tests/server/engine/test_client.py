@@ -45,6 +45,7 @@ async def test_model_is_loaded_with_the_settings_and_described(worker, engine, s
         "speed": "exact",
         "decoder": "auto",
         "device": "auto",
+        "gpus": 1,
         "precision": "auto",
         "controls": ("depth", "gray", "lines"),
         "scribble": None,
