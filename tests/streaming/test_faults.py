@@ -103,7 +103,7 @@ def test_law_a_chunk_that_could_not_be_finished_is_told_by_the_next_and_the_stre
     step(stream)
     with monkeypatch.context() as patch, pytest.raises(torch.OutOfMemoryError):
         patch.setattr(engine.pipeline.passes, "write_clean_kv", full)
-        engine.flush()
+        stream.flush()
     with pytest.raises(GenerationFailed, match="^the last chunk could not be finished; stream was reset$"):
         stream.step([np.zeros((48, 64, 3), np.uint8)] * 12, ChunkParameters())
     assert stream.frames_wanted == 9
