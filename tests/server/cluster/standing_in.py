@@ -18,7 +18,7 @@ from server.cluster.worker import WorkerPlan, serve_worker
 from server.journal.memory import MemoryJournal
 from server.placement.lease_tokens import LeaseTokens
 from server.placement.table import PlacementTable
-from server.settings import load_settings
+from server.settings import Settings, load_settings
 from tests.server.fakes import FakeEngineModule
 from tests.server.running import PATIENCE_S, Viewer
 
@@ -27,6 +27,17 @@ SECRET = b"a secret of the cluster, 32 bytes" * 2
 
 class ActorGone(Exception):
     """As calls of an actor raise that has ended."""
+
+
+class Silent:
+    """Handle of an actor that says nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        class Method:
+            async def remote(self, *arguments: object) -> None:
+                await asyncio.Event().wait()
+
+        return Method()
 
 
 class Handle:
@@ -71,6 +82,16 @@ class Actor:
 PLACES = {"max_sessions": 2, "min_fps": 0.0, "max_connecting_per_address": 8}
 
 
+async def started_gateway(stack: AsyncExitStack, settings: Settings, placement: RayPlacement) -> int:
+    """Its port; it ends with `stack`."""
+    tokens = Tokens.load(settings, SECRET)
+    runner = runner_of(create_gateway(settings, placement, LeaseTokens(SECRET), tokens), settings)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return runner.addresses[0][1]
+
+
 class Cluster:
     """A gateway and workers around fake engines."""
 
@@ -83,13 +104,7 @@ class Cluster:
         self.workers: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
 
     async def start(self) -> "Cluster":
-        tokens = Tokens.load(self.settings, SECRET)
-        app = create_gateway(self.settings, self.placement, LeaseTokens(SECRET), tokens)
-        runner = runner_of(app, self.settings)
-        await runner.setup()
-        self._stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        port = runner.addresses[0][1]
+        port = await started_gateway(self._stack, self.settings, self.placement)
         self.settings = self.settings.model_copy(update={"port": port})
         self.url = f"http://127.0.0.1:{port}"
         self.http = await self._stack.enter_async_context(aiohttp.ClientSession())

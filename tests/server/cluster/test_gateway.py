@@ -12,14 +12,13 @@ from yarl import URL
 
 from server.access.roles import ROUTES
 from server.access.tokens import Grant, SignedTokens, Tokens
-from server.app import runner_of
 from server.cluster.fleet import FRESH_S
 from server.cluster.gateway import create_gateway
 from server.media.images import MAX_IMAGE_BYTES
 from server.placement.lease_tokens import LeaseTokens
 from server.placement.port import HeldSession, WorkerReport
 from server.settings import load_settings
-from tests.server.cluster.standing_in import SECRET, Actor
+from tests.server.cluster.standing_in import SECRET, Actor, started_gateway
 
 TICKET = "a-ticket-of-my-own"
 OFFER = {"Content-Type": "application/sdp"}
@@ -86,13 +85,8 @@ class Cluster:
         self.url = ""
 
     async def start(self) -> "Cluster":
-        tokens = Tokens.load(self.settings, SECRET)
-        app = create_gateway(self.settings, self.placement, LeaseTokens(SECRET), tokens)
-        runner = runner_of(app, self.settings)
-        await runner.setup()
-        self._stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        port = await started_gateway(self._stack, self.settings, self.placement)
+        self.url = f"http://127.0.0.1:{port}"
         self.http = await self._stack.enter_async_context(aiohttp.ClientSession(self.url))
         return self
 

@@ -1,12 +1,10 @@
-import asyncio
-
 import pytest
 
 from server.cluster.journal_actor import RayJournal
 from server.journal.memory import MemoryJournal
 from server.journal.port import JournalUnavailable
 from server.journal.record import Record
-from tests.server.cluster.standing_in import ActorGone, Handle
+from tests.server.cluster.standing_in import ActorGone, Handle, Silent
 
 pytestmark = pytest.mark.virtual_time
 RECORD = Record(moves=0, needs=("session",), given={"session": b"x"}).encode()
@@ -38,13 +36,5 @@ async def test_law_an_actor_that_has_ended_is_found_again_by_the_next_call():
 
 
 async def test_law_a_journal_that_says_nothing_delays_nobody_for_ever():
-    class Silent:
-        def __getattr__(self, name):
-            class Method:
-                async def remote(self, *arguments):
-                    await asyncio.Event().wait()
-
-            return Method()
-
     with pytest.raises(JournalUnavailable):
         await RayJournal(Silent, (ActorGone,)).put("one", RECORD)

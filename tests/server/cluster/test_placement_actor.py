@@ -4,7 +4,7 @@ import pytest
 
 from server.cluster.placement_actor import TRIES, RayPlacement
 from server.placement.port import HEARTBEAT_S, SILENT_S, HeldSession, NoPlace, Spec, WorkerReport
-from tests.server.cluster.standing_in import Actor, ActorGone
+from tests.server.cluster.standing_in import Actor, ActorGone, Silent
 
 pytestmark = pytest.mark.virtual_time
 TICKET = "a-ticket-of-my-own"
@@ -90,14 +90,6 @@ async def test_law_calls_of_an_actor_that_cannot_be_had_are_bounded():
 
 
 async def test_an_actor_that_says_nothing_is_not_waited_for_for_ever():
-    class Silent:
-        def __getattr__(self, name):
-            class Method:
-                async def remote(self, *arguments):
-                    await asyncio.Event().wait()
-
-            return Method()
-
     with pytest.raises(ConnectionError):
         await RayPlacement(Silent, (ActorGone,)).release("one")
 
