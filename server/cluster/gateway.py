@@ -249,7 +249,7 @@ class Gateway:
         return web.Response(status=503, text=text, content_type="application/json")
 
     async def figures(self, request: web.Request) -> web.Response:
-        """The gateway's own, then those of all workers, each with the label `worker`."""
+        """The gateway's own; each worker tells its own at its address."""
         self._num_workers = len(await self._fleet.ready())
         return web.Response(body=self.metrics.render(), headers={"Content-Type": self.metrics.content_type})
 
