@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import torch
 
 from server.media.movie_file import playing_seconds
 from server.restart import PERIOD_S, End, stopped_or_lost
@@ -44,8 +45,8 @@ class OwnProcess(RunningServer):
         except aiohttp.ClientError:
             return 0
 
-    async def ready(self) -> None:
-        for _ in range(int(PATIENCE_S / 0.05)):
+    async def ready(self, patience_s: float = PATIENCE_S) -> None:
+        for _ in range(int(patience_s / 0.05)):
             if await self.status() == 200:
                 return
             await asyncio.sleep(0.05)
@@ -70,13 +71,20 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def own_process(folder: Path, port: int, **settings: object) -> AsyncIterator[OwnProcess]:
+async def own_process(
+    folder: Path,
+    port: int,
+    *,
+    module: str = "own_process",
+    patience_s: float = PATIENCE_S,
+    **settings: object,
+) -> AsyncIterator[OwnProcess]:
     """Ready; killed at the end if it is still there."""
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
     flags += [f"--port={port}", f"--recordings-dir={folder / 'recordings'}"]
     with (folder / "log").open("ab", buffering=0) as log:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.server.own_process", "serve", *flags),
+            *(sys.executable, "-m", f"tests.server.{module}", "serve", *flags),
             cwd=ROOT,
             stderr=log,
             env={**os.environ, "XDG_CACHE_HOME": str(folder)},
@@ -84,7 +92,7 @@ async def own_process(folder: Path, port: int, **settings: object) -> AsyncItera
         async with aiohttp.ClientSession() as http:
             server = OwnProcess(process, folder / "log", f"http://127.0.0.1:{port}", http)
             try:
-                await server.ready()
+                await server.ready(patience_s)
                 yield server
             finally:
                 if process.returncode is None:
@@ -122,6 +130,37 @@ async def test_law_a_lost_model_begins_again_in_a_fresh_process_of_the_same_numb
         assert await server.ended() == 0
     (movie,) = (tmp_path / "recordings").glob("*/*.mp4")
     assert playing_seconds(movie)
+
+
+@processes
+@pytest.mark.gpu
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+async def test_law_a_kernel_that_never_ends_is_left_behind_with_its_process(tmp_path):
+    """And its memory: the fresh process has the GPU to itself, though the kernel would still be at work."""
+    start_s = 150.0  # with nothing compiled before
+    settings: dict[str, Any] = {
+        "module": "own_gpu_process",
+        "patience_s": start_s,
+        "device": "cuda",
+        "engine_timeout": 15,
+    }
+    async with own_process(tmp_path, free_port(), **settings) as server:
+        async with media_client(server) as client:
+            await client.live()
+            free, _ = torch.cuda.mem_get_info()
+            await client.ask("prompt.set", "1", text="hang")
+            assert "has not answered" in (await client.message("error", code="internal"))["message"]
+            assert (await client.message("state", state="failed"))["restarts"]
+            await client.closed()
+        await until(lambda: server.log().count("Serving on") == 2, "it begins again")
+        await server.ready(start_s)
+        async with media_client(server) as client:
+            await client.live()
+            assert torch.cuda.mem_get_info()[0] > free - 2**28, "a second model is not there"
+        assert server.process.returncode is None
+        server.process.terminate()
+        assert await server.ended() == 0
 
 
 @processes
