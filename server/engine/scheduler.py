@@ -94,7 +94,8 @@ class Scheduler:
         asyncio.get_running_loop().call_soon(self._pass_on)
 
     def _pass_on(self) -> None:
-        order = self._order()
+        # Who has been cancelled and has not run since takes itself off the list.
+        order = [one for one in self._order() if not one.cancelled()]
         self._is_taken = bool(order)
         if order:
             del self._waiting[order[0]]

@@ -268,3 +268,22 @@ async def test_who_gives_up_keeps_nobody_from_the_device():
     asyncio.get_running_loop().call_soon(waiting[1].cancel)  # after it was told, before it can go on
     await asyncio.gather(*waiting, return_exceptions=True)
     assert line.order == ["d"]
+
+
+async def test_law_who_is_cancelled_and_has_not_run_since_is_passed_over():
+    """Its task has been told and takes itself off the list only when it runs, after the device is free."""
+    line, loop = Line(), asyncio.get_running_loop()
+    failed: list[object] = []
+    loop.set_exception_handler(lambda loop, context: failed.append(context))
+
+    async def once(name):
+        async with line.scheduler.take(line.client(name)):
+            line.order.append(name)
+
+    async with line.scheduler.take(line.client("a")):
+        waiting = [asyncio.create_task(once(name)) for name in "bc"]
+        await asyncio.sleep(0)
+    waiting[0].cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert line.order == ["c"] and not failed
