@@ -218,7 +218,8 @@ def create_app(
         await services.metrics.watch_loop()
 
     async def run_beside(app: web.Application) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(work()) for work in (watch_once_ready, give_back_memory)]
+        works = (watch_once_ready(), give_back_memory(lambda: peers.gone + viewers.gone))
+        tasks = [asyncio.create_task(work) for work in works]
         yield
         for task in tasks:
             task.cancel()

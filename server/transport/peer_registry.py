@@ -89,6 +89,11 @@ class PeerRegistry:
         """How many are here; not those that may return."""
         return len(self._peers)
 
+    @property
+    def gone(self) -> int:
+        """How many peers there were, and how many sessions that nobody keeps: each leaves memory."""
+        return 2 * self._peers.gone - len(self._kept)
+
     def find(self, id: str) -> LiveSession | None:
         """The running session of this id, whether its peer is here or may return."""
         peer = self._peers.get(id)

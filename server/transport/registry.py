@@ -34,6 +34,7 @@ class Registry(Generic[Key, AnyMember]):
     def __init__(self, close: Callable[[AnyMember], Awaitable[None]], count: Gauge) -> None:
         """`close` ends what a member owns; `count` is told how many there are."""
         self.is_closing = False
+        self.gone = 0  # how many were here
         self._close = close
         self._count = count
         self._members: dict[Key, AnyMember] = {}
@@ -97,6 +98,7 @@ class Registry(Generic[Key, AnyMember]):
         finally:
             del self._members[key]
             self._tasks.pop(key, None)
+            self.gone += 1
             self._count.set(len(self))
             if not self._members:
                 self._is_empty.set()

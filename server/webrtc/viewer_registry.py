@@ -33,6 +33,11 @@ class ViewerRegistry:
     def __len__(self) -> int:
         return len(self._viewers)
 
+    @property
+    def gone(self) -> int:
+        """How many there were."""
+        return self._viewers.gone
+
     async def add(
         self, session_id: str, read: Callable[[], Offer], validity: Validity = ALWAYS
     ) -> tuple[Viewer, str]:

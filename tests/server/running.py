@@ -15,12 +15,13 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSes
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
-from server.app import create_app, runner_of
+from server.app import PEERS, create_app, runner_of
 from server.engine.client import EngineClient, Phase
 from server.engine.scheduler import Scheduler
 from server.journal.port import Journal
 from server.placement.lease_tokens import LeaseGate
 from server.settings import Settings
+from server.transport.peer_registry import PeerRegistry
 from tests.server.fakes import FakeEngineModule
 from tests.virtual_time import JobQueue, VirtualTimeLoop
 
@@ -133,6 +134,10 @@ class RunningServer:
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         self.http, self.worker = http, worker
         self._runner = runner
+
+    @property
+    def peers(self) -> PeerRegistry:
+        return self._runner.app[PEERS]
 
     def http_connections(self) -> int:
         """How many HTTP connections are open, as far as the server knows."""
