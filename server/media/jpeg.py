@@ -33,7 +33,9 @@ def decode_jpeg(data: bytes, timestamp_us: int) -> VideoFrame:
 def encode_jpeg(frame: VideoFrame, quality: Quality) -> bytes:
     """An RGB frame as JPEG."""
     data = io.BytesIO()
-    Image.fromarray(frame.to_ndarray(format="rgb24")).save(data, "JPEG", quality=QUALITIES[quality])
+    Image.fromarray(frame.to_ndarray(format="rgb24", threads=1)).save(
+        data, "JPEG", quality=QUALITIES[quality]
+    )
     return data.getvalue()
 
 

@@ -71,7 +71,7 @@ class RtpDecoder:
             frames = self._decoders[codec].decode(packet)  # pyright: ignore[reportUnknownMemberType] -- a generic
         except FFmpegError as error:
             raise ImageRejected(f"no {codec} that can be read: {error.strerror}") from error
-        return [_kept(frame) for frame in frames]
+        return [kept(frame) for frame in frames]
 
 
 def _context(name: str) -> VideoCodecContext:
@@ -82,9 +82,10 @@ def _context(name: str) -> VideoCodecContext:
     return codec
 
 
-def _kept(frame: VideoFrame) -> VideoFrame:
+def kept(frame: VideoFrame) -> VideoFrame:
+    """The frame in one of KEPT_FORMATS: itself, or a copy."""
     if frame.format.name in KEPT_FORMATS:
         return frame
-    kept = frame.reformat(format="yuv420p")
-    kept.pts, kept.time_base = frame.pts, frame.time_base
-    return kept
+    smaller = frame.reformat(format="yuv420p", threads=1)
+    smaller.pts, smaller.time_base = frame.pts, frame.time_base
+    return smaller

@@ -61,7 +61,7 @@ class Vp8Encoder:
             bitrate,
         ):
             codec = self._codec = _encoder(frame, bitrate)
-        picture = frame.reformat(format="yuv420p")
+        picture = frame.reformat(format="yuv420p", threads=1)
         picture.pts, picture.time_base = self._count, Fraction(1, NOMINAL_FPS)
         self._count += 1
         picture.pict_type = PictureType.I if key else PictureType.NONE
