@@ -283,10 +283,12 @@ class Gateway:
         """Query that the worker lets somebody in by."""
         grant = access_of(request).grant
         network = network_of(client_address(request))
-        query = {"lease": self._leases.make(lease, network, grant, time.time())}
-        if (token := self._relayed(grant)) is not None:
-            query[RELAYED] = token
-        if (former := request.query.get("session")) is not None:
+        former = request.query.get("session")
+        token = self._leases.make(lease, network, grant, time.time(), goes_on=former is not None)
+        query = {"lease": token}
+        if (relayed := self._relayed(grant)) is not None:
+            query[RELAYED] = relayed
+        if former is not None:
             query["session"] = former
         return query
 
