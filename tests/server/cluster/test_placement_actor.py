@@ -110,3 +110,14 @@ async def test_who_had_a_session_is_known_after_its_end(actor):
     await placement.heartbeat(report())
     assert (await placement.worker_of("one")).worker == "w"
     assert await placement.worker_of("two") is None
+
+
+async def test_law_a_session_that_was_leased_elsewhere_is_not_led_back_by_a_late_report(actor):
+    """Of a worker that drains, and has not ended it yet."""
+    placement = actor.client()
+    for worker, sessions in (("old", ("one",)), ("new", ())):
+        await heard(placement, worker=worker, sessions=sessions)
+    await placement.drain("old")
+    assert (await placement.acquire(Spec(session="one"))).worker == "new"
+    await placement.heartbeat(report("old", sessions=("one",)))
+    assert (await placement.worker_of("one")).worker == "new"
