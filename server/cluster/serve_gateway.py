@@ -68,7 +68,7 @@ class GatewayReplica:
             settings,
             self._plan.placement.client(),
             LeaseTokens(secret),
-            Tokens.load(settings, secret),
+            Tokens.load(settings, secret, relays=True),
             before=(_from_serve,),
         )
         path = str(Path(tempfile.mkdtemp(prefix="depthlive-gateway-")) / "socket")

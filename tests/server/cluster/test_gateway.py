@@ -363,9 +363,9 @@ class TestWithTokens:
         shown = worker.asked[0].headers["Authorization"].removeprefix("Bearer ")
         assert shown not in self.bearer()["Authorization"]
         at_worker = Tokens(SECRET_OF_USERS.encode(), [], SECRET)
-        assert at_worker.read(shown) == Grant("ann", "publish")
+        assert at_worker.read_bearer(shown) == Grant("ann", "publish")
         with pytest.raises(Exception, match="not one of this server"):  # it is no token elsewhere
-            Tokens(SECRET_OF_USERS.encode(), []).read(shown)
+            Tokens(SECRET_OF_USERS.encode(), []).read_bearer(shown)
 
     async def test_a_page_that_has_logged_in_is_known_to_workers(self, cluster):
         worker = await cluster.worker()
@@ -386,3 +386,16 @@ class TestWithTokens:
         response, _ = await cluster.ask("GET", "/sessions/one/recordings/a.mp4", headers=self.bearer())
         to = URL(response.headers["Location"])
         assert Tokens(SECRET_OF_USERS.encode(), [], SECRET).read_relayed(to.query["access"]).name == "ann"
+
+    async def test_law_a_relayed_token_lets_nobody_in_at_a_gateway(self, cluster):
+        """There it would be traded for the next one, for ever."""
+        worker = await cluster.worker()
+        await worker.report("one")
+        led, _ = await cluster.ask("GET", "/sessions/one/recordings/a.mp4", headers=self.bearer())
+        relayed = URL(led.headers["Location"]).query["access"]
+        for more in (
+            {"params": {"access": relayed}},
+            {"headers": {"Authorization": f"Bearer {relayed}"}},
+        ):
+            response, _ = await cluster.ask("GET", "/sessions/one/recordings/a.mp4", **more)
+            assert response.status == 401
