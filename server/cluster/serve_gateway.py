@@ -4,6 +4,7 @@ Serve speaks Starlette, the application aiohttp: so one set of rules of access i
 more hop within a machine for signaling. No socket of a network leads around Serve.
 """
 
+import asyncio
 import logging
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -59,6 +60,7 @@ class GatewayReplica:
         self._plan = plan
         self._runner: web.AppRunner | None = None
         self._http: aiohttp.ClientSession | None = None
+        self._starting = asyncio.Lock()
 
     async def _start(self) -> aiohttp.ClientSession:
         """On the loop that requests come on, when the first one comes."""
@@ -83,8 +85,9 @@ class GatewayReplica:
 
     async def __call__(self, request: Any) -> Any:
         """`request` and answer are Starlette's."""
-        if self._http is None:
-            self._http = await self._start()
+        async with self._starting:  # a crowd may be the first to come
+            if self._http is None:
+                self._http = await self._start()
         scope = request.scope
         headers = [(name, value) for name, value in request.headers.items() if name not in HOP_BY_HOP]
         headers.append((PEER, request.client.host if request.client else ""))
