@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from server.cluster.placement_service import PlacementService, Refused, Table, WorkerStatus
@@ -24,7 +24,7 @@ class PlacementMaker:
     """Finds the actor, or makes it where there is none. Goes from process to process, so that any can."""
 
     table: Callable[[], Table]
-    secret: bytes  # of the cluster
+    secret: bytes = field(repr=False)  # of the cluster: who has it lets anybody in
 
     def find(self) -> Any:
         """Its handle. Blocks."""

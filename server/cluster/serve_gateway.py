@@ -8,7 +8,7 @@ import asyncio
 import logging
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class GatewayPlan:
     """What a replica is made of."""
 
     settings: Settings
-    secret: bytes  # of the cluster
+    secret: bytes = field(repr=False)  # of the cluster: who has it lets anybody in
     placement: PlacementMaker
 
 
