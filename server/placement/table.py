@@ -245,7 +245,7 @@ class PlacementTable:
             self._check_share(spec.network)
         if model is not None and not self._models[model] and self._workers:
             raise NoPlace(
-                f"model: expected one of {', '.join(sorted(self._models))}, got {model}", "no_model"
+                f"model: expected one of {', '.join(sorted(self._models))}, got {model:.80}", "no_model"
             )
         totals = self._free.totals
         status = self._queue.ask(spec.ticket, totals, now, spec.network, model=model, priority=priority)

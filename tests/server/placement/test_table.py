@@ -108,6 +108,7 @@ def test_law_who_asks_for_a_model_gets_it_or_waits_for_it():
     assert table.acquire(Spec(ticket="u" * 16), 0.0).worker == "a", "who waits for another holds nobody up"
     unknown = refused(table, model="none")
     assert (unknown.why, str(unknown)) == ("no_model", "model: expected one of big, m, got none")
+    assert len(str(refused(table, model="x" * 5000))) < 200
 
 
 def test_law_who_takes_any_model_leaves_the_one_that_another_waits_for():
