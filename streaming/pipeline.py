@@ -77,10 +77,12 @@ class _Text:
     recaches: bool  # whether the window is to be recomputed under it first
 
 
-def _check_transition(name: str | None) -> None:
-    if name is not None and name not in get_args(Transition):
+def _check_asked(scale: float, transition: str | None) -> None:
+    if not 0 <= scale <= MAX_SCALE:
+        raise ValueError(f"vace_context_scale must be 0 ... {MAX_SCALE:g}, got {scale}")
+    if transition is not None and transition not in get_args(Transition):
         *names, last = get_args(Transition)
-        raise ValueError(f"transition must be {', '.join(names)} or {last}, got {name!r}")
+        raise ValueError(f"transition must be {', '.join(names)} or {last}, got {transition!r}")
 
 
 def device_named(device: torch.device | str) -> torch.device:
@@ -248,24 +250,19 @@ class LongLivePipeline:
         Raises ValueError for bad input, before anything has changed, and GenerationFailed. That, and whatever
         else goes wrong in the passes or the decoder, leaves `session` reset.
         """
-        if not 0 <= vace_context_scale <= MAX_SCALE:
-            raise ValueError(f"vace_context_scale must be 0 ... {MAX_SCALE:g}, got {vace_context_scale}")
-        _check_transition(transition)
+        _check_asked(vace_context_scale, transition)
         check_blend(blend_chunks, blend_curve)
         denoise = self.denoise if sampling.steps is None else self._denoiser(tuple(sampling.steps))
         mark = clock.stage if clock else lambda _name: nullcontext()
         starts_over = transition == "cut" and (session.chunk > 0 or seed is not None)
-        known = None if starts_over else session.references
-        if not starts_over:  # what it remembers would be forgotten at once
-            self.flush(session)
+        before = None if starts_over else session  # what it goes on from
+        if before is not None:  # else what it remembers would be forgotten at once
+            self.flush(before)
         with mark("encode"):
-            if starts_over or session.recent is None:
-                text = _Text(self.text(prompts), blend=None, recaches=False)
-            else:
-                text = self._text(session, prompts, transition, blend_chunks, blend_curve)
+            text = self._text(before, prompts, transition, blend_chunks, blend_curve)
             control, control_state = self.control(
                 guidance_mode,
-                None if starts_over else session.control,
+                before.control if before else None,
                 vace_input=vace_input,
                 vace_input_masks=vace_input_masks,
                 vace_source=vace_source,
@@ -274,10 +271,11 @@ class LongLivePipeline:
             )
             camera, camera_state = self.control.encode_camera(
                 sampling.start.video if sampling.start else None,
-                ControlEncoderState() if starts_over else session.camera,
-                chunk=0 if starts_over else session.chunk,
+                before.camera if before else ControlEncoderState(),
+                chunk=before.chunk if before else 0,
             )
             references = control.references if control else None
+            known = before.references if before else None
             are_new = references is not None and (references_every_chunk or references is not known)
             guidance = None
             if control is not None and (are_new or guidance_mode != "r2v"):
@@ -286,10 +284,7 @@ class LongLivePipeline:
             session.reset(seed)
         with session.or_reset():
             with mark("generate"):
-                session.prompts, session.blend = prompts, text.blend
-                if text.recaches and session.recent is not None:
-                    recache(self.passes.forward, session.recent, text.context, session.cache)
-                    session.recached()
+                self._take_text(session, prompts, text)
                 chunk = self._begin(session, text.context, guidance)
                 start = self._noise(session, self._chunk_shape)
                 if sampling.start is not None and camera is not None:
@@ -340,13 +335,15 @@ class LongLivePipeline:
 
     def _text(
         self,
-        session: StreamSession,
+        session: StreamSession | None,
         prompts: WeightedPrompts,
         transition: Transition | None,
         chunks: int,
         curve: BlendCurve,
     ) -> _Text:
-        """The text of a later chunk of a stream. Changes nothing."""
+        """The text of the next chunk of a stream; None: of one that begins. Changes nothing."""
+        if session is None or session.recent is None:
+            return _Text(self.text(prompts), blend=None, recaches=False)
         blend, was = session.blend, session.prompts
         assert was is not None, "a stream that has begun has a prompt"
         if prompts != was and transition == "blend":
@@ -361,6 +358,13 @@ class LongLivePipeline:
             return _Text(self.text(prompts), None, recaches=True)
         context = self.text.context_of(blend.towards(self.text.embedding(prompts)))
         return _Text(context, blend, recaches=False)
+
+    def _take_text(self, session: StreamSession, prompts: WeightedPrompts, text: _Text) -> None:
+        """Under it from now on, and so what is remembered, where that is to be recomputed."""
+        session.prompts, session.blend = prompts, text.blend
+        if text.recaches and session.recent is not None:
+            recache(self.passes.forward, session.recent, text.context, session.cache)
+            session.recached()
 
     def _guidance(self, control: Control, *, with_references: bool) -> Guidance:
         """Embed the chunk's controls, reference pictures before the frames of each: so VACE was trained."""

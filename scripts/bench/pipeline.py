@@ -19,6 +19,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,6 +30,7 @@ from scripts.bench.engine import equality, machine, measured_engine, table
 from scripts.bench.engine.chunk_costs import Bench, Guided
 from scripts.json_file import JsonFile, write_json
 from streaming.acceleration import Optimizations, optimizations_for
+from streaming.api import EngineInfo
 from streaming.engine import StreamEngine, choose_device, number_of_ranks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,36 +107,19 @@ def main(
             typer.echo(json.dumps(start))
             return
         kinds = KINDS[guidance]
-        with machine.cold_cache():
-            # The plain pipeline pays for much of a start: with --check another process is timed.
-            apart = _start_apart() if check and warm_start else None
-            engine, start, differences = _start(asked)
-            starts = {"cold": apart or start}
-            figures = {kind.name: Bench(engine, kind, preset, steps, chunks).run() for kind in kinds}
-            info = engine.info
-            del engine  # the second process needs the room
-            starts |= {"warm": _start_apart()} if warm_start else {}
+        timed = _timed(
+            asked,
+            lambda engine: {kind.name: Bench(engine, kind, preset, steps, chunks).run() for kind in kinds},
+            warm_start=warm_start,
+        )
     except (OSError, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
     reports: list[dict[str, Any]] = []
     for kind in kinds:
-        settings = {
-            "model": model,
-            "random_weights": random_weights,
-            "preset": preset,
-            "guidance": kind.name,
-            "noise_scale": kind.noise_scale,
-            "height": info.height,
-            "width": info.width,
-            "steps": steps or info.num_steps,
-            "chunks": chunks,
-            "gpus": asked.gpus,
-            "optimizations": dataclasses.asdict(optimizations),
-            "dtype": info.dtype,
-        }
-        report = {"settings": settings, "machine": machine.about(where), "starts": starts}
-        reports.append(report | figures[kind.name] | {"equality": differences})
+        settings = _settings(asked, timed.info, kind) | {"chunks": chunks}
+        report = {"settings": settings, "machine": machine.about(where), "starts": timed.starts}
+        reports.append(report | timed.figures[kind.name] | {"equality": timed.differences})
         for line in table.lines(reports[-1]):
             typer.echo(line)
     if len(kinds) > 1:
@@ -158,6 +143,48 @@ class Asked:
     check: int
     guided: bool
     steps: tuple[int, ...] | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Timed:
+    """What came of it."""
+
+    info: EngineInfo
+    starts: dict[str, dict[str, float | None] | None]
+    figures: dict[str, dict[str, Any]]  # of a table, by what guides
+    differences: list[dict[str, float | None]]  # from the plain pipeline, of each chunk
+
+
+def _settings(asked: Asked, info: EngineInfo, kind: Guided) -> dict[str, Any]:
+    """What a table is of."""
+    return {
+        "model": asked.model,
+        "random_weights": asked.drawn,
+        "preset": "fast" if asked.fast else "exact",
+        "guidance": kind.name,
+        "noise_scale": kind.noise_scale,
+        "height": info.height,
+        "width": info.width,
+        "steps": len(asked.steps) if asked.steps else info.num_steps,
+        "gpus": asked.gpus,
+        "optimizations": dataclasses.asdict(asked.optimizations),
+        "dtype": info.dtype,
+    }
+
+
+def _timed(
+    asked: Asked, figures_of: Callable[[StreamEngine], dict[str, dict[str, Any]]], *, warm_start: bool
+) -> Timed:
+    """Starts and chunks, with a compile cache that is empty at first."""
+    with machine.cold_cache():
+        # The plain pipeline pays for much of a start: with --check another process is timed.
+        apart = _start_apart() if asked.check and warm_start else None
+        engine, start, differences = _start(asked)
+        starts: dict[str, dict[str, float | None] | None] = {"cold": apart or start}
+        info, figures = engine.info, figures_of(engine)
+        del engine  # the second process needs the room
+        starts |= {"warm": _start_apart()} if warm_start else {}
+    return Timed(info=info, starts=starts, figures=figures, differences=differences)
 
 
 def _start(

@@ -7,6 +7,7 @@ Each session is a `bench.latency` of its own, in a process of its own: codecs of
 The server must have been started with --stamp-source; one is started here without --url.
 """
 
+import contextlib
 import json
 import re
 import subprocess
@@ -67,7 +68,11 @@ def main(
 ) -> None:
     """Run sessions beside each other and compare what each one got."""
     camera = ["--size", size, "--fps", f"{fps:g}", "--patience", f"{patience:g}"]
-    with serving(url, server_args) as (address, _), tempfile.TemporaryDirectory() as folder:
+    with (
+        serving(url, server_args) as (address, _),
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.ExitStack() as ends,
+    ):
         running: list[tuple[subprocess.Popen[str], Path]] = []
         for number in range(sessions):
             if number:
@@ -81,6 +86,7 @@ def main(
             process = subprocess.Popen(
                 [*command, *arguments], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
             )
+            ends.callback(process.kill)  # if it has not ended by then
             running.append((process, file))
         outcomes = [outcome_of(process.communicate()[0], file) for process, file in running]
     report = {

@@ -7,7 +7,7 @@ import asyncio
 import io
 import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -60,6 +60,31 @@ async def _each(workers: int, work: Callable[[int], Awaitable[None]]) -> None:
 
 async def _coroutine(work: Callable[[int], Awaitable[None]], number: int) -> None:
     await work(number)
+
+
+async def _again(site: Site, one: Callable[[], Awaitable[bool]]) -> None:
+    """One connection after the other: a new one where the server has closed one, until the numbers are used
+    up, as `one` says."""
+    while not await one():
+        site.tally.answers[CLOSED] += 1
+
+
+async def sent_all(
+    reading: Coroutine[object, object, None], numbers: Iterator[int], send: Callable[[int], Awaitable[None]]
+) -> bool:
+    """Send what belongs to each number, and read meanwhile; False where the server closes it first."""
+    reader = asyncio.create_task(reading)
+    try:
+        for number in numbers:
+            await send(number)
+            if reader.done():
+                return False
+    except (ConnectionError, aiohttp.ClientError):
+        return False
+    finally:
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+    return True
 
 
 @asynccontextmanager
@@ -147,27 +172,19 @@ async def messages(site: Site, numbers: Iterator[int], seed: int) -> None:
 
 
 async def _by_sockets(site: Site, id: str, numbers: Iterator[int], input_at: Input) -> None:
-    """Until the numbers are used up; a new socket where the server has closed one."""
-    while True:
+    async def one() -> bool:
         last = Last()
         async with site.socket(f"/sessions/{id}/ws") as socket:
-            reading = asyncio.create_task(_read_texts(site, socket, last))
-            try:
-                for number in numbers:
-                    last.data = input_at(number)
-                    await _send(socket, last.data)
-                    site.tally.sent += 1
-                    await asyncio.sleep(MESSAGE_S)
-                    if reading.done():
-                        break
-                else:
-                    return
-            except (ConnectionError, aiohttp.ClientError):
-                pass
-            finally:
-                reading.cancel()
-                await asyncio.gather(reading, return_exceptions=True)
-        site.tally.answers[CLOSED] += 1
+
+            async def send(number: int) -> None:
+                last.data = input_at(number)
+                await _send(socket, last.data)
+                site.tally.sent += 1
+                await asyncio.sleep(MESSAGE_S)
+
+            return await sent_all(_read_texts(site, socket, last), numbers, send)
+
+    await _again(site, one)
 
 
 async def _read_texts(site: Site, socket: aiohttp.ClientWebSocketResponse, last: Last) -> None:
@@ -192,7 +209,7 @@ async def _by_http(site: Site, id: str, numbers: Iterator[int], input_at: Input)
 
 
 async def _by_data_channel(site: Site, numbers: Iterator[int], input_at: Input) -> None:
-    while True:
+    async def one() -> bool:
         last = Last()
         async with connected(site.url, site.http) as peer:
             peer.control.on("message", partial(_told, site, last))
@@ -205,10 +222,10 @@ async def _by_data_channel(site: Site, numbers: Iterator[int], input_at: Input) 
                 site.tally.sent += 1
                 await asyncio.sleep(MESSAGE_S)
                 if peer.is_closed:
-                    break
-            else:
-                return
-        site.tally.answers[CLOSED] += 1
+                    return False
+        return True
+
+    await _again(site, one)
 
 
 def _told(site: Site, last: Last, text: str) -> None:
@@ -221,29 +238,19 @@ async def frames(site: Site, numbers: Iterator[int], seed: int) -> None:
     picture_at = series(seeds, bytes_of, seed)
     other_at = series(targets()["frames"].seeds, bytes_of, seed)
 
-    async def work(_: int) -> None:
-        while True:
-            async with site.socket("/ws") as socket:
-                camera = _Camera(site, socket)
-                reading = asyncio.create_task(camera.read())
-                try:
-                    for number in numbers:
-                        if random.Random(f"{seed}-{number}").random() < WHOLE_FRAME:
-                            await camera.send(other_at(number))
-                        else:
-                            await camera.film(picture_at(number) or b"\0", number)
-                        if reading.done():
-                            break
-                    else:
-                        return
-                except (ConnectionError, aiohttp.ClientError):
-                    pass
-                finally:
-                    reading.cancel()
-                    await asyncio.gather(reading, return_exceptions=True)
-            site.tally.answers[CLOSED] += 1
+    async def one() -> bool:
+        async with site.socket("/ws") as socket:
+            camera = _Camera(site, socket)
 
-    await _each(WORKERS, work)
+            async def send(number: int) -> None:
+                if random.Random(f"{seed}-{number}").random() < WHOLE_FRAME:
+                    await camera.send(other_at(number))
+                else:
+                    await camera.film(picture_at(number) or b"\0", number)
+
+            return await sent_all(camera.read(), numbers, send)
+
+    await _each(WORKERS, lambda _: _again(site, one))
 
 
 class _Camera:
@@ -315,30 +322,27 @@ HEADS = (b"\x89PNG", b"\xff\xd8", b"RIFF", b"GIF8")
 async def media(site: Site, numbers: Iterator[int], seed: int) -> None:
     """RTP and RTCP of a connected peer, under its keys; now and then without, and what looks like neither."""
 
-    async def work(_: int) -> None:
-        while True:
-            async with connected(site.url, site.http) as peer:
-                await peer.recorded()
-                if not await _packets(site, peer, numbers, seed):
-                    return
-            site.tally.answers[CLOSED] += 1
+    async def one() -> bool:
+        async with connected(site.url, site.http) as peer:
+            await peer.recorded()
+            return await _packets(site, peer, numbers, seed)
 
-    await _each(2, work)
+    await _each(2, lambda _: _again(site, one))
 
 
 async def _packets(site: Site, peer: Peer, numbers: Iterator[int], seed: int) -> bool:
-    """Whether the server has ended it, before the numbers were."""
+    """Whether the numbers were used up before the server ended it."""
     rtp_at = series(peer.rtp, bytes_of, seed)
     rtcp_at = series(peer.rtcp, bytes_of, seed)
     for number in numbers:
         kind = number % 20
         data = rtcp_at(number) if kind in (1, 2) else rtp_at(number)
         if peer.is_closed or not await peer.send(data, protected=kind != 0):
-            return True
+            return False
         site.tally.sent += 1
         if not number % PACKETS:
             await asyncio.sleep(PACKETS_S)
-    return False
+    return True
 
 
 REQUESTS = tuple(

@@ -20,7 +20,6 @@ import hashlib
 import itertools
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -35,7 +34,7 @@ from typing import Annotated, Any
 import typer
 
 from scripts.bench.servers.alone import go_alone
-from scripts.bench.servers.launch import ROOT, stop, wait_ready
+from scripts.bench.servers.launch import ROOT, ended_by_signals, stop, wait_ready
 from scripts.fuzz.attacks import ATTACKS, Attack
 from scripts.fuzz.neighbours import WAYS, Counts, streaming
 from scripts.fuzz.site import Tally, site
@@ -102,10 +101,13 @@ def main(
     if unknown := [name for name in names if name not in ATTACKS]:
         raise typer.BadParameter(f"{unknown[0]!r}: expected one of {', '.join(ATTACKS)}", param_hint="--only")
     go_alone("scripts.fuzz.live")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # else server and neighbours would go on
     keep.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
-    with running(keep / "server.log", server_args.split()) as server, streaming(server.url) as counts:
+    with (
+        ended_by_signals(),
+        running(keep / "server.log", server_args.split()) as server,
+        streaming(server.url) as counts,
+    ):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         typer.echo(COLUMNS)
         rows.append(show(measured(server, counts, "alone", None, alone_s)))

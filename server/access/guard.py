@@ -134,19 +134,19 @@ class Guard:
         """Whether a session that is to go on is none of this worker's: the one that had it may be lost, and
         with it whose it was. Its id, which nobody can guess, has to do."""
         former = request.query.get("session")
-        is_shared = self._tokens is not None and self._tokens.are_shared
-        return is_shared and former is not None and self._owners.mark(former) is None
+        is_worker = self._tokens is not None and self._tokens.takes_relayed
+        return is_worker and former is not None and self._owners.mark(former) is None
 
     def _grant(self, request: web.Request, tokens: Tokens, need: Need) -> Grant | None:
         """Of the request's token, or its cookie. Raises 401 where one is needed."""
         scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         cookie = request.cookies.get(COOKIE)
-        relayed = request.query.get(RELAYED) if tokens.are_shared else None
+        relayed = request.query.get(RELAYED) if tokens.takes_relayed else None
         try:
             if relayed is not None:
                 return tokens.read_relayed(relayed)
             if scheme.lower() == "bearer":
-                return tokens.read(token.strip())
+                return tokens.read_bearer(token.strip())
             if cookie is not None:
                 return tokens.read_cookie(cookie)
         except TokenRefused as error:

@@ -123,62 +123,79 @@ class StaticTokens:
 
 class Tokens:
     """Every token of this server, the cookies that stand for them in a browser, and the relayed tokens that
-    stand for them between the processes of a cluster."""
+    stand for them on the way from a gateway of a cluster to its workers."""
 
-    def __init__(self, secret: bytes | None, lines: Sequence[str], shared: bytes | None = None) -> None:
-        """`shared`: a secret of the cluster that this process is a part of."""
+    def __init__(
+        self,
+        secret: bytes | None,
+        lines: Sequence[str],
+        shared: bytes | None = None,
+        *,
+        relays: bool = False,
+    ) -> None:
+        """`shared`: a secret of the cluster that this process is a part of: as a gateway, which makes relayed
+        tokens and takes none (`relays`), for they would never end; else as a worker, which takes them."""
         self._static = StaticTokens(lines)
         self._signed = SignedTokens(secret) if secret is not None else None
         self._relayed = SignedTokens(_derived(shared, "relayed")) if shared is not None else None
+        self._relays = relays
         self._ended = EndedLogins()
         self._logins = itertools.count(1)
         # Of this process alone: another would not know who has logged out, nor which tokens were taken away.
         self._cookies = SignedTokens(secrets.token_bytes(MIN_SECRET_BYTES))
 
     @classmethod
-    def load(cls, settings: Settings, shared: bytes | None = None) -> "Tokens | None":
+    def load(
+        cls, settings: Settings, shared: bytes | None = None, *, relays: bool = False
+    ) -> "Tokens | None":
         """As the settings say; None if nobody needs a token. Raises UnusableAccess."""
         if settings.auth_secret_file is None and settings.auth_tokens_file is None:
             return None
         secret = read_secret(settings.auth_secret_file) if settings.auth_secret_file else None
         lines = _read(settings.auth_tokens_file, "auth_tokens_file") if settings.auth_tokens_file else ""
-        tokens = cls(secret, lines.splitlines(), shared)
+        tokens = cls(secret, lines.splitlines(), shared, relays=relays)
         if secret is None and not len(tokens._static):
             raise UnusableAccess(f"auth_tokens_file: {settings.auth_tokens_file} is empty; expected {LINE}")
         return tokens
 
     def read(self, token: str) -> Grant:
-        """What it allows now. Raises TokenRefused."""
+        """What it allows now. Raises TokenRefused, for relayed ones, too."""
         now = time.time()
         if (grant := self._static.read(token, now)) is not None:
             return grant
-        with suppress(TokenRefused):
-            return self.read_relayed(token)
         if self._signed is None:
             raise TokenRefused("the token is not one of this server")
         return self._signed.read(token, now)
 
+    def read_bearer(self, token: str) -> Grant:
+        """As `read`, and what a gateway shows. Raises TokenRefused."""
+        with suppress(TokenRefused):
+            return self.read_relayed(token)
+        return self.read(token)
+
     @property
-    def are_shared(self) -> bool:
-        """Whether this process is one of a cluster."""
-        return self._relayed is not None
+    def takes_relayed(self) -> bool:
+        """Whether this process is a worker of a cluster."""
+        return self._relayed is not None and not self._relays
 
     def relay(self, grant: Grant) -> str:
-        """What shows another process of the cluster that this one lets somebody in. Raises ValueError outside
-        of one."""
-        if self._relayed is None:
-            raise ValueError("tokens are relayed within a cluster alone")
+        """What shows a worker that this gateway lets somebody in. Raises ValueError where this is none."""
+        if self._relayed is None or not self._relays:
+            raise ValueError("tokens are relayed by gateways of a cluster alone")
         login = grant.login.number if grant.login is not None else None
         own = {"depthlive_login": login, "depthlive_token_exp": grant.expires}
         return self._relayed.make(grant, exp=time.time() + RELAY_SECONDS, **own)
 
     def read_relayed(self, token: str) -> Grant:
-        """Raises TokenRefused."""
-        if self._relayed is None:
+        """Raises TokenRefused, also where the token that it stands for has ended."""
+        if self._relayed is None or self._relays:
             raise TokenRefused("this server takes no relayed tokens")
-        grant, claims = self._relayed.read_claims(token, time.time())
+        now = time.time()
+        grant, claims = self._relayed.read_claims(token, now)
         login = None if claims.depthlive_login is None else Login(grant.name, claims.depthlive_login)
-        return replace(grant, expires=claims.depthlive_token_exp, login=login)
+        grant = replace(grant, expires=claims.depthlive_token_exp, login=login)
+        grant.check_time(now)
+        return grant
 
     def cookie(self, grant: Grant) -> tuple[str, int]:
         """What stands for a grant in a browser, and for how many seconds: it is no token elsewhere."""

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from server.cluster.placement_service import WorkerStatus
@@ -23,7 +24,8 @@ class ClusterPlacement(Placement, Protocol):
 
 
 class Fleet:
-    """All workers, asked for at most once in FRESH_S however many requests come."""
+    """All workers, asked for at most once in FRESH_S however many requests come, and whether or not there is
+    an answer: those who waited for one are not to wait for the next."""
 
     def __init__(self, placement: ClusterPlacement) -> None:
         self._placement = placement
@@ -36,11 +38,9 @@ class Fleet:
         now = asyncio.get_running_loop().time
         async with self._asking:
             if self._asked_at is None or now() - self._asked_at > FRESH_S:
-                try:
+                with suppress(ConnectionError):
                     found = await self._placement.workers()
-                except ConnectionError:
-                    return self._known
-                self._known = tuple(one.report for one in found if not one.is_lost)
+                    self._known = tuple(one.report for one in found if not one.is_lost)
                 self._asked_at = now()
         return self._known
 

@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 CONNECT_S = 2.0
 ANSWER_S = 40.0  # a worker gives an upload 30
+READ_S = 5.0  # for what many wait for
 MAX_AT_ONCE = 256  # requests on their way to workers
 PIECE_BYTES = 64 * 1024
 # What a worker is told of a request, and a client of its answer: nothing else goes through.
@@ -26,6 +27,9 @@ ANSWERED = (
     *(hdrs.LAST_MODIFIED, hdrs.CACHE_CONTROL, hdrs.RETRY_AFTER, hdrs.ALLOW, hdrs.WWW_AUTHENTICATE),
     *("Accept-Patch", "Accept-Post", "Queue-Position"),
 )
+
+
+BROKEN_OFF = (aiohttp.ClientPayloadError, TimeoutError)  # of an answer that has begun
 
 
 class Unreachable(Exception):
@@ -84,7 +88,8 @@ class Forwarder:
         """The body of a worker's 200 to GET, of at most so many bytes. Raises Unreachable."""
         headers = {} if token is None else {hdrs.AUTHORIZATION: f"Bearer {token}"}
         try:
-            async with self._http.get(url, headers=headers, allow_redirects=False) as answer:
+            limit = aiohttp.ClientTimeout(total=READ_S, sock_connect=CONNECT_S)
+            async with self._http.get(url, headers=headers, allow_redirects=False, timeout=limit) as answer:
                 if answer.status != 200:
                     raise Unreachable
                 data = await answer.content.read(most + 1)
@@ -112,7 +117,7 @@ async def hand_back(request: web.Request, answer: aiohttp.ClientResponse) -> web
     try:
         async for piece in answer.content.iter_chunked(PIECE_BYTES):
             await response.write(piece)
-    except aiohttp.ClientPayloadError:  # in the middle: the client sees it by the end of its connection alone
+    except BROKEN_OFF:  # in the middle: the client sees it by the end of its connection alone
         logger.info("The answer of %s broke off", answer.url.origin())
         if request.transport is not None:
             request.transport.abort()

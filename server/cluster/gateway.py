@@ -27,7 +27,7 @@ from server.app import (
 )
 from server.client_address import client_address
 from server.cluster.fleet import ClusterPlacement, Fleet
-from server.cluster.forwarder import Forwarder, Unreachable, hand_back
+from server.cluster.forwarder import BROKEN_OFF, Forwarder, Unreachable, hand_back
 from server.cluster.gateway_metrics import GatewayMetrics
 from server.cors import Origins
 from server.http.login import LoginApi
@@ -83,9 +83,8 @@ class Gateway:
         self._tokens = tokens
         self._leases = leases
         self._page = page_directory()
-        self._infos: dict[
-            bool, tuple[float, dict[str, Any]]
-        ] = {}  # by whether credentials of relays are in it
+        # With the time, by whether credentials of relays are in it; words: why there is none.
+        self._infos: dict[bool, tuple[float, dict[str, Any] | str]] = {}
         self._asking = asyncio.Lock()
         self._num_workers = 0
         self.metrics.follow("workers", "Ready, as last seen", lambda: self._num_workers)
@@ -152,7 +151,7 @@ class Gateway:
                     return None
                 self.metrics.offer("proxied")
                 return await hand_back(request, answer)
-        except Unreachable:
+        except (Unreachable, *BROKEN_OFF):
             await self._give_back(lease, request)
             return None
 
@@ -213,13 +212,19 @@ class Gateway:
         return web.json_response(told)
 
     async def _info(self, access: Access) -> dict[str, Any]:
-        """As a worker told it within INFO_FRESH_S: a crowd that comes at once waits for one answer."""
+        """As a worker told it within INFO_FRESH_S: a crowd that comes at once waits for one answer, whether
+        or not that comes."""
         now = asyncio.get_running_loop().time
         async with self._asking:
             kept = self._infos.get(access.may_use_relay)
             if kept is None or now() - kept[0] > INFO_FRESH_S:
-                told = await self._info_of_any_worker(access.grant)
+                try:
+                    told = await self._info_of_any_worker(access.grant)
+                except web.HTTPServiceUnavailable as refusal:
+                    told = refusal.text or ""
                 self._infos[access.may_use_relay] = kept = now(), told
+        if isinstance(kept[1], str):
+            raise _unavailable(kept[1])
         return kept[1]
 
     async def _info_of_any_worker(self, grant: Grant | None) -> dict[str, Any]:
@@ -283,10 +288,12 @@ class Gateway:
         """Query that the worker lets somebody in by."""
         grant = access_of(request).grant
         network = network_of(client_address(request))
-        query = {"lease": self._leases.make(lease, network, grant, time.time())}
-        if (token := self._relayed(grant)) is not None:
-            query[RELAYED] = token
-        if (former := request.query.get("session")) is not None:
+        former = request.query.get("session")
+        token = self._leases.make(lease, network, grant, time.time(), goes_on=former is not None)
+        query = {"lease": token}
+        if (relayed := self._relayed(grant)) is not None:
+            query[RELAYED] = relayed
+        if former is not None:
             query["session"] = former
         return query
 

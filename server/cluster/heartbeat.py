@@ -33,20 +33,21 @@ class Reporting(Protocol):
 async def beat(
     placement: Placement, worker: Reporting, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> None:
-    """Report until the worker has been drained. A placement that does not answer stops nothing here: streams
-    go on, and the next report tells all."""
-    draining = None
-    while draining is None or not draining.done():
-        try:
-            orders = await placement.heartbeat(worker.report())
-        except ConnectionError as error:
-            logger.warning("Not reported: %s", error)
-            await sleep(HEARTBEAT_S)
-            continue
-        is_new = worker.hear(orders)
-        await worker.end_elsewhere(orders.end)
-        if orders.drain and draining is None:
-            draining = asyncio.create_task(worker.drain())
-        if not is_new:  # else at once: only then it gets sessions
-            await sleep(HEARTBEAT_S)
-    await draining
+    """Report until the worker has been drained. Nothing stops this: with a placement that does not answer
+    streams go on, and the next report tells all; sessions that end take as long as they take."""
+    draining = ending = None
+    async with asyncio.TaskGroup() as tasks:
+        while draining is None or not draining.done():
+            try:
+                orders = await placement.heartbeat(worker.report())
+            except ConnectionError as error:
+                logger.warning("Not reported: %s", error)
+                await sleep(HEARTBEAT_S)
+                continue
+            is_new = worker.hear(orders)
+            if orders.end and (ending is None or ending.done()):  # else the next answer says it again
+                ending = tasks.create_task(worker.end_elsewhere(orders.end))
+            if orders.drain and draining is None:
+                draining = tasks.create_task(worker.drain())
+            if not is_new:  # else at once: only then it gets sessions
+                await sleep(HEARTBEAT_S)

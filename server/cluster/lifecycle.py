@@ -124,8 +124,13 @@ def up(plan: ClusterPlan) -> PlacementMaker:
     check_settings(plan.settings)
     Tokens.load(plan.settings)  # what is wrong with them is told here, not by each process
     secret = found_secret() or secrets.token_bytes(SECRET_BYTES)
-    most = plan.settings.max_sessions_per_address
-    maker = PlacementMaker(partial(PlacementTable, plan.policy, max_per_network=most), secret)
+    table = partial(
+        PlacementTable,
+        plan.policy,
+        max_per_network=plan.settings.max_sessions_per_address,
+        max_leased_per_network=plan.settings.max_connecting_per_address,
+    )
+    maker = PlacementMaker(table, secret)
     maker.find()
     there = {id: preset_of(id) for id in worker_ids() if id not in _draining(maker)}
     change = change_to(plan.workers, there)

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 from server.cluster.placement_service import PlacementService, Refused, Table, WorkerStatus
@@ -24,7 +25,7 @@ class PlacementMaker:
     """Finds the actor, or makes it where there is none. Goes from process to process, so that any can."""
 
     table: Callable[[], Table]
-    secret: bytes  # of the cluster
+    secret: bytes = field(repr=False)  # of the cluster: who has it lets anybody in
 
     def find(self) -> Any:
         """Its handle. Blocks."""
@@ -53,6 +54,9 @@ class RayPlacement:
         # ValueError: its name is just being freed.
         self._is_lost: tuple[type[Exception], ...] = (TimeoutError, ValueError, *gone)
         self._actor: Any = None
+        # Of its own: where Ray hangs, each try leaves one behind, and a worker's pictures are coded in those
+        # that all share.
+        self._finder = ThreadPoolExecutor(1, "find-placement")
 
     async def acquire(self, spec: Spec) -> Lease:
         try:
@@ -93,7 +97,8 @@ class RayPlacement:
             try:
                 async with asyncio.timeout(ANSWER_S):
                     if self._actor is None:
-                        self._actor = await asyncio.to_thread(self._find)
+                        loop = asyncio.get_running_loop()
+                        self._actor = await loop.run_in_executor(self._finder, self._find)
                     return await getattr(self._actor, method).remote(*arguments)
             except self._is_lost as error:
                 logger.warning("Placement, %s: %r", method, error)

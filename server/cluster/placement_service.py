@@ -32,6 +32,8 @@ class Table(Protocol):
 
     def leave_queue(self, ticket: str) -> bool: ...
 
+    def worker_of(self, session: str) -> str | None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -85,9 +87,10 @@ class PlacementService:
         now = self._now()
         self._reports[report.worker] = report, now
         self._reports = {id: kept for id, kept in self._reports.items() if now - kept[1] <= FORGOTTEN_S}
-        for session in report.sessions:
-            self._follow(session.id, report.worker)
-        return self._table.report(report, now)
+        orders = self._table.report(report, now)
+        for held in report.sessions:  # which may have been leased elsewhere since the report was made
+            self._follow(held.id, self._table.worker_of(held.id) or report.worker)
+        return orders
 
     async def release(self, session: str, worker: str | None = None, was_used: bool = True) -> None:
         self._table.release(session, self._now(), worker=worker, was_used=was_used)

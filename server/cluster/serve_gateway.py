@@ -4,10 +4,11 @@ Serve speaks Starlette, the application aiohttp: so one set of rules of access i
 more hop within a machine for signaling. No socket of a network leads around Serve.
 """
 
+import asyncio
 import logging
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class GatewayPlan:
     """What a replica is made of."""
 
     settings: Settings
-    secret: bytes  # of the cluster
+    secret: bytes = field(repr=False)  # of the cluster: who has it lets anybody in
     placement: PlacementMaker
 
 
@@ -59,6 +60,7 @@ class GatewayReplica:
         self._plan = plan
         self._runner: web.AppRunner | None = None
         self._http: aiohttp.ClientSession | None = None
+        self._starting = asyncio.Lock()
 
     async def _start(self) -> aiohttp.ClientSession:
         """On the loop that requests come on, when the first one comes."""
@@ -68,7 +70,7 @@ class GatewayReplica:
             settings,
             self._plan.placement.client(),
             LeaseTokens(secret),
-            Tokens.load(settings, secret),
+            Tokens.load(settings, secret, relays=True),
             before=(_from_serve,),
         )
         path = str(Path(tempfile.mkdtemp(prefix="depthlive-gateway-")) / "socket")
@@ -83,8 +85,9 @@ class GatewayReplica:
 
     async def __call__(self, request: Any) -> Any:
         """`request` and answer are Starlette's."""
-        if self._http is None:
-            self._http = await self._start()
+        async with self._starting:  # a crowd may be the first to come
+            if self._http is None:
+                self._http = await self._start()
         scope = request.scope
         headers = [(name, value) for name, value in request.headers.items() if name not in HOP_BY_HOP]
         headers.append((PEER, request.client.host if request.client else ""))

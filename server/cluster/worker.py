@@ -7,7 +7,7 @@ import secrets
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -45,7 +45,7 @@ class WorkerPlan:
 
     id: str
     settings: Settings
-    secret: bytes  # of the cluster
+    secret: bytes = field(repr=False)  # of the cluster: who has it lets anybody in
     placement: PlacementMaker
     import_engine: "Callable[[], type[StreamEngine]]" = import_engine
 

@@ -138,14 +138,12 @@ class EngineClient:
     async def open(self, *, prompt: str, seed: int) -> StreamHandle:
         """A new stream. Raises InputRejected for a prompt that the model cannot take, EngineUnavailable where
         there is no memory for it."""
-        await self.ready()
-        return await self._call(partial(self._thread.open, prompt, seed))
+        return await self._opened(partial(self._thread.open, prompt=prompt, seed=seed))
 
     async def restore(self, parts: Mapping[str, bytes]) -> StreamHandle:
         """A stream that goes on where a snapshot was taken, in whichever process. Raises InputRejected for
         one of another model or size, or that is damaged, EngineUnavailable as `open`."""
-        await self.ready()
-        return await self._call(partial(self._thread.restore, parts))
+        return await self._opened(partial(self._thread.restore, parts=parts))
 
     def snapshot(self, handle: StreamHandle) -> asyncio.Future[Snapshot]:
         """What another process needs to go on with this stream, after the jobs before and none that comes
@@ -171,12 +169,20 @@ class EngineClient:
 
     def close(self, handle: StreamHandle) -> None:
         """Free a stream, after the jobs before it. Does not wait."""
-
-        def forget() -> None:
-            handle.stream = handle.snapshot = None
-
         if self.readiness.phase is Phase.READY:
-            self._thread.put(Job(forget, asyncio.get_running_loop().create_future()))
+            self._thread.put(
+                Job(partial(self._thread.close, handle), asyncio.get_running_loop().create_future())
+            )
+
+    async def _opened(self, begin: Callable[[StreamHandle], None]) -> StreamHandle:
+        await self.ready()
+        handle = StreamHandle()
+        try:
+            await self._call(partial(begin, handle))
+        except asyncio.CancelledError:
+            self.close(handle)  # it may be open by now, or soon
+            raise
+        return handle
 
     async def _call(self, work: Callable[[], R]) -> R:
         return await self._put(work)

@@ -18,6 +18,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -52,11 +53,12 @@ class Snapshot(Protocol):
 
 
 class StreamHandle:
-    """One stream, as the event loop carries it. What is in `stream` is the thread's alone."""
+    """One stream, as the event loop carries it, from before it is opened: whoever asks for a stream can close
+    it at any time. What is in `stream` is the thread's alone."""
 
-    def __init__(self, stream: "LiveStream") -> None:
-        self.stream: LiveStream | None = stream  # None once closed
-        self.frames_wanted = stream.frames_wanted  # by its first chunk; later ones' come with each result
+    def __init__(self) -> None:
+        self.stream: LiveStream | None = None  # until it is opened, and once closed
+        self.frames_wanted = 0  # by its first chunk; later ones' come with each result
         self.snapshot: StreamSnapshot | None = None  # the newest that was taken
 
 
@@ -207,23 +209,26 @@ class EngineThread:
 
     # The work of jobs.
 
-    def open(self, prompt: str, seed: int) -> StreamHandle:
+    def open(self, handle: StreamHandle, *, prompt: str, seed: int) -> None:
         """A new stream. Raises InputRejected, or EngineUnavailable where there is no memory for it."""
-        try:
-            return StreamHandle(self._engine.open(prompt=prompt, seed=seed))
-        except ValueError as error:
-            raise InputRejected(str(error)) from error
-        except GenerationFailed as error:
-            raise EngineUnavailable(str(error)) from error
+        self._begin(handle, partial(self._engine.open, prompt=prompt, seed=seed))
 
-    def restore(self, parts: Mapping[str, bytes]) -> StreamHandle:
+    def restore(self, handle: StreamHandle, *, parts: Mapping[str, bytes]) -> None:
         """A stream that goes on where a snapshot was taken. Raises as `open`."""
+        self._begin(handle, partial(self._engine.restore, parts))
+
+    def _begin(self, handle: StreamHandle, make: "Callable[[], LiveStream]") -> None:
         try:
-            return StreamHandle(self._engine.restore(parts))
+            stream = make()
         except ValueError as error:
             raise InputRejected(str(error)) from error
         except GenerationFailed as error:
             raise EngineUnavailable(str(error)) from error
+        handle.stream, handle.frames_wanted = stream, stream.frames_wanted
+
+    def close(self, handle: StreamHandle) -> None:
+        """Free the stream, if it was opened."""
+        handle.stream = handle.snapshot = None
 
     def snapshot(self, handle: StreamHandle) -> Snapshot:
         """The stream as it is between the jobs before and after this. Raises EngineUnavailable."""
@@ -408,7 +413,19 @@ def attempt(work: Callable[[], R]) -> tuple[R | None, Exception | None]:
     try:
         return work(), None
     except Exception as error:  # the thread outlives whatever one piece of its work meets
+        _forget_locals(error)
         return None, error
+
+
+def _forget_locals(error: BaseException) -> None:
+    """An error is logged and kept, with where it came from: not with what the work had in hand there. That is
+    a stream, and the device's memory."""
+    errors: list[BaseException] = [error]
+    for error in errors:  # and what it came of, each once: a library may raise one from itself
+        traceback.clear_frames(error.__traceback__)
+        for cause in (error.__cause__, error.__context__):
+            if cause is not None and cause not in errors:
+                errors.append(cause)
 
 
 def resolve(future: asyncio.Future[R], result: R) -> None:

@@ -30,6 +30,7 @@ class _Claims(BaseModel):
     start: str
     epoch: str
     session: str = Field(pattern=f"^{SESSION}$")
+    goes_on: bool
     network: str
     sub: str | None = Field(None, pattern=f"^{NAME}$")
     role: Role | None = None
@@ -39,7 +40,8 @@ class _Claims(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeasedPlace:
-    """What a lease token tells. `grant`: of who was let in, with the end of its own token; None where nobody
+    """What a lease token tells. `goes_on`: the session is one that was named by who asked, else one that
+    begins. `grant`: of who was let in, with the end of its own token; None where nobody
     needs one. `expires_at`: Unix time until which the lease may be taken up."""
 
     id: str
@@ -47,6 +49,7 @@ class LeasedPlace:
     start: str
     epoch: str
     session: str
+    goes_on: bool
     network: str
     grant: Grant | None
     expires_at: float
@@ -61,8 +64,8 @@ class LeaseTokens:
             raise ValueError(f"secret: expected at least {MIN_SECRET_BYTES} bytes, got {len(secret)}")
         self._secret = secret
 
-    def make(self, lease: Lease, network: str, grant: Grant | None, now: float) -> str:
-        """Of a lease that begins now, in Unix time."""
+    def make(self, lease: Lease, network: str, grant: Grant | None, now: float, *, goes_on: bool) -> str:
+        """Of a lease that begins now, in Unix time. `goes_on`: the client has named the session."""
         claims = _Claims(
             aud=AUDIENCE,
             jti=secrets.token_urlsafe(16),
@@ -71,6 +74,7 @@ class LeaseTokens:
             start=lease.start,
             epoch=lease.epoch,
             session=lease.session,
+            goes_on=goes_on,
             network=network,
             sub=grant and grant.name,
             role=grant and grant.role,
@@ -100,6 +104,7 @@ class LeaseTokens:
             start=claims.start,
             epoch=claims.epoch,
             session=claims.session,
+            goes_on=claims.goes_on,
             network=claims.network,
             grant=grant,
             expires_at=claims.exp,

@@ -72,6 +72,7 @@ class _Worker:
 @dataclass(slots=True)
 class _Lease:
     worker: str
+    network: str
     expires_at: float
     is_awaited: bool  # the next report that has the session active says that the lease was taken up
 
@@ -99,14 +100,17 @@ class PlacementTable:
         policy: Policy = "spread",
         *,
         max_per_network: int | None = None,
+        max_leased_per_network: int | None = None,
         max_waiting: int = MAX_WAITING,
         silent_s: float = SILENT_S,
         why_full: Callable[[], str] = lambda: "",
         make_id: Callable[[], str] = lambda: secrets.token_urlsafe(16),
     ) -> None:
-        """`max_per_network`: places that one network may hold, None for any number; `why_full` is said of
-        places that are all taken; `make_id` makes ids that cannot be guessed."""
+        """`max_per_network`: places that one network may hold, None for any number, `max_leased_per_network`
+        of which it may not have taken up yet; `why_full` is said of places that are all taken; `make_id`
+        makes ids that cannot be guessed."""
         self._max_per_network = max_per_network
+        self._max_leased_per_network = max_leased_per_network
         self._silent_s = silent_s
         self._why_full = why_full
         self._make_id = make_id
@@ -114,6 +118,7 @@ class PlacementTable:
         self._nothing_ends_before = -math.inf  # no lease, no worker's silence, nothing that is remembered
         self._workers: OrderedDict[str, _Worker] = OrderedDict()  # the longest silent first
         self._leases: OrderedDict[str, _Lease] = OrderedDict()  # by session, the first to expire first
+        self._leased: Counter[str] = Counter()  # leases by network
         self._where: dict[str, str] = {}  # worker by session
         self._lost: OrderedDict[str, _Lost] = OrderedDict()  # by session, oldest first
         self._held: Counter[str] = Counter()  # places by network
@@ -176,7 +181,7 @@ class PlacementTable:
         with self._changing(found):
             for sessions in (found.active, found.kept, found.leased):
                 sessions.pop(session, None)
-            self._leases.pop(session, None)
+            self._drop_lease(session)
             # A report as the one before it would be passed over: it says that the session is there after all.
             left = tuple(held for held in found.report.sessions if held.id != session)
             found.report = replace(found.report, sessions=left)
@@ -240,7 +245,7 @@ class PlacementTable:
             self._check_share(spec.network)
         if model is not None and not self._models[model] and self._workers:
             raise NoPlace(
-                f"model: expected one of {', '.join(sorted(self._models))}, got {model}", "no_model"
+                f"model: expected one of {', '.join(sorted(self._models))}, got {model:.80}", "no_model"
             )
         totals = self._free.totals
         status = self._queue.ask(spec.ticket, totals, now, spec.network, model=model, priority=priority)
@@ -262,6 +267,10 @@ class PlacementTable:
         most = self._max_per_network
         if most is not None and self._held[network] >= most:
             words = f"your address holds {most} places, as many as one may; try again later"
+            raise NoPlace(words, "address_full")
+        most = self._max_leased_per_network
+        if most is not None and self._leased[network] >= most:
+            words = f"{most} places are kept for your address, and nobody has come yet; try again soon"
             raise NoPlace(words, "address_full")
 
     def _full(self, model: str | None, status: QueueStatus) -> str:
@@ -324,7 +333,8 @@ class PlacementTable:
                 if session not in worker.active:
                     lease.is_awaited = True
                 elif lease.is_awaited:  # taken up: from now on reports hold the place
-                    del worker.leased[session], self._leases[session]
+                    del worker.leased[session]
+                    self._drop_lease(session)
         for held in report.sessions:
             other = self._where.setdefault(held.id, name)
             if other != name and not held.is_kept and self._gives_up(self._workers[other], held.id):
@@ -344,19 +354,28 @@ class PlacementTable:
         name = worker.report.worker
         with self._changing(worker):
             worker.leased[session] = network
-        self._leases[session] = _Lease(name, now + HELD_S, session not in worker.active)
+        self._leases[session] = _Lease(name, network, now + HELD_S, session not in worker.active)
+        _add(self._leased, network, 1)
         self._where[session] = name
 
-    def _end_lease(self, session: str) -> None:
-        """Nothing if there is none."""
-        if (lease := self._leases.pop(session, None)) is None:
-            return
+    def _drop_lease(self, session: str) -> _Lease | None:
+        """None if there is none."""
+        if (lease := self._leases.pop(session, None)) is not None:
+            _add(self._leased, lease.network, -1)
+        return lease
+
+    def _end_lease(self, session: str) -> _Lease | None:
+        """The lease, of a session that is not there; None if there is none."""
+        if (lease := self._drop_lease(session)) is None:
+            return None
         worker = self._workers[lease.worker]
         with self._changing(worker):
             del worker.leased[session]
-        is_there = session in worker.active or session in worker.kept
-        if not is_there and self._where.get(session) == lease.worker:
+        if session in worker.active or session in worker.kept:
+            return None
+        if self._where.get(session) == lease.worker:
             del self._where[session]
+        return lease
 
     def _expire(self, now: float) -> None:
         """Leases that nobody took up, workers that are silent, sessions that were lost long ago."""
@@ -365,7 +384,8 @@ class PlacementTable:
         if math.isinf(self._all_known_at):
             self._all_known_at = now + (self._silent_s if math.isfinite(self._silent_s) else 0.0)
         while self._leases and self._leases[session := next(iter(self._leases))].expires_at <= now:
-            self._end_lease(session)
+            if (unused := self._end_lease(session)) is not None:
+                self._queue.gave_back_unused(unused.network, now)
         while self._workers:
             worker = next(iter(self._workers.values()))
             if worker.heard_at + self._silent_s >= now:
@@ -391,7 +411,7 @@ class PlacementTable:
         while len(self._lost) > MAX_LOST:
             self._lost.popitem(last=False)
         for session in worker.leased:
-            del self._leases[session]
+            self._drop_lease(session)
         with self._changing(worker):
             worker.active, worker.kept, worker.leased = {}, {}, {}
             del self._workers[name]

@@ -282,9 +282,9 @@ class LiveSession:
             self.channels.send(*self._hello())
             self._state.become(State.WAITING, "waiting for pictures from the camera")
             handle = await self._open()
-            if self._journal is not None:
-                self._journal.follow(handle)
             try:
+                if self._journal is not None:
+                    self._journal.follow(handle)
                 await self.generation.play(handle)
             finally:
                 self._engine.close(handle)

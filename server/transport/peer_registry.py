@@ -247,7 +247,8 @@ class PeerRegistry:
         SessionGone or LeaseRefused."""
         if self._gate is None:
             raise LeaseRefused("lease: this server gives out its own places; come without one")
-        if former not in (None, place.session):
+        # What asks for a session has been looked at by its name, which belongs to somebody.
+        if former != (place.session if place.goes_on else None):
             raise LeaseRefused("lease: expected the session that it is for")
         self._check_connecting(place.network)
         self._gate.take(place)

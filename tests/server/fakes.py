@@ -209,6 +209,8 @@ class StreamEngine:
             raise ValueError("prompt: this word is not known")
         if prompt == "explode":
             raise RuntimeError("out of memory")
+        self._module.opening += 1
+        self._module.may_open.wait()
         stream = LiveStream(self._module, prompt)
         self._module.streams.add(stream)
         return stream
@@ -237,12 +239,14 @@ class FakeEngineModule:
     has_diverged: bool = False
     may_load: Gate = field(default_factory=Gate)
     may_warm_up: Gate = field(default_factory=Gate)
+    may_open: Gate = field(default_factory=Gate)
     may_flush: Gate = field(default_factory=Gate)
     may_ask: Gate = field(default_factory=Gate)
     may_go_on: Gate = field(default_factory=Gate)  # after a piece
     may_prepare: Gate = field(default_factory=Gate)
     refuses_snapshots: bool = False
     snapshots_before: list[StreamSnapshot | None] = field(default_factory=list)  # that each was to go on from
+    opening: int = 0  # streams, those that are open included
     flushed: int = 0
     encoded: list[tuple[str, ...]] = field(default_factory=list)
     to_prepare: int = 0
@@ -258,6 +262,7 @@ class FakeEngineModule:
     def __post_init__(self) -> None:
         self.may_load.set()
         self.may_warm_up.set()
+        self.may_open.set()
         self.may_flush.set()
         self.may_ask.set()
         self.may_go_on.set()

@@ -34,7 +34,7 @@ from scripts.bench.networks.relay import Relay, open_tun
 from scripts.bench.networks.shaping import CLEAN
 from scripts.bench.networks.visit import Visit, chromium
 from scripts.bench.servers.alone import go_alone
-from scripts.bench.servers.launch import ROOT, stop, wait_ready
+from scripts.bench.servers.launch import ROOT, ended_by_signals, stop, wait_ready
 from scripts.json_file import JsonFile, write_json
 
 MODULE = "scripts.bench.networks"
@@ -61,7 +61,8 @@ def main(
         names = ", ".join(one.name for one in cases)
         raise typer.BadParameter(f"no case {', '.join(sorted(unknown))}; there are: {names}")
     go_alone(MODULE)
-    outcomes = asyncio.run(measured([one for one in cases if not case or one.name in case], seed, log))
+    with ended_by_signals():
+        outcomes = asyncio.run(measured([one for one in cases if not case or one.name in case], seed, log))
     shown = table(outcomes)
     record = {
         "machine": platform.platform(),

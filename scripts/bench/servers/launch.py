@@ -1,4 +1,7 @@
-"""Servers for a benchmark: started here on a free port and stopped as by Ctrl-C, or waited for elsewhere."""
+"""Servers for a benchmark: started here on a free port and stopped as by Ctrl-C, or waited for elsewhere.
+
+What is started here ends with the benchmark, also where a signal ends that.
+"""
 
 import contextlib
 import json
@@ -7,7 +10,9 @@ import shlex
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -23,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[3]
 READY_LIMIT_S = 180.0
 STOP_LIMIT_S = 15.0
 HURRY_LIMIT_S = 2.0  # for a server that something has gone wrong with
+SIGNALS = (signal.SIGTERM, signal.SIGHUP)  # that end a process on the spot, unless it hears them
 FAILED = ("cannot load", "loading the model failed")  # how the reason begins of one that never gets ready
 
 Note = Callable[[str, float], None]  # (the server's reason for not being ready, seconds since its start)
@@ -69,7 +75,8 @@ def started(
     """Address and seconds to ready of `python -m MODULE --port FREE ARGUMENTS`; stopped at the end.
 
     `log_file`: takes what it says, as it says it; else that is shown when it does not get ready in `limit_s`.
-    It leads a process group, and nothing of that is left, least of all when the block fails.
+    It leads a process group, and nothing of that is left, least of all when the block fails, or a signal
+    ends it.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -78,6 +85,7 @@ def started(
     began = time.monotonic()
     patience = HURRY_LIMIT_S
     with (
+        ended_by_signals(),
         log_file.open("w+b") if log_file else tempfile.TemporaryFile() as log,
         subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True) as process,
     ):
@@ -92,6 +100,26 @@ def started(
             raise
         finally:
             stop(process, patience)
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """SIGNALS end the block as `sys.exit` does, and so what was started in it; by themselves they would leave
+    that behind. One that is heard already, or ignored, goes where it did."""
+    mine: list[signal.Signals] = []
+    if threading.current_thread() is threading.main_thread():  # the only one that hears any
+        mine = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
+    try:
+        for number in mine:
+            signal.signal(number, _leave)
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _leave(number: int, _: object) -> None:
+    sys.exit(128 + number)  # as a shell tells it
 
 
 def wait_ready(

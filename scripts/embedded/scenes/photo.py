@@ -7,7 +7,7 @@ away and would not do so in reality (colour, scale of a texture, brightness) is 
 """
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from scripts.embedded.constants import constant
 from scripts.embedded.scenes.box_blur import box_blur
+from scripts.embedded.scenes.dice import Dice
 from scripts.embedded.scenes.faces import Expressions
 from scripts.embedded.scenes.procedural import (
     CAPSULES,
@@ -37,10 +38,9 @@ from scripts.embedded.scenes.procedural import (
     Scenes,
     Surface,
 )
+from scripts.embedded.scenes.textures import PER_KIND, sample_textures, textures
 from streaming.frames import LUMA_WEIGHTS
 
-_TEXELS = 128  # side of a texture
-_KINDS, _PER_KIND = 9, 10  # textures drawn anew for every batch
 _DECALS = 6  # posters, windows, shelves on the wall
 _SKIN = ((0.86, 0.62, 0.50), (0.93, 0.73, 0.62), (0.70, 0.45, 0.32), (0.48, 0.29, 0.19), (0.24, 0.13, 0.08))
 _HAIR_COLOURS = (
@@ -68,9 +68,9 @@ def photograph(
     edges; `compress` adds block losses where both sides are multiples of 8. `expressions`: what eyes and
     mouths do, None: nothing; they draw no numbers, so that a seed's scene is the same with and without.
     """
-    dice = _Dice(generator)
+    dice = Dice(generator)
     batch, frames = surface.distance.shape[:2]
-    bank = _textures(dice)
+    bank = textures(dice)
     albedo, glow = _paint(surface, scenes, bank, dice, expressions)
     light = _light(surface, dice)
     picture = (albedo * light + glow).permute(0, 1, 4, 2, 3).flatten(0, 1)  # (B T, 3, H, W), linear
@@ -82,153 +82,31 @@ def photograph(
     return camera.unflatten(0, (batch, frames))
 
 
-@dataclass(frozen=True, slots=True)
-class _Dice:
-    generator: torch.Generator
+class _Things(NamedTuple):
+    """What is drawn of all things of each scene."""
 
-    @property
-    def device(self) -> torch.device:
-        return self.generator.device
-
-    def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        return torch.rand(*shape, generator=self.generator, device=self.device) * (high - low) + low
-
-    def scale(self, low: float, high: float, *shape: int) -> Tensor:
-        """Log-uniform."""
-        return self.uniform(math.log(low), math.log(high), *shape).exp()
-
-    def normal(self, *shape: int) -> Tensor:
-        return torch.randn(*shape, generator=self.generator, device=self.device)
-
-    def chance(self, p: float, *shape: int) -> Tensor:
-        return torch.rand(*shape, generator=self.generator, device=self.device) < p
-
-    def pick(self, count: int, *shape: int) -> Tensor:
-        return torch.randint(count, shape, generator=self.generator, device=self.device)
-
-    def colour(self, *shape: int) -> Tensor:
-        """Linear RGB (..., 3): mostly dull, now and then loud."""
-        hue, value = self.uniform(0, 6, *shape, 1), self.uniform(0.0, 1.0, *shape, 1) ** 1.5 * 0.92 + 0.02
-        saturation = self.uniform(0, 1, *shape, 1) ** 2.5
-        turned = (hue + constant((0.0, 4.0, 2.0), self.device)) % 6
-        return value * (1 - saturation + saturation * ((turned - 3).abs() - 1).clamp(0, 1))
-
-    def among(self, colours: tuple[tuple[float, float, float], ...], count: int) -> Tensor:
-        """(count, 3): between two neighbours of the list."""
-        table = constant(colours, self.device)
-        at = self.uniform(0, len(colours) - 1.001, count)
-        share = (at % 1)[:, None]
-        return table[at.long()] * (1 - share) + table[at.long() + 1] * share
+    settings: Tensor  # (B, OBJECTS + 1, 16): texture coordinates, tint, body, share of the body, texture
+    skin: Tensor  # (B, 3)
+    hair: Tensor  # (B, 3)
+    sky: Tensor  # (B,) whether the far side is one
 
 
-def _clouds(dice: _Dice, count: int) -> Tensor:
-    """Noise of several octaves (count, S, S) in [0, 1]; rough and smooth ones."""
-    total = torch.zeros(count, 1, _TEXELS, _TEXELS, device=dice.device)
-    keep, weight = dice.uniform(0.35, 1.0, count, 1, 1, 1), 1.0
-    for cells in (3, 6, 12, 24, 48, 96):
-        noise = dice.uniform(0, 1, count, 1, cells, cells)
-        total = total + weight * F.interpolate(noise, size=(_TEXELS, _TEXELS), mode="bilinear")
-        weight = weight * keep
-    low, high = total.amin((2, 3), keepdim=True), total.amax((2, 3), keepdim=True)
-    return ((total - low) / (high - low))[:, 0]
-
-
-def _textures(dice: _Dice) -> Tensor:
-    """The batch's textures: (M, S, S, 3) linear RGB; M = kinds x per kind, kinds in blocks."""
-    n, count, device = _PER_KIND, _KINDS * _PER_KIND, dice.device
-    u = torch.arange(_TEXELS, device=device).float() / _TEXELS
-    v = u[:, None]
-    clouds = _clouds(dice, count)
-    cloud = list(clouds.split(n))
-
-    def wave(along: Tensor, rate_low: float, rate_high: float) -> Tensor:
-        rate = dice.scale(rate_low, rate_high, n, 1, 1).round()
-        sharp = dice.scale(0.7, 12, n, 1, 1)
-        return (torch.sin(along * rate * 2 * math.pi) * sharp).clamp(-1, 1) / 2 + 0.5
-
-    def runs(p: Tensor) -> Tensor:
-        """Numbers (n, S) that grow by one at random places: books in a row, panes, planks."""
-        return (dice.uniform(0, 1, n, _TEXELS) < p).cumsum(1)
-
-    sharp = dice.scale(3, 30, n, 1, 1)
-    bend = dice.uniform(0, 0.15, n, 1, 1)
-    rows, columns = dice.scale(2, 12, n, 1, 1).round(), dice.scale(2, 12, n, 1, 1).round()
-    shifted = u * columns + 0.5 * ((v * rows).floor() % 2) * dice.chance(0.5, n, 1, 1)
-    joint = dice.uniform(0.03, 0.12, n, 1, 1)
-    fields = torch.cat(
-        [
-            cloud[0],  # plaster, fog
-            ((cloud[1] - 0.5) * sharp).sigmoid(),  # blotches, leaves
-            wave(u + bend * cloud[2], 3, 24),  # stripes
-            (wave(u, 3, 16) + wave(v, 3, 16)) / 2,  # plaid
-            torch.maximum((shifted % 1 < joint).float(), ((v * rows) % 1 < joint).float()),  # tiles, bricks
-            torch.sin((v * 3 + cloud[5] * 0.4 + dice.uniform(0, 0.3, n, _TEXELS, 1)) * 20) / 2 + 0.5,  # wood
-            cloud[6] * 0.2,  # almost plain
-        ]
-    )
-    ends = dice.colour(len(fields), 2)[:, None, None]
-    # Two colours that are not far apart are what most things have.
-    close = dice.uniform(0.1, 1.0, len(fields), 1, 1, 1)
-    other = ends[..., 0, :] * (1 - close) + ends[..., 1, :] * close
-    painted = ends[..., 0, :] + (other - ends[..., 0, :]) * fields[..., None]
-    # Blocks: shelves, patchwork, far windows, screens; every block has a colour of its own.
-    across, down = runs(dice.scale(0.02, 0.4, n, 1)), runs(dice.scale(0.01, 0.12, n, 1))
-    number = (across[:, None] * 7919 + down[:, :, None] * 104729) % 251
-    palette = dice.colour(n, 251)
-    blocks = palette.gather(1, number.flatten(1)[..., None].expand(-1, -1, 3)).unflatten(
-        1, (_TEXELS, _TEXELS)
-    )
-    edges = torch.ones_like(number, dtype=torch.float32)
-    edges[:, :, 1:] -= 0.6 * (number[:, :, 1:] != number[:, :, :-1])
-    blocks = blocks * torch.where(dice.chance(0.6, n, 1, 1), edges, 1.0)[..., None]
-    # And clutter: pieces of the other textures side by side.
-    pieces = (cloud[8] * 4).long() * 31 + (number % 17)
-    chosen = (pieces + dice.pick(97, n, 1, 1)) % len(painted)
-    rows_, columns_ = torch.arange(_TEXELS, device=device)[:, None], torch.arange(_TEXELS, device=device)
-    clutter = painted[chosen, rows_, columns_]
-    bank = torch.cat([painted, blocks, clutter])
-    grain = 1 + dice.uniform(0, 0.25, count, 1, 1, 1) * (clouds.roll(1, 0)[..., None] - 0.5)
-    return (bank * grain).clamp(0, 1.2)
-
-
-def _sample(bank: Tensor, which: Tensor, uv: Tensor) -> Tensor:
-    """Textures `which` (...) of the bank (M, S, S, 3) at uv (..., 2), in textures -> (..., 3)."""
-    uv = uv * _TEXELS
-    first = uv.floor()
-    share = uv - first
-    flat = bank.reshape(-1, 3)
-
-    def texel(du: int, dv: int) -> Tensor:
-        at = (first.long() + constant((du, dv), uv.device).long()) % (2 * _TEXELS)
-        at = torch.where(at < _TEXELS, at, 2 * _TEXELS - 1 - at)  # mirrored: no seams
-        return flat[(which * _TEXELS + at[..., 1]) * _TEXELS + at[..., 0]]
-
-    across, down = share[..., :1], share[..., 1:]
-    above = texel(0, 0) * (1 - across) + texel(1, 0) * across
-    below = texel(0, 1) * (1 - across) + texel(1, 1) * across
-    return above * (1 - down) + below * down
-
-
-def _paint(
-    surface: Surface, scenes: Scenes, bank: Tensor, dice: _Dice, expressions: Expressions | None
-) -> tuple[Tensor, Tensor]:
-    """Colour of every point without light, and light of its own: both (B, T, H, W, 3)."""
-    batch, frames, height, width = surface.distance.shape
-    device, kinds = dice.device, len(bank)
+def _things(scenes: Scenes, kinds: int, wall_at: Tensor, dice: Dice) -> _Things:
+    """`kinds` of textures are there; `wall_at` (B, 1, 1): how far the wall is."""
+    batch, device = len(scenes.kind), dice.device
     # Things have any texture; one slot more is what lies behind everything.
     texture = dice.pick(kinds, batch, OBJECTS + 1)
     tint = dice.scale(0.5, 1.4, batch, OBJECTS + 1, 1) * dice.uniform(0.85, 1.15, batch, OBJECTS + 1, 3)
     size = dice.scale(0.25, 3.0, batch, OBJECTS + 1, 1, 1)
     project = constant(((1.0, 0.0, 0.37), (0.0, 1.0, 0.41)), device)
     project = project + 0.15 * dice.normal(batch, OBJECTS + 1, 2, 3)
-    wall_at = -(scenes.plane[:, 0, 3] / scenes.plane[:, 0, 2].clamp(max=-0.2))[:, None, None]
     for plane, axes in ((WALL, (0, 1)), (FLOOR, (0, 2)), (SIDE, (2, 1)), (CEILING, (0, 2))):
         project[:, plane] = 0
         project[:, plane, 0, axes[0]] = 1
         project[:, plane, 1, axes[1]] = 1
         size[:, plane] *= wall_at.abs().clamp(0.5, 30) * 0.6
     calm = dice.chance(0.6, batch)  # most walls are nearly plain
-    plain = 6 * _PER_KIND + dice.pick(_PER_KIND, batch)
+    plain = 6 * PER_KIND + dice.pick(PER_KIND, batch)
     for plane in (WALL, SIDE):
         texture[:, plane] = torch.where(calm, plain, texture[:, plane])
     texture[:, CEILING] = plain
@@ -236,7 +114,7 @@ def _paint(
     # The far side: sky or something out of focus.
     size[:, OBJECTS] *= 40  # it is said to be 60 m away
     sky = dice.chance(0.6, batch)
-    texture[:, OBJECTS] = torch.where(sky, dice.pick(_PER_KIND, batch), texture[:, OBJECTS])
+    texture[:, OBJECTS] = torch.where(sky, dice.pick(PER_KIND, batch), texture[:, OBJECTS])
 
     cloth = texture[:, SHIRT[0]]
     cloth = torch.where(dice.chance(0.5, batch), plain, cloth)
@@ -257,7 +135,7 @@ def _paint(
     for part in FOREARMS:
         texture[:, part], tint[:, part], size[:, part] = cloth, shirt_tint, shirt_size
         body[:, part], own[:, part] = skin, bare[:, None].float()
-    texture = torch.where(own[..., 0] > 0.5, dice.pick(_PER_KIND, batch, OBJECTS + 1), texture)
+    texture = torch.where(own[..., 0] > 0.5, dice.pick(PER_KIND, batch, OBJECTS + 1), texture)
     size = torch.where(own[..., None] > 0.5, size * 0.15, size)
     own[:, : ELLIPSOIDS + CAPSULES] *= (
         scenes.person[:, : ELLIPSOIDS + CAPSULES, None] & (scenes.kind == 0)[:, None, None]
@@ -267,10 +145,21 @@ def _paint(
     settings = torch.cat(
         [(project / size).flatten(2), offset, tint, body, own, texture[..., None].float()], -1
     )
+    return _Things(settings, skin, hair, sky)
+
+
+def _paint(
+    surface: Surface, scenes: Scenes, bank: Tensor, dice: Dice, expressions: Expressions | None
+) -> tuple[Tensor, Tensor]:
+    """Colour of every point without light, and light of its own: both (B, T, H, W, 3)."""
+    batch, frames, height, width = surface.distance.shape
+    device, kinds = dice.device, len(bank)
+    wall_at = -(scenes.plane[:, 0, 3] / scenes.plane[:, 0, 2].clamp(max=-0.2))[:, None, None]
+    things = _things(scenes, kinds, wall_at, dice)
     number = torch.where(surface.object < 0, OBJECTS, surface.object)  # (B, T, H, W)
     # A flat gather is several times as fast as indexing with two tensors.
     row = number + torch.arange(batch, device=device)[:, None, None, None] * (OBJECTS + 1)
-    at = settings.flatten(0, 1)[row]  # (B, T, H, W, 16)
+    at = things.settings.flatten(0, 1)[row]  # (B, T, H, W, 16)
     local = surface.local.permute(0, 1, 3, 4, 2)
     uv = (at[..., :6].unflatten(-1, (2, 3)) * local[..., None, :]).sum(-1) + at[..., 6:8]
     # A share of pictures has one texture glued over everything: nothing but shape and light is left to see.
@@ -283,11 +172,11 @@ def _paint(
     spread = dice.scale(0.3, 3, batch)[:, None, None, None, None]
     uv = torch.where(glued[..., None], screen * spread, uv)
     which = torch.where(glued, glue, at[..., 15].long())
-    texel = _sample(bank, which, uv)
+    texel = sample_textures(bank, which, uv)
     grey = texel.mean(-1, keepdim=True)
     of_body = torch.where(glued[..., None], 0.0, at[..., 14:15])
     albedo = texel * at[..., 8:11] * (1 - of_body) + of_body * at[..., 11:14] * (0.8 + 0.4 * grey)
-    face = _face(albedo, number, surface, scenes, skin, hair, dice, expressions)
+    face = _face(albedo, number, surface, scenes, things.skin, things.hair, dice, expressions)
     albedo = torch.where(of_body > 0.5, face, albedo)
 
     is_torso = (number == TORSO)[..., None] & ~glued[..., None]
@@ -296,7 +185,7 @@ def _paint(
     on_wall = ((number == WALL) & ~glued)[..., None]
     for _ in range(_DECALS):
         albedo, glow = _hang(albedo, glow, on_wall, local, wall_at, bank, dice)
-    bright = (number == OBJECTS)[..., None] & sky[:, None, None, None, None]
+    bright = (number == OBJECTS)[..., None] & things.sky[:, None, None, None, None]
     height_share = (1 - ys / ys.max().clamp(min=1e-3))[..., None]
     blue = constant((0.35, 0.55, 0.9), device) * height_share + 0.75 * (1 - height_share)
     haze = (blue * dice.scale(0.3, 2.5, batch, 1, 1, 1, 1)) * (0.7 + 0.5 * grey)
@@ -304,7 +193,7 @@ def _paint(
 
 
 def _hang(
-    albedo: Tensor, glow: Tensor, on_wall: Tensor, local: Tensor, wall_at: Tensor, bank: Tensor, dice: _Dice
+    albedo: Tensor, glow: Tensor, on_wall: Tensor, local: Tensor, wall_at: Tensor, bank: Tensor, dice: Dice
 ) -> tuple[Tensor, Tensor]:
     """One rectangle on each wall: a poster, a shelf, a door, or a window with the day behind it."""
     batch = len(albedo)
@@ -322,7 +211,7 @@ def _hang(
         half.amax(-1, keepdim=True) * dice.uniform(1, 4, batch, 1)
     ) + 1
     which = each(dice.pick(len(bank), batch))[..., 0].expand(uv.shape[:-1])
-    paint = _sample(bank, which, uv) * each(dice.scale(0.6, 1.6, batch))
+    paint = sample_textures(bank, which, uv) * each(dice.scale(0.6, 1.6, batch))
     paint = torch.where(frame, each(dice.colour(batch)), paint)
     is_window = each(dice.chance(0.25, batch)) & inside & ~frame
     day = paint * 0.6 + each(dice.uniform(0.3, 0.8, batch, 3))
@@ -337,7 +226,7 @@ def _face(
     scenes: Scenes,
     skin: Tensor,
     hair: Tensor,
-    dice: _Dice,
+    dice: Dice,
     expressions: Expressions | None,
 ) -> Tensor:
     """Eyes, brows, mouth, hairline, beard and glasses on (B, T, H, W, 3), where head or chin is seen."""
@@ -407,7 +296,7 @@ def _face(
     return blend(out, each(hair), growth)
 
 
-def _suit(albedo: Tensor, local: Tensor, scenes: Scenes, dice: _Dice) -> Tensor:
+def _suit(albedo: Tensor, local: Tensor, scenes: Scenes, dice: Dice) -> Tensor:
     """An open jacket with shirt and tie, or a print, on the torso of some: (B, T, H, W, 3)."""
     batch = len(albedo)
 
@@ -430,7 +319,7 @@ def _suit(albedo: Tensor, local: Tensor, scenes: Scenes, dice: _Dice) -> Tensor:
     return torch.where(tie, each(dice.colour(batch)), albedo)
 
 
-def _light(surface: Surface, dice: _Dice) -> Tensor:
+def _light(surface: Surface, dice: Dice) -> Tensor:
     """Light that falls on every point: (B, T, H, W, 3)."""
     batch, frames, height, width = surface.distance.shape
     device = dice.device
@@ -480,7 +369,7 @@ def _blur(picture: Tensor, radius: int) -> Tensor:
     return box_blur(picture, radius, times=3)
 
 
-def _camera(picture: Tensor, disparity: Tensor, dice: _Dice, *, clips: int, compress: bool) -> Tensor:
+def _camera(picture: Tensor, disparity: Tensor, dice: Dice, *, clips: int, compress: bool) -> Tensor:
     """Linear RGB (N, 3, H, W) -> what a cheap camera would send, in [-1, 1]."""
     count, _, height, width = picture.shape
 

@@ -18,6 +18,7 @@ from scripts.bench import end_to_end
 from scripts.bench.end_to_end import DEFAULT_ORDER, Name, Part, RunPlan, main, measure, parts_of
 from scripts.bench.figures.end_to_end_report import COLUMNS, goals_of, sessions_of, table
 from scripts.bench.servers import launch
+from tests.scripts.bench.processes import is_alive, wait_until
 
 FIGURES = dict.fromkeys(COLUMNS, 0.0) | {"fps": 23.4, "glass_to_glass_p50_ms": 700.0}
 REPORT = {"figures": FIGURES, "floor": None, "switches": None}
@@ -59,20 +60,6 @@ def part(code: str, flags: tuple[str, ...] = FAST, **more: Any) -> Part:
 
 def on_disk(plan: RunPlan, name: str) -> dict[str, Any]:
     return json.loads((plan.out / f"{name}.json").read_text())
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
-
-
-def wait_until(holds: Callable[[], bool]) -> bool:
-    end = time.monotonic() + 60
-    while not holds() and time.monotonic() < end:
-        time.sleep(0.02)
-    return holds()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -80,6 +80,8 @@ def test_the_first_session_switches_beside_the_others_steady_time(
         def communicate(self) -> tuple[str, None]:
             return "", None
 
+        def kill(self) -> None: ...
+
     monkeypatch.setattr(sessions.subprocess, "Popen", Popen)
     monkeypatch.setattr("scripts.bench.servers.launch.wait_ready", lambda *_, **__: None)
     app, out = typer.Typer(), tmp_path / "out.json"
@@ -91,3 +93,25 @@ def test_the_first_session_switches_beside_the_others_steady_time(
     assert first[first.index("--switches") + 1] == "3" and "--switches" not in second
     assert first[first.index("--seconds") + 1] == "2" and second[second.index("--seconds") + 1] == "20"
     assert json.loads(out.read_text())["share"] == 1.0
+
+
+def test_sessions_end_with_a_benchmark_that_goes_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Any] = []
+    killed: list[Any] = []
+
+    class Popen:
+        def __init__(self, command: list[str], **_: Any) -> None:
+            if begun:
+                raise OSError("no more processes")
+            begun.append(self)
+
+        def kill(self) -> None:
+            killed.append(self)
+
+    monkeypatch.setattr(sessions.subprocess, "Popen", Popen)
+    monkeypatch.setattr("scripts.bench.servers.launch.wait_ready", lambda *_, **__: None)
+    app = typer.Typer()
+    app.command()(main)
+    done = CliRunner().invoke(app, ["--url", "http://there", "--sessions", "2", "--stagger", "0"])
+    assert isinstance(done.exception, OSError)
+    assert killed == begun and len(begun) == 1

@@ -225,28 +225,44 @@ def test_the_command_tells_what_it_cannot_use(tmp_path, options, words):
 CLUSTER = b"a secret that all of one cluster share"
 
 
-def test_law_a_relayed_token_shows_who_came_to_the_cluster_and_to_nobody_else():
-    gateway, worker = (Tokens(SECRET, LINES.splitlines(), CLUSTER) for _ in range(2))
+def of_gateway() -> Tokens:
+    return Tokens(SECRET, LINES.splitlines(), CLUSTER, relays=True)
+
+
+def of_worker() -> Tokens:
+    return Tokens(SECRET, LINES.splitlines(), CLUSTER)
+
+
+def test_law_a_relayed_token_shows_a_worker_who_came_and_nobody_else():
     grant = Grant("ann", "publish", expires=time.time() + 3600)
-    token = gateway.relay(grant)
-    assert worker.read_relayed(token) == worker.read(token) == grant  # it ends as her own does
-    for other in (Tokens(SECRET, []), Tokens(SECRET, [], CLUSTER + b"x")):
+    token = of_gateway().relay(grant)
+    assert of_worker().read_relayed(token) == of_worker().read_bearer(token) == grant  # ends as her own does
+    for other in (Tokens(SECRET, []), Tokens(SECRET, [], CLUSTER + b"x"), of_gateway()):
         with pytest.raises(TokenRefused):
-            other.read(token)
-    with pytest.raises(ValueError, match="cluster"):
-        Tokens(SECRET, []).relay(grant)
+            other.read_bearer(token)
+    for other in (Tokens(SECRET, []), of_worker()):
+        with pytest.raises(ValueError, match="gateways of a cluster"):
+            other.relay(grant)
 
 
 def test_law_a_relayed_token_is_good_for_a_minute(monkeypatch):
-    tokens = Tokens(SECRET, [], CLUSTER)
-    token = tokens.relay(Grant("ann", "publish"))
-    now = time.time()
+    """And for nothing that lasts longer: a login by it would."""
+    token, now = of_gateway().relay(Grant("ann", "publish")), time.time()
+    with pytest.raises(TokenRefused):
+        of_worker().read(token)
     monkeypatch.setattr(time, "time", lambda: now + 61)
     with pytest.raises(TokenRefused, match="expired"):
-        tokens.read_relayed(token)
+        of_worker().read_relayed(token)
+
+
+def test_law_a_relayed_token_ends_with_the_one_that_it_stands_for(monkeypatch):
+    now = time.time()
+    token = of_gateway().relay(Grant("ann", "publish", expires=now + 5))
+    monkeypatch.setattr(time, "time", lambda: now + 5)
+    with pytest.raises(TokenRefused, match="expired"):
+        of_worker().read_relayed(token)
 
 
 def test_a_relayed_token_is_no_cookie():
-    tokens = Tokens(SECRET, [], CLUSTER)
     with pytest.raises(TokenRefused):
-        tokens.read_cookie(tokens.relay(Grant("ann", "publish")))
+        of_worker().read_cookie(of_gateway().relay(Grant("ann", "publish")))

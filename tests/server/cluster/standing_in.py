@@ -84,7 +84,7 @@ PLACES = {"max_sessions": 2, "min_fps": 0.0, "max_connecting_per_address": 8}
 
 async def started_gateway(stack: AsyncExitStack, settings: Settings, placement: RayPlacement) -> int:
     """Its port; it ends with `stack`."""
-    tokens = Tokens.load(settings, SECRET)
+    tokens = Tokens.load(settings, SECRET, relays=True)
     runner = runner_of(create_gateway(settings, placement, LeaseTokens(SECRET), tokens), settings)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -12,6 +13,7 @@ from yarl import URL
 
 from server.access.roles import ROUTES
 from server.access.tokens import Grant, SignedTokens, Tokens
+from server.cluster import forwarder
 from server.cluster.fleet import FRESH_S
 from server.cluster.gateway import create_gateway
 from server.media.images import MAX_IMAGE_BYTES
@@ -35,6 +37,9 @@ class Worker:
         self.asked: list[web.Request] = []
         self.bodies: list[bytes] = []
         self.status, self.text, self.headers = 200, b"told", {}
+        self.breaks_off = self.hangs = False  # in the middle of an answer
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
         self.url = ""
         self.epoch = ""
 
@@ -66,11 +71,23 @@ class Worker:
 
     async def info(self, request: web.Request) -> web.Response:
         self.asked.append(request)
+        await self.may_answer.wait()
         return web.json_response(INFO)
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request)
         self.bodies.append(await request.read())
+        if self.breaks_off:
+            response = web.StreamResponse(status=self.status)
+            response.content_length = 100
+            await response.prepare(request)
+            await response.write(b"half")
+            if self.hangs:
+                self.may_answer.clear()
+                await self.may_answer.wait()
+            if request.transport is not None:
+                request.transport.abort()
+            return response
         return web.Response(status=self.status, body=self.text, headers=self.headers)
 
     async def end(self) -> None:
@@ -311,6 +328,44 @@ async def test_law_a_crowd_that_asks_for_info_costs_a_worker_one_request(cluster
     assert len(worker.asked) == 1
 
 
+async def test_law_a_crowd_that_asks_for_info_waits_once_for_a_worker_that_says_nothing(cluster, monkeypatch):
+    monkeypatch.setattr(forwarder, "READ_S", 0.05)
+    worker = await cluster.worker()
+    worker.may_answer.clear()
+    answers = await asyncio.gather(*(cluster.ask("GET", "/api/info") for _ in range(20)))
+    assert {response.status for response, _ in answers} == {503}
+    assert len(worker.asked) == 1
+    worker.may_answer.set()
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_an_answer_that_breaks_off_ends_the_connection_and_fills_no_log(
+    cluster, stack, monkeypatch, caplog, hangs
+):
+    monkeypatch.setattr(forwarder, "ANSWER_S", 0.5)
+    cluster = await Cluster(stack).start()  # another gateway, with this patience
+    worker = await cluster.worker()
+    await worker.report("one")
+    worker.breaks_off, worker.hangs = True, hangs
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await cluster.ask("GET", "/sessions/one")
+    worker.may_answer.set()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_law_the_place_at_a_worker_whose_refusal_breaks_off_is_free_again(stack, monkeypatch, hangs):
+    monkeypatch.setattr(forwarder, "ANSWER_S", 0.5)
+    cluster = await Cluster(stack).start()
+    worker = await cluster.worker()
+    worker.status, worker.breaks_off, worker.hangs = 403, True, hangs
+    response, _ = await cluster.ask("POST", "/whip?proxy=1", headers=OFFER, data="v=0")
+    assert response.status == 503
+    worker.may_answer.set()
+    response, _ = await cluster.ask("POST", "/whip", headers=OFFER, data="v=0")
+    assert response.status == 307
+
+
 async def test_readiness_is_that_some_worker_takes_sessions(cluster):
     response, text = await cluster.ask("GET", "/readyz")
     assert response.status == 503 and "no worker" in text
@@ -363,9 +418,9 @@ class TestWithTokens:
         shown = worker.asked[0].headers["Authorization"].removeprefix("Bearer ")
         assert shown not in self.bearer()["Authorization"]
         at_worker = Tokens(SECRET_OF_USERS.encode(), [], SECRET)
-        assert at_worker.read(shown) == Grant("ann", "publish")
+        assert at_worker.read_bearer(shown) == Grant("ann", "publish")
         with pytest.raises(Exception, match="not one of this server"):  # it is no token elsewhere
-            Tokens(SECRET_OF_USERS.encode(), []).read(shown)
+            Tokens(SECRET_OF_USERS.encode(), []).read_bearer(shown)
 
     async def test_a_page_that_has_logged_in_is_known_to_workers(self, cluster):
         worker = await cluster.worker()
@@ -386,3 +441,16 @@ class TestWithTokens:
         response, _ = await cluster.ask("GET", "/sessions/one/recordings/a.mp4", headers=self.bearer())
         to = URL(response.headers["Location"])
         assert Tokens(SECRET_OF_USERS.encode(), [], SECRET).read_relayed(to.query["access"]).name == "ann"
+
+    async def test_law_a_relayed_token_lets_nobody_in_at_a_gateway(self, cluster):
+        """There it would be traded for the next one, for ever."""
+        worker = await cluster.worker()
+        await worker.report("one")
+        led, _ = await cluster.ask("GET", "/sessions/one/recordings/a.mp4", headers=self.bearer())
+        relayed = URL(led.headers["Location"]).query["access"]
+        for more in (
+            {"params": {"access": relayed}},
+            {"headers": {"Authorization": f"Bearer {relayed}"}},
+        ):
+            response, _ = await cluster.ask("GET", "/sessions/one/recordings/a.mp4", **more)
+            assert response.status == 401

@@ -30,6 +30,8 @@ class Worker:
         self.ended: list[str] = []
         self.is_drained = asyncio.Event()
         self.num_drains = 0
+        self.may_end = asyncio.Event()
+        self.may_end.set()
 
     def report(self):
         return report(epoch=self.epoch)
@@ -40,6 +42,7 @@ class Worker:
 
     async def end_elsewhere(self, sessions):
         self.ended += sessions
+        await self.may_end.wait()
 
     async def drain(self):
         self.num_drains += 1
@@ -77,6 +80,19 @@ async def test_sessions_that_went_on_elsewhere_end():
     task = await beating(placement, worker, HEARTBEAT_S)
     task.cancel()
     assert worker.ended == ["one"]
+
+
+async def test_law_a_session_that_takes_its_time_to_end_delays_no_report():
+    """Else its worker would be silent, and lost with all its sessions."""
+    placement, worker = Placement(Orders(epoch="a", end=("one",))), Worker()
+    worker.may_end.clear()
+    task = await beating(placement, worker, 3.5 * HEARTBEAT_S)
+    assert gaps(placement) == [0, HEARTBEAT_S, HEARTBEAT_S, HEARTBEAT_S]
+    assert worker.ended == ["one"], "it is ended once at a time"
+    worker.may_end.set()
+    await asyncio.sleep(HEARTBEAT_S)
+    assert worker.ended == ["one", "one"], "and again where it is still there"
+    task.cancel()
 
 
 async def test_law_a_worker_reports_while_it_drains_and_ends_then():

@@ -1,6 +1,10 @@
 import pytest
 
 from server.cluster.lifecycle import UnusableCluster, change_to, check_settings, worker_settings
+from server.cluster.placement_actor import PlacementMaker
+from server.cluster.serve_gateway import GatewayPlan
+from server.cluster.worker import WorkerPlan
+from server.placement.table import PlacementTable
 from server.settings import load_settings
 
 
@@ -47,3 +51,12 @@ def test_a_workers_sockets_are_open_to_the_gateways_page():
 def test_what_a_cluster_cannot_have_is_refused_by_name(asked, name):
     with pytest.raises(UnusableCluster, match=f"^{name}: "):
         check_settings(load_settings(asked))
+
+
+def test_law_what_goes_to_other_processes_tells_its_secret_to_no_log():
+    secret = b"a secret of the cluster"
+    placement, settings = PlacementMaker(PlacementTable, secret), load_settings({})
+    worker = WorkerPlan(id="m.1", settings=settings, secret=secret, placement=placement)
+    gateway = GatewayPlan(settings=settings, secret=secret, placement=placement)
+    for plan in (placement, worker, gateway):
+        assert "of the cluster" not in repr(plan)

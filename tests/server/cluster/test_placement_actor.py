@@ -1,7 +1,9 @@
 import asyncio
+import threading
 
 import pytest
 
+from server.cluster import placement_actor
 from server.cluster.placement_actor import TRIES, RayPlacement
 from server.placement.port import HEARTBEAT_S, SILENT_S, HeldSession, NoPlace, Spec, WorkerReport
 from tests.server.cluster.standing_in import Actor, ActorGone, Silent
@@ -94,6 +96,30 @@ async def test_an_actor_that_says_nothing_is_not_waited_for_for_ever():
         await RayPlacement(Silent, (ActorGone,)).release("one")
 
 
+def test_law_what_hangs_in_ray_keeps_one_thread_and_none_that_others_use(monkeypatch):
+    """A worker's pictures are coded in those: its streams are to go on."""
+    monkeypatch.setattr(placement_actor, "ANSWER_S", 0.01)
+    monkeypatch.setattr(placement_actor, "PAUSE_S", 0.001)
+    may_find, hanging = threading.Event(), []
+
+    def find():
+        hanging.append(threading.current_thread())
+        may_find.wait()
+
+    async def ask() -> None:
+        placement = RayPlacement(find, (ActorGone,))
+        try:
+            for _ in range(3):
+                with pytest.raises(ConnectionError):
+                    await placement.release("one")
+            assert len(hanging) == 1
+            assert await asyncio.to_thread(threading.current_thread) not in hanging
+        finally:
+            may_find.set()
+
+    asyncio.run(ask())
+
+
 async def test_a_silent_worker_has_no_session_any_more(actor):
     placement = actor.client()
     await heard(placement, sessions=("one",))
@@ -110,3 +136,14 @@ async def test_who_had_a_session_is_known_after_its_end(actor):
     await placement.heartbeat(report())
     assert (await placement.worker_of("one")).worker == "w"
     assert await placement.worker_of("two") is None
+
+
+async def test_law_a_session_that_was_leased_elsewhere_is_not_led_back_by_a_late_report(actor):
+    """Of a worker that drains, and has not ended it yet."""
+    placement = actor.client()
+    for worker, sessions in (("old", ("one",)), ("new", ())):
+        await heard(placement, worker=worker, sessions=sessions)
+    await placement.drain("old")
+    assert (await placement.acquire(Spec(session="one"))).worker == "new"
+    await placement.heartbeat(report("old", sessions=("one",)))
+    assert (await placement.worker_of("one")).worker == "new"

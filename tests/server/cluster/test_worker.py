@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from server.access.tokens import Grant, SignedTokens
 from tests.server.cluster.standing_in import Cluster
@@ -138,6 +139,24 @@ class TestWithTokens:
                 await other.close()
             async with ann.delete(cluster.url + viewer.location) as response:
                 assert response.status == 200
+
+    async def test_law_who_is_led_to_anothers_session_cannot_take_it_by_leaving_out_its_name(self, cluster):
+        """The gateway does not know whose it is; the worker looks, if it is asked for that session."""
+        await cluster.begin("fake.1")
+        async with self.client("ann") as ann, self.client("bob") as bob, cluster.viewer(http=ann) as viewer:
+            await viewer.live()
+            id = viewer.location.rpartition("/")[2]
+            other = Viewer(cluster.url, bob)
+            try:
+                offer = {"data": await other.offer(), "headers": {"Content-Type": "application/sdp"}}
+                led = await bob.post(f"{cluster.url}/whip?session={id}", allow_redirects=False, **offer)
+                entry = URL(led.headers["Location"])
+                async with bob.post(entry.without_query_params("session"), **offer) as response:
+                    assert response.status == 403
+            finally:
+                await other.close()
+            before = len(viewer.frames)
+            await until(lambda: len(viewer.frames) > before + 3, "ann streams on")
 
     async def test_law_a_worker_asks_for_a_token_as_the_gateway_does(self, cluster):
         await cluster.begin("fake.1")

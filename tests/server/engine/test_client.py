@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ from server.engine.thread import SWITCH_INTERVAL_S, import_engine
 from server.settings import load_settings
 from streaming.api import CLEAR, ChunkParameters, DepthSettings
 from tests import garbage
+from tests.server.fakes import StreamSnapshot
 from tests.server.running import PATIENCE_S, started_worker, until
 
 
@@ -407,6 +408,72 @@ async def test_no_stream_is_opened_for_one_who_has_left_before_its_turn(worker, 
     await step
     await worker.idle()
     assert not opened
+
+
+OPENINGS = {
+    "anew": lambda worker: worker.open(prompt="clay", seed=0),
+    "of a snapshot": lambda worker: worker.restore(StreamSnapshot("clay", 2, 21, 0).parts()),
+}
+
+
+@pytest.mark.parametrize("opens", OPENINGS.values(), ids=OPENINGS)
+@pytest.mark.parametrize("when", ["it is opened", "its answer is on the way", "its answer is there"])
+async def test_a_stream_whose_opening_nobody_waits_for_is_freed_in_the_thread(worker, engine, opens, when):
+    """At each point from where it is made to where somebody owns it."""
+    await worker.ready()
+    engine.may_open.clear()
+    opening = asyncio.create_task(opens(worker))
+    await until(lambda: engine.opening, "the thread to be at it")
+    if when == "it is opened":
+        opening.cancel()
+        await asyncio.sleep(0)
+        engine.may_open.set()
+    else:
+        behind = asyncio.create_task(worker.idle())
+        await asyncio.sleep(0)  # it is in the queue: once the thread is at that, it has sent the answer
+        engine.may_open.set()
+        hold_the_loop_until(lambda: engine.flushed)
+        if when == "its answer is there":
+            asyncio.get_running_loop().call_soon(opening.cancel)
+        else:
+            opening.cancel()
+        await behind
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    await worker.idle()
+    assert engine.opening == 1 and not engine.streams
+    assert engine.freed_in == ["engine"]
+
+
+def hold_the_loop_until(is_so: Callable[[], object]) -> None:
+    """Meanwhile only the thread goes on."""
+    end = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("prompt", ["reject", "explode", "diverge"])
+async def test_what_went_wrong_with_a_chunk_keeps_nothing_of_its_stream(worker, engine, prompt):
+    """An error goes into the log, and lives as long as a session that failed of it."""
+    handle = await worker.open(prompt="clay", seed=0)
+    with pytest.raises((InputRejected, RuntimeError, StreamWasReset)) as error:
+        await worker.step(handle, request(9, prompt))
+    worker.close(handle)
+    await worker.idle()
+    assert engine.freed_in == ["engine"], error
+
+
+async def test_an_error_that_is_its_own_cause_is_told(worker):
+    handle = await worker.open(prompt="clay", seed=0)
+    wrong = RuntimeError("no memory")
+
+    def convert():
+        raise wrong from wrong
+
+    with pytest.raises(RuntimeError, match="no memory"):
+        await worker.step(handle, asking(convert, ChunkParameters()))
+    await worker.idle()
 
 
 async def test_stop_ends_the_chunk_at_hand_joins_the_thread_and_fails_what_waits(worker, engine, caplog):

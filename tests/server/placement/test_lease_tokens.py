@@ -28,7 +28,7 @@ def lease(**more: str) -> Lease:
 
 
 def token(grant: Grant | None = GRANT, secret: bytes = SECRET, **more: str) -> str:
-    return LeaseTokens(secret).make(lease(**more), "192.0.2.1", grant, NOW)
+    return LeaseTokens(secret).make(lease(**more), "192.0.2.1", grant, NOW, goes_on=False)
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_law_what_is_remembered_of_used_leases_is_bounded_and_forgets_none_too_e
     with pytest.raises(LeaseRefused, match="has been used"):
         gate.take(used[0])
     clock.now += LEASE_S
-    later = LeaseTokens(SECRET).make(lease(), "n", None, clock.now)
+    later = LeaseTokens(SECRET).make(lease(), "n", None, clock.now, goes_on=False)
     gate.take(gate.check(later))
     assert len(gate._used) == 1
 

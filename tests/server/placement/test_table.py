@@ -108,6 +108,7 @@ def test_law_who_asks_for_a_model_gets_it_or_waits_for_it():
     assert table.acquire(Spec(ticket="u" * 16), 0.0).worker == "a", "who waits for another holds nobody up"
     unknown = refused(table, model="none")
     assert (unknown.why, str(unknown)) == ("no_model", "model: expected one of big, m, got none")
+    assert len(str(refused(table, model="x" * 5000))) < 200
 
 
 def test_law_who_takes_any_model_leaves_the_one_that_another_waits_for():
@@ -268,6 +269,60 @@ def test_law_a_network_holds_no_more_places_than_its_share_on_all_workers_togeth
         "your address holds 2 places, as many as one may; try again later",
     )
     assert table.acquire(Spec(network="other"), 0.0)
+
+
+def test_law_a_network_has_few_places_that_it_has_not_taken_up():
+    """A lease costs a request, and no connection."""
+    table = table_of(report("a", 9), max_leased_per_network=2)
+    taken, _ = (table.acquire(Spec(network="n"), 0.0).session for _ in range(2))
+    full = refused(table, network="n")
+    assert full.why == "address_full"
+    assert str(full) == "2 places are kept for your address, and nobody has come yet; try again soon"
+    assert table.acquire(Spec(network="other"), 0.0)
+    table.report(report("a", 9, taken, epoch="id0"), 1.0)
+    released = table.acquire(Spec(network="n"), 1.0).session
+    refused(table, 1.0, network="n")
+    table.release(released, 1.0)
+    assert table.acquire(Spec(network="n"), 1.0)
+    for now in range(2, int(HELD_S) + 1):
+        refused(table, now - 1.0, network="n")
+        heard(table, report("a", 9, taken), now=now)
+    assert table.acquire(Spec(network="n"), HELD_S)
+    assert chosen(table, 9, HELD_S) == ["a"] * 6
+
+
+def test_a_session_that_is_leased_again_and_again_has_one_lease():
+    table = table_of(report("a", 9, kept="k"), max_leased_per_network=2)
+    for _ in range(3):
+        table.acquire(Spec(network="n", session="k"), 0.0)
+    assert table.acquire(Spec(network="n"), 0.0)
+    refused(table, network="n")
+
+
+def test_law_a_lost_workers_sessions_come_back_all_at_once():
+    """Of one network, too; leases of a worker that is lost are no more."""
+    table = table_of(report("a", 4, "w", "x", "y", "z"), report("b", 9), max_leased_per_network=1)
+    table.acquire(Spec(network="n"), 0.0)
+    for now in (SILENT_S, SILENT_S + 0.1):
+        heard(table, report("b", 9), now=now)
+    for session in "wxyz":
+        assert table.acquire(Spec(network="m", session=session), SILENT_S + 0.1).worker == "b"
+    table = table_of(report("a", 4), report("b", 9, "x"), max_leased_per_network=1)
+    assert table.acquire(Spec(network="n"), 0.0).worker == "b"
+    heard(table, report("a", 4), now=SILENT_S + 0.1)
+    assert table.acquire(Spec(network="n"), SILENT_S + 0.1).worker == "a"
+
+
+def test_law_who_does_not_take_a_place_up_comes_after_others_who_wait():
+    """As who had a place and showed nothing: else one could hold a place with a request now and then."""
+    table = table_of(report("a", 1))
+    table.acquire(Spec(network="n"), 0.0)
+    for now in range(1, 25):
+        heard(table, report("a", 1), now=now - 0.5)
+        for network in ("n", "other"):
+            refused(table, now - 0.5, network=network, ticket=f"{network:t>16}")
+    assert refused(table, HELD_S, network="n", ticket=f"{'n':t>16}").position == 2
+    assert table.acquire(Spec(network="other", ticket=f"{'other':t>16}"), HELD_S).worker == "a"
 
 
 def test_law_higher_priorities_come_first_in_line():

@@ -607,3 +607,13 @@ async def test_closing_frees_the_stream_even_during_a_chunk(settings, worker, en
     assert list(engine.streams) == [handle.stream]
     async with asyncio.timeout(1), worker.scheduler.take(Client(lambda _: None)):
         pass
+
+
+async def test_closing_while_the_stream_is_being_opened_leaves_none(settings, worker, engine):
+    engine.may_open.clear()
+    session = LiveSession("abc", Services(settings, worker, Metrics()))
+    session.start()
+    await until(lambda: engine.opening, "the thread to be at it")
+    await session.close()
+    engine.may_open.set()
+    await until(lambda: engine.freed_in == ["engine"], "the stream is freed where it was made")

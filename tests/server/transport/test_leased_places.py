@@ -41,9 +41,9 @@ async def server(settings, engine, gate):
         yield running
 
 
-def leased(session: str, network: str = "192.0.2.1") -> str:
+def leased(session: str, network: str = "192.0.2.1", *, goes_on: bool = False) -> str:
     lease = Lease(worker="w", url="", token="", session=session, ttl=LEASE_S, start="w-1", epoch="e")
-    return TOKENS.make(lease, network, None, time.time())
+    return TOKENS.make(lease, network, None, time.time(), goes_on=goes_on)
 
 
 def new_session() -> str:
@@ -89,19 +89,35 @@ async def test_law_a_session_that_is_here_goes_on_by_a_new_lease(server, engine)
     async with Connected(server, lease=leased(session)) as viewer:
         await viewer.live()
     await server.empty()
-    async with Connected(server, lease=leased(session), session=session) as viewer:
+    async with Connected(server, lease=leased(session, goes_on=True), session=session) as viewer:
         await viewer.live()
         assert [count for count, _ in engine.steps].count(9) == 1, (
             "the stream went on, it did not begin again"
         )
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_law_nobody_takes_a_session_over_by_leaving_out_its_name(server, goes_on):
+    """What is asked for by name is looked at by its owner; what begins belongs to nobody."""
+    session = new_session()
+    async with Connected(server, lease=leased(session)) as viewer:
+        await viewer.live()
+        named = {} if goes_on else {"session": session}
+        status, words, other = await offered(server, lease=leased(session, goes_on=goes_on), **named)
+        assert (status, words) == (403, "lease: expected the session that it is for")
+        await other.close()
+        seen = len(viewer.frames)
+        await until(lambda: len(viewer.frames) > seen + 2, "the first one streams on")
+
+
 async def test_a_session_that_is_not_here_is_not_made_anew_in_its_name(server, freed):
     session = new_session()
-    status, words, viewer = await offered(server, lease=leased(session), session=session)
+    status, words, viewer = await offered(server, lease=leased(session, goes_on=True), session=session)
     assert (status, words) == (404, "there is no such session any more; begin a new one")
     assert freed == [(session, True)], "its place is free at once"
-    other = await viewer.post(viewer.pc.localDescription.sdp, lease=leased(session), session="another")
+    other = await viewer.post(
+        viewer.pc.localDescription.sdp, lease=leased(session, goes_on=True), session="another"
+    )
     assert (other.status, await other.text()) == (403, "lease: expected the session that it is for")
     await viewer.close()
 
