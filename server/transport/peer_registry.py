@@ -284,7 +284,8 @@ class PeerRegistry:
         return session
 
     async def _of_journal(self, id: str) -> LiveSession:
-        """A session that goes on here after another process. Raises SessionGone."""
+        """A session that goes on here after another process. Raises SessionGone, and NoPlace where the
+        journal may still have it."""
         gone = SessionGone("there is no such session any more; begin a new one")
         journal = self._services.journal
         if journal is None or not SESSION_ID.fullmatch(id):
@@ -292,7 +293,10 @@ class PeerRegistry:
         try:
             data = await journal.get(id)
             record = None if data is None else await asyncio.to_thread(SessionRecord.decode, data)
-        except (JournalUnavailable, RecordRejected) as error:
+        except JournalUnavailable as error:
+            session_logger(__name__, id).warning("Cannot go on here yet: %s", error)
+            raise NoPlace("the sessions' journal does not answer; try again soon", why="stopping") from error
+        except RecordRejected as error:
             session_logger(__name__, id).warning("Cannot go on here: %s", error)
             raise gone from error
         if record is None or self.find(id) is not None:  # the same client may have asked twice
