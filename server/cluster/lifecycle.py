@@ -127,7 +127,8 @@ def up(plan: ClusterPlan) -> PlacementMaker:
     most = plan.settings.max_sessions_per_address
     maker = PlacementMaker(partial(PlacementTable, plan.policy, max_per_network=most), secret)
     maker.find()
-    there = {id: preset_of(id) for id in worker_ids() if id not in _draining(maker)}
+    draining = _draining(maker)  # first: what has drained by now has ended
+    there = {id: preset_of(id) for id in worker_ids() if id not in draining}
     change = change_to(plan.workers, there)
     for id, preset in change.begin:
         worker = WorkerPlan(
