@@ -14,7 +14,7 @@ from server.access.hosts import check_bind
 from server.access.tokens import Tokens
 from server.cluster.placement_actor import PlacementMaker
 from server.cluster.placement_service import WorkerStatus
-from server.cluster.ray_runtime import JOURNAL, NAMESPACE, PLACEMENT, NoCluster, ray_module
+from server.cluster.ray_runtime import JOURNAL_PREFIX, NAMESPACE, PLACEMENT, NoCluster, ray_module
 from server.cluster.serve_gateway import GatewayPlan, deploy, undeploy
 from server.cluster.worker import WorkerPlan, begin_worker, stop_worker, worker_ids
 from server.engine.thread import import_engine
@@ -156,12 +156,13 @@ def statuses(maker: PlacementMaker) -> tuple[WorkerStatus, ...]:
 
 
 def down() -> None:
-    """End gateways, workers, journal and placement, in this order; who streams is hung up."""
+    """End gateways, workers, journals and placement, in this order; who streams is hung up."""
     undeploy()
     for id in worker_ids():
         stop_worker(id)
     ray = ray_module()
-    for name in (JOURNAL, PLACEMENT):
+    journals = [name for name in ray.util.list_named_actors() if name.startswith(JOURNAL_PREFIX)]
+    for name in (*journals, PLACEMENT):
         with suppress(ValueError):
             ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=True)
 

@@ -199,7 +199,9 @@ class WorkerActor:
 
     async def _serve(self, placement: RayPlacement) -> None:
         self._loop = asyncio.get_running_loop()
-        await serve_worker(self._plan, placement, journal_client(), self._stopped)
+        journal = journal_client()
+        await journal.begin()  # before the first session comes
+        await serve_worker(self._plan, placement, journal, self._stopped)
         self._has_ended = True  # before nobody knows any more that it drains
         await placement.forget(self._plan.id)
 
