@@ -2,7 +2,7 @@
 
 python -m scripts.bench.servers.small_cluster --port 8080 --workers 3 --engine sleeping
 
-    kill-worker ID | drain ID | scale COUNT | kill-placement | kill-gateway | workers | end
+    kill-worker ID | drain ID | scale COUNT | kill-placement | kill-gateway | workers | new | end
 
 Each is answered by one line of JSON. It ends with its stdin, and everything with it.
 """
@@ -16,14 +16,23 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from scripts.bench.servers.loopback_ice import offer_loopback
 from scripts.bench.servers.sleeping_engine import import_sleeping_engine
 from server.cluster import ray_runtime
+from server.cluster.journal_actor import ActorJournals
 from server.cluster.lifecycle import ClusterPlan, drain, existing, is_up, statuses, up
 from server.cluster.ray_runtime import WORKER_PREFIX, NoCluster
 from server.engine.thread import import_engine
 from server.settings import load_settings
 
 GATEWAY = "gateway"
+Engine = Literal["sleeping", "built-in"]
+
+
+def import_built_in_engine() -> Any:
+    """As `import_sleeping_engine`, the real one."""
+    offer_loopback()
+    return import_engine()
 
 
 def kill_worker(ray: Any, id: str) -> int:
@@ -47,6 +56,13 @@ def kill_gateway(ray: Any) -> int:
     return len(found)
 
 
+def not_kept_yet(ray: Any) -> list[str]:
+    """Sessions that no journal has: they have made no chunk yet, and cannot go on elsewhere."""
+    journals = ActorJournals().all()
+    sessions = [held.id for one in statuses(existing()) for held in one.report.sessions]
+    return [id for id in sessions if not any(ray.get([journal.found.remote(id) for journal in journals]))]
+
+
 def _do(ray: Any, plan: ClusterPlan, line: list[str]) -> Any:
     match line:
         case ["kill-worker", id]:
@@ -65,11 +81,14 @@ def _do(ray: Any, plan: ClusterPlan, line: list[str]) -> Any:
             return kill_placement(ray)
         case ["kill-gateway"]:
             return kill_gateway(ray)
+        case ["new"]:
+            return not_kept_yet(ray)
         case ["workers"]:
             return [
                 {
                     "id": one.report.worker,
                     "is_ready": one.report.is_ready and not one.report.is_draining and not one.is_lost,
+                    "silent_s": one.silent_s,
                     "sessions": [held.id for held in one.report.sessions if not held.is_kept],
                 }
                 for one in statuses(existing())
@@ -81,14 +100,14 @@ def _do(ray: Any, plan: ClusterPlan, line: list[str]) -> Any:
 def main(
     port: Annotated[int, typer.Option(help="Of the gateway.")],
     workers: Annotated[int, typer.Option(min=1)] = 3,
-    engine: Annotated[Literal["sleeping", "embedded"], typer.Option()] = "sleeping",
+    engine: Annotated[Engine, typer.Option()] = "sleeping",
     max_sessions: Annotated[int, typer.Option(min=1, help="Places of each worker.")] = 4,
     gateways: Annotated[int, typer.Option(min=1)] = 1,
 ) -> None:
     """Begin Ray and the cluster, then do as told."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     settings = load_settings({"port": port, "max_sessions": max_sessions, "min_fps": 0.0})
-    used = import_sleeping_engine if engine == "sleeping" else import_engine
+    used = import_sleeping_engine if engine == "sleeping" else import_built_in_engine
     plan = ClusterPlan(
         settings=settings, workers={settings.model: workers}, gateways=gateways, import_engine=used
     )
