@@ -124,13 +124,14 @@ async def told_model(url: str) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def cluster_process(
-    workers: int, engine: Engine, log: Path | None = None
+    workers: int, engine: Engine, log: Path | None = None, *more: str
 ) -> AsyncIterator[ClusterProcess]:
-    """A cluster whose workers are ready; nothing of it is left, least of all when the block fails."""
+    """A cluster whose workers are ready; nothing of it is left, least of all when the block fails. `more`:
+    flags of scripts.bench.servers.small_cluster."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    flags = ["--port", str(port), "--workers", str(workers), "--engine", engine]
+    flags = ["--port", str(port), "--workers", str(workers), "--engine", engine, *more]
     with log.open("wb") if log else tempfile.TemporaryFile() as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "scripts.bench.servers.small_cluster", *flags, cwd=ROOT, stderr=output,

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -123,6 +123,7 @@ def up(plan: ClusterPlan) -> PlacementMaker:
     """
     check_settings(plan.settings)
     Tokens.load(plan.settings)  # what is wrong with them is told here, not by each process
+    num_gpus = gpus_of_worker(plan.settings, _gpus_of_machines())
     secret = found_secret() or secrets.token_bytes(SECRET_BYTES)
     most = plan.settings.max_sessions_per_address
     maker = PlacementMaker(partial(PlacementTable, plan.policy, max_per_network=most), secret)
@@ -138,7 +139,7 @@ def up(plan: ClusterPlan) -> PlacementMaker:
             placement=maker,
             import_engine=plan.import_engine,
         )
-        begin_worker(worker, num_gpus=1 if _takes_gpu(plan.settings) else 0)
+        begin_worker(worker, num_gpus=num_gpus)
     for id in change.drain:
         drain(maker, id)
     deploy(GatewayPlan(settings=plan.settings, secret=secret, placement=maker), replicas=plan.gateways)
@@ -153,6 +154,11 @@ def drain(maker: PlacementMaker, worker: str) -> None:
 def statuses(maker: PlacementMaker) -> tuple[WorkerStatus, ...]:
     """Of all workers that have reported of late. Raises ConnectionError."""
     return asyncio.run(maker.client().workers())
+
+
+def starting(told: Sequence[WorkerStatus]) -> list[str]:
+    """Workers that have not reported yet: those of `told` have."""
+    return sorted(set(worker_ids()) - {one.report.worker for one in told})
 
 
 def down() -> None:
@@ -193,6 +199,26 @@ def _draining(maker: PlacementMaker) -> set[str]:
     return {one.report.worker for one in statuses(maker) if one.report.is_draining}
 
 
-def _takes_gpu(settings: Settings) -> bool:
-    has_gpu = ray_module().cluster_resources().get("GPU", 0) >= 1
-    return settings.device == "cuda" or (settings.device == "auto" and has_gpu)
+def _gpus_of_machines() -> list[int]:
+    return [int(node["Resources"].get("GPU", 0)) for node in ray_module().nodes() if node["Alive"]]
+
+
+def gpus_of_worker(settings: Settings, there: Sequence[int]) -> int:
+    """How many GPUs a worker takes, of one machine: Ray gives no actor those of two. 0: it works on a CPU.
+
+    `there`: how many each machine has; one that has them may still join. Raises UnusableCluster.
+    """
+    most, gpus = max(there, default=0), settings.gpus
+    if gpus == "auto":
+        raise UnusableCluster("gpus: expected how many of a machine's GPUs each worker takes, got auto")
+    if settings.device == "cpu":
+        return 0  # so many processes, for tests
+    if not most and settings.device == "auto":
+        if gpus > 1:
+            raise UnusableCluster(f"gpus: expected 1, for no machine of this cluster has a GPU, got {gpus}")
+        return 0
+    if most and gpus > most:
+        raise UnusableCluster(
+            f"gpus: expected at most {most}, as many as one machine of this cluster has, got {gpus}"
+        )
+    return gpus

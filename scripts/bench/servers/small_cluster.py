@@ -2,7 +2,7 @@
 
 python -m scripts.bench.servers.small_cluster --port 8080 --workers 3 --engine sleeping
 
-    kill-worker ID | drain ID | scale COUNT | kill-placement | kill-gateway | workers | new | end
+    kill-worker ID | drain ID | scale COUNT | kill-placement | kill-gateway | workers | new | ranks ID | end
 
 Each is answered by one line of JSON. It ends with its stdin, and everything with it.
 """
@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import signal
+import subprocess
 import sys
 from typing import Annotated, Any, Literal
 
@@ -56,6 +57,17 @@ def kill_gateway(ray: Any) -> int:
     return len(found)
 
 
+def followers(ray: Any, id: str) -> list[int]:
+    """Numbers of the processes of a worker's other ranks."""
+    actor = ray.get_actor(WORKER_PREFIX + id, namespace=ray_runtime.NAMESPACE)
+    leader = ray.get(actor.process.remote())
+    listed = subprocess.run(
+        ["ps", "-eww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    )
+    children = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
+    return [int(pid) for pid, parent, what in children if int(parent) == leader and "spawn_main" in what]
+
+
 def not_kept_yet(ray: Any) -> list[str]:
     """Sessions that no journal has: they have made no chunk yet, and cannot go on elsewhere."""
     journals = ActorJournals().all()
@@ -81,6 +93,8 @@ def _do(ray: Any, plan: ClusterPlan, line: list[str]) -> Any:
             return kill_placement(ray)
         case ["kill-gateway"]:
             return kill_gateway(ray)
+        case ["ranks", id]:
+            return followers(ray, id)
         case ["new"]:
             return not_kept_yet(ray)
         case ["workers"]:
@@ -103,10 +117,12 @@ def main(
     engine: Annotated[Engine, typer.Option()] = "sleeping",
     max_sessions: Annotated[int, typer.Option(min=1, help="Places of each worker.")] = 4,
     gateways: Annotated[int, typer.Option(min=1)] = 1,
+    gpus: Annotated[int, typer.Option(min=1, help="Processes of a worker that work on a stream.")] = 1,
 ) -> None:
     """Begin Ray and the cluster, then do as told."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    settings = load_settings({"port": port, "max_sessions": max_sessions, "min_fps": 0.0})
+    asked = {"port": port, "max_sessions": max_sessions, "min_fps": 0.0, "gpus": gpus}
+    settings = load_settings(asked | ({"device": "cpu"} if gpus > 1 else {}))
     used = import_sleeping_engine if engine == "sleeping" else import_built_in_engine
     plan = ClusterPlan(
         settings=settings, workers={settings.model: workers}, gateways=gateways, import_engine=used
@@ -122,7 +138,7 @@ def main(
                 break
             try:
                 done = _do(ray, plan, line.split())
-            except (ConnectionError, NoCluster, ValueError, KeyError) as error:
+            except (ConnectionError, NoCluster, ValueError, KeyError, ray.exceptions.RayError) as error:
                 typer.echo(json.dumps({"error": repr(error)}))
             else:
                 typer.echo(json.dumps({"done": done}))

@@ -1,6 +1,12 @@
 import pytest
 
-from server.cluster.lifecycle import UnusableCluster, change_to, check_settings, worker_settings
+from server.cluster.lifecycle import (
+    UnusableCluster,
+    change_to,
+    check_settings,
+    gpus_of_worker,
+    worker_settings,
+)
 from server.settings import load_settings
 
 
@@ -47,3 +53,30 @@ def test_a_workers_sockets_are_open_to_the_gateways_page():
 def test_what_a_cluster_cannot_have_is_refused_by_name(asked, name):
     with pytest.raises(UnusableCluster, match=f"^{name}: "):
         check_settings(load_settings(asked))
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "taken"),
+    [
+        ({}, [0, 0], 0),
+        ({}, [0, 1], 1),
+        ({"gpus": 2}, [1, 8], 2),
+        ({"gpus": 2, "device": "cpu"}, [8], 0),
+        ({"device": "cuda"}, [], 1),  # a machine that has one may still join
+    ],
+)
+def test_a_worker_takes_so_many_gpus_of_one_machine(asked, there, taken):
+    assert gpus_of_worker(load_settings(asked), there) == taken
+
+
+@pytest.mark.parametrize(
+    ("gpus", "there", "words"),
+    [
+        ("auto", [8], "how many of a machine's GPUs"),
+        (2, [0, 0], "expected 1, for no machine of this cluster has a GPU, got 2"),
+        (4, [2, 2], "expected at most 2, as many as one machine of this cluster has, got 4"),
+    ],
+)
+def test_more_gpus_than_one_machine_has_are_refused(gpus, there, words):
+    with pytest.raises(UnusableCluster, match=f"^gpus: .*{words}"):
+        gpus_of_worker(load_settings({"gpus": gpus}), there)
