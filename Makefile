@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test style types audit bench mutants clean
+.PHONY: serve test style types audit bench mutants ray clean
 
 serve: .venv/.ready
 	$(BIN)/depthlive serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
@@ -29,6 +29,10 @@ audit: .venv/.ready-dev
 
 bench: .venv/.ready-dev
 	$(BIN)/python -m scripts.bench.latency $(ARGS)
+
+# For the tests of a cluster, which are skipped without it.
+ray: .venv/.ready-dev
+	$(BIN)/pip install --quiet --editable '.[dev,ray]'
 
 # Not in CI: which one-line faults of a file does no test see?  make mutants ARGS=server/session/chunk_assembler.py
 mutants: .venv/.ready-dev

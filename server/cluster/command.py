@@ -15,7 +15,18 @@ from rich.table import Table
 from server.access.addresses import is_loopback
 from server.access.errors import UnusableAccess
 from server.cluster import ray_runtime
-from server.cluster.lifecycle import ClusterPlan, UnusableCluster, down, drain, existing, is_up, statuses, up
+from server.cluster.lifecycle import (
+    ClusterPlan,
+    UnusableCluster,
+    down,
+    drain,
+    existing,
+    is_up,
+    preset_of,
+    starting,
+    statuses,
+    up,
+)
 from server.cluster.ray_runtime import NoCluster, RayMissing
 from server.placement.free_places import Policy
 from server.settings import Settings
@@ -84,7 +95,8 @@ def status(address: Address = THIS_MACHINE) -> None:
     with _joined(address):
         table = Table("Worker", "Model", "Sessions", "Places", "Frames/s", "State")
         table.add_column("Address", overflow="fold")
-        for one in statuses(existing()):
+        told = statuses(existing())
+        for one in told:
             report = one.report
             state = "lost" if one.is_lost else "draining" if report.is_draining else "ready"
             pace = "-" if report.pace is None else f"{report.pace:.1f}"
@@ -93,6 +105,8 @@ def status(address: Address = THIS_MACHINE) -> None:
             table.add_row(
                 report.worker, report.model, *counts, pace, "not ready" if is_loading else state, report.url
             )
+        for worker in starting(told):  # for ever, where no machine has the GPUs that it takes
+            table.add_row(worker, preset_of(worker), "-", "-", "-", "waits for room, or starts", "-")
         Console().print(table)
 
 

@@ -179,7 +179,7 @@ class Gateway:
         return web.Response(text="left the line")
 
     async def of_session(self, request: web.Request) -> web.StreamResponse:
-        """The answer of the worker that has the session; 404, 503."""
+        """The answer of the worker that has the session; 404; 502 where it does not answer; 503."""
         worker = await self._worker_of(request)
         body = await read_body(request, MAX_IMAGE_BYTES) if request.body_exists else b""
         return await self._handed_on(request, worker, body)
@@ -323,8 +323,8 @@ class Gateway:
                 request, worker.url, path, query=request.query, token=token, body=body
             ) as answer:
                 return await hand_back(request, answer)
-        except Unreachable:
-            raise _unavailable(UNREACHABLE) from None
+        except Unreachable:  # no 503: whoever hears nothing of a stream learns that its worker is gone
+            raise web.HTTPBadGateway(text=UNREACHABLE) from None
 
     def _relayed(self, grant: Grant | None) -> str | None:
         """Shows a worker who asks; None where nobody needs a token."""

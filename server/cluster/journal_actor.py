@@ -1,65 +1,161 @@
-"""Journal of a cluster: an actor that keeps the sessions' records in memory, and its client in each worker.
+"""Journals of a cluster: on each machine an actor that keeps records of sessions in memory, for workers of
+another machine; and their client in each worker.
 
-Its state may be lost: sessions put what it lacks with their next chunk. Where a cluster has several machines
-Ray puts it on one of them; a worker that is lost with that machine too is lost with its sessions.
+No machine takes a session with it and its record, too: a worker puts them to the machine after its own, in
+the order of ids. Where there is no other it is its own, until there is one. What a journal has may be lost:
+sessions put what it lacks with their next chunk.
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
 
-from server.cluster.ray_runtime import JOURNAL, NAMESPACE, ray_module
-from server.journal.memory import MemoryJournal
+from server.cluster.ray_runtime import JOURNAL_PREFIX, NAMESPACE, ray_module
+from server.journal.memory import Found, MemoryJournal
 from server.journal.port import JournalUnavailable, PutAnswer
 
 ANSWER_S = 2.0
+BEGIN_S = 60.0  # for an actor to begin, on a machine that has other things to do
+LOOK_S = 30.0  # after so long without another machine it is looked for again
+MAX_FORMER = 1024  # sessions whose former records are remembered until there is a newer one
 MAX_RESTARTS = 20  # by Ray; one that ends more often is made again by whoever asks
 
 
-class RayJournal:
-    """The port, by calls of the actor. One that finds it dead, or silent, raises JournalUnavailable; the next
-    finds it or makes it again."""
+class Journals(Protocol):
+    """All journals, as handles of their actors. Both block."""
 
-    def __init__(self, find: Callable[[], Any], gone: tuple[type[Exception], ...]) -> None:
-        """`find` gives a handle of the actor; it may block. `gone`: what calls of an ended one raise."""
-        self._find = find
+    def own(self) -> tuple[Any, bool]:
+        """Where this process is to put its records, made where there is none; whether on another machine."""
+        ...
+
+    def all(self) -> Sequence[Any]: ...
+
+
+class RayJournal:
+    """The port, by calls of the actors. One that finds its own dead, or silent, raises JournalUnavailable;
+    the next finds another or makes it again."""
+
+    def __init__(
+        self,
+        journals: Journals,
+        gone: tuple[type[Exception], ...],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`gone`: what calls of an ended actor raise."""
+        self._journals = journals
         self._is_lost: tuple[type[Exception], ...] = (TimeoutError, *gone)
-        self._actor: Any = None
+        self._now = now
+        self._own: Any = None
+        self._is_elsewhere = False
+        self._chosen_at = 0.0
+        self._former: OrderedDict[str, list[tuple[Any, int]]] = (
+            OrderedDict()
+        )  # journals and moves, by session
+
+    async def begin(self) -> None:
+        """Have its actor made before anybody needs it. Nothing where that fails: whoever asks tries again."""
+        with suppress(*self._is_lost):
+            async with asyncio.timeout(BEGIN_S):
+                await (await self._chosen()).found.remote("-")
 
     async def put(self, session: str, record: bytes) -> PutAnswer:
-        return await self._call("put", session, record)
+        answer: PutAnswer = await self._answered(self._put(session, record))
+        if not answer.missing:
+            for journal, moves in self._former.pop(session, ()):
+                with suppress(JournalUnavailable):
+                    await self._answered(journal.forget.remote(session, moves))
+        return answer
 
     async def get(self, session: str) -> bytes | None:
-        return await self._call("get", session)
+        """The newest of all journals' records: which of them has it nobody knows, once its worker is lost."""
+        journals: Sequence[Any] = await self._answered(asyncio.to_thread(self._journals.all))
+        answers: list[Found | None | JournalUnavailable] = await asyncio.gather(
+            *(self._found(journal, session) for journal in journals)
+        )
+        found = [
+            (one, journal) for one, journal in zip(answers, journals, strict=True) if isinstance(one, Found)
+        ]
+        if not found:
+            for answer in answers:
+                if isinstance(answer, JournalUnavailable):
+                    raise answer  # it may be the one
+            return None
+        self._former[session] = [(journal, one.moves) for one, journal in found]
+        while len(self._former) > MAX_FORMER:
+            self._former.popitem(last=False)
+        return max((one for one, _ in found), key=lambda one: (one.moves, -one.age_s)).record
 
     async def forget(self, session: str, moves: int) -> None:
-        await self._call("forget", session, moves)
+        self._former.pop(session, None)
+        own = await self._answered(self._chosen())
+        # One that has moved may be in others, too.
+        journals = await self._answered(asyncio.to_thread(self._journals.all)) if moves else [own]
+        for journal in journals:
+            await self._answered(journal.forget.remote(session, moves))
 
-    async def _call(self, method: str, *arguments: object) -> Any:
+    async def _put(self, session: str, record: bytes) -> PutAnswer:
+        return await (await self._chosen()).put.remote(session, record)
+
+    async def _chosen(self) -> Any:
+        is_to_look = not self._is_elsewhere and self._now() - self._chosen_at > LOOK_S
+        if self._own is None or is_to_look:
+            self._own, self._is_elsewhere = await asyncio.to_thread(self._journals.own)
+            self._chosen_at = self._now()
+        return self._own
+
+    async def _found(self, journal: Any, session: str) -> Found | None | JournalUnavailable:
+        try:
+            return await self._answered(journal.found.remote(session))
+        except JournalUnavailable as error:
+            return error
+
+    async def _answered(self, call: Any) -> Any:
+        """Raises JournalUnavailable where there is no answer in time; then its own journal is chosen anew."""
         try:
             async with asyncio.timeout(ANSWER_S):
-                if self._actor is None:
-                    self._actor = await asyncio.to_thread(self._find)
-                return await getattr(self._actor, method).remote(*arguments)
+                return await call
         except self._is_lost as error:
-            self._actor = None
+            self._own = None
             raise JournalUnavailable(f"the cluster's journal does not answer ({error!r:.200})") from error
 
 
-def find_journal() -> Any:
-    """The actor's handle; it is made where there is none. Blocks."""
-    options = {
-        "name": JOURNAL,
-        "namespace": NAMESPACE,
-        "lifetime": "detached",
-        "get_if_exists": True,
-        "max_restarts": MAX_RESTARTS,
-        "num_cpus": 0,
-        "scheduling_strategy": "SPREAD",  # on another machine than a worker, where there is one
-    }
-    return ray_module().remote(MemoryJournal).options(**options).remote()
+def other_machine(machines: Sequence[str], here: str) -> str:
+    """The one after this in the order of their ids, so that each has as much to keep as others; `here` if it
+    is alone."""
+    others = sorted(one for one in machines if one != here)
+    return next((one for one in others if one > here), others[0] if others else here)
+
+
+class ActorJournals:
+    """Those of the cluster that this process is a part of."""
+
+    def own(self) -> tuple[Any, bool]:
+        ray, here = ray_module(), ray_module().get_runtime_context().get_node_id()
+        machine = other_machine([node["NodeID"] for node in ray.nodes() if node["Alive"]], here)
+        affinity = ray_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy
+        options = {
+            "name": JOURNAL_PREFIX + machine,
+            "namespace": NAMESPACE,
+            "lifetime": "detached",
+            "get_if_exists": True,
+            "max_restarts": MAX_RESTARTS,
+            "num_cpus": 0,
+            "scheduling_strategy": affinity(node_id=machine, soft=False),
+        }
+        return ray.remote(MemoryJournal).options(**options).remote(), machine != here
+
+    def all(self) -> list[Any]:
+        ray, found = ray_module(), list[Any]()
+        for name in ray.util.list_named_actors():
+            if name.startswith(JOURNAL_PREFIX):
+                with suppress(ValueError):  # it has ended since
+                    found.append(ray.get_actor(name, namespace=NAMESPACE))
+        return found
 
 
 def journal_client() -> RayJournal:
     """The port, for one event loop."""
-    return RayJournal(find_journal, (ray_module("ray.exceptions").RayActorError,))
+    return RayJournal(ActorJournals(), (ray_module("ray.exceptions").RayActorError,))

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from server.access.hosts import check_bind
 from server.access.tokens import Tokens
 from server.cluster.placement_actor import PlacementMaker
 from server.cluster.placement_service import WorkerStatus
-from server.cluster.ray_runtime import JOURNAL, NAMESPACE, PLACEMENT, NoCluster, ray_module
+from server.cluster.ray_runtime import JOURNAL_PREFIX, NAMESPACE, PLACEMENT, NoCluster, ray_module
 from server.cluster.serve_gateway import GatewayPlan, deploy, undeploy
 from server.cluster.worker import WorkerPlan, begin_worker, stop_worker, worker_ids
 from server.engine.thread import import_engine
@@ -123,6 +123,7 @@ def up(plan: ClusterPlan) -> PlacementMaker:
     """
     check_settings(plan.settings)
     Tokens.load(plan.settings)  # what is wrong with them is told here, not by each process
+    num_gpus = gpus_of_worker(plan.settings, _gpus_of_machines())
     secret = found_secret() or secrets.token_bytes(SECRET_BYTES)
     table = partial(
         PlacementTable,
@@ -132,7 +133,8 @@ def up(plan: ClusterPlan) -> PlacementMaker:
     )
     maker = PlacementMaker(table, secret)
     maker.find()
-    there = {id: preset_of(id) for id in worker_ids() if id not in _draining(maker)}
+    draining = _draining(maker)  # first: what has drained by now has ended
+    there = {id: preset_of(id) for id in worker_ids() if id not in draining}
     change = change_to(plan.workers, there)
     for id, preset in change.begin:
         worker = WorkerPlan(
@@ -142,7 +144,7 @@ def up(plan: ClusterPlan) -> PlacementMaker:
             placement=maker,
             import_engine=plan.import_engine,
         )
-        begin_worker(worker, num_gpus=1 if _takes_gpu(plan.settings) else 0)
+        begin_worker(worker, num_gpus=num_gpus)
     for id in change.drain:
         drain(maker, id)
     deploy(GatewayPlan(settings=plan.settings, secret=secret, placement=maker), replicas=plan.gateways)
@@ -159,13 +161,19 @@ def statuses(maker: PlacementMaker) -> tuple[WorkerStatus, ...]:
     return asyncio.run(maker.client().workers())
 
 
+def starting(told: Sequence[WorkerStatus]) -> list[str]:
+    """Workers that have not reported yet: those of `told` have."""
+    return sorted(set(worker_ids()) - {one.report.worker for one in told})
+
+
 def down() -> None:
-    """End gateways, workers, journal and placement, in this order; who streams is hung up."""
+    """End gateways, workers, journals and placement, in this order; who streams is hung up."""
     undeploy()
     for id in worker_ids():
         stop_worker(id)
     ray = ray_module()
-    for name in (JOURNAL, PLACEMENT):
+    journals = [name for name in ray.util.list_named_actors() if name.startswith(JOURNAL_PREFIX)]
+    for name in (*journals, PLACEMENT):
         with suppress(ValueError):
             ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=True)
 
@@ -196,6 +204,26 @@ def _draining(maker: PlacementMaker) -> set[str]:
     return {one.report.worker for one in statuses(maker) if one.report.is_draining}
 
 
-def _takes_gpu(settings: Settings) -> bool:
-    has_gpu = ray_module().cluster_resources().get("GPU", 0) >= 1
-    return settings.device == "cuda" or (settings.device == "auto" and has_gpu)
+def _gpus_of_machines() -> list[int]:
+    return [int(node["Resources"].get("GPU", 0)) for node in ray_module().nodes() if node["Alive"]]
+
+
+def gpus_of_worker(settings: Settings, there: Sequence[int]) -> int:
+    """How many GPUs a worker takes, of one machine: Ray gives no actor those of two. 0: it works on a CPU.
+
+    `there`: how many each machine has; one that has them may still join. Raises UnusableCluster.
+    """
+    most, gpus = max(there, default=0), settings.gpus
+    if gpus == "auto":
+        raise UnusableCluster("gpus: expected how many of a machine's GPUs each worker takes, got auto")
+    if settings.device == "cpu":
+        return 0  # so many processes, for tests
+    if not most and settings.device == "auto":
+        if gpus > 1:
+            raise UnusableCluster(f"gpus: expected 1, for no machine of this cluster has a GPU, got {gpus}")
+        return 0
+    if most and gpus > most:
+        raise UnusableCluster(
+            f"gpus: expected at most {most}, as many as one machine of this cluster has, got {gpus}"
+        )
+    return gpus

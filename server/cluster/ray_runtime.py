@@ -6,7 +6,8 @@ import sys
 from typing import Any
 
 NAMESPACE = "depthlive"
-PLACEMENT, JOURNAL = "placement", "journal"  # names of actors
+PLACEMENT = "placement"  # name of its actor
+JOURNAL_PREFIX = "journal-"  # of the names of journals' actors; the id of Ray's node follows
 WORKER_PREFIX = "worker-"  # of the names of workers' actors; their number follows
 MISSING = "a cluster needs Ray, which is not installed: pip install 'depthlive[ray]'"
 QUIET: dict[str, str] = {

@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,9 @@ MAX_RESTARTS = 10  # by Ray, of one worker; one that ends more often stays away
 TOLD_S = 1.0  # after the last session has left: clients still ask, and are told that it is gone
 MAX_TELLING = 64  # releases on their way; of more the next report tells
 STOP_S = 10.0  # stopping takes 8 at most
+FREED_S = 20.0  # for the name of one that has ended to be free again
+LOOK_S = 0.5
+ANSWER_S = 2.0  # of an actor that runs; one that is being started takes longer
 MOVES = "this worker ends; the session goes on at another"
 
 
@@ -163,12 +167,17 @@ class WorkerActor:
         self._plan = plan
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = asyncio.Event()
+        self._has_ended = False
         self._thread = threading.Thread(target=self._run, name="server", daemon=True)
         self._thread.start()
 
     def process(self) -> int:
         """Its number in the system."""
         return os.getpid()
+
+    def has_ended(self) -> bool:
+        """Whether it was drained: its process is just about to end."""
+        return self._has_ended
 
     def stop(self) -> None:
         """End the server in order; returns once it has ended, or does not."""
@@ -190,12 +199,16 @@ class WorkerActor:
 
     async def _serve(self, placement: RayPlacement) -> None:
         self._loop = asyncio.get_running_loop()
-        await serve_worker(self._plan, placement, journal_client(), self._stopped)
+        journal = journal_client()
+        await journal.begin()  # before the first session comes
+        await serve_worker(self._plan, placement, journal, self._stopped)
+        self._has_ended = True  # before nobody knows any more that it drains
         await placement.forget(self._plan.id)
 
 
 def begin_worker(plan: WorkerPlan, *, num_gpus: float) -> None:
-    """Have Ray start an actor where there is room; it goes on after this process."""
+    """Have Ray start an actor where there is room; it goes on after this process. Raises ConnectionError
+    where one of the same id takes too long to end."""
     options = {
         "name": WORKER_PREFIX + plan.id,
         "namespace": NAMESPACE,
@@ -204,7 +217,15 @@ def begin_worker(plan: WorkerPlan, *, num_gpus: float) -> None:
         "num_cpus": 0,
         "num_gpus": num_gpus,
     }
-    ray_module().remote(WorkerActor).options(**options).remote(plan)
+    actor = ray_module().remote(WorkerActor).options(**options)
+    until = time.monotonic() + FREED_S
+    while True:
+        try:
+            return actor.remote(plan)
+        except ValueError as error:  # the name
+            if time.monotonic() > until:
+                raise ConnectionError(f"worker: {plan.id} has not ended yet; try again soon") from error
+            time.sleep(LOOK_S)
 
 
 def end_worker(id: str) -> None:
@@ -227,6 +248,24 @@ def stop_worker(id: str) -> None:
 
 
 def worker_ids() -> list[str]:
-    """Of all actors that Ray knows, those that are being started too."""
-    found = ray_module("ray.util").list_named_actors()
-    return sorted(name.removeprefix(WORKER_PREFIX) for name in found if name.startswith(WORKER_PREFIX))
+    """Of all actors that Ray knows, those that are being started too; none that has ended or is about to."""
+    ray = ray_module()
+    asked: dict[Any, str] = {}
+    for name in ray.util.list_named_actors():
+        if name.startswith(WORKER_PREFIX):
+            with suppress(ValueError):  # it has ended since
+                actor = ray.get_actor(name, namespace=NAMESPACE)
+                asked[actor.has_ended.remote()] = name.removeprefix(WORKER_PREFIX)
+    if asked:
+        ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
+    return sorted(id for call, id in asked.items() if not _has_ended(call))
+
+
+def _has_ended(call: Any) -> bool:
+    ray = ray_module()
+    try:
+        return ray.get(call, timeout=0)
+    except ray.exceptions.ActorDiedError:
+        return True
+    except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):  # it is being started
+        return False

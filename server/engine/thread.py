@@ -42,6 +42,7 @@ R = TypeVar("R")
 
 PROGRESS_LOG_PERIOD_S = 5.0
 SWITCH_INTERVAL_S = 1e-4  # a shorter one gains nothing more
+IDLE_LOOK_S = 5.0  # so often the device is looked at where nobody needs it
 PACES_KEPT = 15  # chunks: a prompt switch now and then is not the pace
 
 
@@ -133,6 +134,7 @@ class EngineThread:
         self._listener = listener
         self._jobs: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._unanswered: deque[Job[Any]] = deque()  # the loop's: that of now, and those in the queue
+        self._is_lost = False  # the device
         self._watchdog = Watchdog(settings.engine_timeout, listener.on_silent)
         # A daemon, so that a hanging download cannot keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -371,10 +373,14 @@ class EngineThread:
             self._note_pace(time.monotonic() - began)
 
     def _next_job(self) -> Job[Any] | None:
-        """Until there is one, memory is made ready for streams to come."""
+        """Until there is one, memory is made ready for streams to come, and the device is looked after: one
+        that is gone would take whoever comes next, and fail."""
         while self._jobs.empty() and self._prepare():
             pass
-        return self._jobs.get()
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self._jobs.get(timeout=None if self._is_lost else IDLE_LOOK_S)
+            self._check_device()
 
     def _prepare(self) -> bool:
         if not self._prepares:
@@ -399,6 +405,7 @@ class EngineThread:
             self._engine.check_device()
         except RuntimeError:
             logger.exception("The device can do no more work")
+            self._is_lost = True
             self._post(self._listener.on_lost, "the device can do no more work")
 
     def _note_pace(self, seconds: float) -> None:

@@ -1,6 +1,7 @@
 """OpenAPI paths of media connections: WHIP, WHEP and the WebSocket."""
 
 from server.http.openapi_parts import NO_SESSION, Json, answer, handshake, operation, parameter, text
+from server.placement.lease_tokens import MAX_TOKEN_LENGTH
 
 NOTHING: Json = {"description": "In the headers."}
 
@@ -24,12 +25,13 @@ def whip_paths() -> Json:
     }
     return {
         "/whip": {
-            "post": {"parameters": [_former(), _ticket()]}
+            "post": {"parameters": [_former(), _ticket(), _lease()]}
             | operation(
                 "Begin a session (WHIP).",
                 {
                     "201": created,
                     "400": text("The offer cannot be used."),
+                    "403": text("The lease is missing, used or over."),
                     "404": text("The session to go on with is gone: begin a new one."),
                     "415": text("It is not application/sdp."),
                     "503": text("No place is free (then with Retry-After), or no model."),
@@ -98,11 +100,13 @@ def media_socket_paths() -> Json:
     """Pictures by WebSocket."""
     return {
         "/ws": {
-            "parameters": [_former(), _ticket(), *handshake()],
+            "parameters": [_former(), _ticket(), _lease(), *handshake()],
             "get": operation(
                 "Begin a session whose pictures go through this WebSocket too.",
                 {
-                    "101": {"description": "It is open; closed again with 4404, 4500 or 4503 if refused."},
+                    "101": {
+                        "description": "It is open; if refused, closed again with 4403, 4404, 4500 or 4503."
+                    },
                     "400": text("This is no WebSocket handshake."),
                 },
             ),
@@ -125,6 +129,16 @@ def _ticket() -> Json:
         "in": "query",
         "description": "of the client's own making; asking again with it keeps the place in line",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{16,64}$"},
+    }
+
+
+def _lease() -> Json:
+    return {
+        "name": "lease",
+        "in": "query",
+        "description": "of a cluster's worker alone, which takes nobody without: a place that a gateway has "
+        "leased, good once. Whoever is refused for it, with 403 or 4403, asks the gateway again",
+        "schema": {"type": "string", "maxLength": MAX_TOKEN_LENGTH},
     }
 
 

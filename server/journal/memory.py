@@ -18,6 +18,15 @@ class _Kept:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A record as one of several journals has it. `age_s`: since it was put."""
+
+    moves: int
+    age_s: float
+    record: bytes
+
+
 class MemoryJournal:
     """See server/journal/port.py. One record a session; the one that was put longest ago gives way to others,
     and is forgotten when nothing has come of its session for `max_age` seconds."""
@@ -58,9 +67,16 @@ class MemoryJournal:
         return PutAnswer()
 
     async def get(self, session: str) -> bytes | None:
+        found = await self.found(session)
+        return None if found is None else found.record
+
+    async def found(self, session: str) -> Found | None:
+        """As `get`, for who asks several journals."""
         _check(session)
         record = self._get(session)
-        return None if record is None else record.encode()
+        if record is None:
+            return None
+        return Found(record.moves, self._now() - self._kept[session].since, record.encode())
 
     async def forget(self, session: str, moves: int) -> None:
         _check(session)

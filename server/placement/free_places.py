@@ -1,25 +1,12 @@
-"""Index of workers with free places by model, by how free they are and by prompts that they know. Pure."""
+"""Index of workers with free places by model and by how free they are. Pure."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 Policy = Literal["spread", "pack"]
 Rank = tuple[int, ...]  # the lowest is chosen first
-
-
-@dataclass(slots=True)
-class _Equals:
-    """Workers of one model and one rank; of each set the one that has been there longest is first."""
-
-    # Ordered ones: the first key of a plain dict takes longer to find the more were deleted before it.
-    workers: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None])
-    by_prompt: dict[str, OrderedDict[str, None]] = field(default_factory=dict[str, OrderedDict[str, None]])
-
-    def first(self, prompt: str | None) -> str:
-        """That knows the prompt, if one does."""
-        return next(iter(self.by_prompt.get(prompt or "") or self.workers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +14,26 @@ class _Entry:
     model: str
     rank: Rank
     free: int
-    prompts: Collection[str]
 
 
 class FreePlaces:
     """How many places are free, and the worker whose place is given out next.
 
     free = FreePlaces("spread")
-    free.put("w1", "embedded", 2, 0, ("a1b2",))
-    free.best(["embedded"], "a1b2")  # "w1"
-    free.take_out("w1")              # before any change of it; then put it anew
+    free.put("w1", "embedded", 2, 0)
+    free.best(["embedded"])  # "w1"
+    free.take_out("w1")      # before any change of it; then put it anew
 
     What this takes grows with the ranks that occur, as many as a worker has places, not with the workers.
     `spread` chooses who has most free places, `pack` who has fewest; both spare kept sessions where they can.
+    Among equals it is the one that has been there longest.
     """
 
     def __init__(self, policy: Policy) -> None:
         self._policy: Policy = policy
         self._entries: dict[str, _Entry] = {}
-        self._ranks: dict[str, dict[Rank, _Equals]] = {}  # by model
+        # Ordered: the first key of a plain dict takes longer to find the more were deleted before it.
+        self._ranks: dict[str, dict[Rank, OrderedDict[str, None]]] = {}  # by model
         self._totals: Counter[str] = Counter()
 
     @property
@@ -53,17 +41,14 @@ class FreePlaces:
         """Free places by model; models without any are not in it."""
         return self._totals
 
-    def put(self, worker: str, model: str, free: int, num_kept: int, prompts: Collection[str]) -> None:
+    def put(self, worker: str, model: str, free: int, num_kept: int) -> None:
         """A worker that is not in it. `num_kept`: its sessions that would give way for those who come."""
         if free <= 0:
             return
         rank = self._rank(free, free - num_kept)
-        self._entries[worker] = _Entry(model, rank, free, prompts)
+        self._entries[worker] = _Entry(model, rank, free)
         self._totals[model] += free
-        equals = self._ranks.setdefault(model, {}).setdefault(rank, _Equals())
-        equals.workers[worker] = None
-        for prompt in prompts:
-            equals.by_prompt.setdefault(prompt, OrderedDict())[worker] = None
+        self._ranks.setdefault(model, {}).setdefault(rank, OrderedDict())[worker] = None
 
     def take_out(self, worker: str) -> None:
         """Nothing if it is not in it."""
@@ -72,18 +57,13 @@ class FreePlaces:
         self._totals[entry.model] -= entry.free
         ranks = self._ranks[entry.model]
         equals = ranks[entry.rank]
-        del equals.workers[worker]
-        for prompt in entry.prompts:
-            knowing = equals.by_prompt[prompt]
-            del knowing[worker]
-            if not knowing:
-                del equals.by_prompt[prompt]
-        if not equals.workers:
+        del equals[worker]
+        if not equals:
             del ranks[entry.rank]
         if not ranks:
             del self._ranks[entry.model], self._totals[entry.model]
 
-    def best(self, models: Collection[str], prompt: str | None) -> str | None:
+    def best(self, models: Collection[str]) -> str | None:
         """The worker whose place goes next; None where none of these models has one."""
         found = [
             (rank, equals)
@@ -91,7 +71,7 @@ class FreePlaces:
             if (ranks := self._ranks.get(model)) is not None
             for rank, equals in ranks.items()
         ]
-        return min(found, key=lambda item: item[0])[1].first(prompt) if found else None
+        return next(iter(min(found, key=lambda item: item[0])[1])) if found else None
 
     def _rank(self, free: int, open: int) -> Rank:
         """`open`: free places for which no kept session would have to go."""

@@ -10,7 +10,6 @@ live is free again; from then on the worker's reports hold the place. Nothing he
 reports are the truth, and a placement that starts anew knows all of it after one round of them.
 """
 
-import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,7 +30,6 @@ class Spec:
         None  # id of one that goes on: where it is, or wherever there is room if that is lost
     )
     model: str | None = None  # preset; None: any
-    prompt: str | None = None  # digest: a worker that has it encoded is preferred among equals
     priority: int = 0  # higher ones come first in line
 
 
@@ -69,7 +67,6 @@ class WorkerReport:
     places: int  # sessions that it can serve at once, by its measured pace
     pace: float | None = None  # pictures a second, of all sessions together; None: not measured yet
     sessions: tuple[HeldSession, ...] = ()
-    prompts: tuple[str, ...] = ()  # digests of those that are encoded
     is_ready: bool = True
     is_draining: bool = False
     epoch: str = ""  # of the answer to the report before: it takes leases of this one alone
@@ -82,11 +79,6 @@ class Orders:
     drain: bool = False  # let nobody in any more, end or hand over who is there, then stop
     epoch: str = ""  # of its registration; one that is new to it takes no older lease, and reports again
     end: tuple[str, ...] = ()  # sessions of it that have gone on at another worker
-
-
-def prompt_digest(text: str) -> str:
-    """What stands for a prompt here: workers tell nobody what others have typed."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class NoPlace(Exception):

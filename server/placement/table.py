@@ -21,7 +21,6 @@ MAX_LOST = 10_000  # sessions of which that is remembered
 MAX_WORKERS = 4096
 MAX_PLACES = 1024  # of one worker
 MAX_SESSIONS = 2 * MAX_PLACES  # of one worker; its pace may have fallen since they came
-MAX_PROMPTS = 64  # of one worker; the first ones count
 FIRST = 1 << 30  # priority of who has lost its worker
 SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -249,7 +248,7 @@ class PlacementTable:
             )
         totals = self._free.totals
         status = self._queue.ask(spec.ticket, totals, now, spec.network, model=model, priority=priority)
-        name = self._free.best(status.models, spec.prompt) if status.may_enter else None
+        name = self._free.best(status.models) if status.may_enter else None
         if name is None:
             raise NoPlace(self._full(model, status), position=status.position)
         return self._workers[name]
@@ -304,7 +303,7 @@ class PlacementTable:
         if worker.takes_sessions and name in self._workers:
             free = worker.report.places - len(after)
             num_kept = len(worker.kept.keys() - worker.leased.keys())
-            self._free.put(name, worker.report.model, free, num_kept, worker.report.prompts[:MAX_PROMPTS])
+            self._free.put(name, worker.report.model, free, num_kept)
 
     def _count(self, worker: _Worker, change: int) -> None:
         if worker.report.worker in self._workers:

@@ -12,8 +12,8 @@ from server.logs import session_logger
 from server.placement.lease_tokens import LeasedPlace, LeaseRefused
 from server.placement.local import HERE, LocalPlacement
 from server.placement.places import places_at
-from server.placement.port import HeldSession, NoPlace, Spec, WorkerReport, prompt_digest
-from server.placement.table import MAX_PLACES, MAX_PROMPTS
+from server.placement.port import HeldSession, NoPlace, Spec, WorkerReport
+from server.placement.table import MAX_PLACES
 from server.services import Services
 from server.session.session import LiveSession
 from server.session.session_record import SessionRecord
@@ -168,7 +168,6 @@ class PeerRegistry:
             places=min(self.places, MAX_PLACES),
             pace=engine.pace,
             sessions=self.held(),
-            prompts=self._prompts(),
             is_ready=engine.readiness.phase is Phase.READY,
         )
 
@@ -224,14 +223,6 @@ class PeerRegistry:
         """Of places that are all taken: whether it is the model's pace that allows no more."""
         is_slow = self.places < self._settings.max_sessions
         return f"; one more would slow all below {self._settings.min_fps:g} fps" if is_slow else ""
-
-    def _prompts(self) -> tuple[str, ...]:
-        """Digests of those that are encoded for somebody who is here."""
-        ids = [*self._peers.keys(), *self._kept]
-        sessions = [session for id in ids if (session := self.find(id)) is not None]
-        texts = [prompt.text for session in sessions for prompt in session.planner.parameters.prompts]
-        unique = dict.fromkeys([self._settings.prompt, *texts])
-        return tuple(prompt_digest(text) for text in list(unique)[:MAX_PROMPTS])
 
     def _place_here(self, ticket: str | None, address: str) -> LiveSession:
         """A new session with a place that this process gives. Raises NoPlace."""
@@ -290,7 +281,8 @@ class PeerRegistry:
         return session
 
     async def _of_journal(self, id: str) -> LiveSession:
-        """A session that goes on here after another process. Raises SessionGone."""
+        """A session that goes on here after another process. Raises SessionGone, and NoPlace where the
+        journal may still have it."""
         gone = SessionGone("there is no such session any more; begin a new one")
         journal = self._services.journal
         if journal is None or not SESSION_ID.fullmatch(id):
@@ -298,7 +290,10 @@ class PeerRegistry:
         try:
             data = await journal.get(id)
             record = None if data is None else await asyncio.to_thread(SessionRecord.decode, data)
-        except (JournalUnavailable, RecordRejected) as error:
+        except JournalUnavailable as error:
+            session_logger(__name__, id).warning("Cannot go on here yet: %s", error)
+            raise NoPlace("the sessions' journal does not answer; try again soon", why="stopping") from error
+        except RecordRejected as error:
             session_logger(__name__, id).warning("Cannot go on here: %s", error)
             raise gone from error
         if record is None or self.find(id) is not None:  # the same client may have asked twice

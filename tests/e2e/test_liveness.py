@@ -17,11 +17,18 @@ BEGIN = """async () => {
   const handlers = {
     onInterrupted: tell("interrupted"), onRestored: tell("restored"), onLost: tell("lost:"),
   };
-  window.liveness = new Liveness(handlers, tell("ping"), tell("stop"), tell("hang up"));
+  window.session = null;
+  window.answer = async () => ({ status: 200 });
+  window.fetch = (address) => {
+    window.told.push(`asked ${address}`);
+    return window.answer();
+  };
+  window.liveness = new Liveness(handlers, tell("ping"), tell("stop"), tell("hang up"), () => window.session);
   window.liveness.begin();
 }"""
 TOLD = "() => window.told.splice(0).filter((word) => word !== 'ping')"
 PINGS = "() => window.told.splice(0).filter((word) => word === 'ping').length"
+ASKED = "asked sessions/one"
 END = ["stop", "lost: The connection to the server was lost. lost", "hang up"]
 
 
@@ -74,3 +81,36 @@ def test_the_server_is_asked_every_two_seconds(page: Page) -> None:
     assert page.evaluate(PINGS) == 1  # at once
     page.clock.run_for(6_100)
     assert page.evaluate(PINGS) == 3
+
+
+@pytest.mark.parametrize("status", [404, 502])
+def test_a_silent_server_is_asked_for_the_session_and_one_that_has_it_no_more_is_lost(
+    page: Page, status: int
+) -> None:
+    """So says a gateway whose worker was killed: nobody waits until silence alone is enough."""
+    page.evaluate("() => { window.session = 'one'; }")
+    page.clock.run_for(2_100)
+    assert page.evaluate(TOLD) == [ASKED]
+    page.evaluate("(status) => { window.answer = async () => ({ status }); }", status)
+    page.clock.run_for(2_000)
+    assert page.evaluate(TOLD) == [ASKED, *END]
+
+
+def test_a_silent_server_that_does_not_answer_either_is_waited_for(page: Page) -> None:
+    """The network is at fault, and may come back."""
+    page.evaluate(
+        "() => { window.session = 'one'; window.answer = () => Promise.reject(new TypeError('no network')); }"
+    )
+    page.clock.run_for(7_900)
+    assert page.evaluate(TOLD) == 3 * [ASKED]
+
+
+def test_who_has_been_heard_since_the_question_is_not_lost(page: Page) -> None:
+    page.evaluate(
+        "() => { window.session = 'one'; window.answer = () => new Promise((tell) => (window.tell = tell)); }"
+    )
+    page.clock.run_for(4_100)
+    assert page.evaluate(TOLD) == [ASKED]  # one question at a time
+    page.evaluate("() => { liveness.heard(); window.tell({ status: 404 }); }")
+    page.clock.run_for(100)
+    assert page.evaluate(TOLD) == []

@@ -3,6 +3,7 @@
  * counts. Interruption, restoration and loss are told once each, and nothing is told after the end.
  */
 import { ProtocolError, decode } from "../../protocol.js";
+import { isGone } from "./session_request.js";
 
 /**
  * @typedef {import("../../protocol.js").ServerMessage} ServerMessage
@@ -19,6 +20,7 @@ import { ProtocolError, decode } from "../../protocol.js";
  */
 
 const PERIOD_MS = 2000;
+const DOUBTED_MS = 2000; // telemetry comes twice a second
 const NOTICED_MS = 6000;
 const LOST_MS = 12000;
 
@@ -29,9 +31,11 @@ export class Liveness {
   #ping;
   #stop;
   #hangUp;
+  #session;
   #timer = 0;
   #lastHeard = 0;
   #isInterrupted = false;
+  #isAsking = false;
   #hasEnded = false;
 
   /**
@@ -39,12 +43,14 @@ export class Liveness {
    * @param {() => void} ping
    * @param {() => void} stop called once, at the end: what runs by itself stops
    * @param {() => void} hangUp the transport is closed, but not the session: whoever comes back may take it up again
+   * @param {() => string | null} session its id at the server; null as long as that is not known
    */
-  constructor(handlers, ping, stop, hangUp) {
+  constructor(handlers, ping, stop, hangUp, session) {
     this.#handlers = handlers;
     this.#ping = ping;
     this.#stop = stop;
     this.#hangUp = hangUp;
+    this.#session = session;
   }
 
   get hasEnded() {
@@ -104,10 +110,24 @@ export class Liveness {
     this.#stop();
   }
 
+  get #silenceMs() {
+    return performance.now() - this.#lastHeard;
+  }
+
   #check() {
     this.#ping();
-    const silence = performance.now() - this.#lastHeard;
-    if (silence > LOST_MS) this.lose();
-    else if (silence > NOTICED_MS) this.interrupted();
+    if (this.#silenceMs > LOST_MS) return this.lose();
+    if (this.#silenceMs > NOTICED_MS) this.interrupted();
+    if (this.#silenceMs >= DOUBTED_MS) void this.#doubt();
+  }
+
+  /** A gateway knows at once that the process is gone which this connection leads to: no silence tells why it is silent. */
+  async #doubt() {
+    const session = this.#session();
+    if (!session || this.#isAsking) return;
+    this.#isAsking = true;
+    const isLost = await isGone(session);
+    this.#isAsking = false;
+    if (isLost && this.#silenceMs >= DOUBTED_MS) this.lose();
   }
 }

@@ -40,7 +40,7 @@ export class WebRtcConnection {
   constructor(handlers) {
     this.#handlers = handlers;
     const stop = () => this.#timers.forEach((timer) => clearInterval(timer));
-    this.#liveness = new Liveness(handlers, () => this.send(ping()), stop, () => this.#pc?.close());
+    this.#liveness = new Liveness(handlers, () => this.send(ping()), stop, () => this.#pc?.close(), () => this.session);
   }
 
   /**

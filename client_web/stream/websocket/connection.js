@@ -63,7 +63,7 @@ export class WebSocketConnection {
       this.#camera.stop();
       this.#renderer.stop();
     };
-    this.#liveness = new Liveness(handlers, () => this.#ping(), stop, () => this.#socket?.close(KEPT));
+    this.#liveness = new Liveness(handlers, () => this.#ping(), stop, () => this.#socket?.close(KEPT), () => this.session);
     this.#renderer = new FrameRenderer(
       (stream) => this.#handlers.onTrack(stream),
       () => this.#pictureDone(),

@@ -45,7 +45,7 @@ class Visit:
 
 
 class ReturningClient:
-    """visit = await ReturningClient(url, camera).stay(until)"""
+    """visit = await ReturningClient(url, camera).stay(over)"""
 
     def __init__(
         self, url: str, camera: Callable[[], MediaStreamTrack], *, proxied: bool, rng: random.Random
@@ -59,14 +59,14 @@ class ReturningClient:
         self._is_silent = asyncio.Event()
         self._last = 0.0
 
-    async def stay(self, until: float) -> Visit:
-        """Until this time of the monotonic clock, come back as often as it takes."""
+    async def stay(self, over: asyncio.Event) -> Visit:
+        """Until it is `over`, come back as often as it takes."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
-            while time.monotonic() < until:
-                await self._connect_once(http, until)
+            while not over.is_set():
+                await self._connect_once(http, over)
         return self.visit
 
-    async def _connect_once(self, http: aiohttp.ClientSession, until: float) -> None:
+    async def _connect_once(self, http: aiohttp.ClientSession, over: asyncio.Event) -> None:
         pc, camera = RTCPeerConnection(RTCConfiguration(iceServers=[])), self._make_camera()
         tasks: list[asyncio.Task[None]] = []
         pc.on("track", lambda track: tasks.append(asyncio.create_task(self._watch(track))))
@@ -84,11 +84,11 @@ class ReturningClient:
                 return
             tasks.append(asyncio.create_task(self._ping(control)))
             self._last = time.monotonic() + FIRST_PICTURE_S - NOTICED_S
-            while time.monotonic() < min(until, self._last + NOTICED_S):
+            while not over.is_set() and time.monotonic() < self._last + NOTICED_S:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._is_silent.wait(), LOOK_S)
                     break
-            if time.monotonic() < until:
+            if not over.is_set():
                 self.visit.losses.append(time.monotonic())
             else:
                 await self._ask(http.delete(resource))

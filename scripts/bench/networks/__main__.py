@@ -24,6 +24,7 @@ from typing import Annotated
 
 import typer
 
+from scripts.bench.clients.chromium import chromium
 from scripts.bench.clients.numbered_clip import write_clip
 from scripts.bench.figures.latency import percentile
 from scripts.bench.figures.run_record import RunRecord
@@ -32,7 +33,7 @@ from scripts.bench.networks.far_side import FAR, NEAR
 from scripts.bench.networks.figures import Continuity, continuity, usual_again
 from scripts.bench.networks.relay import Relay, open_tun
 from scripts.bench.networks.shaping import CLEAN
-from scripts.bench.networks.visit import Visit, chromium
+from scripts.bench.networks.visit import Visit
 from scripts.bench.servers.alone import go_alone
 from scripts.bench.servers.launch import ROOT, ended_by_signals, stop, wait_ready
 from scripts.json_file import JsonFile, write_json

@@ -5,20 +5,12 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import aiohttp
-from playwright.async_api import Browser, Page, Request, ViewportSize, async_playwright
+from playwright.async_api import Browser, Page, Request, ViewportSize
 
-from scripts.bench.clients.browser import (
-    ARGUMENTS,
-    COLUMNS,
-    PAGE_LIMIT_MS,
-    SCRIPT,
-    found_browser,
-    recording_of,
-)
+from scripts.bench.clients.browser import COLUMNS, PAGE_LIMIT_MS, SCRIPT, recording_of
 from scripts.bench.figures.run_record import RunRecord
 
 LIVE_LIMIT_S = 60.0
@@ -47,24 +39,6 @@ SEND_FOR_BUILT_IN_MODEL = """() => {
     return set.call(this, parameters);
   };
 }"""
-
-
-@asynccontextmanager
-async def chromium(clip: Path, address: str) -> AsyncIterator[Browser]:
-    """A browser with `clip` as its camera, which is allowed at `address` though that is not HTTPS."""
-    arguments = [
-        *ARGUMENTS,
-        f"--use-file-for-fake-video-capture={clip}",
-        f"--unsafely-treat-insecure-origin-as-secure={address}",
-    ]
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=found_browser(), headless=True, args=arguments, timeout=PAGE_LIMIT_MS
-        )
-        try:
-            yield browser
-        finally:
-            await browser.close()
 
 
 @dataclass

@@ -25,12 +25,17 @@ def has_only_loopback() -> bool:
 def ice_on_loopback() -> Iterator[None]:
     """Connections that gather candidates meanwhile offer 127.0.0.1, if there is nothing else."""
     usual = aioice.ice.get_host_addresses
-    if has_only_loopback():
-        aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: [LOOPBACK]
+    offer_loopback()
     try:
         yield
     finally:
         aioice.ice.get_host_addresses = usual
+
+
+def offer_loopback() -> None:
+    """From now on, in this process, connections offer 127.0.0.1, if there is nothing else."""
+    if has_only_loopback():
+        aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: [LOOPBACK]
 
 
 def module_command(module: str) -> list[str]:

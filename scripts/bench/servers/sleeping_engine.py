@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from scripts.bench.servers.loopback_ice import LOOPBACK, has_only_loopback
+from scripts.bench.servers.loopback_ice import offer_loopback
 from streaming.api import ChunkParameters, ChunkResult, EngineInfo
 
 WIDTH, HEIGHT = 64, 48
@@ -113,8 +113,5 @@ class SleepingEngine:
 def import_sleeping_engine() -> Any:
     """For EngineClient, in the process that has the engine. Connections offer 127.0.0.1 there, if there is
     nothing else."""
-    import aioice.ice
-
-    if has_only_loopback():
-        aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: [LOOPBACK]
+    offer_loopback()
     return SleepingEngine

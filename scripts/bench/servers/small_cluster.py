@@ -2,7 +2,7 @@
 
 python -m scripts.bench.servers.small_cluster --port 8080 --workers 3 --engine sleeping
 
-    kill-worker ID | drain ID | scale COUNT | kill-placement | kill-gateway | workers | end
+    kill-worker ID | drain ID | scale COUNT | kill-placement | kill-gateway | workers | new | ranks ID | end
 
 Each is answered by one line of JSON. It ends with its stdin, and everything with it.
 """
@@ -11,19 +11,29 @@ import json
 import logging
 import os
 import signal
+import subprocess
 import sys
 from typing import Annotated, Any, Literal
 
 import typer
 
+from scripts.bench.servers.loopback_ice import offer_loopback
 from scripts.bench.servers.sleeping_engine import import_sleeping_engine
 from server.cluster import ray_runtime
+from server.cluster.journal_actor import ActorJournals
 from server.cluster.lifecycle import ClusterPlan, drain, existing, is_up, statuses, up
 from server.cluster.ray_runtime import WORKER_PREFIX, NoCluster
 from server.engine.thread import import_engine
 from server.settings import load_settings
 
 GATEWAY = "gateway"
+Engine = Literal["sleeping", "built-in"]
+
+
+def import_built_in_engine() -> Any:
+    """As `import_sleeping_engine`, the real one."""
+    offer_loopback()
+    return import_engine()
 
 
 def kill_worker(ray: Any, id: str) -> int:
@@ -47,6 +57,24 @@ def kill_gateway(ray: Any) -> int:
     return len(found)
 
 
+def followers(ray: Any, id: str) -> list[int]:
+    """Numbers of the processes of a worker's other ranks."""
+    actor = ray.get_actor(WORKER_PREFIX + id, namespace=ray_runtime.NAMESPACE)
+    leader = ray.get(actor.process.remote())
+    listed = subprocess.run(
+        ["ps", "-eww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    )
+    children = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
+    return [int(pid) for pid, parent, what in children if int(parent) == leader and "spawn_main" in what]
+
+
+def not_kept_yet(ray: Any) -> list[str]:
+    """Sessions that no journal has: they have made no chunk yet, and cannot go on elsewhere."""
+    journals = ActorJournals().all()
+    sessions = [held.id for one in statuses(existing()) for held in one.report.sessions]
+    return [id for id in sessions if not any(ray.get([journal.found.remote(id) for journal in journals]))]
+
+
 def _do(ray: Any, plan: ClusterPlan, line: list[str]) -> Any:
     match line:
         case ["kill-worker", id]:
@@ -65,11 +93,16 @@ def _do(ray: Any, plan: ClusterPlan, line: list[str]) -> Any:
             return kill_placement(ray)
         case ["kill-gateway"]:
             return kill_gateway(ray)
+        case ["ranks", id]:
+            return followers(ray, id)
+        case ["new"]:
+            return not_kept_yet(ray)
         case ["workers"]:
             return [
                 {
                     "id": one.report.worker,
                     "is_ready": one.report.is_ready and not one.report.is_draining and not one.is_lost,
+                    "silent_s": one.silent_s,
                     "sessions": [held.id for held in one.report.sessions if not held.is_kept],
                 }
                 for one in statuses(existing())
@@ -81,14 +114,16 @@ def _do(ray: Any, plan: ClusterPlan, line: list[str]) -> Any:
 def main(
     port: Annotated[int, typer.Option(help="Of the gateway.")],
     workers: Annotated[int, typer.Option(min=1)] = 3,
-    engine: Annotated[Literal["sleeping", "embedded"], typer.Option()] = "sleeping",
+    engine: Annotated[Engine, typer.Option()] = "sleeping",
     max_sessions: Annotated[int, typer.Option(min=1, help="Places of each worker.")] = 4,
     gateways: Annotated[int, typer.Option(min=1)] = 1,
+    gpus: Annotated[int, typer.Option(min=1, help="Processes of a worker that work on a stream.")] = 1,
 ) -> None:
     """Begin Ray and the cluster, then do as told."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    settings = load_settings({"port": port, "max_sessions": max_sessions, "min_fps": 0.0})
-    used = import_sleeping_engine if engine == "sleeping" else import_engine
+    asked = {"port": port, "max_sessions": max_sessions, "min_fps": 0.0, "gpus": gpus}
+    settings = load_settings(asked | ({"device": "cpu"} if gpus > 1 else {}))
+    used = import_sleeping_engine if engine == "sleeping" else import_built_in_engine
     plan = ClusterPlan(
         settings=settings, workers={settings.model: workers}, gateways=gateways, import_engine=used
     )
@@ -103,7 +138,7 @@ def main(
                 break
             try:
                 done = _do(ray, plan, line.split())
-            except (ConnectionError, NoCluster, ValueError, KeyError) as error:
+            except (ConnectionError, NoCluster, ValueError, KeyError, ray.exceptions.RayError) as error:
                 typer.echo(json.dumps({"error": repr(error)}))
             else:
                 typer.echo(json.dumps({"done": done}))

@@ -278,14 +278,14 @@ async def test_law_what_concerns_a_session_is_handed_to_its_worker(cluster, meth
     assert first.asked == []
 
 
-async def test_a_session_that_nobody_has_is_404_and_one_whose_worker_is_gone_503(cluster):
+async def test_a_session_that_nobody_has_is_404_and_one_whose_worker_is_gone_502(cluster):
     worker = await cluster.worker()
     await worker.report("one")
     response, _ = await cluster.ask("GET", "/sessions/two")
     assert response.status == 404
     await worker.end()
-    response, _ = await cluster.ask("GET", "/sessions/one")
-    assert response.status == 503
+    response, text = await cluster.ask("GET", "/sessions/one")
+    assert response.status == 502 and "does not answer" in text
 
 
 @pytest.mark.parametrize("path", ["/sessions/one/recordings/a.mp4", "/sessions/one/ws"])

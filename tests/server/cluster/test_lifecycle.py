@@ -1,6 +1,12 @@
 import pytest
 
-from server.cluster.lifecycle import UnusableCluster, change_to, check_settings, worker_settings
+from server.cluster.lifecycle import (
+    UnusableCluster,
+    change_to,
+    check_settings,
+    gpus_of_worker,
+    worker_settings,
+)
 from server.cluster.placement_actor import PlacementMaker
 from server.cluster.serve_gateway import GatewayPlan
 from server.cluster.worker import WorkerPlan
@@ -60,3 +66,30 @@ def test_law_what_goes_to_other_processes_tells_its_secret_to_no_log():
     gateway = GatewayPlan(settings=settings, secret=secret, placement=placement)
     for plan in (placement, worker, gateway):
         assert "of the cluster" not in repr(plan)
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "taken"),
+    [
+        ({}, [0, 0], 0),
+        ({}, [0, 1], 1),
+        ({"gpus": 2}, [1, 8], 2),
+        ({"gpus": 2, "device": "cpu"}, [8], 0),
+        ({"device": "cuda"}, [], 1),  # a machine that has one may still join
+    ],
+)
+def test_a_worker_takes_so_many_gpus_of_one_machine(asked, there, taken):
+    assert gpus_of_worker(load_settings(asked), there) == taken
+
+
+@pytest.mark.parametrize(
+    ("gpus", "there", "words"),
+    [
+        ("auto", [8], "how many of a machine's GPUs"),
+        (2, [0, 0], "expected 1, for no machine of this cluster has a GPU, got 2"),
+        (4, [2, 2], "expected at most 2, as many as one machine of this cluster has, got 4"),
+    ],
+)
+def test_more_gpus_than_one_machine_has_are_refused(gpus, there, words):
+    with pytest.raises(UnusableCluster, match=f"^gpus: .*{words}"):
+        gpus_of_worker(load_settings({"gpus": gpus}), there)

@@ -617,6 +617,18 @@ async def test_a_device_that_is_gone_makes_the_server_unready(worker, engine, fa
         await worker.open(prompt="clay", seed=0)
 
 
+async def test_a_device_that_goes_while_nobody_needs_it_makes_the_server_unready(
+    settings, engine, monkeypatch
+):
+    """As a rank that is killed: whoever came next would be the one to meet it."""
+    monkeypatch.setattr("server.engine.thread.IDLE_LOOK_S", 0.01)
+    async with started_worker(settings, engine) as worker:
+        await worker.ready()
+        engine.device_error = RuntimeError("rank 1 of 2 was ended by signal 9")
+        await until(lambda: worker.readiness.phase is Phase.FAILED, "the worker to see it")
+        assert worker.is_lost
+
+
 @pytest.mark.virtual_time
 async def test_law_a_thread_that_ends_fails_who_waits_and_lets_nobody_in(worker, engine, caplog):
     """A library's SystemExit, say."""

@@ -112,3 +112,9 @@ def test_law_fields_that_an_endpoint_demands_are_parameters():
     ):
         told = (paths[path][method] if method else paths[path])["parameters"]
         assert {one["name"] for one in told if one["in"] == "header" and one["required"]} == fields
+
+
+@pytest.mark.parametrize("queries", [DOCUMENT["paths"]["/whip"]["post"], DOCUMENT["paths"]["/ws"]])
+def test_what_whoever_comes_may_say_in_the_address_is_told(queries):
+    named = [one["name"] for one in queries["parameters"] if one["in"] == "query"]
+    assert named == ["session", "ticket", "lease"]

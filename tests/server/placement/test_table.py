@@ -19,7 +19,6 @@ from server.placement.table import (
     HELD_S,
     MAX_LOST,
     MAX_PLACES,
-    MAX_PROMPTS,
     MAX_SESSIONS,
     MAX_WORKERS,
     PlacementTable,
@@ -90,15 +89,6 @@ def test_law_pack_takes_the_fullest_first():
 def test_kept_sessions_give_way_only_where_there_is_no_other_place(policy):
     table = table_of(report("a", 2, kept="k1 k2"), report("b", 1), policy=policy)
     assert chosen(table, 9) == ["b", "a", "a"]
-
-
-@pytest.mark.parametrize("policy", ["spread", "pack"])
-def test_a_worker_that_has_the_prompt_is_preferred_among_equals(policy):
-    table = table_of(
-        report("a"), report("b", prompts=("p",)), report("c", 2, "x", prompts=("p",)), policy=policy
-    )
-    assert table.acquire(Spec(prompt="p"), 0.0).worker == {"spread": "b", "pack": "c"}[policy]
-    assert table_of(report("a"), report("b", prompts=("p",))).acquire(Spec(prompt="q"), 0.0).worker == "a"
 
 
 def test_law_who_asks_for_a_model_gets_it_or_waits_for_it():
@@ -230,7 +220,7 @@ def test_a_session_that_its_worker_still_reports_is_there_though_somebody_releas
 
 
 def test_law_a_table_that_starts_anew_decides_as_before_after_two_rounds_of_reports():
-    reports = [report("a", 3, "x"), report("b", 3, "y", "z", kept="k"), report("c", 2, prompts=("p",))]
+    reports = [report("a", 3, "x"), report("b", 3, "y", "z", kept="k"), report("c", 2)]
     before, after = table_of(*reports), PlacementTable()
     epochs = {told.worker: after.report(told, 50.0).epoch for told in reports}
     assert str(refused(after, 50.0)) == "no worker takes anybody now; try again soon"
@@ -367,8 +357,7 @@ def test_law_what_workers_report_is_bounded():
         table.report(report("a", MAX_PLACES + 1), 0.0)
     with pytest.raises(ValueError, match="sessions of worker 'a'"):
         table.report(report("a", 1, *map(str, range(MAX_SESSIONS + 1))), 0.0)
-    heard(table, report("a", prompts=tuple(f"p{number}" for number in range(2 * MAX_PROMPTS))))
-    assert len(table._free._entries["a"].prompts) == MAX_PROMPTS
+    heard(table, report("a"))
     for number in range(MAX_WORKERS - 1):
         table.report(report(f"w{number}", 0), 0.0)
     with pytest.raises(ValueError, match=f"worker: expected at most {MAX_WORKERS}"):

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from server.journal.memory import MemoryJournal
+from server.journal.port import JournalUnavailable
 from server.journal.record import Record
 from server.metrics import Metrics
 from server.placement.port import NoPlace
@@ -153,3 +154,19 @@ async def test_what_is_not_in_the_journal_or_cannot_be_read_is_gone(peers, journ
         with pytest.raises(SessionGone, match="begin a new one"):
             await peers.add(Peer, former=id)
     assert len(peers) == 0
+
+
+async def test_law_a_journal_that_does_not_answer_ends_no_session(
+    settings, engine, journal, peers, monkeypatch
+):
+    """Who comes back too early is told to come again, not that the session is gone."""
+    id = await drained(settings, engine, journal)
+
+    async def say_nothing(session: str) -> bytes | None:
+        raise JournalUnavailable("it is being made again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "get", say_nothing)
+        with pytest.raises(NoPlace, match="try again"):
+            await peers.add(Peer, former=id)
+    assert (await peers.add(Peer, former=id)).session.id == id
