@@ -33,10 +33,14 @@ def fit_frames(frames: Sequence[np.ndarray], height: int, width: int, device: to
     if not frames:
         raise ValueError("frames: expected at least one (H, W, 3) uint8 picture, got none")
     for index, frame in enumerate(frames):
-        _check_picture(frame, index)
-    pictures = [_to_tensor(crop_to_fill(frame, height, width)).to(device) for frame in frames]
-    fitted = torch.stack([_resize(picture, height, width) for picture in pictures])
-    return from_uint8(fitted)
+        check_picture(frame, index)
+    return from_uint8(torch.stack([fit_picture(frame, height, width, device) for frame in frames]))
+
+
+def fit_picture(picture: np.ndarray, height: int, width: int, device: torch.device | str) -> Tensor:
+    """One picture that `check_picture` has passed, as `fit_frames` does it -> (3, height, width) uint8 on
+    `device`."""
+    return _resize(_to_tensor(crop_to_fill(picture, height, width)).to(device), height, width)
 
 
 def crop_to_fill(frame: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -50,7 +54,8 @@ def crop_to_fill(frame: np.ndarray, height: int, width: int) -> np.ndarray:
     return frame[top : top + crop_height, left : left + crop_width]
 
 
-def _check_picture(frame: np.ndarray, index: int) -> None:
+def check_picture(frame: np.ndarray, index: int) -> None:
+    """Raises ValueError that names frame number `index` unless it is (H, W, 3) uint8."""
     # Callers hand over what a decoder gave them, so the type is checked as well as the shape.
     if not isinstance(frame, np.ndarray):
         got = type(frame).__name__

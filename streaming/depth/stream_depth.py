@@ -11,6 +11,7 @@ makes it [-1, 1] (range.py), the last generated picture adds its detail where as
 of the camera's scene begins anew from its first frame on.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -85,14 +86,17 @@ class StreamDepth:
         settings: DepthSettings,
         generated: Tensor | None = None,
         *,
+        estimate: Callable[[DepthEstimator], Tensor] | None = None,
         starts_over: bool = False,
     ) -> Depth:
         """Camera frames (T, 3, H, W) float32 in [-1, 1] -> depth to guide the generation with.
 
         `generated` (T', 3, H, W) in [-1, 1] are the pictures shown last, oldest first; only a refinement
-        above 0 looks at them, at the newest, and it costs the estimate of one frame more. `starts_over`: as
-        after `reset`, which a caller cannot use before it knows that the chunk succeeds. `settings.enabled`
-        is the caller's affair: whoever asks gets depth. Raises ValueError on another shape.
+        above 0 looks at them, at the newest, and it costs the estimate of one frame more. `estimate` gives
+        the estimator's (T, H, W) of these frames, which a caller may know in part; it is not asked where
+        points replace it. `starts_over`: as after `reset`, which a caller cannot use before it knows that the
+        chunk succeeds. `settings.enabled` is the caller's affair: whoever asks gets depth. Raises ValueError
+        on another shape.
         """
         for name, pictures in (("frames", frames), ("generated", generated)):
             if pictures is not None and (pictures.ndim != 4 or tuple(pictures.shape[1:]) != (3, *self._size)):
@@ -103,22 +107,23 @@ class StreamDepth:
             values = self._sparse(settings.points).expand(len(frames), -1, -1)
             # As after a pause of depth: what is remembered of the camera will be old when points are cleared.
             return Depth(values, motion=0.0, non_finite=0, after=replace(state, reference=None, memory=None))
-        estimate, bad = _replace_non_finite(self._estimator.estimate(frames))
+        raw = self._estimator.estimate(frames) if estimate is None else estimate(self._estimator)
+        raw, bad = _replace_non_finite(raw)
         state = replace(state, non_finite=state.non_finite + bad)
-        if bad == estimate.numel():  # nothing to learn from
-            return Depth(torch.zeros_like(estimate), motion=0.0, non_finite=bad, after=state)
+        if bad == raw.numel():  # nothing to learn from
+            return Depth(torch.zeros_like(raw), motion=0.0, non_finite=bad, after=state)
 
-        alignment, grid = self._align(frames, estimate, state)
+        alignment, grid = self._align(frames, raw, state)
         scale, shift = alignment.scale, alignment.shift
         if settings.smoothing:
-            estimate = self._smooth(estimate, frames, alignment, state.memory, settings.smoothing)
+            raw = self._smooth(raw, frames, alignment, state.memory, settings.smoothing)
             scale, shift = np.ones_like(scale), np.zeros_like(shift)
         slope, offset, after = self._ranges(grid, alignment, state.range)
         # Alignment and range in one pass over the pixels.
-        values = self._scaled(estimate, slope * scale, slope * shift + offset).clamp_(-1, 1)
+        values = self._scaled(raw, slope * scale, slope * shift + offset).clamp_(-1, 1)
         memory = Memory(
             picture=half_res_luma(frames[-1:])[0],
-            depth=self._scaled(estimate[-1:], scale[-1:], shift[-1:])[0],
+            depth=self._scaled(raw[-1:], scale[-1:], shift[-1:])[0],
             values=values[-1].clone(),
         )
         if settings.refinement and generated is not None and state.memory is not None:
