@@ -268,3 +268,16 @@ async def test_who_gives_up_keeps_nobody_from_the_device():
     asyncio.get_running_loop().call_soon(waiting[1].cancel)  # after it was told, before it can go on
     await asyncio.gather(*waiting, return_exceptions=True)
     assert line.order == ["d"]
+
+
+async def test_the_device_is_free_while_nobody_has_or_wants_it_and_wanted_while_somebody_waits():
+    line = Line()
+    assert line.scheduler.is_free and not line.scheduler.is_wanted
+    async with asyncio.TaskGroup() as group:
+        await line.asks(group, "a")
+        assert not line.scheduler.is_free and not line.scheduler.is_wanted
+        await line.asks(group, "b")
+        assert not line.scheduler.is_free and line.scheduler.is_wanted
+        line.go.set()
+    await asyncio.sleep(0)
+    assert line.scheduler.is_free and not line.scheduler.is_wanted
