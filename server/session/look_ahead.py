@@ -18,8 +18,8 @@ from server.engine.client import EngineClient
 from server.engine.thread import StreamHandle
 from server.media.frames import to_rgb
 from server.session.camera import CameraFeed
+from streaming.api import SEEN_TOGETHER
 
-GROUP = 3  # frames that are worth a call; 9 and 12 are some of them
 _SMOOTHING = 0.5  # weight of the newest measurement
 
 
@@ -42,7 +42,7 @@ class LookAhead:
 
     async def while_they_come(self, handle: StreamHandle, count: int) -> None:
         """One group, if its frames have come and the device is free."""
-        if not self._engine.scheduler.is_free or len(self._new(self._feed.expected(count))) < GROUP:
+        if not self._engine.scheduler.is_free or len(self._new(self._feed.expected(count))) < SEEN_TOGETHER:
             return
         await self._engine.idle()  # what the last chunk has left to do comes first
         if not self._engine.scheduler.is_free or self._feed.is_ready(count):
@@ -55,12 +55,12 @@ class LookAhead:
     async def before_they_are_taken(self, handle: StreamHandle, count: int) -> None:
         """All but the last group, as far as there is time for it where the camera is the faster. The device
         is the session's."""
-        lag, most = self._feed.lag, count - GROUP
+        lag, most = self._feed.lag, count - SEEN_TOGETHER
         if not lag or self._engine.scheduler.is_wanted:
             return
         if self._frame_s:
             most = min(most, int(lag / self._frame_s))
-        wanted = self._feed.expected(count, self._now() + self._frame_s * most)[: count - GROUP]
+        wanted = self._feed.expected(count, self._now() + self._frame_s * most)[: count - SEEN_TOGETHER]
         too_many = self._new(wanted)[most:]
         await self._look_at(handle, [frame for frame in wanted if frame not in too_many])
 
@@ -68,7 +68,7 @@ class LookAhead:
         return [frame for frame in frames if frame not in self._seen]
 
     async def _look_at(self, handle: StreamHandle, frames: Sequence[VideoFrame]) -> None:
-        if (count := len(self._new(frames))) < GROUP:
+        if (count := len(self._new(frames))) < SEEN_TOGETHER:
             return
         took = await self._engine.look_ahead(handle, frames, to_rgb)
         if took is not None:

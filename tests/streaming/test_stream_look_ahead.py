@@ -9,6 +9,7 @@ from torch import Tensor
 
 from streaming.api import (
     DEFAULT_CONTROLS,
+    SEEN_TOGETHER,
     ChunkParameters,
     ChunkResult,
     DepthSettings,
@@ -24,7 +25,6 @@ from tests.streaming.tiny_preset import NARROW, narrow_pipeline
 
 SIZE = (32, 48)
 CLAY = parse_prompts("clay")
-GROUP = 3
 
 
 class Brightness:
@@ -71,7 +71,9 @@ def camera(count: int, salt: int) -> list[np.ndarray]:
 
 def seen(stream: LiveStream, shown: list[np.ndarray], ahead: int) -> list[np.ndarray | SeenFrame]:
     """The first `ahead` of them as they come, the others when the chunk is full."""
-    groups = [stream.look_ahead(shown[first : first + GROUP]) for first in range(0, ahead, GROUP)]
+    groups = [
+        stream.look_ahead(shown[first : first + SEEN_TOGETHER]) for first in range(0, ahead, SEEN_TOGETHER)
+    ]
     return [*(frame for group in groups for frame in group), *shown[ahead:]]
 
 

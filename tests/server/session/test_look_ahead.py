@@ -13,7 +13,8 @@ from av import VideoFrame
 from server.engine.scheduler import Client, Scheduler
 from server.media.frames import Rgb, to_rgb
 from server.session.camera import CameraFeed
-from server.session.look_ahead import GROUP, LookAhead
+from server.session.look_ahead import LookAhead
+from streaming.api import SEEN_TOGETHER
 
 pytestmark = pytest.mark.virtual_time
 FPS = 30
@@ -109,7 +110,7 @@ async def test_frames_are_seen_in_groups_as_they_come(rigs):
     assert await rig.chunk() == (6, 0)
     for _ in range(3):
         assert await rig.chunk() == (9, 0)
-    assert set(rig.engine.calls) == {GROUP}
+    assert set(rig.engine.calls) == {SEEN_TOGETHER}
 
 
 @pytest.mark.parametrize("max_fps", [30, 24, 16, 12, 10])
