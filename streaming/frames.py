@@ -1,6 +1,7 @@
 """Frames of the model: made from camera pictures of any size, and between uint8 and [-1, 1]."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -8,6 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
+
+
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)  # it is kept for whoever asks, in whatever mode
+def channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """A float32 number for each colour, (3, 1, 1). Kept: to make it anew is to wait for a GPU."""
+    return torch.tensor(values, device=device).view(3, 1, 1)
 
 
 def from_uint8(levels: Tensor) -> Tensor:

@@ -71,6 +71,10 @@ class StreamDepth:
         self._estimator = estimator
         self._device = torch.device(device)
         self._size = (height, width)
+        self._cell = max(1, min(width // _CELLS, height // 2))
+        # Means of cells, colours to grey in the same pass.
+        weights = torch.tensor(LUMA_WEIGHTS, device=self._device).view(1, 3, 1, 1)
+        self._to_cells = weights.repeat(1, 1, self._cell, self._cell) / self._cell**2
         self._state = StreamDepthState(estimator.new_range())
         self._points: tuple[tuple[Point, ...], Tensor] | None = None  # the last ones asked for, and their map
 
@@ -162,17 +166,16 @@ class StreamDepth:
 
     def _align(self, frames: Tensor, estimate: Tensor, state: StreamDepthState) -> tuple[Alignment, Array]:
         """How each frame follows the one before, and its aligned depth, (T, h, w) on the host."""
-        cell = max(1, min(self._size[1] // _CELLS, self._size[0] // 2))
-        # Means of cells, colours to grey in the same pass.
-        kernel = frames.new_tensor(LUMA_WEIGHTS).view(1, 3, 1, 1).repeat(1, 1, cell, cell) / cell**2
-        pictures = F.conv2d(frames, kernel, stride=cell)[:, 0]
-        coarse = torch.stack([pictures, F.avg_pool2d(estimate[:, None], cell)[:, 0]]).cpu().numpy()
+        pictures = F.conv2d(frames, self._to_cells, stride=self._cell)[:, 0]
+        coarse = torch.stack([pictures, F.avg_pool2d(estimate[:, None], self._cell)[:, 0]]).cpu().numpy()
         alignment = align(coarse[0], coarse[1], state.reference, is_fixed=state.range.is_fixed)
         return alignment, coarse[1] * alignment.scale[:, None, None] + alignment.shift[:, None, None]
 
     def _scaled(self, depth: Tensor, scale: Array, shift: Array) -> Tensor:
         """Each frame of depth (T, H, W) with its own scale and shift, (T,) on the host; a new tensor."""
-        scales, shifts = (torch.from_numpy(x).to(depth).view(-1, 1, 1) for x in (scale, shift))
+        # In one copy, which nobody waits for: from memory that is not pinned it has begun when this goes on.
+        both = torch.from_numpy(np.stack([scale, shift])).to(depth, non_blocking=True)
+        scales, shifts = both.view(2, -1, 1, 1)
         return torch.addcmul(shifts, depth, scales)
 
     def _smooth(
