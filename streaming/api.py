@@ -30,6 +30,7 @@ Side: TypeAlias = Literal["near", "far"]
 
 CONTROLS: tuple[ControlName, ...] = get_args(ControlName)
 FIRST_CHUNK, CHUNK = 9, 12  # frames: latent 0 stands for one, every later latent for four
+SEEN_TOGETHER = 3  # frames that are worth a call of `look_ahead`; a chunk is some of them
 
 MAX_PROMPTS = 8
 MAX_PROMPT_LENGTH = 1000  # characters of one text

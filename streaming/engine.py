@@ -23,6 +23,7 @@ import torch
 from streaming.acceleration import Optimizations, optimizations_for
 from streaming.api import (
     CHUNK,
+    SEEN_TOGETHER,
     ChunkParameters,
     ControlStrengths,
     Decoder,
@@ -275,6 +276,7 @@ class StreamEngine:
                 (name, 1.0) for name in self.info.allowed_controls if name != "lines"
             )
             self._warm_up_chunk(stream, ChunkParameters(controls=several))
+            stream.look_ahead([picture] * SEEN_TOGETHER)
             self._warm_up_chunk(stream, ChunkParameters(mask=mask, references=(picture,), prompts=prompts))
         return pace
 

@@ -1,6 +1,7 @@
 """Frames of the model: made from camera pictures of any size, and between uint8 and [-1, 1]."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -8,6 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
+
+
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)  # it is kept for whoever asks, in whatever mode
+def channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """A float32 number for each colour, (3, 1, 1). Kept: to make it anew is to wait for a GPU."""
+    return torch.tensor(values, device=device).view(3, 1, 1)
 
 
 def from_uint8(levels: Tensor) -> Tensor:
@@ -33,10 +41,14 @@ def fit_frames(frames: Sequence[np.ndarray], height: int, width: int, device: to
     if not frames:
         raise ValueError("frames: expected at least one (H, W, 3) uint8 picture, got none")
     for index, frame in enumerate(frames):
-        _check_picture(frame, index)
-    pictures = [_to_tensor(crop_to_fill(frame, height, width)).to(device) for frame in frames]
-    fitted = torch.stack([_resize(picture, height, width) for picture in pictures])
-    return from_uint8(fitted)
+        check_picture(frame, index)
+    return from_uint8(torch.stack([fit_picture(frame, height, width, device) for frame in frames]))
+
+
+def fit_picture(picture: np.ndarray, height: int, width: int, device: torch.device | str) -> Tensor:
+    """One picture that `check_picture` has passed, as `fit_frames` does it -> (3, height, width) uint8 on
+    `device`."""
+    return _resize(_to_tensor(crop_to_fill(picture, height, width)).to(device), height, width)
 
 
 def crop_to_fill(frame: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -50,7 +62,8 @@ def crop_to_fill(frame: np.ndarray, height: int, width: int) -> np.ndarray:
     return frame[top : top + crop_height, left : left + crop_width]
 
 
-def _check_picture(frame: np.ndarray, index: int) -> None:
+def check_picture(frame: np.ndarray, index: int) -> None:
+    """Raises ValueError that names frame number `index` unless it is (H, W, 3) uint8."""
     # Callers hand over what a decoder gave them, so the type is checked as well as the shape.
     if not isinstance(frame, np.ndarray):
         got = type(frame).__name__

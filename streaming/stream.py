@@ -32,6 +32,7 @@ from streaming.blocks.vace_encoding import GuidanceMode
 from streaming.controls.control_videos import ControlVideo, control_videos
 from streaming.controls.gray import gray_of
 from streaming.controls.lines import lines_of
+from streaming.depth.chunk_frames import ChunkFrames, SeenFrame, look_at
 from streaming.depth.estimators import DepthEstimator
 from streaming.depth.stream_depth import Depth, StreamDepth
 from streaming.frames import fit_frames, to_uint8
@@ -63,6 +64,7 @@ class LiveStream:
         self._info = info
         self._pipeline = pipeline
         self._session = session
+        self._estimator = estimator
         self._depth = StreamDepth(estimator, pipeline.device, info.height, info.width)
         self._parameters = StreamParameters(
             prompts=parse_prompts(prompt),
@@ -133,13 +135,28 @@ class LiveStream:
         return CHUNK if self._session.chunk else FIRST_CHUNK
 
     @torch.inference_mode()
+    def look_ahead(self, pictures: Sequence[np.ndarray]) -> list[SeenFrame]:
+        """Do for these pictures what a chunk's last frame need not wait for: fit them and estimate their
+        depth. `step` takes each of what is returned in the place of its picture, and then does it for the
+        others alone; whatever it is not given was in vain. Nothing of the stream changes, or is in them.
+
+        Alignment, range and control are of a whole chunk. Raises ValueError as `step`, and whatever the
+        estimator raises.
+        """
+        settings = self._parameters.estimated
+        has_use = settings is not None and not settings.points
+        size = self._info.height, self._info.width
+        return look_at(pictures, *size, self._pipeline.device, self._estimator if has_use else None)
+
+    @torch.inference_mode()
     def step(
         self,
-        frames: Sequence[np.ndarray],
+        frames: Sequence[np.ndarray | SeenFrame],
         asked: ChunkParameters | Callable[[], ChunkParameters],
         on_frames: Callable[[ChunkResult], None] | None = None,
     ) -> ChunkResult:
-        """Generate one chunk from `frames_wanted` pictures (H, W, 3) uint8 RGB, oldest first, of any size.
+        """Generate one chunk from `frames_wanted` pictures (H, W, 3) uint8 RGB, oldest first, of any size, or
+        what `look_ahead` gave for them.
 
         A reset or cut makes this a first chunk again: the newest 9 pictures are used and 9 come back. It
         keeps everything that was asked for, the prompt too; a blend under way is over with it. References
@@ -163,7 +180,7 @@ class LiveStream:
 
     def _chunk(
         self,
-        frames: Sequence[np.ndarray],
+        frames: Sequence[np.ndarray | SeenFrame],
         asked: ChunkParameters | Callable[[], ChunkParameters],
         pieces: list[ChunkResult],
         on_frames: Callable[[ChunkResult], None] | None,
@@ -172,11 +189,12 @@ class LiveStream:
         clock, first_frame = StageClock(self._pipeline.device), self._session.frame
         with clock.stage("total"):
             with clock.stage("depth"):
-                camera, depth, known = self._fit(frames), None, None
+                size = self._info.height, self._info.width
+                seen, depth, known = ChunkFrames.fitted(frames, *size, self._pipeline.device), None, None
                 if not isinstance(asked, ChunkParameters):
                     # Few commands change what depth depends on: begin with that.
                     known = self._parameters.estimated
-                    depth = self._estimate(camera, known, starts_over=False)
+                    depth = self._estimate(seen, known, starts_over=False)
                     asked = asked()
                 parameters = self._parameters.changed_by(asked, self._pipeline)
                 if asked.first_picture is not None and self._session.chunk and not asked.starts_over:
@@ -185,9 +203,10 @@ class LiveStream:
                         f"got chunk {self._session.chunk}"
                     )
                 if starts_over := asked.starts_over:
-                    camera = camera[-FIRST_CHUNK:]
+                    seen = seen.newest(FIRST_CHUNK)
                 if starts_over or parameters.estimated != known:
-                    depth = self._estimate(camera, parameters.estimated, starts_over)
+                    depth = self._estimate(seen, parameters.estimated, starts_over)
+                camera = seen.pictures
                 region = parameters.region(depth)
                 guiding = depth if parameters.depth.enabled else None
             motion_gain = AdaptiveScale() if starts_over else self._motion_gain
@@ -281,17 +300,19 @@ class LiveStream:
         self._parameters, self._motion_gain, self._noise = parameters, motion_gain, noise
         self._had_depth = depth is not None
 
-    def _fit(self, frames: Sequence[np.ndarray]) -> Tensor:
-        """Camera pictures -> (T, 3, height, width) float32 in [-1, 1]."""
-        return fit_frames(frames, self._info.height, self._info.width, self._pipeline.device)
-
-    def _estimate(self, camera: Tensor, settings: DepthSettings | None, starts_over: bool) -> Depth | None:
+    def _estimate(self, seen: ChunkFrames, settings: DepthSettings | None, starts_over: bool) -> Depth | None:
         if settings is None:
             return None
         # What was seen before a pause of depth says nothing of the scene after it.
         is_first = starts_over or not self._had_depth
         try:
-            return self._depth(camera, settings, None if is_first else self._shown, starts_over=is_first)
+            return self._depth(
+                seen.pictures,
+                settings,
+                None if is_first else self._shown,
+                estimate=seen.estimate,
+                starts_over=is_first,
+            )
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
@@ -331,7 +352,8 @@ class LiveStream:
         strengths: dict[ControlName, float] = {**parameters.strengths, "depth": scale}
         videos = control_videos(self._pipeline.preset.control_videos, controls, strengths)
         if asked.first_picture is not None:
-            first = self._fit([asked.first_picture])[0]
+            size = self._info.height, self._info.width
+            first = fit_frames([asked.first_picture], *size, self._pipeline.device)[0]
         if region is not None or first is not None:
             source = camera.movedim(0, 1)[None]
             painted = region.control(len(camera)) if region else torch.ones_like(source[:, :1])

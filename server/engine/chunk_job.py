@@ -4,13 +4,16 @@ Neither waits for the other: what is asked lies in a slot that the loop may refi
 """
 
 import threading
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from server.media.frames import Rgb
 from streaming.api import ChunkParameters, ChunkResult
 
 T = TypeVar("T")
+
+Frame: TypeAlias = Hashable  # of a camera: one object is one picture
+ToRgb: TypeAlias = Callable[[Sequence[Any]], list[Rgb]]  # each (H, W, 3) uint8, of its own size
 
 
 class LatestWins(Generic[T]):
@@ -40,25 +43,28 @@ class ChunkJob:
 
     On the event loop, by the session:
 
-        job = ChunkJob(frames, slot, on_taken=..., on_frames=...)
+        job = ChunkJob(frames, to_rgb, slot, on_taken=..., on_frames=...)
         result = await engine.step(stream, job)     # slot.replace(...) as long as that is True
         job.close()                                 # whatever still comes is told to nobody
 
-    In the device thread: `job.frames()`, then `job.slot.take()` once depth is there; then on the event loop,
-    in this order, `job.taken()` and `job.add(piece)` for each piece.
+    In the device thread: `job.to_rgb(...)` of the frames that the stream has not seen yet, then
+    `job.slot.take()` once depth is there; then on the event loop, in this order, `job.taken()` and
+    `job.add(piece)` for each piece.
     """
 
     def __init__(
         self,
-        frames: Callable[[], list[Rgb]],
+        frames: Sequence[Frame],
+        to_rgb: ToRgb,
         slot: LatestWins[ChunkParameters],
         *,
         on_taken: Callable[[], None],
         on_frames: Callable[[ChunkResult], None],
     ) -> None:
-        """`frames` is called in the device thread: as many pictures (H, W, 3) uint8 as wanted, oldest first.
-        The others are called on the event loop."""
+        """As many camera frames as wanted, oldest first. `to_rgb` is called in the device thread, with some
+        of them; the others are called on the event loop."""
         self.frames = frames
+        self.to_rgb = to_rgb
         self.slot = slot
         self._on_taken = on_taken
         self._on_frames = on_frames

@@ -9,7 +9,7 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from server.engine.chunk_job import ChunkJob
+from server.engine.chunk_job import ChunkJob, Frame, ToRgb
 from server.engine.errors import EngineUnavailable
 from server.engine.scheduler import Scheduler
 from server.engine.thread import EngineThread, Job, Snapshot, StreamHandle, fail, import_engine
@@ -157,6 +157,11 @@ class EngineClient:
         Raises InputRejected, StreamWasReset, or whatever else the engine raised: then the stream is lost.
         """
         return await self._call(partial(self._thread.step, handle, job))
+
+    async def look_ahead(self, handle: StreamHandle, frames: Sequence[Frame], to_rgb: ToRgb) -> float | None:
+        """Do what can be done for frames that the next chunk will most likely have, as far as it has not been
+        done: the chunk then finds it done. Returns the seconds that it took; None: there was other work."""
+        return await self._call(partial(self._thread.look_ahead, handle, frames, to_rgb))
 
     async def idle(self) -> None:
         """Wait until nothing of the jobs before is left to do, on the device neither. Camera frames that are

@@ -69,6 +69,16 @@ class Scheduler:
                 self._used = max(self._used, client.used)
             self._pass_on_soon()
 
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody has the device or waits for it."""
+        return not self._is_taken and not self._waiting
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody waits for the device."""
+        return bool(self._waiting)
+
     def extend(self, seconds: float) -> None:
         """The chunk of now will take so much longer than its client's usually do. All who wait are told."""
         if self._ends is not None:

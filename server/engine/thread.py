@@ -22,7 +22,7 @@ from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from server.engine.chunk_job import ChunkJob
+from server.engine.chunk_job import ChunkJob, Frame, ToRgb
 from server.engine.errors import EngineUnavailable, InputRejected, StreamWasReset
 from server.engine.watchdog import Watchdog
 from server.environment import misread
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from streaming.engine import StreamEngine
     from streaming.hub.pull import Progress
     from streaming.snapshot import StreamSnapshot
-    from streaming.stream import LiveStream
+    from streaming.stream import LiveStream, SeenFrame
 
 logger = logging.getLogger(__name__)
 R = TypeVar("R")
@@ -61,6 +61,7 @@ class StreamHandle:
         self.stream: LiveStream | None = None  # until it is opened, and once closed
         self.frames_wanted = 0  # by its first chunk; later ones' come with each result
         self.snapshot: StreamSnapshot | None = None  # the newest that was taken
+        self.seen: dict[Frame, SeenFrame] = {}  # of its next chunk, one chunk's frames at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,7 @@ class EngineThread:
         self._warm_pace = 0.0
         self._paces: deque[float] = deque(maxlen=PACES_KEPT)
         self._made = 0
+        self._ahead_s = 0.0  # spent on chunks to come, since the last one
         self._prepares = True  # until that fails
         self._froze = False
 
@@ -231,6 +233,7 @@ class EngineThread:
     def close(self, handle: StreamHandle) -> None:
         """Free the stream, if it was opened."""
         handle.stream = handle.snapshot = None
+        handle.seen = {}
 
     def snapshot(self, handle: StreamHandle) -> Snapshot:
         """The stream as it is between the jobs before and after this. Raises EngineUnavailable."""
@@ -252,6 +255,7 @@ class EngineThread:
         if stream is None:
             raise EngineUnavailable("the stream has been closed")
         sources: list[Rgb] = []
+        seen, handle.seen = handle.seen, {}
 
         def take_asked() -> ChunkParameters:
             asked = job.slot.take()
@@ -266,12 +270,34 @@ class EngineThread:
             self._post(job.add, piece)
 
         try:
-            sources += job.frames()
-            return stream.step(sources, take_asked, on_frames)
+            if self._settings.stamp_source:
+                sources += job.to_rgb(job.frames)
+            unseen = [frame for frame in dict.fromkeys(job.frames) if frame not in seen]
+            known = dict(zip(unseen, job.to_rgb(unseen), strict=True)) | seen
+            return stream.step([known[frame] for frame in job.frames], take_asked, on_frames)
         except ValueError as error:
             raise InputRejected(str(error)) from error
         except GenerationFailed as error:
             raise StreamWasReset(str(error), stream.frames_wanted) from error
+
+    def look_ahead(self, handle: StreamHandle, frames: Sequence[Frame], to_rgb: ToRgb) -> float | None:
+        """Do what can be done for frames, one chunk's at most, before their chunk is there: what was done for
+        others is forgotten. Returns the seconds that it took; None where another job waits, and it has done
+        nothing. What fails here, the chunk does again."""
+        if (stream := handle.stream) is None or not self._jobs.empty():
+            return None
+        began = time.monotonic()
+        handle.seen = {frame: handle.seen[frame] for frame in frames if frame in handle.seen}
+        unseen = [frame for frame in frames if frame not in handle.seen]
+
+        def look() -> None:
+            handle.seen |= zip(unseen, stream.look_ahead(to_rgb(unseen)), strict=True)
+            self._engine.check_device()  # so that the time is the device's, too
+
+        self._in_background(look, "Looking ahead at frames failed")
+        took = time.monotonic() - began
+        self._ahead_s += took
+        return took
 
     def flush(self) -> None:
         """Finish what chunks have left undone, on the device too."""
@@ -410,6 +436,7 @@ class EngineThread:
 
     def _note_pace(self, seconds: float) -> None:
         """The job at hand took so long, all that it left to do included."""
+        seconds, self._ahead_s = seconds + self._ahead_s, 0.0
         self._paces.append(self._made / max(seconds, 1e-6))
         self._post(self._listener.on_pace, median(self._paces))
         self._post(self._listener.on_memory, self._engine.memory_bytes())

@@ -98,6 +98,15 @@ class CameraFeed:
             pass
         return False
 
+    def expected(self, count: int, until: float | None = None) -> tuple[VideoFrame, ...]:
+        """Frames that the next chunk will most likely have, see `ChunkAssembler.expected`."""
+        return self._assembler.expected(count, until)
+
+    @property
+    def lag(self) -> float:
+        """Seconds by which the generator is slower than the camera, chunk by chunk."""
+        return self._assembler.lag
+
     def take(self, count: int, now: float) -> Chunk[VideoFrame]:
         """The newest chunk. Raises server.session.chunk_assembler.ChunkNotReady."""
         return self._assembler.take(count, now)

@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 _EARLY = 0.5  # of the time between two samples: so much too early the newest frame may be
 _A_LITTLE_SLOWER = 1.75  # times as long from frame to frame as `max_fps` allows; beyond, frames are repeated
+_CHUNKS = 3  # in a row that are late, until it is the generator that sets the pace
 _SMOOTHING = 1 / 64  # weight of the newest frame in the camera's pace
 
 
@@ -80,6 +81,7 @@ class ChunkAssembler(Generic[T]):
         self._interval = 0.0  # from frame to frame, smoothed; 0 before the second
         self._origin = math.inf  # end of the last chunk; before that, time of the very first frame
         self._evicted = -math.inf  # time of the last frame that the full ring lost
+        self._waited: deque[float] = deque(maxlen=_CHUNKS)  # by so much the last spans were too long
         self._is_latest_wanted = True  # of what waits, only the end
         self.pushed = 0
         self.used = 0  # distinct frames that went into chunks
@@ -151,7 +153,7 @@ class ChunkAssembler(Generic[T]):
                 f"no chunk of {count} frames at {now:.3f} s with {self.held} new ones: {reason}"
             )
         times, frames = zip(*self._ring, strict=True)
-        span = self._span(count)
+        span = self._span(count, times)
         chosen = _sample_evenly(times, count, span)
         chunk = Chunk(
             frames=tuple(frames[index] for index in chosen),
@@ -164,9 +166,38 @@ class ChunkAssembler(Generic[T]):
         self.passed_over += len(times) - distinct
         self._ring.clear()
         self._origin = self._newest
-        self._paid = max(self._paid + self._shortest_span(count), self._newest)
+        shortest = self._shortest_span(count)
+        self._paid = max(self._paid + shortest, self._newest)
+        self._waited.append(span - shortest)
         self._is_latest_wanted = False
         return chunk
+
+    def expected(self, count: int, until: float | None = None) -> tuple[T, ...]:
+        """Frames held that the next chunk of `count` will have, oldest first and each once, if the camera
+        goes on at its pace and the chunk is taken as soon as it may be, and not before `until`.
+
+        A guess, which changes nothing: `take` may choose others.
+        """
+        if not self._ring or not self._interval:
+            return ()
+        needed = self._paid + self._shortest_span(count) - _EARLY / self._max_fps
+        to_come = math.ceil((needed - self._newest) / self._interval - 1e-6)  # times are rounded
+        if until is not None:
+            to_come = max(to_come, math.floor((until - self._newest) / self._interval))
+        to_come = min(to_come, self._capacity)  # whatever times a camera claims
+        times = [time for time, _ in self._ring]
+        times += [self._newest + self._interval * (n + 1) for n in range(to_come)]
+        chosen = _sample_evenly(times, count, self._span(count, times))
+        held = (self._ring[index][1] for index in chosen if index < len(self._ring))
+        return tuple({id(frame): frame for frame in held}.values())
+
+    @property
+    def lag(self) -> float:
+        """By how many seconds a chunk takes the generator longer than the camera, less a frame's; 0 where it
+        keeps up. So long a chunk may be put off, and the generator will not have to wait for the camera."""
+        if len(self._waited) < _CHUNKS:
+            return 0.0
+        return max(0.0, min(self._waited) - self._interval)
 
     def _shortest_span(self, count: int) -> float:
         if count < 1:
@@ -176,17 +207,18 @@ class ChunkAssembler(Generic[T]):
             spacing = self._interval
         return count * spacing
 
-    def _span(self, count: int) -> float:
-        """Seconds to sample, back from the newest frame: those since the last chunk, lost frame or pause."""
+    def _span(self, count: int, times: Sequence[float]) -> float:
+        """Seconds to sample, back from the newest of `times`: those since the last chunk, lost frame or
+        pause."""
         shortest = self._shortest_span(count)
         # Before the first chunk the ring may hold much of the warm-up: only its latest part is of interest.
         if self._is_latest_wanted:
             return shortest
         begin = max(self._origin, self._evicted)
-        for before, after in pairwise([begin, *(time for time, _ in self._ring)]):
+        for before, after in pairwise([begin, *times]):
             if after - before > shortest:
                 begin = after
-        return max(shortest, self._newest - begin)
+        return max(shortest, times[-1] - begin)
 
 
 def _sample_evenly(times: Sequence[float], count: int, span: float) -> list[int]:

@@ -20,6 +20,7 @@ from server.protocol.replies import ErrorReply, Superseded
 from server.session.camera import CameraFeed, Chunk
 from server.session.chunk_planner import ChunkPlanner
 from server.session.forecast import ChunkForecast
+from server.session.look_ahead import LookAhead
 from server.session.picture import Picture
 from server.session.timeline import PausableClock
 from server.tracing import ChunkTimes, ChunkTracer
@@ -87,6 +88,7 @@ class GenerationLoop:
         self._is_running.set()
         self.resumed_at = self._now()
         self._forecast = ChunkForecast(engine, pacer, lambda: planner.is_recache_ahead(self.time()))
+        self._look_ahead = LookAhead(engine, feed)
         self._refresh_timer: asyncio.TimerHandle | None = None
         self._frames_wanted = 0  # by the next chunk
         self._sequence = 0
@@ -121,13 +123,21 @@ class GenerationLoop:
         while self._failures < MAX_FAILURES:
             await self._is_running.wait()
             if not await self._feed.ready(self._frames_wanted):
+                if not self.is_paused:
+                    await self._look_ahead.while_they_come(handle, self._frames_wanted)
                 continue
             async with self._engine.scheduler.take(self._forecast.client(self._frames_wanted)):
                 began = self._now()
                 await self._engine.idle()
-                # Others may have had the device for long: it may not be wanted any more.
-                if not self.is_paused and self._feed.is_ready(self._frames_wanted):
+                if self._is_wanted:
+                    await self._look_ahead.before_they_are_taken(handle, self._frames_wanted)
+                if self._is_wanted:
                     await self._one_chunk(handle, began)
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Whether a chunk may still begin: others may have had the device for long."""
+        return not self.is_paused and self._feed.is_ready(self._frames_wanted)
 
     async def _one_chunk(self, handle: StreamHandle, began: float) -> None:
         """Send the newest frames and the waiting commands to the model; queue what comes back."""
@@ -137,7 +147,8 @@ class GenerationLoop:
         chunk = self._feed.take(self._frames_wanted, taken_at)
         in_progress = _ChunkInProgress(self._sequence, chunk, began)
         job = ChunkJob(
-            partial(to_rgb, chunk.frames),  # in the device thread: the loop touches no pixels
+            chunk.frames,
+            to_rgb,  # in the device thread: the loop touches no pixels
             self._planner.begin(self._sequence, self.time()),
             on_taken=partial(self._taken, in_progress),
             on_frames=partial(self._add, in_progress),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from streaming.depth.pillow_resize import RESAMPLING, pillow_resize
 from streaming.depth.range import DepthRange
-from streaming.frames import LUMA_WEIGHTS, to_uint8
+from streaming.frames import LUMA_WEIGHTS, channels, to_uint8
 
 
 class DepthEstimator(Protocol):
@@ -172,9 +172,7 @@ class DptPreprocess:
     def __call__(self, pictures: Tensor) -> Tensor:
         """(T, 3, H, W) uint8 -> (T, 3, h, w) float32, h and w as in `size_of`."""
         resized = pillow_resize(pictures, *self.size_of(*pictures.shape[2:]), self.resample)
-        mean, std = (
-            torch.tensor(values, device=pictures.device).view(3, 1, 1) for values in (self.mean, self.std)
-        )
+        mean, std = (channels(values, pictures.device) for values in (self.mean, self.std))
         return resized.float().mul_(self.scale).sub_(mean).div_(std)
 
     def size_of(self, height: int, width: int) -> tuple[int, int]:

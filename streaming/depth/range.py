@@ -72,11 +72,13 @@ def _percentiles(depth: Tensor) -> tuple[float, float]:
     The median leaves out a frame that the network got wrong, which would otherwise shift all its neighbours.
     """
     rows, columns = (max(1, side // _SAMPLES) for side in depth.shape[1:])
+    # numpy sorts ten times as fast as torch takes quantiles.
     samples = depth[:, ::rows, ::columns].flatten(1).float().cpu().numpy()
-    # numpy sorts ten times as fast as torch takes quantiles; what is not finite ends up last.
-    ordered = np.sort(np.where(np.isfinite(samples), samples, np.nan), axis=1)
-    ends = [np.quantile(values, _ENDS) for row in ordered if (values := row[~np.isnan(row)]).size]
-    if not ends:
+    if (is_finite := np.isfinite(samples)).all():
+        ends = np.quantile(samples, _ENDS, axis=1).T  # of all frames at once, in a quarter of the time
+    else:
+        ends = [np.quantile(row[ok], _ENDS) for row, ok in zip(samples, is_finite, strict=True) if ok.any()]
+    if not len(ends):
         return math.nan, math.nan
     far, near = np.median(ends, axis=0).tolist()
     return far, near

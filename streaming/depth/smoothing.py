@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from streaming.frames import LUMA_WEIGHTS
+from streaming.frames import LUMA_WEIGHTS, channels
 
 _MOST = 0.9  # of the past kept by a still pixel at smoothing 1: an average over ten frames
 _ALIKE = 0.06  # difference of grey, in [-1, 1], at which the past counts exp(-1): eight grey levels
@@ -51,7 +51,7 @@ def smooth(
 def half_res_luma(frames: Tensor) -> Tensor:
     """RGB (T, 3, H, W) in [-1, 1] -> (T, 1, H // 2, W // 2) grey: what `smooth` sees of the frames."""
     small = F.avg_pool2d(frames, 2)  # also rids the camera's picture of half its noise
-    return (small * small.new_tensor(LUMA_WEIGHTS).view(3, 1, 1)).sum(1, keepdim=True)
+    return (small * channels(LUMA_WEIGHTS, small.device)).sum(1, keepdim=True)
 
 
 def _follow(pictures: Tensor, earlier: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ makes it [-1, 1] (range.py), the last generated picture adds its detail where as
 of the camera's scene begins anew from its first frame on.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -70,6 +71,10 @@ class StreamDepth:
         self._estimator = estimator
         self._device = torch.device(device)
         self._size = (height, width)
+        self._cell = max(1, min(width // _CELLS, height // 2))
+        # Means of cells, colours to grey in the same pass.
+        weights = torch.tensor(LUMA_WEIGHTS, device=self._device).view(1, 3, 1, 1)
+        self._to_cells = weights.repeat(1, 1, self._cell, self._cell) / self._cell**2
         self._state = StreamDepthState(estimator.new_range())
         self._points: tuple[tuple[Point, ...], Tensor] | None = None  # the last ones asked for, and their map
 
@@ -85,14 +90,17 @@ class StreamDepth:
         settings: DepthSettings,
         generated: Tensor | None = None,
         *,
+        estimate: Callable[[DepthEstimator], Tensor] | None = None,
         starts_over: bool = False,
     ) -> Depth:
         """Camera frames (T, 3, H, W) float32 in [-1, 1] -> depth to guide the generation with.
 
         `generated` (T', 3, H, W) in [-1, 1] are the pictures shown last, oldest first; only a refinement
-        above 0 looks at them, at the newest, and it costs the estimate of one frame more. `starts_over`: as
-        after `reset`, which a caller cannot use before it knows that the chunk succeeds. `settings.enabled`
-        is the caller's affair: whoever asks gets depth. Raises ValueError on another shape.
+        above 0 looks at them, at the newest, and it costs the estimate of one frame more. `estimate` gives
+        the estimator's (T, H, W) of these frames, which a caller may know in part; it is not asked where
+        points replace it. `starts_over`: as after `reset`, which a caller cannot use before it knows that the
+        chunk succeeds. `settings.enabled` is the caller's affair: whoever asks gets depth. Raises ValueError
+        on another shape.
         """
         for name, pictures in (("frames", frames), ("generated", generated)):
             if pictures is not None and (pictures.ndim != 4 or tuple(pictures.shape[1:]) != (3, *self._size)):
@@ -103,22 +111,23 @@ class StreamDepth:
             values = self._sparse(settings.points).expand(len(frames), -1, -1)
             # As after a pause of depth: what is remembered of the camera will be old when points are cleared.
             return Depth(values, motion=0.0, non_finite=0, after=replace(state, reference=None, memory=None))
-        estimate, bad = _replace_non_finite(self._estimator.estimate(frames))
+        raw = self._estimator.estimate(frames) if estimate is None else estimate(self._estimator)
+        raw, bad = _replace_non_finite(raw)
         state = replace(state, non_finite=state.non_finite + bad)
-        if bad == estimate.numel():  # nothing to learn from
-            return Depth(torch.zeros_like(estimate), motion=0.0, non_finite=bad, after=state)
+        if bad == raw.numel():  # nothing to learn from
+            return Depth(torch.zeros_like(raw), motion=0.0, non_finite=bad, after=state)
 
-        alignment, grid = self._align(frames, estimate, state)
+        alignment, grid = self._align(frames, raw, state)
         scale, shift = alignment.scale, alignment.shift
         if settings.smoothing:
-            estimate = self._smooth(estimate, frames, alignment, state.memory, settings.smoothing)
+            raw = self._smooth(raw, frames, alignment, state.memory, settings.smoothing)
             scale, shift = np.ones_like(scale), np.zeros_like(shift)
         slope, offset, after = self._ranges(grid, alignment, state.range)
         # Alignment and range in one pass over the pixels.
-        values = self._scaled(estimate, slope * scale, slope * shift + offset).clamp_(-1, 1)
+        values = self._scaled(raw, slope * scale, slope * shift + offset).clamp_(-1, 1)
         memory = Memory(
             picture=half_res_luma(frames[-1:])[0],
-            depth=self._scaled(estimate[-1:], scale[-1:], shift[-1:])[0],
+            depth=self._scaled(raw[-1:], scale[-1:], shift[-1:])[0],
             values=values[-1].clone(),
         )
         if settings.refinement and generated is not None and state.memory is not None:
@@ -157,17 +166,16 @@ class StreamDepth:
 
     def _align(self, frames: Tensor, estimate: Tensor, state: StreamDepthState) -> tuple[Alignment, Array]:
         """How each frame follows the one before, and its aligned depth, (T, h, w) on the host."""
-        cell = max(1, min(self._size[1] // _CELLS, self._size[0] // 2))
-        # Means of cells, colours to grey in the same pass.
-        kernel = frames.new_tensor(LUMA_WEIGHTS).view(1, 3, 1, 1).repeat(1, 1, cell, cell) / cell**2
-        pictures = F.conv2d(frames, kernel, stride=cell)[:, 0]
-        coarse = torch.stack([pictures, F.avg_pool2d(estimate[:, None], cell)[:, 0]]).cpu().numpy()
+        pictures = F.conv2d(frames, self._to_cells, stride=self._cell)[:, 0]
+        coarse = torch.stack([pictures, F.avg_pool2d(estimate[:, None], self._cell)[:, 0]]).cpu().numpy()
         alignment = align(coarse[0], coarse[1], state.reference, is_fixed=state.range.is_fixed)
         return alignment, coarse[1] * alignment.scale[:, None, None] + alignment.shift[:, None, None]
 
     def _scaled(self, depth: Tensor, scale: Array, shift: Array) -> Tensor:
         """Each frame of depth (T, H, W) with its own scale and shift, (T,) on the host; a new tensor."""
-        scales, shifts = (torch.from_numpy(x).to(depth).view(-1, 1, 1) for x in (scale, shift))
+        # In one copy, which nobody waits for: from memory that is not pinned it has begun when this goes on.
+        both = torch.from_numpy(np.stack([scale, shift])).to(depth, non_blocking=True)
+        scales, shifts = both.view(2, -1, 1, 1)
         return torch.addcmul(shifts, depth, scales)
 
     def _smooth(

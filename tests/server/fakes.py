@@ -140,6 +140,13 @@ class LiveStream:
         self.frames_wanted = 12
         return result
 
+    def look_ahead(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+        sleep(self._module.look_seconds * len(pictures))
+        self._module.looked_at.append(len(pictures))
+        if self._module.look_error is not None:
+            raise self._module.look_error
+        return list(pictures)
+
     def snapshot(self, before: StreamSnapshot | None = None) -> StreamSnapshot:
         self._module.snapshots_before.append(before)
         return StreamSnapshot(self._prompt, self._chunk, self._frame, self._generation)
@@ -235,6 +242,9 @@ class FakeEngineModule:
     controls: ControlStrengths = DEFAULT_CONTROLS  # that streams begin with
     step_seconds: float = 0.0
     recache_seconds: float = 0.0  # more, for a step with a prompt
+    look_seconds: float = 0.0  # a picture, ahead of its chunk
+    look_error: Exception | None = None
+    looked_at: list[int] = field(default_factory=list)  # pictures each time
     warm_pace: float = 1000.0  # pictures a second
     has_diverged: bool = False
     may_load: Gate = field(default_factory=Gate)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from streaming.frames import crop_to_fill, fit_frames, from_uint8, to_uint8
+from streaming.frames import channels, crop_to_fill, fit_frames, from_uint8, to_uint8
 
 HEIGHT, WIDTH = 18, 32
 
@@ -45,6 +45,13 @@ def test_black_is_minus_one_and_white_plus_one():
     fitted = fit_frames([black, white], HEIGHT, WIDTH, "cpu")
     assert torch.equal(fitted[0], torch.full_like(fitted[0], -1))
     assert torch.equal(fitted[1], torch.full_like(fitted[1], 1))
+
+
+@torch.inference_mode()
+def test_numbers_of_the_colours_are_made_once_and_are_good_in_every_mode():
+    made = channels((0.25, 0.5, 1.0), torch.device("cpu"))
+    assert made.shape == (3, 1, 1) and made.flatten().tolist() == [0.25, 0.5, 1.0]
+    assert channels((0.25, 0.5, 1.0), torch.device("cpu")) is made and not made.is_inference()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
 
 from scripts.bench.engine import ceilings, machine, measured_engine, stages, table
@@ -16,6 +17,7 @@ from scripts.bench.figures.latency import percentile
 from streaming.api import (
     CHUNK,
     CONTROLS,
+    SEEN_TOGETHER,
     CameraStart,
     ChunkParameters,
     ControlName,
@@ -25,8 +27,11 @@ from streaming.api import (
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.chunk_passes import ChunkInputs
 from streaming.config import CHUNK_LATENTS
+from streaming.depth.chunk_frames import SeenFrame
 from streaming.engine import LiveStream, StreamEngine
 
+# Of a chunk whose frames were seen as they came.
+SEEN, LAST = "depth while it fills", "depth once it is full"
 SWITCHES = 5  # prompt switches, and new sessions, that are timed
 
 
@@ -67,6 +72,7 @@ class Bench:
             stream = self._full_stream()
             held = machine.allocated(self._device)
             walls, rows = self._timed(stream)
+            ahead = self._seen_ahead(stream) if self._on else []
             switched, switches = self._switches(stream)
             is_cuda = self._device.type == "cuda"
             runtime = profiled(lambda: self._step(stream), self._device) if is_cuda else {}
@@ -82,7 +88,7 @@ class Bench:
         preset, dtype = self._pipeline.preset, self._pipeline.dtype
         sizes = ceilings.sizes_for(preset, self._device)
         rates = ceilings.ceilings(preset.transformer, sizes, self._device, dtype)
-        by_stage = self._stages(rows, works, rates)
+        by_stage = self._stages(rows + ahead, works, rates)
         switch = self._stages(switches, works, rates)
         cache = stream._session.cache.num_bytes
         base -= cache if base else 0  # the ring was lent to a session before
@@ -150,6 +156,23 @@ class Bench:
     def _timed(self, stream: LiveStream) -> tuple[list[float], list[dict[str, float]]]:
         found = [self._step(stream) for _ in range(self._chunks)]
         return [wall for wall, _ in found], [row for _, row in found]
+
+    def _seen_ahead(self, stream: LiveStream) -> list[dict[str, float]]:
+        """Depth of a chunk whose frames a server has seen as they came, all but the last ones: what these
+        take when the chunk is full, and what the others took before."""
+        rows: list[dict[str, float]] = []
+        for _ in range(self._chunks):
+            pictures = self._pictures[: stream.frames_wanted]
+            frames: list[np.ndarray | SeenFrame] = []
+            machine.wait(self._device)
+            begin = time.perf_counter()
+            for first in range(0, len(pictures) - SEEN_TOGETHER, SEEN_TOGETHER):
+                frames += stream.look_ahead(pictures[first : first + SEEN_TOGETHER])
+                machine.wait(self._device)  # the camera is slower
+            before = (time.perf_counter() - begin) * 1e3
+            result = stream.step([*frames, *pictures[len(frames) :]], self._controls())
+            rows.append({SEEN: before, LAST: result.timings_ms["depth"]})
+        return rows
 
     def _switches(self, stream: LiveStream) -> tuple[list[float], list[dict[str, float]]]:
         self._step(stream, prompts=parse_prompts(self._new_prompt()))  # its shapes are met here

@@ -44,6 +44,9 @@ class SleepingStream:
     def snapshot(self, before: SleepingSnapshot | None = None) -> SleepingSnapshot:
         return SleepingSnapshot(self.frames_wanted, self.chunk, self.frame)
 
+    def look_ahead(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return list(pictures)
+
     def step(
         self,
         frames: Sequence[Any],

@@ -60,6 +60,8 @@ def test_every_stage_has_a_median_a_p95_and_a_fraction_of_its_ceiling(
         stage = stages[name]
         assert 0 < stage["median_ms"] <= stage["p95_ms"] and stage["of_ceiling"] > 0, name
         assert stage["goal_ms"] is None, "goals are for another model and size"
+    for name in ("depth while it fills", "depth once it is full"):
+        assert 0 < stages[name]["median_ms"] <= stages[name]["p95_ms"] and stages[name]["floor_ms"] is None
     assert "copy out and rest" in stages and list(stages)[-1] == "chunk" and "pass 3" not in stages
 
 

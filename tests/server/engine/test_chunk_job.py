@@ -33,6 +33,7 @@ def test_law_the_writer_knows_which_value_was_taken():
 
 def job(told: list) -> ChunkJob:
     return ChunkJob(
+        (),
         list,
         LatestWins(ChunkParameters()),
         on_taken=lambda: told.append("taken"),

@@ -1,11 +1,12 @@
 import asyncio
 import atexit
 import gc
+import itertools
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,16 +26,17 @@ from tests.server.fakes import StreamSnapshot
 from tests.server.running import PATIENCE_S, started_worker, until
 
 
-def frames(count: int):
-    return lambda: [np.full((48, 64, 3), n, np.uint8) for n in range(count)]
+def grey(frames: Sequence[int]) -> list[np.ndarray]:
+    return [np.full((48, 64, 3), frame, np.uint8) for frame in frames]
 
 
-def asking(frames, asked: ChunkParameters, on_frames=lambda piece: None) -> ChunkJob:
-    return ChunkJob(frames, LatestWins(asked), on_taken=lambda: None, on_frames=on_frames)
+def asking(count: int, asked: ChunkParameters, on_frames=lambda piece: None, to_rgb=grey) -> ChunkJob:
+    """Of frames that are called 0, 1 and so on."""
+    return ChunkJob(range(count), to_rgb, LatestWins(asked), on_taken=lambda: None, on_frames=on_frames)
 
 
 def request(count: int, prompt: str | None = None) -> ChunkJob:
-    return asking(frames(count), ChunkParameters(prompts=prompt and ((prompt, 1.0),)))
+    return asking(count, ChunkParameters(prompts=prompt and ((prompt, 1.0),)))
 
 
 async def test_model_is_loaded_with_the_settings_and_described(worker, engine, settings):
@@ -257,7 +259,7 @@ async def test_what_is_asked_reaches_the_engine_as_it_is(worker, engine):
         reset=True,
         seed=4,
     )
-    await worker.step(handle, asking(frames(9), change))
+    await worker.step(handle, asking(9, change))
     _, asked = engine.steps[0]
     assert [getattr(asked, each.name) for each in fields(change)] == [
         getattr(change, each.name) for each in fields(change)
@@ -280,7 +282,7 @@ async def test_law_the_device_thread_waits_for_no_event_loop(worker, engine):
 async def test_what_is_put_in_the_slot_is_taken_as_late_as_the_engine_asks(worker, engine):
     handle = await worker.open(prompt="clay", seed=0)
     job, told = request(9, "gold"), []
-    job = ChunkJob(job.frames, job.slot, on_taken=lambda: told.append("taken"), on_frames=told.append)
+    job = ChunkJob(job.frames, grey, job.slot, on_taken=lambda: told.append("taken"), on_frames=told.append)
     engine.may_ask.clear()
     step = asyncio.create_task(worker.step(handle, job))
     await asyncio.sleep(0)
@@ -295,11 +297,11 @@ async def test_frames_are_converted_in_the_models_thread(worker):
     handle = await worker.open(prompt="clay", seed=0)
     threads = []
 
-    def convert():
+    def convert(frames):
         threads.append(threading.current_thread().name)
-        return frames(9)()
+        return grey(frames)
 
-    await worker.step(handle, asking(convert, ChunkParameters()))
+    await worker.step(handle, asking(9, ChunkParameters(), to_rgb=convert))
     assert threads == ["engine"]
 
 
@@ -315,11 +317,11 @@ async def test_bad_input_is_told_and_the_stream_goes_on(worker):
 async def test_a_camera_frame_that_cannot_be_converted_harms_nothing(worker):
     handle = await worker.open(prompt="gold", seed=0)
 
-    def broken() -> list[np.ndarray]:
+    def broken(frames: Sequence[int]) -> list[np.ndarray]:
         raise ValueError("no such pixel format")
 
     with pytest.raises(InputRejected, match="no such pixel format"):
-        await worker.step(handle, asking(broken, ChunkParameters()))
+        await worker.step(handle, asking(9, ChunkParameters(), to_rgb=broken))
     assert len((await worker.step(handle, request(handle.frames_wanted))).frames) == 9
 
 
@@ -372,11 +374,11 @@ async def held_step(worker, engine, handle) -> asyncio.Task:
     engine.may_ask.clear()
     has_begun = threading.Event()
 
-    def convert():
+    def convert(frames):
         has_begun.set()
-        return frames(9)()
+        return grey(frames)
 
-    step = asyncio.create_task(worker.step(handle, asking(convert, ChunkParameters())))
+    step = asyncio.create_task(worker.step(handle, asking(9, ChunkParameters(), to_rgb=convert)))
     await until(has_begun.is_set, "the thread to begin")
     return step
 
@@ -468,11 +470,11 @@ async def test_an_error_that_is_its_own_cause_is_told(worker):
     handle = await worker.open(prompt="clay", seed=0)
     wrong = RuntimeError("no memory")
 
-    def convert():
+    def convert(frames):
         raise wrong from wrong
 
     with pytest.raises(RuntimeError, match="no memory"):
-        await worker.step(handle, asking(convert, ChunkParameters()))
+        await worker.step(handle, asking(9, ChunkParameters(), to_rgb=convert))
     await worker.idle()
 
 
@@ -516,17 +518,19 @@ async def test_stamp_is_the_source(engine):
     worker.start()
     handle = await worker.open(prompt="clay", seed=0)
     shown = []
-    sources = [np.full((48, 64, 3), 10 * n, np.uint8) for n in range(9)]
-    await worker.step(
-        handle, asking(lambda: sources, ChunkParameters(), lambda piece: shown.extend(piece.frames))
-    )
+
+    def show(piece):
+        shown.extend(piece.frames)
+
+    def tens(frames):
+        return grey([10 * frame for frame in frames])
+
+    await worker.step(handle, asking(9, ChunkParameters(), show, tens))
     assert [int(picture[-1, 0, 0]) for picture in shown] == list(range(9))
     assert [int(picture[-1, 0, 1]) for picture in shown] == [4] * 9
     assert [int(picture[0, 0, 0]) for picture in shown] == [10 * n for n in range(9)]
     shown.clear()
-    sources = [np.full((48, 64, 3), 10 * n, np.uint8) for n in range(12)]
-    reset = ChunkParameters(reset=True)
-    await worker.step(handle, asking(lambda: sources, reset, lambda piece: shown.extend(piece.frames)))
+    await worker.step(handle, asking(12, ChunkParameters(reset=True), show, tens))
     assert [int(picture[0, 0, 0]) for picture in shown] == [10 * n for n in range(3, 12)], "the newest 9"
     await worker.stop()
 
@@ -535,7 +539,7 @@ async def test_pieces_come_before_the_chunk_they_are_of(worker):
     handle = await worker.open(prompt="clay", seed=0)
     for count, lengths in ((9, [1, 4, 4]), (12, [4, 4, 4])):
         pieces = []
-        whole = await worker.step(handle, asking(frames(count), ChunkParameters(), pieces.append))
+        whole = await worker.step(handle, asking(count, ChunkParameters(), pieces.append))
         assert [len(piece.frames) for piece in pieces] == lengths
         assert np.array_equal(np.concatenate([piece.frames for piece in pieces]), whole.frames)
         assert {piece.frames_in_chunk for piece in pieces} == {count}
@@ -715,3 +719,88 @@ async def test_the_pace_is_that_of_the_warm_up_and_then_of_the_chunks(settings, 
             await worker.step(handle, request(count))
         await until(lambda: worker.pace != 500.0, "the chunks' own pace")
         assert 9 / (time.monotonic() - began) < worker.pace <= 12 / engine.step_seconds
+
+
+async def test_what_was_seen_ahead_is_neither_converted_nor_seen_again(worker, engine):
+    handle, converted = await worker.open(prompt="clay", seed=0), []
+
+    def convert(frames):
+        converted.append((threading.current_thread().name, *frames))
+        return grey(frames)
+
+    assert await worker.look_ahead(handle, (0, 1, 2), convert) is not None
+    assert await worker.look_ahead(handle, (0, 2, 4, 5), convert) is not None, "1 is wanted no more"
+    result = await worker.step(handle, asking(9, ChunkParameters(), to_rgb=convert))
+    assert converted == [("engine", 0, 1, 2), ("engine", 4, 5), ("engine", 1, 3, 6, 7, 8)]
+    assert engine.looked_at == [3, 2]
+    assert [int(frame[0, 0, 2]) for frame in result.frames] == list(range(9))
+    assert not handle.seen
+
+
+async def test_a_frame_that_a_chunk_has_twice_is_converted_once(worker):
+    handle, converted = await worker.open(prompt="clay", seed=0), []
+
+    def convert(frames):
+        converted.extend(frames)
+        return grey(frames)
+
+    asked = LatestWins(ChunkParameters())
+    job = ChunkJob([0, 0, 1, 2, 2, 2, 3, 4, 4], convert, asked, on_taken=int, on_frames=lambda piece: None)
+    result = await worker.step(handle, job)
+    assert [int(frame[0, 0, 2]) for frame in result.frames] == list(job.frames)
+    assert converted == [0, 1, 2, 3, 4]
+
+
+async def test_law_nothing_is_seen_ahead_while_another_job_waits(worker, engine):
+    """Another stream's chunk, in the queue behind it."""
+    handle, other = [await worker.open(prompt="clay", seed=0) for _ in range(2)]
+    step = await held_step(worker, engine, handle)
+    ahead = asyncio.create_task(worker.look_ahead(handle, (0, 1, 2), grey))
+    await asyncio.sleep(0)  # it lies in the thread's queue
+    waiting = asyncio.create_task(worker.step(other, request(9)))
+    await asyncio.sleep(0)
+    engine.may_ask.set()
+    assert await ahead is None and not engine.looked_at and not handle.seen
+    assert (await step).chunk == (await waiting).chunk == 0
+
+
+async def test_frames_that_cannot_be_seen_ahead_harm_nothing(worker, engine, caplog):
+    handle = await worker.open(prompt="clay", seed=0)
+    await worker.look_ahead(handle, (0, 1, 2), grey)
+    engine.look_error = RuntimeError("no kernel")
+    assert await worker.look_ahead(handle, (0, 1, 2, 3, 4, 5), grey) is not None
+    assert "Looking ahead at frames failed" in caplog.text and handle.seen.keys() == {0, 1, 2}
+    assert len((await worker.step(handle, request(9))).frames) == 9
+    assert worker.readiness.phase is Phase.READY
+
+
+async def test_what_was_seen_ahead_goes_with_its_stream(worker, engine):
+    handle = await worker.open(prompt="clay", seed=0)
+    await worker.look_ahead(handle, (0, 1, 2), grey)
+    worker.close(handle)
+    await worker.idle()
+    assert not handle.seen
+    assert await worker.look_ahead(handle, (0, 1, 2), grey) is None and engine.looked_at == [3]
+
+
+async def test_a_device_that_is_lost_ahead_of_a_chunk_is_told(worker, engine):
+    handle = await worker.open(prompt="clay", seed=0)
+    engine.device_error = RuntimeError("CUDA error")
+    with pytest.raises(EngineUnavailable, match="can do no more work"):
+        await worker.look_ahead(handle, (0, 1, 2), grey)
+    assert worker.readiness.phase is Phase.FAILED
+
+
+async def test_the_pace_counts_what_was_done_ahead(worker, monkeypatch):
+    """A device that is shared has no time for it: the pace must not promise that."""
+    handle, seconds = await worker.open(prompt="clay", seed=0), itertools.count()
+    monkeypatch.setattr("server.engine.thread.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    await worker.step(handle, request(9))
+    await worker.idle()
+    (alone,) = worker._thread._paces
+    await worker.look_ahead(handle, (0, 1, 2), grey)
+    await worker.look_ahead(handle, (0, 1, 2, 3, 4, 5), grey)
+    for _ in range(2):
+        await worker.step(handle, request(12))
+    await worker.idle()
+    assert [12 / pace - 9 / alone for pace in list(worker._thread._paces)[1:]] == pytest.approx([2, 0])

@@ -1,6 +1,7 @@
 """Faults of the engine, as the event loop is told of them."""
 
 import asyncio
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -17,8 +18,13 @@ from tests.server.running import started_worker, until
 
 def request(count: int, prompt: str | None = None) -> ChunkJob:
     asked = ChunkParameters(prompts=((prompt, 1.0),) if prompt else None)
-    frames = [np.zeros((48, 64, 3), np.uint8)] * count
-    return ChunkJob(lambda: frames, LatestWins(asked), on_taken=lambda: None, on_frames=lambda piece: None)
+    return ChunkJob(
+        range(count), black, LatestWins(asked), on_taken=lambda: None, on_frames=lambda piece: None
+    )
+
+
+def black(frames: Sequence[int]) -> list[np.ndarray]:
+    return [np.zeros((48, 64, 3), np.uint8) for _ in frames]
 
 
 async def test_law_a_stream_that_finds_no_memory_is_refused_and_others_go_on(

@@ -287,3 +287,16 @@ async def test_law_who_is_cancelled_and_has_not_run_since_is_passed_over():
     await asyncio.gather(*waiting, return_exceptions=True)
     await asyncio.sleep(0)
     assert line.order == ["c"] and not failed
+
+
+async def test_the_device_is_free_while_nobody_has_or_wants_it_and_wanted_while_somebody_waits():
+    line = Line()
+    assert line.scheduler.is_free and not line.scheduler.is_wanted
+    async with asyncio.TaskGroup() as group:
+        await line.asks(group, "a")
+        assert not line.scheduler.is_free and not line.scheduler.is_wanted
+        await line.asks(group, "b")
+        assert not line.scheduler.is_free and line.scheduler.is_wanted
+        line.go.set()
+    await asyncio.sleep(0)
+    assert line.scheduler.is_free and not line.scheduler.is_wanted

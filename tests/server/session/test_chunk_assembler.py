@@ -405,3 +405,82 @@ def test_a_frame_without_a_time_says_nothing_of_the_pace() -> None:
 @pytest.mark.parametrize("fps", [30, 60])
 def test_a_camera_as_fast_as_max_fps_or_faster_is_spaced_by_max_fps(fps: float) -> None:
     assert pace_of(steady(fps, 4)) == pytest.approx(1 / 30)
+
+
+# ---- what a chunk will have ----
+
+
+@pytest.mark.parametrize("since", [2, 3])
+@pytest.mark.parametrize(
+    ("fps", "max_fps", "wrong"),
+    [
+        (30, 30, 0),
+        (25, 30, 0),
+        (24, 30, 0),
+        (60, 60, 0),
+        (12, 30, 0),
+        (30, 16, 0),
+        (24, 16, 0.2),
+    ],
+)
+def test_law_what_is_expected_of_an_even_camera_is_taken(
+    fps: float, max_fps: float, wrong: float, since: int
+) -> None:
+    """Asked `since` frames after each chunk. Where two frames are as near to a sample, or one may just be
+    early enough, chance decides."""
+    camera, expected = Camera(ChunkAssembler(capacity=48, max_fps=max_fps)), ()
+    in_all = in_vain = 0
+    for time in steady(fps, 30.0):
+        camera.push(time)
+        camera.take_if_ready(time)
+        if camera.assembler.held == since:
+            expected = camera.assembler.expected(LATER)
+        elif not camera.assembler.held and len(camera.chunks) > 1:
+            in_all += len(expected)
+            in_vain += len(set(expected) - set(camera.chunks[-1].frames))
+    assert in_all >= 0.9 * len(camera.chunks)
+    assert in_vain <= wrong * in_all
+
+
+def test_expected_frames_change_nothing_and_come_once_each() -> None:
+    camera = run(steady(8, 10.0), max_fps=16)  # each frame is chosen more than once
+    before = camera.assembler.pushed, camera.assembler.held, camera.assembler.used
+    expected = camera.assembler.expected(LATER)
+    assert expected == camera.assembler.expected(LATER)
+    assert list(expected) == sorted(set(expected))
+    assert before == (camera.assembler.pushed, camera.assembler.held, camera.assembler.used)
+    frozen: ChunkAssembler[str] = ChunkAssembler(capacity=48, max_fps=16)
+    for time in steady(16, 0.5):
+        frozen.push("the one picture", time)
+    assert frozen.expected(LATER) == ("the one picture",)
+
+
+def test_nothing_is_expected_before_the_pace_of_the_camera_is_known() -> None:
+    assembler: ChunkAssembler[float] = ChunkAssembler(capacity=48, max_fps=16)
+    assert assembler.expected(FIRST) == ()
+    assembler.push(0.0, 0.0)
+    assert assembler.expected(FIRST) == ()
+
+
+def test_a_chunk_that_is_taken_later_is_expected_to_pass_over_frames() -> None:
+    assembler: ChunkAssembler[int] = ChunkAssembler(capacity=48, max_fps=30)
+    for frame in range(13):
+        assembler.push(frame, frame / 30)
+    assembler.take(LATER, 12 / 30)
+    for frame in range(13, 22):
+        assembler.push(frame, frame / 30)
+    assert assembler.expected(LATER) == tuple(range(13, 22))
+    assert assembler.expected(LATER, until=36 / 30 + 0.001) == (14, 16, 18, 20)
+    assert assembler.expected(LATER, until=1e9) != (), "whatever is claimed, no more than a ring is looked at"
+
+
+def test_the_lag_is_what_each_of_three_chunks_took_longer_than_the_camera_but_for_a_frame() -> None:
+    assembler: ChunkAssembler[int] = ChunkAssembler(capacity=48, max_fps=30)
+    lags, frame = [], 0
+    for length in (13, 15, 16, 15, 13, 18):
+        for _ in range(length):
+            assembler.push(frame, frame / 30)
+            frame += 1
+        assembler.take(LATER, frame / 30)
+        lags.append(assembler.lag * 30)
+    assert lags == pytest.approx([0, 0, 0, 2, 0, 0], abs=1e-6)

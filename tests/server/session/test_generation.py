@@ -34,8 +34,15 @@ class Engine:
     def __init__(self) -> None:
         self.scheduler = Scheduler(asyncio.get_running_loop().time)
         self.jobs = []
+        self.ahead = []  # frames seen ahead, and whether the device was nobody's
+        self.on_look_ahead = lambda: None
 
     async def idle(self) -> None: ...
+
+    async def look_ahead(self, handle, frames, to_rgb) -> float:
+        self.ahead.append((len(frames), self.scheduler.is_free))
+        self.on_look_ahead()
+        return 0.0
 
     async def step(self, handle, job) -> ChunkResult:
         future = asyncio.get_running_loop().create_future()
@@ -113,7 +120,7 @@ def piece(of: ChunkResult, first: int, count: int) -> ChunkResult:
 
 async def test_a_chunk_is_asked_for_made_and_queued_piece_by_piece(rig):
     job, future = await rig.engine.next(1)
-    assert rig.planner.is_busy and len(job.frames()) == 9
+    assert rig.planner.is_busy and len(job.frames) == 9
     whole = result()
     job.taken()
     job.add(piece(whole, 0, 1))
@@ -123,8 +130,41 @@ async def test_a_chunk_is_asked_for_made_and_queued_piece_by_piece(rig):
     assert (first.parameters, first.guidance_scale) == (CLAY, 1.0)
     future.set_result(whole)
     job, _ = await rig.engine.next(2)
-    assert len(job.frames()) == 12, "as many as the result said"
+    assert len(job.frames) == 12, "as many as the result said"
     assert rig.changes == 2, "when it was made and when it had left the model"
+
+
+async def test_frames_are_seen_ahead_while_a_chunk_fills_and_in_its_turn_where_it_is_late(rig):
+    _, future = await rig.engine.next(1)
+    assert rig.engine.ahead == [(3, True), (6, True)]
+    for number in range(2, 7):
+        await asyncio.sleep(0.6)
+        rig.engine.ahead.clear()
+        future.set_result(result())
+        _, future = await rig.engine.next(number)
+    assert rig.engine.ahead == [(9, False)]
+
+
+async def test_a_stream_that_is_paused_sees_nothing_ahead_and_takes_no_chunk_that_it_had_begun_to_see(rig):
+    _, future = await rig.engine.next(1)
+    for number in range(2, 6):
+        await asyncio.sleep(0.6)
+        future.set_result(result())
+        _, future = await rig.engine.next(number)
+    await asyncio.sleep(0.6)
+    rig.engine.ahead.clear()
+    rig.engine.on_look_ahead = rig.loop.pause
+    future.set_result(result())
+    await asyncio.sleep(5.0)
+    assert rig.engine.ahead == [(9, False)] and len(rig.engine.jobs) == 5
+
+
+async def test_a_stream_that_is_paused_while_its_chunk_fills_sees_no_more_of_it_ahead(rig):
+    await until(lambda: rig.engine.ahead, "the first group")
+    await asyncio.sleep(2.5 / 30)  # the next frame but one completes the second
+    rig.loop.pause()
+    await asyncio.sleep(1.0)
+    assert rig.engine.ahead == [(3, True)]
 
 
 async def test_the_planner_hears_what_becomes_of_each_chunk(rig):
@@ -149,7 +189,7 @@ async def test_each_picture_has_what_its_own_chunk_was_made_with(rig):
         rig.ask(SetGuidance(id=f"{number}", scale=scale))
         job, future = await rig.engine.next(number + 1)
         job.taken()
-        made = result(len(job.frames()), chunk=number, guidance_scale=scale / 2)
+        made = result(len(job.frames), chunk=number, guidance_scale=scale / 2)
         for first in (0, 4, 8):
             job.add(piece(made, first, min(4, len(made.frames) - first)))
         count = len(rig.pacer)
@@ -164,12 +204,12 @@ async def test_pictures_of_a_refused_chunk_are_wanted_again_and_of_a_reset_as_ma
     _, future = await rig.engine.next(1)
     future.set_exception(InputRejected("no such word"))
     job, future = await rig.engine.next(2)
-    assert len(job.frames()) == 9
+    assert len(job.frames) == 9
     future.set_result(result())
     _, future = await rig.engine.next(3)
     future.set_exception(StreamWasReset("NaN", 9))
     job, _ = await rig.engine.next(4)
-    assert len(job.frames()) == 9
+    assert len(job.frames) == 9
     assert rig.told == [("error", None)] * 2, "nobody's command, so all are told"
 
 
@@ -349,7 +389,7 @@ async def test_each_picture_knows_the_frame_it_was_made_from_after_a_cut_too(rig
     future.set_result(cut)
     await rig.engine.next(3)
     pictures = [rig.pacer.pop(0.0)[0] for _ in range(9)]
-    frames = job.frames()[-9:]
+    frames = job.to_rgb(job.frames)[-9:]
     assert [picture.frame for picture in pictures] == list(range(9, 18))
     assert {(picture.chunk, picture.sequence) for picture in pictures} == {(0, 2)}
     captured = [picture.captured for picture in pictures]
@@ -367,7 +407,7 @@ async def test_pictures_of_an_older_generation_are_dropped_and_counted(rig):
     for number, generation in enumerate((1, 0, 1)):
         job, future = await rig.engine.next(number + 1)
         job.taken()
-        made = result(len(job.frames()), generation=generation)
+        made = result(len(job.frames), generation=generation)
         job.add(made)
         future.set_result(made)
     assert len(rig.pacer) == 9 + 12 and rig.told == ["frames"] * 2

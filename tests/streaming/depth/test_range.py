@@ -116,3 +116,10 @@ def test_a_range_is_a_value_that_normalising_does_not_change():
 def test_a_fixed_range_stays():
     _, after = DepthRange(0.0, 1.0, is_fixed=True).normalise(scene())
     assert (after.far, after.near, after.is_fixed) == (0, 1, True)
+
+
+def test_law_a_frame_without_any_value_counts_for_nothing():
+    """Frames that are all finite are taken at once, others one by one: to the same range, bit for bit."""
+    depth = torch.randn(11, 72, 130, generator=torch.Generator().manual_seed(0))
+    bad = torch.full((1, 72, 130), math.nan)
+    assert DepthRange().follow(torch.cat([depth[:5], bad, depth[5:]])) == DepthRange().follow(depth)
