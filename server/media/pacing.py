@@ -104,7 +104,9 @@ class Pacer(Generic[T]):
         """Queue more pictures of the chunk that was pushed last."""
         due = self._clock.due(self.spacing)
         if due is not None and not self._is_cleared:
-            self._margin.piece(now - (due + len(self) * self.spacing - self.margin))
+            if self._chunks:  # one of these goes first, at once if the time for it is over
+                due = max(due, now) + len(self) * self.spacing
+            self._margin.piece(now - (due - self.margin))
         if self._chunks:
             self._chunks[-1].extend(pictures)
         else:

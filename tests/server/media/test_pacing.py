@@ -240,6 +240,18 @@ def test_the_rest_of_a_chunk_that_comes_after_it_was_due_makes_a_margin(arrives,
     assert pacer.margin == pytest.approx(margin, abs=1e-3)
 
 
+def test_after_a_pause_pictures_that_come_together_are_not_late():
+    pacer = told_of_one_chunk()
+    pacer.push("abcdef", 0.6, 0.8)
+    pacer.pop(0.8)
+    pacer.clear()
+    pacer.restart()
+    pacer.push("ab", 0.6, 1.2, of=6)
+    pacer.extend("cdef", 1.2)  # before any has gone out, and long after the last one was due
+    pacer.push("abcdef", 0.6, 1.8)
+    assert pacer.margin == 0.0
+
+
 def test_law_a_margin_that_bridges_what_is_late_stays():
     """Of every chunk the second half comes 0.15 s later than it is due: not only until that is forgotten."""
     now, margins, pacer = 0.0, list[float](), Pacer[str](MediaClock())
