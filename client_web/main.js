@@ -61,7 +61,7 @@ const stream = new Stream(
     way: (words) => view.way(words),
     silent,
   },
-  () => select("camera").value,
+  () => ({ id: select("camera").value, fps: serverInfo.maxFps }),
   async () => {
     const info = await serverInfo.ask(); // asked anew: credentials of a relay run out
     return { iceServers: info?.ice_servers ?? [], leadsSockets: info?.leads_sockets ?? false };

@@ -132,6 +132,7 @@ class Api:
                 model=self._model(),
                 looks=tuple(_look(look) for look in self._looks()),
                 default_prompt=self._settings.prompt,
+                max_fps=self._settings.max_fps,
                 max_sessions=self._peers.places,
                 sessions=len(self._peers),
                 ice_servers=tuple(map(_rtc_ice_server, servers)),

@@ -9,6 +9,7 @@ import { NO_ANSWER, sentence } from "../server_text.js";
  * @property {import("../protocol.js").Model | null} model
  * @property {import("../protocol.js").Look[]} looks
  * @property {string} default_prompt
+ * @property {number} max_fps a camera need give no more
  * @property {number} sessions
  * @property {number} max_sessions
  * @property {RTCIceServer[]} ice_servers
@@ -40,6 +41,11 @@ export class ServerInfoPoller {
     this.#onInfo = onInfo;
     this.#onIdle = onIdle;
     this.#onLocked = onLocked;
+  }
+
+  /** Pictures a second that a camera is to give, 0 until it is known. */
+  get maxFps() {
+    return this.#info?.max_fps ?? 0;
   }
 
   begin() {

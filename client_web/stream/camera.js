@@ -1,6 +1,9 @@
 /** Camera: asking for it, listing the choices, and saying in plain words why there is none. */
 
-const WANTED = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30, max: 30 } };
+const SIZE = { width: { ideal: 640 }, height: { ideal: 480 } };
+const USUAL_FPS = 30; // asked for also where fewer are used: the newest one is newer
+
+/** @typedef {{id: string, fps: number}} Wanted `id` empty: the browser's default; `fps`: as many a second as are of use */
 
 /** No camera; `message` says how to get one. */
 export class CameraError extends Error {}
@@ -25,13 +28,14 @@ export function obstacle() {
 
 /**
  * Opens a camera; may show the browser's question. The caller stops the track.
- * @param {string} deviceId empty for the browser's default
+ * @param {Wanted} wanted
  * @returns {Promise<MediaStreamTrack>}
  */
-export async function openCamera(deviceId) {
+export async function openCamera({ id, fps }) {
   const impossible = obstacle();
   if (impossible) throw new CameraError(impossible);
-  const video = deviceId ? { ...WANTED, deviceId: { exact: deviceId } } : WANTED;
+  const rate = Math.max(fps, USUAL_FPS);
+  const video = { ...SIZE, frameRate: { ideal: rate, max: rate }, ...(id ? { deviceId: { exact: id } } : {}) };
   try {
     const stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
     return stream.getVideoTracks()[0];

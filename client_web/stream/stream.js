@@ -49,7 +49,7 @@ const STATE_WORDS = {
 
 export class Stream {
   #tell;
-  #cameraId;
+  #wanted;
   #way;
   #isSocketWanted;
   /** @type {Attempt | null} */
@@ -65,13 +65,13 @@ export class Stream {
 
   /**
    * @param {Listener} listener
-   * @param {() => string} cameraId the one that is chosen; empty for the browser's default
+   * @param {() => import("./camera.js").Wanted} wanted the camera that is chosen
    * @param {() => Promise<{iceServers: RTCIceServer[], leadsSockets: boolean}>} way to the server, asked anew each time
    * @param {boolean} isSocketWanted do not even try WebRTC
    */
-  constructor(listener, cameraId, way, isSocketWanted = false) {
+  constructor(listener, wanted, way, isSocketWanted = false) {
     this.#tell = listener;
-    this.#cameraId = cameraId;
+    this.#wanted = wanted;
     this.#way = way;
     this.#isSocketWanted = isSocketWanted;
     window.addEventListener("online", () => this.#tryNow?.());
@@ -94,7 +94,7 @@ export class Stream {
     this.#tell.way("");
     this.#tell.phase("asking", "Asking for the camera. Your browser may show a question: choose Allow.");
     await this.#guard(mine, async () => {
-      mine.camera = await openCamera(this.#cameraId());
+      mine.camera = await openCamera(this.#wanted());
       if (this.#attempt !== mine) return release(mine);
       this.#tell.camera(mine.camera);
       await this.#connect(mine);
@@ -147,7 +147,7 @@ export class Stream {
     this.#tell.problem("");
     let camera;
     try {
-      camera = await openCamera(this.#cameraId());
+      camera = await openCamera(this.#wanted());
     } catch (error) {
       if (!(error instanceof CameraError)) throw error;
       return this.#tell.problem(error.message);
@@ -163,7 +163,7 @@ export class Stream {
   async #connect(mine) {
     if (!mine.losses) this.#tell.phase("connecting", CONNECTING);
     if (mine.camera?.readyState === "ended") {
-      mine.camera = await openCamera(this.#cameraId()); // it went while the server was away
+      mine.camera = await openCamera(this.#wanted()); // it went while the server was away
       if (this.#attempt !== mine) return release(mine);
       this.#tell.camera(mine.camera);
     }

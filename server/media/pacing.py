@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from server.media.margin import PacingMargin
+
 T = TypeVar("T")
 
 CLOCK_RATE_HZ = 90_000  # of RTP video
 LATE_LIMIT_S = 0.1  # beyond this the timeline moves instead of catching up
 FASTEST = 0.5  # of the spacing at which pictures were seen: a backlog is played at most twice as fast
-SMOOTHING = 0.25  # weight of the newest chunk
 
 
 class MediaClock:
@@ -70,10 +71,12 @@ class Pacer(Generic[T]):
         self._chunks: deque[deque[T]] = deque()
         self._arrived: float | None = None
         self._expected: float | None = None
-        self._late = 0.0  # by so many seconds chunks came later than expected, smoothed
+        self._margin = PacingMargin()
+        self._is_cleared = False  # of the newest chunk's pictures: what follows was not due
         self._nominal = 0.0  # seconds between pictures of the newest chunk, as they were seen
         self.interval = 0.0  # seconds between the last two chunks; 0 before the second
-        self.spacing = 0.0  # seconds between the frames played now
+        self.spacing = 0.0  # seconds between the frames played now, which are to last until the next chunk is
+        self.margin = 0.0  # expected and so many seconds more
         self.dropped = 0  # pictures that had to give way to newer ones
 
     def __len__(self) -> int:
@@ -91,14 +94,19 @@ class Pacer(Generic[T]):
         if self._arrived is not None:
             self.interval = now - self._arrived
         if self._expected is not None:
-            self._late += SMOOTHING * (max(now - self._expected, 0.0) - self._late)
-        self._arrived, self._expected = now, None
+            self._margin.chunk(now - self._expected, span)
+        self._arrived, self._expected, self._is_cleared = now, None, False
         self._nominal = span / count
         self._last_until(now + span, len(self) - len(pictures) + count, now)
         self._has_changed()
 
-    def extend(self, pictures: Sequence[T]) -> None:
+    def extend(self, pictures: Sequence[T], now: float) -> None:
         """Queue more pictures of the chunk that was pushed last."""
+        due = self._clock.due(self.spacing)
+        if due is not None and not self._is_cleared:
+            if self._chunks:  # one of these goes first, at once if the time for it is over
+                due = max(due, now) + len(self) * self.spacing
+            self._margin.piece(now - (due - self.margin))
         if self._chunks:
             self._chunks[-1].extend(pictures)
         else:
@@ -118,15 +126,17 @@ class Pacer(Generic[T]):
     def _last_until(self, until: float, count: int, now: float) -> None:
         """Space so many pictures that the one after them is due at `until`, and a margin for chunks that are
         late."""
-        margin = min(2 * self._late, (until - now) / 4)
+        self.margin = self._margin.seconds
+        until += self.margin
         last = self._clock.last_due(self._nominal, now)
-        spacing = (until + margin - now) / count if last is None else (until + margin - last) / (count + 1)
+        spacing = (until - now) / count if last is None else (until - last) / (count + 1)
         self.spacing = max(spacing, FASTEST * self._nominal)
 
     def clear(self) -> int:
         """Drop what waits, as it belongs to a generation that is over; returns how many pictures it was."""
         count = len(self)
         self._chunks.clear()
+        self._is_cleared = True
         self._has_changed()
         return count
 

@@ -85,6 +85,9 @@ class ServerInfo(Message):
     model: ModelInfo | None
     looks: tuple[LookInfo, ...]
     default_prompt: str
+    max_fps: float = Field(
+        description="pictures a second that are generated at most: a camera need give no more"
+    )
     max_sessions: int
     sessions: int
     ice_servers: tuple[IceServerInfo, ...]

@@ -9,7 +9,8 @@ from server.media.frames import is_usable
 from server.session.camera_clock import CameraClock
 from server.session.chunk_assembler import Chunk, ChunkAssembler
 
-RING = 48  # decoded frames, 1.6 s at 30 fps: what comes in while a slow chunk is generated
+RING = 48  # decoded frames: what comes in while a slow chunk is generated
+REACH_S = 1.6  # that they cover, at 30 frames a second; of a faster camera some are left out
 
 
 class CameraFeed:
@@ -32,7 +33,7 @@ class CameraFeed:
         self._is_frozen = False
         self._unusable = 0  # frames of a size that cannot be worked with, or never decoded
         self._max_fps = max_fps
-        self._assembler: ChunkAssembler[VideoFrame] = ChunkAssembler(capacity=RING, max_fps=max_fps)
+        self._assembler = self._empty()
 
     @property
     def dropped(self) -> int:
@@ -62,7 +63,10 @@ class CameraFeed:
     def clear(self) -> None:
         """Let go of all frames; none will come."""
         self.newest = self._held = None
-        self._assembler = ChunkAssembler(capacity=RING, max_fps=self._max_fps)
+        self._assembler = self._empty()
+
+    def _empty(self) -> ChunkAssembler[VideoFrame]:
+        return ChunkAssembler(capacity=RING, max_fps=self._max_fps, reach=REACH_S)
 
     def freeze(self, on: bool) -> None:
         """Hold the newest picture, or let it go."""

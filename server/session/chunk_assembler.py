@@ -70,10 +70,13 @@ class ChunkAssembler(Generic[T]):
     camera clock; when that restarts (times fall back), make a new one.
     """
 
-    def __init__(self, *, capacity: int, max_fps: float) -> None:
+    def __init__(self, *, capacity: int, max_fps: float, reach: float = 0.0) -> None:
+        """`capacity` frames are held at most. A full ring loses its oldest, unless it holds less than `reach`
+        seconds, of a fast camera: then one of those that lie closest together."""
         if capacity < 1:
             raise ValueError(f"capacity: expected at least 1 frame, got {capacity}")
         self._capacity = capacity
+        self._reach = reach
         self.limit_fps(max_fps)
         self._ring: deque[tuple[float, T]] = deque()
         self._newest = -math.inf  # time of the last accepted frame
@@ -122,9 +125,22 @@ class ChunkAssembler(Generic[T]):
         if math.isinf(self._origin):
             self._origin = self._paid = time
         if len(self._ring) == self._capacity:
-            self._evicted, _ = self._ring.popleft()
-            self.overflowed += 1
+            self._make_room()
         self._ring.append((time, frame))
+
+    def _make_room(self) -> None:
+        self.overflowed += 1
+        if self._capacity < 3 or self._newest - self._ring[0][0] >= self._reach:
+            self._evicted, _ = self._ring.popleft()
+            return
+        times = [time for time, _ in self._ring]
+
+        def closeness(index: int) -> float:
+            """Of its neighbours; the newest, which are all that is wanted after a pause, may be closer."""
+            age = self._newest - times[index] + self._reach / 4
+            return (times[index + 1] - times[index - 1]) / age
+
+        del self._ring[min(range(1, len(times) - 1), key=closeness)]
 
     def ready_at(self, count: int, now: float) -> float | None:
         """When `count` frames may be taken: `now`, a later time to ask again, or None, not before another

@@ -254,7 +254,7 @@ class GenerationLoop:
             )
         ]
         if done:
-            self._pacer.extend(pictures)
+            self._pacer.extend(pictures, now)
         else:
             span = camera.span * piece.frames_in_chunk / len(camera.times)
             self._pacer.push(pictures, span, now, of=piece.frames_in_chunk)

@@ -67,6 +67,7 @@ class WebSocketPeer:
             dropped=services.metrics.dropped.labels("upload").inc,
             rejected=self._complain,
             changed=self._writer.wake,
+            max_fps=services.settings.max_fps,
         )
         self._limit = MessageLimit()
         self._codec_requests = RateLimit(CODEC_REQUESTS_PER_SECOND)

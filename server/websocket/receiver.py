@@ -15,7 +15,8 @@ from server.websocket.flow_control import Window
 from server.websocket.media_frame import Kind, MediaFrame
 
 UPLOAD_WINDOW = 3  # camera pictures on their way at once: more is smoother where the way is long, and later
-FASTEST_S = 1 / 60  # between two camera pictures that are decoded
+FASTEST = 2.0  # times max_fps, so many camera pictures a second are decoded at most,
+USUAL_FPS = 60.0  # or so many, if that is more
 COMPLAINTS_PER_S = 1.0
 
 
@@ -31,11 +32,13 @@ class Upload:
         dropped: Callable[[], None],
         rejected: Callable[[str], None],
         changed: Callable[[], None],
+        max_fps: float,
     ) -> None:
         """Calls back for each picture, for each that was needless, and with words for one that is no picture.
 
-        `changed`: the client is to be told something.
+        `changed`: the client is to be told something. `max_fps`: pictures a second that are of use.
         """
+        self._least_s = 1 / max(FASTEST * max_fps, USUAL_FPS)  # between two that are decoded
         self._keep, self._dropped, self._rejected, self._changed = keep, dropped, rejected, changed
         self._now = asyncio.get_running_loop().time
         self._window = Window(UPLOAD_WINDOW)
@@ -68,7 +71,7 @@ class Upload:
             await self._came.wait()
             self._came.clear()
             while self._waiting:
-                next_at = self._now() + FASTEST_S
+                next_at = self._now() + self._least_s
                 await self._decode(self._waiting.popleft())
                 await asyncio.sleep(next_at - self._now())
                 self._window.done()

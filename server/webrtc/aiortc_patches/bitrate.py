@@ -1,6 +1,7 @@
 """Bitrate of one sender: coarse steps below what the receiver says it can take, and seldom a new one."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections import deque
 from typing import Protocol
 
 from aiortc import RTCRtpSender
@@ -16,8 +17,14 @@ HEADROOM = 1.13  # what the receiver must be able to take beyond a rung before t
 REST_S = 2.0  # between two changes: each opens a new encoder, and costs a key frame
 RISE_AFTER_S = 4.0  # since the last change: a link that has just failed needs time
 
+# aiortc's H.264 gives each picture the share of one of 30 in a second. More pictures make as many more bits:
+# less is asked for then, as for one of these rates. Fewer make fewer, which is no harm.
+RATES_FPS = (h264.MAX_FRAME_RATE, 45, 60, 90, 120)
+SLACK = 1.1  # times a rate, up to which it is taken for that one
+RATE_OVER_S = 2.0
+
 # aiortc asks no less of H.264 than 500 kbit/s: on a line that carries that and no more, pictures stand still.
-h264.MIN_BITRATE = RUNGS_BPS[0]
+h264.MIN_BITRATE = RUNGS_BPS[0] * RATES_FPS[0] // RATES_FPS[-1]
 
 
 class BitrateLadder:
@@ -43,9 +50,31 @@ class BitrateLadder:
             self._change(higher, now)
         return self.bps
 
+    def may_reopen(self, now: float) -> bool:
+        """Whether the encoder may be opened anew for another reason. If so, that is a change like those."""
+        if now - self._changed_at < REST_S:
+            return False
+        self._changed_at = now
+        return True
+
     def _change(self, bps: int, now: float) -> None:
         self.bps = bps
         self._changed_at = now
+
+
+class PictureRate:
+    """How many pictures a second are coded, as one of RATES_FPS. Pure."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque()
+
+    def note(self, now: float) -> int:
+        """One is coded now; returns the rate of the last RATE_OVER_S."""
+        self._times.append(now)
+        while now - self._times[0] > RATE_OVER_S:
+            self._times.popleft()
+        fps = (len(self._times) - 1) / RATE_OVER_S
+        return RATES_FPS[min(bisect_left(RATES_FPS, fps / SLACK), len(RATES_FPS) - 1)]
 
 
 class _Encoder(Protocol):
@@ -64,6 +93,8 @@ class BitrateControl:
         self._ladder: BitrateLadder | None = None
         self._estimate = 0  # the receiver's, or the encoder's first guess
         self._set = 0  # by us, as the encoder understood it
+        self._rate = PictureRate()
+        self._reckoned_fps = RATES_FPS[0]
 
     def hold(self, quality: Quality, now: float) -> None:
         """Make the rung for `quality` and the receiver's estimate the encoder's target."""
@@ -74,9 +105,20 @@ class BitrateControl:
             self._estimate = encoder.target_bitrate
         if self._ladder is None:
             self._ladder = BitrateLadder(self._estimate, now)
+        bps = self._ladder.climb(self._estimate, CEILINGS_BPS[quality], now)
+        if isinstance(encoder, h264.H264Encoder):
+            bps = self._share(bps, now)
         # One bit more than the rung, so that an estimate of just the rung is seen to be one.
-        encoder.target_bitrate = self._ladder.climb(self._estimate, CEILINGS_BPS[quality], now) + 1
+        encoder.target_bitrate = bps + 1
         self._set = encoder.target_bitrate
+
+    def _share(self, bps: int, now: float) -> int:
+        """What to ask of H.264 for so many bits a second, of as many pictures as are coded."""
+        assert self._ladder is not None
+        fps = self._rate.note(now)
+        if fps != self._reckoned_fps and self._ladder.may_reopen(now):
+            self._reckoned_fps = fps
+        return bps * RATES_FPS[0] // self._reckoned_fps
 
 
 def _at_most(bps: float) -> int:

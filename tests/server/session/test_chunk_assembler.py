@@ -206,6 +206,37 @@ def test_a_full_ring_shortens_the_span_to_what_it_holds():
     )
 
 
+@pytest.mark.parametrize("fps", [30.0, 60.0, 120.0])
+def test_law_a_full_ring_covers_its_reach_evenly_however_fast_the_camera(fps):
+    assembler = ChunkAssembler[float](capacity=48, max_fps=30, reach=1.6)
+    assembler.push(0.0, 0.0)
+    for time in steady(fps, 1.0, start=0.5):
+        assembler.push(time, time)
+    assembler.take(FIRST, 1.5)
+    for time in steady(fps, 9.0, start=1.5)[1:]:
+        assembler.push(time, time)
+        assert assembler.held <= 48
+    chunk = assembler.take(LATER, 10.5)
+    between = [after - before for before, after in pairwise(chunk.times)]
+    assert chunk.end == 10.5
+    assert 1.6 - 2 / fps <= chunk.span <= 1.6 + 2 / 30
+    assert max(between) <= chunk.span / LATER + 2 / 30, "motion is even"
+
+
+@given(st.integers(3, 48), st.floats(31, 240), st.floats(0.1, 3.0))
+def test_law_of_what_is_within_reach_the_oldest_frame_and_the_newest_stay(capacity, fps, seconds):
+    assembler = ChunkAssembler[float](capacity=capacity, max_fps=30, reach=seconds)
+    times = steady(fps, seconds - 1 / fps)
+    for time in times:
+        assembler.push(time, time)
+    held = [time for time, _ in assembler._ring]
+    assert (held[0], held[-1], len(held)) == (times[0], times[-1], min(capacity, len(times)))
+    assert assembler.pushed == assembler.used + assembler.held + assembler.dropped
+    if len(held) > 2:
+        gaps = [after - before for before, after in pairwise(held)]
+        assert max(gaps) <= 4 * seconds / (capacity - 1) + 2 / fps
+
+
 def test_the_first_chunk_is_the_latest_moment_however_long_the_warm_up_took():
     camera = Camera(ChunkAssembler(capacity=90, max_fps=18))
     for time in steady(30, 60):

@@ -332,7 +332,7 @@ async def test_a_chunk_whose_beginning_came_in_a_pause_is_dropped_as_a_whole(run
     engine.may_ask.set()
     await until(lambda: len(engine.steps) > made, "the chunk")
     await asyncio.sleep(0.05)
-    monkeypatch.setattr(running.session.pacer, "extend", played.append)
+    monkeypatch.setattr(running.session.pacer, "extend", lambda pictures, now: played.append(pictures))
     running.ask("resume", "r")
     await running.until("ack", id="r")
     engine.may_go_on.set()

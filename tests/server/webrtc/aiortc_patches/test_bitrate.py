@@ -130,7 +130,48 @@ def test_an_estimate_of_just_the_rung_is_heard():
     assert encoder.target_bitrate == 500_001
 
 
-def test_an_encoder_is_not_opened_anew_more_often_than_every_two_seconds(encoder, monkeypatch):
+@pytest.mark.parametrize(
+    ("fps", "asked"), [(12, 1.0), (30, 1.0), (33, 1.0), (41, 2 / 3), (60, 0.5), (240, 0.25)]
+)
+def test_law_h264_is_asked_for_its_bits_by_as_many_pictures_as_are_coded(fps, asked):
+    encoder = H264Encoder()
+    control = BitrateControl(Sender(encoder))
+    encoder.target_bitrate = 1_000_000
+    for number in range(5 * fps):
+        control.hold("high", number / fps)
+    assert encoder.target_bitrate == pytest.approx(1_000_000 * asked, abs=2)
+
+
+def test_vp8_is_asked_for_as_much_however_many_pictures_are_coded():
+    """It looks at their times."""
+    encoder = Vp8Encoder()
+    control = BitrateControl(Sender(encoder))
+    encoder.target_bitrate = 1_000_000
+    for number in range(300):
+        control.hold("high", number / 60)
+    assert encoder.target_bitrate == 1_000_001
+
+
+@pytest.mark.parametrize("codec", [H264Encoder, Vp8Encoder])
+@pytest.mark.parametrize("fps", [30, 60])
+def test_law_a_second_of_video_has_the_bits_that_it_was_allowed(codec, fps):
+    """Real encoders, of noise that takes all they may use; `now` is the media's time."""
+    encoder, random = codec(), np.random.default_rng(0)
+    control = BitrateControl(Sender(encoder))
+    encoder.target_bitrate = 380_000
+    bits, seconds = 0, (4, 8)
+    for number in range(seconds[1] * fps):
+        frame = VideoFrame.from_ndarray(random.integers(100, 140, (96, 128, 3), np.uint8))
+        frame.pts, frame.time_base = number * 90_000 // fps, Fraction(1, 90_000)
+        control.hold("high", number / fps)
+        payloads, _ = encoder.encode(frame)
+        if number >= seconds[0] * fps:
+            bits += 8 * sum(map(len, payloads))
+    assert bits / (seconds[1] - seconds[0]) == pytest.approx(380_000, rel=0.25)
+
+
+@pytest.mark.parametrize("fps", [30, 60])
+def test_an_encoder_is_not_opened_anew_more_often_than_every_two_seconds(encoder, fps, monkeypatch):
     """Real encoders, under an estimate that jumps with every frame; `now` is the media's time."""
     opened: list[float] = []
     create = CodecContext.create
@@ -146,9 +187,9 @@ def test_an_encoder_is_not_opened_anew_more_often_than_every_two_seconds(encoder
     frame = VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))
     frame.time_base = Fraction(1, 90_000)
     random = np.random.default_rng(0)
-    for number in range(600):
-        now = number / 30
-        frame.pts = number * 3000
+    for number in range(20 * fps):
+        now = number / fps if number < 15 * fps else 15 + (number - 15 * fps) / 12
+        frame.pts = round(90_000 * now)
         encoder.target_bitrate = int(random.integers(100_000, 4_000_000))
         control.hold("high", now)
         encoder.encode(frame)
