@@ -203,7 +203,7 @@ def create_app(
     recordings = RecordingStore(settings, owners.mark)
     tracer = ChunkTracer.of(settings)
     metrics = Metrics(gate and gate.worker)
-    services = Services(settings, engine, metrics, recordings, tracer, gate, journal)
+    services = Services(settings, engine, metrics, recordings, tracer, gate, journal, owners.mark)
     peers = PeerRegistry(services)
     viewers = ViewerRegistry(services, peers.find)
     _follow(services, peers, recordings)

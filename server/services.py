@@ -1,5 +1,6 @@
 """Collaborators that a process has once and that all its sessions and connections share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from server.engine.client import EngineClient
@@ -22,3 +23,4 @@ class Services:
     tracer: ChunkTracer | None = None
     gate: LeaseGate | None = None  # of a cluster's worker: places are leased elsewhere
     journal: Journal | None = None  # None: a session that is lost with this process cannot go on elsewhere
+    owner_of: Callable[[str], str | None] = lambda session: None  # mark of a session's publisher

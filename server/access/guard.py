@@ -49,7 +49,7 @@ class Owners:
     def mark(self, session: str) -> str | None:
         """Of its owner, for a later process; None where it has none."""
         name = self.find(session)
-        return None if name is None else _mark(session, name)
+        return None if name is None else owner_mark(session, name)
 
     def owns(self, session: str | None, name: str) -> bool:
         if session is None:
@@ -57,10 +57,11 @@ class Owners:
         if (owner := self.find(session)) is not None:
             return owner == name
         kept = self._kept(session)
-        return kept is not None and hmac.compare_digest(kept, _mark(session, name))
+        return kept is not None and hmac.compare_digest(kept, owner_mark(session, name))
 
 
-def _mark(session: str, name: str) -> str:
+def owner_mark(session: str, name: str) -> str:
+    """Stands for the name of a session's publisher, for other processes."""
     return hashlib.sha256(f"{session}\n{name}".encode()).hexdigest()
 
 
@@ -131,8 +132,8 @@ class Guard:
         return await handler(request)
 
     def _is_elsewhere(self, request: web.Request) -> bool:
-        """Whether a session that is to go on is none of this worker's: the one that had it may be lost, and
-        with it whose it was. Its id, which nobody can guess, has to do."""
+        """Whether a session that is to go on is none of this worker's: the one that had it may be lost.
+        Whose it is its journal says."""
         former = request.query.get("session")
         is_worker = self._tokens is not None and self._tokens.takes_relayed
         return is_worker and former is not None and self._owners.mark(former) is None

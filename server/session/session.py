@@ -126,7 +126,7 @@ class LiveSession:
                 services.journal,
                 engine,
                 is_busy=lambda: self.planner.is_busy,
-                read=self._read,
+                read=lambda: self._read(services.owner_of(id)),
                 log=self._log,
                 moves=record.moves if record else 0,
             )
@@ -312,7 +312,7 @@ class LiveSession:
         self.commands.restore(values.output, is_frozen=values.frozen, is_paused=values.paused)
         self.planner.parameters = values.parameters.later(self.generation.time() - values.time)
 
-    def _read(self) -> tuple[SessionValues, list[tuple[str, Rgb]]]:
+    def _read(self, owner: str | None) -> tuple[SessionValues, list[tuple[str, Rgb]]]:
         """For the journal."""
         parameters = self.planner.parameters
         values = SessionValues(
@@ -321,6 +321,7 @@ class LiveSession:
             paused=self.generation.is_paused,
             frozen=self.commands.is_frozen,
             output=self.commands.output,
+            owner=owner,
         )
         return values, [
             (id, rgb) for id in sorted(parameters.pictures) if (rgb := self.images.get(id)) is not None

@@ -31,6 +31,7 @@ class SessionValues(Message):
     paused: bool
     frozen: bool
     output: OutputState
+    owner: str | None = None  # mark of who published it; None where nobody needs a token
 
 
 @dataclass(frozen=True, slots=True, eq=False)

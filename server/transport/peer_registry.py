@@ -1,10 +1,14 @@
 """Registry of peers: their admission, and the sessions that are kept for a lost peer to return."""
 
 import asyncio
+import hmac
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
+from server.access.guard import owner_mark
+from server.access.roles import Need, is_met
+from server.access.tokens import Grant
 from server.engine.client import Phase
 from server.journal.port import JournalUnavailable
 from server.journal.record import SESSION_ID, RecordRejected
@@ -129,7 +133,7 @@ class PeerRegistry:
         else:
             session = await self._reclaim(former)
             if session is None:
-                session = await self._of_journal(former)
+                session = await self._of_journal(former, None)
                 self.check_room(None, address)
         with self._unless_here(session.id):
             peer = make(session)
@@ -250,7 +254,7 @@ class PeerRegistry:
                 raise NoPlace(f"all {self.places} places are taken{self._why_no_more()}; try again soon")
             if former is None:
                 return LiveSession(place.session, self._services)
-            return await self._of_journal(former)
+            return await self._of_journal(former, place.grant)
 
     @contextmanager
     def _unless_here(self, id: str) -> Generator[None]:
@@ -280,9 +284,9 @@ class PeerRegistry:
             self._ends.pop(id).cancel()
         return session
 
-    async def _of_journal(self, id: str) -> LiveSession:
-        """A session that goes on here after another process. Raises SessionGone, and NoPlace where the
-        journal may still have it."""
+    async def _of_journal(self, id: str, grant: Grant | None) -> LiveSession:
+        """A session that goes on here after another process, for who may have it. Raises SessionGone, and
+        NoPlace where the journal may still have it."""
         gone = SessionGone("there is no such session any more; begin a new one")
         journal = self._services.journal
         if journal is None or not SESSION_ID.fullmatch(id):
@@ -297,6 +301,9 @@ class PeerRegistry:
             session_logger(__name__, id).warning("Cannot go on here: %s", error)
             raise gone from error
         if record is None or self.find(id) is not None:  # the same client may have asked twice
+            raise gone
+        if not _is_owned(record, id, grant):
+            session_logger(__name__, id).warning("Does not go on here: who asks has not published it")
             raise gone
         session_logger(__name__, id).info("goes on here, after another process")
         return LiveSession(id, self._services, record)
@@ -339,3 +346,14 @@ class PeerRegistry:
             await session.close()
         finally:
             self._tell_freed(id, was_used=True)
+
+
+def _is_owned(record: SessionRecord, id: str, grant: Grant | None) -> bool:
+    """Whether it is for this grant to go on with; this process does not know whose it was."""
+    owner = record.values.owner
+    if owner is None:
+        return True
+    if grant is None:
+        return False
+    name = grant.name if hmac.compare_digest(owner, owner_mark(id, grant.name)) else None
+    return is_met(Need.OWN, grant, id, name)

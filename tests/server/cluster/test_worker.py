@@ -158,6 +158,27 @@ class TestWithTokens:
             before = len(viewer.frames)
             await until(lambda: len(viewer.frames) > before + 3, "ann streams on")
 
+    async def test_law_a_session_goes_on_at_another_worker_for_its_publisher_alone(self, cluster):
+        for number in (1, 2):
+            await cluster.begin(f"fake.{number}")
+        async with self.client("ann") as ann, self.client("bob") as bob, self.client("eve", "admin") as eve:
+            async with cluster.viewer(http=ann) as viewer:
+                await viewer.live()
+                id = viewer.location.rpartition("/")[2]
+                await until(lambda: len(cluster.journal) > 0, "it is in the journal")
+                at = await cluster.worker_of(id)
+                await cluster.placement.drain(at)
+                await asyncio.wait_for(cluster.workers[at][0], PATIENCE_S)
+            other = Viewer(cluster.url, bob, id)
+            try:
+                assert (await other.post(await other.offer())).status == 404
+            finally:
+                await other.close()
+            for http in (ann, eve):
+                async with cluster.viewer(id, http=http) as again:
+                    await again.live()
+                    assert again.received("hello")[0]["session"] == id
+
     async def test_law_a_worker_asks_for_a_token_as_the_gateway_does(self, cluster):
         await cluster.begin("fake.1")
         (worker,) = await cluster.placement.workers()
