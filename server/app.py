@@ -61,6 +61,7 @@ SHUTDOWN_TIMEOUT_S = 1.0  # requests that are being answered
 LOOPBACK = "127.0.0.1"
 METRICS = web.AppKey("metrics", Metrics)
 PEERS = web.AppKey("peers", PeerRegistry)
+TOKENS = web.AppKey("tokens", Tokens)  # missing where nobody needs one
 PICTURE_TYPES = {".webp": "image/webp", ".png": "image/png", ".jpg": "image/jpeg"}
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
@@ -254,6 +255,8 @@ def create_app(
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=middlewares)
     app[METRICS] = services.metrics
     app[PEERS] = peers
+    if tokens is not None:
+        app[TOKENS] = tokens
     app.cleanup_ctx.append(keep_udp_ports)
     app.cleanup_ctx.append(run_beside)
     app.on_startup.append(start)

@@ -6,7 +6,7 @@ import itertools
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -139,10 +139,17 @@ class Tokens:
         self._signed = SignedTokens(secret) if secret is not None else None
         self._relayed = SignedTokens(_derived(shared, "relayed")) if shared is not None else None
         self._relays = relays
-        self._ended = EndedLogins()
-        self._logins = itertools.count(1)
-        # Of this process alone: another would not know who has logged out, nor which tokens were taken away.
-        self._cookies = SignedTokens(secrets.token_bytes(MIN_SECRET_BYTES))
+        if shared is None:
+            # Of this process alone: another would not know who has logged out, nor which tokens were taken
+            # away.
+            self.ended = EndedLogins()
+            self._login_number: Callable[[], int] = itertools.count(1).__next__
+            self._cookies = SignedTokens(secrets.token_bytes(MIN_SECRET_BYTES))
+        else:  # of all that have the same tokens, and tell each other of logouts
+            self.ended = EndedLogins(login_number())
+            self._login_number = login_number
+            whose = hashlib.sha256(b"\n".join((secret or b"", *map(str.encode, lines)))).hexdigest()
+            self._cookies = SignedTokens(_derived(shared, f"cookies {whose}"))
 
     @classmethod
     def load(
@@ -201,14 +208,14 @@ class Tokens:
         """What stands for a grant in a browser, and for how many seconds: it is no token elsewhere."""
         now = time.time()
         ends = min(now + COOKIE_SECONDS, grant.expires if grant.expires is not None else float("inf"))
-        own = {"depthlive_login": next(self._logins), "depthlive_token_exp": grant.expires}
+        own = {"depthlive_login": self._login_number(), "depthlive_token_exp": grant.expires}
         return self._cookies.make(grant, exp=ends, **own), max(1, int(ends - now))
 
     def read_cookie(self, value: str) -> Grant:
         """Raises TokenRefused."""
         grant, claims = self._cookies.read_claims(value, time.time())
         login = Login(grant.name, claims.depthlive_login or 0)
-        if self._ended.refuses(login):
+        if self.ended.refuses(login):
             raise TokenRefused(LOGGED_OUT)
         return replace(grant, expires=claims.depthlive_token_exp, login=login)
 
@@ -216,12 +223,17 @@ class Tokens:
         """A cookie is good no more, nor what was let in by it. Nothing if it was none."""
         with suppress(TokenRefused):
             if (login := self.read_cookie(value).login) is not None:
-                self._ended.add(login)
+                self.ended.add(login)
 
     def validity(self, grant: Grant, now: float) -> Validity:
         """Of a connection that this grant lets in at this time of the loop's clock."""
         expires_at = None if grant.expires is None else now + grant.expires - time.time()
-        return Validity(expires_at, grant.login, self._ended)
+        return Validity(expires_at, grant.login, self.ended)
+
+
+def login_number() -> int:
+    """Of a login that begins now, in whichever process of a cluster: by their time, and hardly ever twice."""
+    return time.time_ns() // 1000 * 1024 + secrets.randbelow(1024)
 
 
 def _derived(secret: bytes, use: str) -> bytes:

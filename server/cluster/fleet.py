@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from server.cluster.logouts import LogoutPlace
 from server.cluster.placement_service import WorkerStatus
 from server.placement.port import Placement, WorkerReport
 
 FRESH_S = 0.5  # for so long what was told of all workers holds
 
 
-class ClusterPlacement(Placement, Protocol):
+class ClusterPlacement(Placement, LogoutPlace, Protocol):
     """The port, and who is there. All raise ConnectionError where placement does not answer; `acquire` raises
     NoPlace then."""
 

@@ -9,6 +9,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import nullcontext
 from typing import Any
 from urllib.parse import urlencode
 
@@ -29,6 +30,7 @@ from server.client_address import client_address
 from server.cluster.fleet import ClusterPlacement, Fleet
 from server.cluster.forwarder import BROKEN_OFF, Forwarder, Unreachable, hand_back
 from server.cluster.gateway_metrics import GatewayMetrics
+from server.cluster.logouts import SharedLogouts
 from server.cors import Origins
 from server.http.login import LoginApi
 from server.http.malformed import refuse_malformed
@@ -368,9 +370,12 @@ def create_gateway(
     forwarder = Forwarder()
     gateway = Gateway(settings, placement, forwarder, tokens, leases)
 
+    logouts = None if tokens is None else SharedLogouts(placement, tokens.ended)
+
     async def connect(app: web.Application) -> AsyncIterator[None]:
         forwarder.open()
-        yield
+        async with nullcontext() if logouts is None else logouts.kept():
+            yield
         await forwarder.close()
 
     async def count_response(request: web.Request, response: web.StreamResponse) -> None:
@@ -380,7 +385,8 @@ def create_gateway(
     app.on_response_prepare.append(security_headers(origins, TO_WORKERS))
     app.on_response_prepare.append(origins.add_headers)
     app.on_response_prepare.append(count_response)
-    endpoints: list[web.AbstractRouteDef] = [*gateway.routes(), *LoginApi(tokens).routes()]
+    login = LoginApi(tokens, logouts and logouts.share)
+    endpoints: list[web.AbstractRouteDef] = [*gateway.routes(), *login.routes()]
     endpoints = [*with_slash(endpoints), *endpoints]
     routes = [*endpoints, *others_refused(endpoints), web.static("/", page_directory())]
     app.add_routes([*under_prefix(settings.public_prefix, routes), *routes])

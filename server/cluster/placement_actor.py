@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from server.access.validity import Logouts
 from server.cluster.placement_service import PlacementService, Refused, Table, WorkerStatus
 from server.cluster.ray_runtime import NAMESPACE, PLACEMENT, ray_module
 from server.placement.port import Lease, NoPlace, Orders, Spec, WorkerReport
@@ -88,6 +89,12 @@ class RayPlacement:
 
     async def worker_of(self, session: str) -> WorkerReport | None:
         return await self._call("worker_of", session)
+
+    async def logouts(self, known: str) -> Logouts | None:
+        return await self._call("logouts", known)
+
+    async def learn_logouts(self, told: Logouts) -> None:
+        await self._call("learn_logouts", told)
 
     async def _call(self, method: str, *arguments: object) -> Any:
         """Raises ConnectionError."""

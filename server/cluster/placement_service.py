@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from server.access.tokens import login_number
+from server.access.validity import EndedLogins, Logouts
 from server.metrics import Refusal
 from server.placement.port import SILENT_S, Lease, NoPlace, Orders, Spec, WorkerReport
 
@@ -60,7 +62,8 @@ class WorkerStatus:
 
 
 class PlacementService:
-    """The port's methods, and two questions of the gateway's: who is there, and who has a session."""
+    """The port's methods; two questions of the gateway's, who is there, and who has a session; and who has
+    logged out."""
 
     def __init__(self, table: Table, secret: bytes = b"", now: Callable[[], float] = time.monotonic) -> None:
         """`secret`: of the cluster, for who joins it by a command."""
@@ -69,6 +72,7 @@ class PlacementService:
         self._now = now
         self._reports: dict[str, tuple[WorkerReport, float]] = {}
         self._workers: OrderedDict[str, str] = OrderedDict()  # by session, of those that have ended, too
+        self._logins = EndedLogins(login_number())
 
     async def secret(self) -> bytes:
         return self._secret
@@ -119,6 +123,15 @@ class PlacementService:
         """The worker that has this session, or had it last, as long as it is not lost."""
         report, at = self._reports.get(self._workers.get(session, ""), (None, 0.0))
         return report if report is not None and self._now() - at <= SILENT_S else None
+
+    async def logouts(self, known: str) -> Logouts | None:
+        """Of all gateways; None for who knows them, by their digest."""
+        told = self._logins.told()
+        return None if told.digest == known else told
+
+    async def learn_logouts(self, told: Logouts) -> None:
+        """From a gateway or a worker, which know them still when this process has begun anew."""
+        self._logins.learn(told)
 
     def _follow(self, session: str, worker: str) -> None:
         self._workers[session] = worker

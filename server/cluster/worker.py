@@ -7,16 +7,19 @@ import secrets
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from server.access.addresses import WILDCARDS, in_url
 from server.access.hosts import check_bind
-from server.app import PEERS, create_app, listening
+from server.access.tokens import Tokens
+from server.app import PEERS, TOKENS, create_app, listening
+from server.cluster.fleet import ClusterPlacement
 from server.cluster.heartbeat import beat
 from server.cluster.journal_actor import journal_client
+from server.cluster.logouts import SharedLogouts
 from server.cluster.placement_actor import PlacementMaker, RayPlacement
 from server.cluster.ray_runtime import NAMESPACE, WORKER_PREFIX, ray_module
 from server.engine.client import EngineClient
@@ -92,7 +95,7 @@ class WorkerServer:
 
 
 async def serve_worker(
-    plan: WorkerPlan, placement: Placement, journal: Journal, stopped: asyncio.Event
+    plan: WorkerPlan, placement: ClusterPlacement, journal: Journal, stopped: asyncio.Event
 ) -> None:
     """Serve until drained, or until `stopped`. Raises ModelLost, and what keeps the server from beginning."""
     check_bind(plan.settings)
@@ -100,7 +103,11 @@ async def serve_worker(
     engine.restarts = True
     gate = LeaseGate(LeaseTokens(plan.secret), plan.id, secrets.token_urlsafe(8))
     app = create_app(plan.settings, engine, gate, journal=journal, shared=plan.secret)
-    async with listening(plan.settings, app) as url, _releasing(placement, gate):
+    async with (
+        listening(plan.settings, app) as url,
+        _releasing(placement, gate),
+        _logging_out(placement, app.get(TOKENS)),
+    ):
         beating = asyncio.create_task(
             beat(placement, WorkerServer(_reachable(url, plan.settings), app[PEERS], gate))
         )
@@ -134,6 +141,11 @@ async def _releasing(placement: Placement, gate: LeaseGate) -> AsyncGenerator[No
         yield
     finally:
         await asyncio.gather(*telling)
+
+
+def _logging_out(placement: ClusterPlacement, tokens: Tokens | None) -> AbstractAsyncContextManager[None]:
+    """What a login let in ends here, too, once that has ended at a gateway."""
+    return nullcontext() if tokens is None else SharedLogouts(placement, tokens.ended).kept()
 
 
 def _reachable(url: str, settings: Settings) -> str:

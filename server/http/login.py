@@ -1,5 +1,6 @@
 """Routes /login and /logout: a page trades a token for a cookie: it can set no header on a WebSocket."""
 
+from collections.abc import Awaitable, Callable
 from time import monotonic
 
 from aiohttp import hdrs, web
@@ -14,13 +15,16 @@ from server.protocol.http_models import Login
 from server.transport.address_limits import Rates, TooMuch
 
 JSON = "application/json"
+TELL_AGAIN_S = 2
 
 
 class LoginApi:
     """Scripts of the page cannot read the cookie, and no other site can make a browser send it."""
 
-    def __init__(self, tokens: Tokens | None) -> None:
+    def __init__(self, tokens: Tokens | None, tell: Callable[[], Awaitable[None]] | None = None) -> None:
+        """`tell`: has other processes of a cluster know who has logged out; raises ConnectionError."""
         self._tokens = tokens
+        self._tell = tell
         self._refused = Rates("refused logins", 1 / REFUSED_TOKEN_S, REFUSED_TOKENS)
 
     def routes(self) -> list[web.RouteDef]:
@@ -64,9 +68,21 @@ class LoginApi:
         return response
 
     async def logout(self, request: web.Request) -> web.Response:
-        """204; the cookie is good no more, the browser forgets it, and what was let in by it ends."""
+        """204; the cookie is good no more, the browser forgets it, and what was let in by it ends. 503 where
+        others of a cluster cannot be told."""
         if self._tokens is not None and (cookie := request.cookies.get(COOKIE)) is not None:
             self._tokens.end_login(cookie)
+            try:
+                await self._tell_others()
+            except ConnectionError as error:
+                raise web.HTTPServiceUnavailable(
+                    text="not all servers could be told: log out again",
+                    headers={hdrs.RETRY_AFTER: str(TELL_AGAIN_S)},
+                ) from error
         response = web.Response(status=204, headers={hdrs.CACHE_CONTROL: "no-store"})
         response.del_cookie(COOKIE, path=public_path(request, "/"), httponly=True, samesite="Strict")
         return response
+
+    async def _tell_others(self) -> None:
+        if self._tell is not None:
+            await self._tell()

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from server.access.errors import UnusableAccess
-from server.access.tokens import Grant, SignedTokens, StaticTokens, TokenRefused, Tokens
+from server.access.tokens import Grant, SignedTokens, StaticTokens, TokenRefused, Tokens, login_number
 from server.access.validity import MAX_ENDED
 from server.cli import app
 from server.settings import load_settings
@@ -191,6 +191,65 @@ def test_law_a_cookie_is_good_in_its_own_process_alone():
     value, _ = Tokens(SECRET, LINES.splitlines()).cookie(Grant("ann", "view"))
     with pytest.raises(TokenRefused):
         Tokens(SECRET, LINES.splitlines()).read_cookie(value)
+
+
+class TestInACluster:
+    """Processes that share a secret, and tell each other of logouts."""
+
+    def process(self, *told: Tokens, lines: str = LINES) -> Tokens:
+        """That begins when those of `told` are there."""
+        tokens = Tokens(SECRET, lines.splitlines(), OTHER)
+        for other in told:
+            tokens.ended.learn(other.ended.told())
+        return tokens
+
+    def test_law_a_login_at_one_is_good_at_another_that_knows_of_logouts(self):
+        first = self.process()
+        cookie = first.cookie(Grant("ann", "view"))[0]
+        second = self.process(first)
+        found = second.read_cookie(cookie)
+        assert found.name == "ann" and found.login is not None
+        second.end_login(cookie)
+        first.ended.learn(second.ended.told())
+        with pytest.raises(TokenRefused, match="logged out"):
+            first.read_cookie(cookie)
+
+    def test_law_no_older_login_is_good_where_nobody_knows_of_logouts_any_more(self):
+        first = self.process()
+        ended, other = (first.cookie(Grant("ann", "view"))[0] for _ in range(2))
+        first.end_login(ended)
+        alone = self.process()
+        for cookie in (ended, other):
+            with pytest.raises(TokenRefused):
+                alone.read_cookie(cookie)
+        alone.ended.learn(first.ended.told())
+        assert alone.read_cookie(other).name == "ann"
+        with pytest.raises(TokenRefused, match="logged out"):
+            alone.read_cookie(ended)
+
+    def test_law_what_is_learned_twice_or_in_another_order_is_the_same(self):
+        first = self.process()
+        second, third = self.process(first), self.process(first)
+        for tokens in (first, second):
+            for name in ("ann", "bob"):
+                tokens.end_login(tokens.cookie(Grant(name, "view"))[0])
+        told = first.ended.told(), second.ended.told()
+        for one in (*told, *reversed(told)):
+            third.ended.learn(one)
+        second.ended.learn(told[0])
+        assert third.ended.told() == second.ended.told()
+        assert third.ended.told().digest == second.ended.told().digest != told[1].digest
+
+    def test_law_a_cookie_is_good_only_where_the_tokens_are_the_same(self):
+        """One whose token was taken away would be good still."""
+        first = self.process()
+        cookie = first.cookie(Grant("ann", "view"))[0]
+        with pytest.raises(TokenRefused, match="not one of this server"):
+            self.process(first, lines="").read_cookie(cookie)
+
+    def test_logins_are_in_the_order_of_their_time(self):
+        numbers = [login_number() for _ in range(3) if time.sleep(0.001) is None]
+        assert numbers == sorted(numbers)
 
 
 def test_the_command_makes_a_token_that_the_server_takes(tmp_path):

@@ -184,3 +184,15 @@ class TestWithTokens:
         (worker,) = await cluster.placement.workers()
         async with cluster.http.get(f"{worker.report.url}/api/info") as response:
             assert response.status == 401
+
+    async def test_law_what_a_login_let_in_ends_at_its_worker_when_it_ends_at_a_gateway(self, cluster):
+        await cluster.begin("fake.1")
+        token = SignedTokens(self.SECRET).make(Grant("ann", "publish"))
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
+            async with http.post(f"{cluster.url}/login", json={"token": token}) as response:
+                cookie = {"Cookie": f"depthlive={response.cookies['depthlive'].value}"}
+        async with aiohttp.ClientSession(headers=cookie) as page, cluster.viewer(http=page) as viewer:
+            await viewer.live()
+            async with page.post(f"{cluster.url}/logout") as response:
+                assert response.status == 204
+            await until(lambda: viewer.control.readyState == "closed", "it is hung up")

@@ -1,4 +1,4 @@
-"""Whose place goes next: most free or fewest, kept sessions spared, who knows the prompt first."""
+"""Whose place goes next: most free or fewest, kept sessions spared, who has waited longest first."""
 
 import pytest
 
@@ -7,18 +7,18 @@ from server.placement.free_places import FreePlaces
 BOTH = pytest.mark.parametrize("policy", ["spread", "pack"])
 
 
-def index(policy, *workers, prompts=()) -> FreePlaces:
+def index(policy, *workers) -> FreePlaces:
     """Of (name, free, kept), each of the model m."""
     free = FreePlaces(policy)
     for name, places, kept in workers:
-        free.put(name, "m", places, kept, prompts)
+        free.put(name, "m", places, kept)
     return free
 
 
-def order(free: FreePlaces, models=("m",), prompt=None) -> list[str]:
+def order(free: FreePlaces, models=("m",)) -> list[str]:
     """Each best one taken out."""
     found = []
-    while (name := free.best(models, prompt)) is not None:
+    while (name := free.best(models)) is not None:
         free.take_out(name)
         found.append(name)
     return found
@@ -43,26 +43,22 @@ def test_of_those_whose_kept_sessions_would_go_the_freest_or_the_fullest_is_next
 
 
 @BOTH
-def test_law_among_equals_who_knows_the_prompt_is_first_else_who_has_waited_longest(policy):
-    free = index(policy, ("a", 1, 0), ("b", 1, 0))
-    free.put("c", "m", 1, 0, ("p", "q"))
-    free.put("d", "m", 1, 0, ("p",))
-    assert free.best(["m"], "p") == "c" and free.best(["m"], "other") == "a" == free.best(["m"], None)
-    free.take_out("c")
-    assert free.best(["m"], "p") == "d" and free.best(["m"], "q") == "a"
-    free.put("c", "m", 1, 0, ("p",))
-    assert order(free, prompt="p") == ["d", "c", "a", "b"]
+def test_law_among_equals_who_has_been_there_longest_is_first(policy):
+    free = index(policy, ("a", 1, 0), ("b", 1, 0), ("c", 1, 0))
+    free.take_out("a")
+    free.put("a", "m", 1, 0)
+    assert order(free) == ["b", "c", "a"]
 
 
 @BOTH
 def test_law_places_are_counted_by_model_and_only_where_there_are_any(policy):
     free = index(policy, ("a", 2, 0), ("full", 0, 0), ("over", -1, 3))
-    free.put("big", "b", 3, 0, ())
+    free.put("big", "b", 3, 0)
     assert dict(free.totals) == {"m": 2, "b": 3}
-    assert free.best(["b"], None) == "big" and free.best(["none"], None) is None
+    assert free.best(["b"]) == "big" and free.best(["none"]) is None
     free.take_out("a")
     free.take_out("unknown")
-    assert dict(free.totals) == {"b": 3} and free.best(["m"], None) is None
+    assert dict(free.totals) == {"b": 3} and free.best(["m"]) is None
     free.take_out("big")
     assert dict(free.totals) == {} and free._ranks == {}, "what is not there takes no memory"
 
@@ -70,5 +66,5 @@ def test_law_places_are_counted_by_model_and_only_where_there_are_any(policy):
 @BOTH
 def test_the_best_of_several_models_is_one(policy):
     free = index(policy, ("a", 2, 0))
-    free.put("b", "other", {"spread": 3, "pack": 1}[policy], 0, ())
+    free.put("b", "other", {"spread": 3, "pack": 1}[policy], 0)
     assert order(free, ("m", "other")) == ["b", "a"]
