@@ -79,6 +79,20 @@ async def test_when_there_is_no_room_the_record_put_longest_ago_gives_way() -> N
     assert len(journal) == 2
 
 
+async def test_what_just_fits_is_kept() -> None:
+    journal = MemoryJournal(max_bytes=10)
+    for session in ("one", "two"):
+        await journal.put(session, record(session=bytes(5)))
+    assert (len(journal), journal.num_bytes, journal.dropped) == (2, 10, 0)
+    assert await journal.put("three", record(session=bytes(10))) == PutAnswer()
+    assert (len(journal), journal.num_bytes, journal.dropped) == (1, 10, 2)
+
+
+async def test_there_is_nothing_to_forget_of_a_session_that_is_not_there() -> None:
+    """It may have given way, or the journal begun anew; who ends it does not know."""
+    await MemoryJournal().forget("one", 0)
+
+
 async def test_a_record_is_forgotten_when_nothing_has_come_of_its_session_for_long() -> None:
     clock = Clock()
     journal = MemoryJournal(max_age=5, now=clock)
