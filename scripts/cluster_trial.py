@@ -4,8 +4,9 @@ python -m scripts.cluster_trial --minutes 10 --clients 5 --pages 1 --json out/cl
 python -m scripts.cluster_trial --engine built-in --workers 2 --clients 1 --pages 1
 
 Ray runs on this machine. The engine sleeps as long as a GPU works unless --engine built-in is given: the real
-model. Clients are headless but for --pages, which are the real page in Chromium. The exit status is 1 where a
-client was without a picture for more than 10 s, lost its session, or was served twice.
+model, with pictures of 112x64 in one step. Clients are headless but for --pages, which are the real page in
+Chromium. The exit status is 1 where a client was without a picture for more than 10 s, lost its session, or
+was served twice.
 """
 
 import asyncio

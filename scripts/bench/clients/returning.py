@@ -20,10 +20,10 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from scripts.bench.servers.loopback_ice import ice_on_loopback
 
-NOTICED_S = 2.0  # without a picture: the connection is taken for lost
+NOTICED_S = 2.0  # without a word or a picture: the connection is taken for lost
 FIRST_PICTURE_S = 20.0  # of a new connection, which may have to wait for a model
 LOOK_S = 0.2
-PING_S = 2.0
+PING_S = 0.5
 RETRY_S = 0.5
 LONGEST_RETRY_S = 2.0
 
@@ -126,6 +126,7 @@ class ReturningClient:
         return None
 
     def _hear(self, raw: str) -> None:
+        self._last = max(self._last, time.monotonic())
         message: dict[str, Any] = json.loads(raw)
         if message["type"] == "hello":
             self._session = str(message["session"])

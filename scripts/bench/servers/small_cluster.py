@@ -1,4 +1,4 @@
-"""Cluster with engines that sleep, or with the built-in model: told by lines on stdin what to go wrong with.
+"""Cluster with engines that sleep, or a small built-in model: told by lines on stdin what to go wrong with.
 
 python -m scripts.bench.servers.small_cluster --port 8080 --workers 3 --engine sleeping
 
@@ -19,6 +19,7 @@ import typer
 
 from scripts.bench.servers.loopback_ice import offer_loopback
 from scripts.bench.servers.sleeping_engine import import_sleeping_engine
+from scripts.bench.servers.small_server import use_small_model
 from server.cluster import ray_runtime
 from server.cluster.journal_actor import ActorJournals
 from server.cluster.lifecycle import ClusterPlan, drain, existing, is_up, statuses, up
@@ -31,8 +32,10 @@ Engine = Literal["sleeping", "built-in"]
 
 
 def import_built_in_engine() -> Any:
-    """As `import_sleeping_engine`, the real one."""
+    """As `import_sleeping_engine`, the real one, with small pictures in one step: a few streams of the model
+    as it ships take all of a small machine."""
     offer_loopback()
+    use_small_model()
     return import_engine()
 
 
@@ -121,7 +124,7 @@ def main(
 ) -> None:
     """Begin Ray and the cluster, then do as told."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    asked = {"port": port, "max_sessions": max_sessions, "min_fps": 0.0, "gpus": gpus}
+    asked = {"port": port, "max_sessions": max_sessions, "min_fps": 0.0, "gpus": gpus, "depth": "edges"}
     settings = load_settings(asked | ({"device": "cpu"} if gpus > 1 else {}))
     used = import_sleeping_engine if engine == "sleeping" else import_built_in_engine
     plan = ClusterPlan(

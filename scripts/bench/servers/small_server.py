@@ -14,13 +14,18 @@ HEIGHT, WIDTH = 64, 112
 STEPS = (1000,)
 
 
+def use_small_model() -> None:
+    """From now on, in this process, the built-in model is the small one."""
+    sampler = replace(EMBEDDED.sampler, denoising_step_list=STEPS)
+    PRESETS[EMBEDDED.name] = replace(EMBEDDED, height=HEIGHT, width=WIDTH, sampler=sampler)
+
+
 def serve_small(name: str) -> None:
     """`depthlive serve` with what the command line has, which calls itself `name`.
 
     It offers 127.0.0.1 if there is nothing else.
     """
-    sampler = replace(EMBEDDED.sampler, denoising_step_list=STEPS)
-    PRESETS[EMBEDDED.name] = replace(EMBEDDED, height=HEIGHT, width=WIDTH, sampler=sampler)
+    use_small_model()
     with ice_on_loopback():
         depthlive("serve", name=name)
 
