@@ -41,8 +41,11 @@ class LookAhead:
         self._frame_s = 0.0  # for one frame, of late
 
     async def while_they_come(self, handle: StreamHandle, count: int) -> None:
-        """One group, if its frames have come and the device is free."""
-        if not self._engine.scheduler.is_free or len(self._new(self._feed.expected(count))) < SEEN_TOGETHER:
+        """One group, if its frames have come and the device is free. Not where the camera is the faster: what
+        is done before a chunk's turn would make that now longer and now shorter, and forecasts wrong."""
+        if self._feed.lag or not self._engine.scheduler.is_free:
+            return
+        if len(self._new(self._feed.expected(count))) < SEEN_TOGETHER:
             return
         await self._engine.idle()  # what the last chunk has left to do comes first
         if not self._engine.scheduler.is_free or self._feed.is_ready(count):
