@@ -1,7 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from server.settings import ConfigFileError, Settings, load_settings, unknown_variables
+from server.config_file import ConfigFileError
+from server.settings import Settings, load_settings, unknown_variables
 
 
 def test_flags_win_over_environment_over_file_over_defaults(tmp_path, monkeypatch):
