@@ -123,6 +123,7 @@ def serve(
     cache_dir: Annotated[Path | None, _option(MODEL, "cache_dir")] = None,
     prompt: Annotated[str | None, _option(MODEL, "prompt")] = None,
     seed: Annotated[int | None, _option(MODEL, "seed")] = None,
+    latency: Annotated[str | None, _option(MODEL, "latency")] = None,
     max_sessions: Annotated[int | None, _option(LIMITS, "max_sessions")] = None,
     min_fps: Annotated[float | None, _option(LIMITS, "min_fps")] = None,
     max_sessions_per_address: Annotated[int | None, _option(LIMITS, "max_sessions_per_address")] = None,

@@ -25,7 +25,18 @@ from pydantic_settings import (
 )
 
 from server.config_file import read_config
-from streaming.api import CONTROLS, MAX_PROMPT_LENGTH, MAX_SEED, ControlName, Decoder, Gpus, Precision, Speed
+from streaming.api import (
+    CONTROLS,
+    DEFAULT_LATENCY,
+    MAX_PROMPT_LENGTH,
+    MAX_SEED,
+    ControlName,
+    Decoder,
+    Gpus,
+    LatencyLevel,
+    Precision,
+    Speed,
+)
 
 Codec = Literal["h264", "vp8"]
 
@@ -110,6 +121,11 @@ class Settings(BaseSettings):
         description="The prompt until somebody asks for another.",
     )
     seed: int = Field(0, ge=0, le=MAX_SEED, description="Seed of the noise that a stream starts from.")
+    latency: LatencyLevel = Field(
+        DEFAULT_LATENCY,
+        description="Steps and noise scale that a stream begins with; low and lower: one and two steps less "
+        "than the model's own, lowest: one, from the camera's picture.",
+    )
     max_sessions: int = Field(2, ge=1, description="Peers served at once; the next one is told to retry.")
     min_fps: float = Field(
         16.0,

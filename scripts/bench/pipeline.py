@@ -5,6 +5,7 @@ python -m scripts.bench.pipeline --random-weights --preset fast --guidance none
 python -m scripts.bench.pipeline --random-weights --guidance both --check 10
 python -m scripts.bench.pipeline --random-weights --guidance controls       # gray beside depth, and its price
 python -m scripts.bench.pipeline --random-weights --guidance noise          # noise scale 1, 0.8 and 0.6
+python -m scripts.bench.pipeline --random-weights --guidance latency        # each choice of latency
 python -m scripts.bench.pipeline --random-weights --gpus 2                  # a stream's passes by two GPUs
 python -m scripts.bench.pipeline --model embedded --eager --chunks 8
 
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 import typer
@@ -29,9 +30,11 @@ from scripts.bench.engine import equality, machine, measured_engine, table
 from scripts.bench.engine.chunk_costs import Bench, Guided
 from scripts.json_file import JsonFile, write_json
 from streaming.acceleration import Optimizations, optimizations_for
+from streaming.api import LatencyLevel
 from streaming.engine import StreamEngine, choose_device, number_of_ranks
 
 ROOT = Path(__file__).resolve().parents[2]
+LATENCIES: tuple[LatencyLevel, ...] = get_args(LatencyLevel)  # the first is the model's own
 DEPTH, NONE = Guided("depth", ("depth",)), Guided("none")
 KINDS = {  # tables of an option
     "depth": (DEPTH,),
@@ -39,6 +42,7 @@ KINDS = {  # tables of an option
     "both": (DEPTH, NONE),
     "controls": (DEPTH, Guided("depth+gray", ("depth", "gray"))),
     "noise": (DEPTH, *(Guided(f"noise {scale}", ("depth",), scale) for scale in (0.8, 0.6))),
+    "latency": (DEPTH, *(Guided(f"latency {one}", ("depth",), latency=one) for one in LATENCIES[1:])),
 }
 
 
@@ -55,10 +59,11 @@ def main(
         ),
     ] = "exact",
     guidance: Annotated[
-        Literal["depth", "none", "both", "controls", "noise"],
+        Literal["depth", "none", "both", "controls", "noise", "latency"],
         typer.Option(
             help="What guides the passes. Several tables, a list in JSON: depth and none (both), depth alone "
-            "and with gray beside it (controls), or depth from noise and from the camera (noise)."
+            "and with gray beside it (controls), depth from noise and from the camera (noise), or at each "
+            "latency that people can choose (latency)."
         ),
     ] = "depth",
     height: Annotated[int | None, typer.Option(min=16, help="Pixels; the model's own by default.")] = None,
@@ -119,15 +124,16 @@ def main(
         raise typer.Exit(2) from None
     reports: list[dict[str, Any]] = []
     for kind in kinds:
+        taken, noise_scale = kind.sampling(measured_engine.falling_steps(steps) if steps else info.steps)
         settings = {
             "model": model,
             "random_weights": random_weights,
             "preset": preset,
             "guidance": kind.name,
-            "noise_scale": kind.noise_scale,
+            "noise_scale": noise_scale,
             "height": info.height,
             "width": info.width,
-            "steps": steps or info.num_steps,
+            "steps": len(taken),
             "chunks": chunks,
             "gpus": asked.gpus,
             "optimizations": dataclasses.asdict(optimizations),

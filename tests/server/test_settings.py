@@ -34,6 +34,7 @@ def test_defaults_are_safe_and_bounded():
         "paused_seconds": 900.0,
         "max_viewers": 8,
         "max_fps": 30.0,
+        "latency": "standard",
         "peer_timeout": 10.0,
         "resume_seconds": 30.0,
         "engine_timeout": 120.0,
