@@ -126,7 +126,7 @@ function begin(defaults) {
   promptBox.begin(defaults);
   dials.begin(defaults);
   cameraShare.begin(defaults);
-  setup.showOutput(defaults.output);
+  setup.begin(defaults);
   timeline.begin(defaults);
 }
 

@@ -14,6 +14,7 @@
  * @typedef {{name: string, prompt: string, thumbnail: string | null}} Look
  *
  * @typedef {{gray: number, lines: number}} Strengths of the controls beside depth; 0: off
+ * @typedef {"standard"|"low"|"lower"|"lowest"} LatencyLevel
  * @typedef {{noise_scale: number, follows_motion: boolean}} CameraStart 1 is noise alone; less keeps more of the camera
  * @typedef {{distance: number, side: "near"|"far", softness: number}} Region what is generated, by distance: 0 far, 1 near
  *
@@ -36,6 +37,7 @@
  * @property {{enabled: boolean, smoothing: number, refinement: number}} depth
  * @property {Strengths} controls
  * @property {CameraStart} camera_start
+ * @property {LatencyLevel} latency
  * @property {{fps: number | null, quality: string}} output
  */
 
@@ -109,6 +111,8 @@ export const setCameraStart = (change) => request("camera_start.set", change);
 
 /** @param {number[] | null} steps falling integers; null: the model's own */
 export const setSteps = (steps) => request("steps.set", { steps });
+/** Steps and noise scale by one choice. @param {LatencyLevel} level */
+export const setLatency = (level) => request("latency.set", { level });
 
 /** What the next reset or cut starts from. @param {number | null} seed null: a new one each time */
 export const setSeed = (seed) => request("seed.set", seed === null ? { mode: "random" } : { mode: "fixed", seed });

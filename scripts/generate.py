@@ -130,7 +130,7 @@ def describe(engine: StreamEngine) -> str:
     info = engine.info
     trained = "" if info.trained else " (untrained)"
     return (
-        f"{info.model}{trained}, {info.width}x{info.height}, {info.num_steps} steps, "
+        f"{info.model}{trained}, {info.width}x{info.height}, {len(info.steps)} steps, "
         f"depth {info.depth}, on {info.device}"
     )
 

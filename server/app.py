@@ -49,7 +49,7 @@ from server.webrtc.viewer_registry import ViewerRegistry
 from server.webrtc.whep import Whep
 from server.webrtc.whip import Whip
 from server.websocket.endpoint import MediaSocket
-from streaming.api import Look
+from streaming.api import DEFAULT_LATENCY, Look
 
 logger = logging.getLogger(__name__)
 
@@ -169,14 +169,15 @@ class Api:
 
     def _defaults(self) -> Defaults:
         """Those of the engine, until the model has said which controls it begins with."""
-        begins = Parameters.of(self._settings.prompt, self._settings.seed)
+        begins = Parameters.of(self._settings.prompt, self._settings.seed, self._settings.latency)
         if self._engine.info is not None:
-            begins = begins.beginning_with(self._engine.info.controls)
+            begins = begins.beginning_with(self._engine.info)
         return defaults(
             begins.guidance_state(),
             begins.depth_state(),
             begins.controls,
             begins.camera_start_state(),
+            begins.latency or DEFAULT_LATENCY,
             OutputState(),
         )
 

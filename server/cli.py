@@ -17,6 +17,7 @@ from server.app import CannotListen
 from server.app import serve as serve_until_stopped
 from server.cluster import command as cluster
 from server.cluster.command import MISUSED
+from server.config_file import ConfigFileError
 from server.doctor.command import report
 from server.environment import MISREAD, misread
 from server.logs import configure_logging
@@ -27,7 +28,6 @@ from server.restart import End, leave_at_once, start_again
 from server.settings import (
     CONFIG_VARIABLE,
     ENV_PREFIX,
-    ConfigFileError,
     Settings,
     load_settings,
     unknown_variables,
@@ -123,6 +123,7 @@ def serve(
     cache_dir: Annotated[Path | None, _option(MODEL, "cache_dir")] = None,
     prompt: Annotated[str | None, _option(MODEL, "prompt")] = None,
     seed: Annotated[int | None, _option(MODEL, "seed")] = None,
+    latency: Annotated[str | None, _option(MODEL, "latency")] = None,
     max_sessions: Annotated[int | None, _option(LIMITS, "max_sessions")] = None,
     min_fps: Annotated[float | None, _option(LIMITS, "min_fps")] = None,
     max_sessions_per_address: Annotated[int | None, _option(LIMITS, "max_sessions_per_address")] = None,

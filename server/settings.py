@@ -1,7 +1,6 @@
 """Settings of the server. Flags > environment (DEPTHLIVE_...) > a TOML file > the defaults below."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -25,17 +24,25 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from streaming.api import CONTROLS, MAX_PROMPT_LENGTH, MAX_SEED, ControlName, Decoder, Gpus, Precision, Speed
+from server.config_file import read_config
+from streaming.api import (
+    CONTROLS,
+    DEFAULT_LATENCY,
+    MAX_PROMPT_LENGTH,
+    MAX_SEED,
+    ControlName,
+    Decoder,
+    Gpus,
+    LatencyLevel,
+    Precision,
+    Speed,
+)
 
 Codec = Literal["h264", "vp8"]
 
 ENV_PREFIX = "DEPTHLIVE_"
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
 PREFIX = r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*"  # of the paths of a public address
-
-
-class ConfigFileError(Exception):
-    """The file of settings is not TOML; the text names it and says why."""
 
 
 class IceServer(BaseModel):
@@ -114,6 +121,11 @@ class Settings(BaseSettings):
         description="The prompt until somebody asks for another.",
     )
     seed: int = Field(0, ge=0, le=MAX_SEED, description="Seed of the noise that a stream starts from.")
+    latency: LatencyLevel = Field(
+        DEFAULT_LATENCY,
+        description="Steps and noise scale that a stream begins with; low and lower: one and two steps less "
+        "than the model's own, lowest: one, from the camera's picture.",
+    )
     max_sessions: int = Field(2, ge=1, description="Peers served at once; the next one is told to retry.")
     min_fps: float = Field(
         16.0,
@@ -426,7 +438,7 @@ def load_settings(flags: Mapping[str, Any], toml_file: Path | None = None) -> Se
     """Settings from flags (None = not given), the environment and `toml_file`.
 
     Raises pydantic.ValidationError naming each bad field, OSError when the file cannot be read, and
-    ConfigFileError when it is not TOML.
+    server.config_file.ConfigFileError when it is not TOML.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     if toml_file is None:
@@ -442,18 +454,6 @@ def load_settings(flags: Mapping[str, Any], toml_file: Path | None = None) -> Se
             return *others, InitSettingsSource(settings_cls, in_file)
 
     return SettingsWithFile(**given)
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """The settings of a TOML file, not checked. Raises OSError and ConfigFileError."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors begin it with a mark
-    except UnicodeDecodeError:
-        raise ConfigFileError(f"{path} is not text in UTF-8") from None
-    except RecursionError:
-        raise ConfigFileError(f"{path} is not valid TOML: nested too deeply") from None
-    except ValueError as error:
-        raise ConfigFileError(f"{path} is not valid TOML: {error}") from None
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:

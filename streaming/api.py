@@ -7,7 +7,7 @@ a stream is written here once: the engine, the wire and the page take them from 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from math import isfinite
+from math import floor, isfinite
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -27,6 +27,7 @@ ControlName: TypeAlias = Literal["depth", "gray", "lines"]
 ControlStrengths: TypeAlias = tuple[tuple[ControlName, float], ...]  # 0 ... MAX_SCALE each; 0: off
 NoiseFormula: TypeAlias = Literal["exact", "published"]
 Side: TypeAlias = Literal["near", "far"]
+LatencyLevel: TypeAlias = Literal["standard", "low", "lower", "lowest"]
 
 CONTROLS: tuple[ControlName, ...] = get_args(ControlName)
 FIRST_CHUNK, CHUNK = 9, 12  # frames: latent 0 stands for one, every later latent for four
@@ -49,6 +50,8 @@ DEFAULT_SCALE = 1.0
 DEFAULT_CONTROLS: ControlStrengths = (("depth", DEFAULT_SCALE),)  # of a model that says nothing else
 DEFAULT_ADAPTIVE = 0.0
 DEFAULT_NOISE_SCALE = 1.0  # nothing of the camera
+LOWEST_NOISE_SCALE = 0.6  # of the latency "lowest"
+DEFAULT_LATENCY: LatencyLevel = "standard"
 DEFAULT_SIDE: Side = "near"
 DEFAULT_SOFTNESS = 0.1
 
@@ -234,11 +237,28 @@ class EngineInfo:
     dtype: str
     width: int
     height: int
-    num_steps: int  # how many denoising steps the model takes by itself
+    steps: tuple[int, ...]  # timesteps of denoising that the model takes by itself, falling
     about: str  # the trained weights, in a few words; may be empty
     looks: tuple[Look, ...]  # may be empty
     controls: ControlStrengths = DEFAULT_CONTROLS  # that a stream begins with; those not named are off
     allowed_controls: tuple[ControlName, ...] = CONTROLS  # for the others there is no memory
+
+
+def sampling_at(latency: LatencyLevel, own: tuple[int, ...]) -> tuple[tuple[int, ...] | Clear, float]:
+    """Denoising steps and noise scale of a latency, for a model whose `own` steps fall.
+
+    standard: its own, from noise alone. low and lower: one and two fewer, of its own those nearest to evenly
+    spaced ones. lowest: one, from the camera at LOWEST_NOISE_SCALE. At least one step is left.
+    """
+    match latency:
+        case "standard":
+            return CLEAR, DEFAULT_NOISE_SCALE
+        case "low" | "lower":
+            count = max(1, len(own) - (1 if latency == "low" else 2))
+            places = (floor(index * len(own) / count + 0.5) for index in range(count))
+            return tuple(own[place] for place in places), DEFAULT_NOISE_SCALE
+        case "lowest":
+            return own[:1], LOWEST_NOISE_SCALE
 
 
 def check_blend(chunks: int, curve: str) -> None:

@@ -117,7 +117,7 @@ class StreamEngine:
             dtype=str(pipeline.dtype).removeprefix("torch."),
             width=preset.width,
             height=preset.height,
-            num_steps=len(preset.sampler.denoising_step_list),
+            steps=preset.sampler.denoising_step_list,
             about=preset.about if pipeline.models.trained else "",
             looks=load_looks(preset.folder) if preset.folder else (),
             controls=tuple(

@@ -90,7 +90,7 @@ LAYERS = {
         {"device_report", "test_depth_guidance"},
     ],
     "server": [
-        {"answers"},
+        {"answers", "config_file"},
         {
             "client_address",
             "cors",

@@ -68,7 +68,7 @@ export class CameraShare {
   #sendStart(label) {
     const noise_scale = Math.max(LEAST_NOISE, Number((1 - input("keep").valueAsNumber).toFixed(2)));
     const follows_motion = input("keep-motion").checked;
-    this.#desired.set("camera_start", label, () => setCameraStart({ noise_scale, follows_motion }));
+    this.#desired.setLast("camera_start", label, () => setCameraStart({ noise_scale, follows_motion }));
   }
 
   #sendRegion() {

@@ -1,5 +1,5 @@
-/** Setup panel, for what is set once: steps, seed, the stream's rate and quality. */
-import { setOutput, setSeed, setSteps } from "../protocol.js";
+/** Setup panel, for what is set once: latency, steps, seed, the stream's rate and quality. */
+import { setLatency, setOutput, setSeed, setSteps } from "../protocol.js";
 import { at, input, select, setText, place } from "../page/dom.js";
 import { limit } from "../page/limits.js";
 
@@ -16,6 +16,7 @@ export class Setup {
   constructor(desired, commands) {
     this.#desired = desired;
     this.#commands = commands;
+    select("latency").addEventListener("change", () => this.#setLatency());
     onSubmit("steps-form", () => this.#setSteps());
     onSubmit("seed-form", () => this.#setSeed());
     input("seed-random").addEventListener("change", () => this.#setSeed());
@@ -23,8 +24,15 @@ export class Setup {
     select("fps").addEventListener("change", () => this.#setFps());
   }
 
-  /** @param {{steps: number[] | null, seed: any, output: any}} settings */
-  show({ steps, seed, output }) {
+  /** What a new stream begins with. @param {import("../protocol.js").Defaults} defaults */
+  begin({ latency, output }) {
+    if (!this.#desired.has("latency")) select("latency").value = latency;
+    this.showOutput(output);
+  }
+
+  /** @param {{steps: number[] | null, latency: string | null, seed: any, output: any}} settings */
+  show({ steps, latency, seed, output }) {
+    if (!this.#commands.isOpen("latency.set")) select("latency").value = latency ?? "";
     const stepsField = input("steps");
     if (!this.#commands.isOpen("steps.set") && document.activeElement !== stepsField) stepsField.value = steps?.join(", ") ?? "";
     const seedField = input("seed");
@@ -46,13 +54,18 @@ export class Setup {
     setText(place("steps-hint"), `${stepsTaken()} Fewer are faster.`);
   }
 
+  #setLatency() {
+    const level = /** @type {import("../protocol.js").LatencyLevel} */ (select("latency").value);
+    this.#desired.setLast("latency", "Latency", () => setLatency(level));
+  }
+
   #setSteps() {
     const words = input("steps").value.split(/[\s,]+/).filter(Boolean);
     const steps = words.map(Number);
     const isFalling = steps.every((step, index) => Number.isInteger(step) && step >= 1 && step <= limit("timestep") && (!index || step < steps[index - 1]));
     if (steps.length > limit("steps") || !isFalling) return setText(place("steps-hint"), stepsTaken());
     setText(place("steps-hint"), "Empty: the model's own. Fewer are faster.");
-    this.#desired.set("steps", "Steps", () => setSteps(steps.length ? steps : null));
+    this.#desired.setLast("steps", "Steps", () => setSteps(steps.length ? steps : null));
   }
 
   #setSeed() {

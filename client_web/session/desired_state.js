@@ -48,6 +48,12 @@ export class DesiredState {
     else if (!isUndo) this.#notice(`${label}: ${KEPT}`);
   }
 
+  /** As `set`, for kinds of which one changes what another has set: a new session is sent them in the order of now. @param {string} kind @param {string} label @param {Build} build */
+  setLast(kind, label, build) {
+    this.#kept.delete(kind);
+    this.set(kind, label, build);
+  }
+
   /** Take back what was set: the session that has it is told, now or when it is there again. @param {string} kind @param {string} label @param {Build} build */
   undo(kind, label, build) {
     this.set(kind, label, build, true);

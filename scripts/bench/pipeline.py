@@ -5,6 +5,7 @@ python -m scripts.bench.pipeline --random-weights --preset fast --guidance none
 python -m scripts.bench.pipeline --random-weights --guidance both --check 10
 python -m scripts.bench.pipeline --random-weights --guidance controls       # gray beside depth, and its price
 python -m scripts.bench.pipeline --random-weights --guidance noise          # noise scale 1, 0.8 and 0.6
+python -m scripts.bench.pipeline --random-weights --guidance latency        # each choice of latency
 python -m scripts.bench.pipeline --random-weights --gpus 2                  # a stream's passes by two GPUs
 python -m scripts.bench.pipeline --model embedded --eager --chunks 8
 
@@ -21,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 import typer
@@ -30,10 +31,11 @@ from scripts.bench.engine import equality, machine, measured_engine, table
 from scripts.bench.engine.chunk_costs import Bench, Guided
 from scripts.json_file import JsonFile, write_json
 from streaming.acceleration import Optimizations, optimizations_for
-from streaming.api import EngineInfo
+from streaming.api import EngineInfo, LatencyLevel
 from streaming.engine import StreamEngine, choose_device, number_of_ranks
 
 ROOT = Path(__file__).resolve().parents[2]
+LATENCIES: tuple[LatencyLevel, ...] = get_args(LatencyLevel)  # the first is the model's own
 DEPTH, NONE = Guided("depth", ("depth",)), Guided("none")
 KINDS = {  # tables of an option
     "depth": (DEPTH,),
@@ -41,6 +43,7 @@ KINDS = {  # tables of an option
     "both": (DEPTH, NONE),
     "controls": (DEPTH, Guided("depth+gray", ("depth", "gray"))),
     "noise": (DEPTH, *(Guided(f"noise {scale}", ("depth",), scale) for scale in (0.8, 0.6))),
+    "latency": (DEPTH, *(Guided(f"latency {one}", ("depth",), latency=one) for one in LATENCIES[1:])),
 }
 
 
@@ -57,10 +60,11 @@ def main(
         ),
     ] = "exact",
     guidance: Annotated[
-        Literal["depth", "none", "both", "controls", "noise"],
+        Literal["depth", "none", "both", "controls", "noise", "latency"],
         typer.Option(
             help="What guides the passes. Several tables, a list in JSON: depth and none (both), depth alone "
-            "and with gray beside it (controls), or depth from noise and from the camera (noise)."
+            "and with gray beside it (controls), depth from noise and from the camera (noise), or at each "
+            "latency that people can choose (latency)."
         ),
     ] = "depth",
     height: Annotated[int | None, typer.Option(min=16, help="Pixels; the model's own by default.")] = None,
@@ -157,15 +161,16 @@ class Timed:
 
 def _settings(asked: Asked, info: EngineInfo, kind: Guided) -> dict[str, Any]:
     """What a table is of."""
+    steps, noise_scale = kind.sampling(asked.steps or info.steps)
     return {
         "model": asked.model,
         "random_weights": asked.drawn,
         "preset": "fast" if asked.fast else "exact",
         "guidance": kind.name,
-        "noise_scale": kind.noise_scale,
+        "noise_scale": noise_scale,
         "height": info.height,
         "width": info.width,
-        "steps": len(asked.steps) if asked.steps else info.num_steps,
+        "steps": len(steps),
         "gpus": asked.gpus,
         "optimizations": dataclasses.asdict(asked.optimizations),
         "dtype": info.dtype,

@@ -14,7 +14,8 @@ from safetensors.torch import save
 from scripts.fuzz.mutation import any_of, bytes_of, json_of, lines_of
 from scripts.fuzz.targets import SIZE, Target, picture
 from scripts.video_file import VideoFileError, VideoReader
-from server.settings import ConfigFileError, Settings, load_settings
+from server.config_file import ConfigFileError
+from server.settings import Settings, load_settings
 from streaming.checkpoints.looks import FILE, LooksError, load_looks
 from streaming.checkpoints.weights import WeightsError, generator_state, lora_file, vace_state
 

@@ -48,7 +48,7 @@ def model_info(info: EngineInfo) -> ModelInfo:
         about=info.about,
         width=info.width,
         height=info.height,
-        steps=info.num_steps,
+        steps=len(info.steps),
         depth=info.depth,
         device=info.device,
     )

@@ -15,7 +15,7 @@ from server.protocol.replies import (
     SessionSettings,
 )
 from server.protocol.requests import Message
-from streaming.api import BlendCurve, Transition
+from streaming.api import BlendCurve, LatencyLevel, Transition
 
 
 def _is_none(value: object) -> bool:
@@ -74,6 +74,7 @@ class Defaults(Message):
     depth: DepthState
     controls: ControlsState
     camera_start: CameraStartState
+    latency: LatencyLevel
     output: OutputState
 
 

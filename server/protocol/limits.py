@@ -25,6 +25,7 @@ from server.protocol.requests import (
     SetTimeline,
     WeightedPrompt,
 )
+from streaming.api import LatencyLevel
 
 Keyword: TypeAlias = Literal["maximum", "maxLength", "maxItems"]  # of JSON Schema
 
@@ -54,6 +55,7 @@ def defaults(
     depth: DepthState,
     controls: ControlsState,
     camera_start: CameraStartState,
+    latency: LatencyLevel,
     output: OutputState,
 ) -> Defaults:
     """What a prompt.set takes for what it leaves out, and what a session begins with."""
@@ -66,6 +68,7 @@ def defaults(
         depth=depth,
         controls=controls,
         camera_start=camera_start,
+        latency=latency,
         output=output,
     )
 

@@ -13,7 +13,7 @@ from server.protocol.requests import (
     TimelineStep,
     WeightedPrompt,
 )
-from streaming.api import BlendCurve, Side, Transition
+from streaming.api import BlendCurve, LatencyLevel, Side, Transition
 
 ClientState: TypeAlias = Literal["warming", "waiting", "live", "failed"]
 CommandName: TypeAlias = Literal[
@@ -28,6 +28,7 @@ CommandName: TypeAlias = Literal[
     "region.set",
     "camera_start.set",
     "steps.set",
+    "latency.set",
     "seed.set",
     "reset",
     "freeze.set",
@@ -200,7 +201,8 @@ class OutputState(Message):
 
 
 class SessionSettings(Message):
-    """Everything that commands can change, as it is now."""
+    """Everything that commands can change, as it is now. `latency` is null where steps or noise scale are not
+    those of one."""
 
     type: Literal["settings"] = "settings"
     prompts: tuple[WeightedPrompt, ...]
@@ -213,6 +215,7 @@ class SessionSettings(Message):
     region: RegionState | None
     camera_start: CameraStartState
     steps: tuple[int, ...] | None
+    latency: LatencyLevel | None
     seed: SeedState
     frozen: bool
     paused: bool

@@ -27,6 +27,7 @@ from streaming.api import (
     MAX_STEPS,
     MAX_TIMESTEP,
     BlendCurve,
+    LatencyLevel,
     Side,
     Transition,
 )
@@ -323,6 +324,13 @@ class SetSteps(CommandRequest):
         return self
 
 
+class SetLatency(CommandRequest):
+    """Steps and noise scale by one choice; what steps.set and camera_start.set say later changes them."""
+
+    type: Literal["latency.set"] = "latency.set"
+    level: LatencyLevel = Field(description='"standard", "low", "lower" or "lowest"')
+
+
 class SetSeed(CommandRequest):
     """Which noise the next reset or cut begins with."""
 
@@ -421,6 +429,7 @@ PictureCommand: TypeAlias = (
     | SetRegion
     | SetCameraStart
     | SetSteps
+    | SetLatency
     | SetSeed
     | Reset
     | SetFreeze

@@ -13,8 +13,8 @@ from server.media.images import ImageStore
 from server.protocol.replies import Ack, ErrorReply, Superseded
 from server.protocol.requests import Command
 from server.session.command_queue import ControlQueue
-from server.session.parameters import Parameters, Plan, pictures_of
-from streaming.api import ChunkParameters
+from server.session.parameters import Parameters, Plan, Unknown, pictures_of
+from streaming.api import DEFAULT_LATENCY, ChunkParameters, EngineInfo
 
 SEED_BITS = 31  # of random seeds: short enough to be read out
 
@@ -57,11 +57,19 @@ class ChunkPlanner:
     ) -> None:
         """`queue` has the commands that wait, `parameters` are those to begin with."""
         self.parameters = parameters  # in effect
-        self.asks_whole = False  # of the next chunk: its stream is new, and what is in effect is not
+        self.unknown: Unknown = "nothing"  # to the stream of the next chunk, of what is in effect
         self.images = ImageStore(in_use=self.images_in_use)  # that commands may name
         self._queue = queue
         self._draw_seed = draw_seed
         self._planned: _PlannedChunk | None = None
+
+    def begin_with(self, model: EngineInfo, *, is_new: bool) -> None:
+        """The model is known. `is_new`: what is in effect is what a stream of it begins with."""
+        self.parameters = self.parameters.of_model(model)
+        if is_new:
+            self.parameters = self.parameters.beginning_with(model)
+            if self.parameters.latency != DEFAULT_LATENCY:
+                self.unknown = "sampling"
 
     @property
     def is_busy(self) -> bool:
@@ -105,7 +113,7 @@ class ChunkPlanner:
         """The chunk has been made, number `chunk` since the last reset: what it changed is in effect."""
         planned = self._chunk()
         planned.is_made = True
-        self.asks_whole = False
+        self.unknown = "nothing"
         self.parameters = planned.plan.after.made(chunk)
         return self.parameters
 
@@ -147,7 +155,7 @@ class ChunkPlanner:
             self.taken()
 
     def _plan(self, commands: Sequence[Command], time: float) -> Plan:
-        return self.parameters.plan(commands, time, self._draw_seed, self._image, whole=self.asks_whole)
+        return self.parameters.plan(commands, time, self._draw_seed, self._image, unknown=self.unknown)
 
     def _image(self, id: str) -> Rgb:
         image = self.images.get(id)

@@ -246,6 +246,7 @@ class CommandHandler:
             region=parameters.region_state(),
             camera_start=parameters.camera_start_state(),
             steps=parameters.steps,
+            latency=parameters.latency,
             seed=parameters.seed_state(),
             frozen=self.is_frozen,
             paused=self._generation.is_paused,

@@ -33,6 +33,7 @@ from server.protocol.requests import (
     SetControls,
     SetDepth,
     SetGuidance,
+    SetLatency,
     SetMask,
     SetPrompt,
     SetReferences,
@@ -48,13 +49,18 @@ from streaming.api import (
     CLEAR,
     CONTROLS,
     DEFAULT_ADAPTIVE,
+    DEFAULT_LATENCY,
     DEFAULT_SCALE,
     CameraStart,
     ChunkParameters,
-    ControlStrengths,
     DepthSettings,
     DistanceRegion,
+    EngineInfo,
+    LatencyLevel,
+    sampling_at,
 )
+
+Unknown = Literal["nothing", "sampling", "all"]  # of what is in effect, to a stream
 
 TRACK_PERIOD_S = 0.05  # how exactly in time a strength that moves is followed
 
@@ -86,18 +92,37 @@ class Parameters:
     region: DistanceRegion | None = None
     camera_start: CameraStart = CameraStart()
     steps: tuple[int, ...] | None = None
+    latency: LatencyLevel | None = DEFAULT_LATENCY  # None: steps or noise scale were set otherwise since
+    own_steps: tuple[int, ...] = ()  # the model's; () until that is known
     timeline: Timeline | None = None
 
     @classmethod
-    def of(cls, prompt: str, seed: int) -> "Parameters":
+    def of(cls, prompt: str, seed: int, latency: LatencyLevel = DEFAULT_LATENCY) -> "Parameters":
         """Those that a session begins with."""
-        return cls(prompts=(WeightedPrompt(text=prompt, weight=1.0),), seed=seed, current_seed=seed)
+        weighted = (WeightedPrompt(text=prompt, weight=1.0),)
+        return cls(prompts=weighted, seed=seed, current_seed=seed, latency=latency)
 
-    def beginning_with(self, controls: ControlStrengths) -> "Parameters":
-        """With the strengths that a stream of the model has by itself; those that are not named are off."""
-        strengths = {**dict.fromkeys(CONTROLS, 0.0), **dict(controls)}
+    def of_model(self, model: EngineInfo) -> "Parameters":
+        """The same, of a model that is known now."""
+        return replace(self, own_steps=model.steps)
+
+    def beginning_with(self, model: EngineInfo) -> "Parameters":
+        """With the strengths that a stream of the model has by itself, those that are not named being off,
+        and with what the latency makes of its steps."""
+        strengths = {**dict.fromkeys(CONTROLS, 0.0), **dict(model.controls)}
         beside = ControlsState(gray=strengths["gray"], lines=strengths["lines"])
-        return replace(self, scale=strengths["depth"], controls=beside)
+        known = replace(self.of_model(model), scale=strengths["depth"], controls=beside)
+        return known if self.latency is None else known.at(self.latency)
+
+    def at(self, latency: LatencyLevel) -> "Parameters":
+        """With that latency's steps and noise scale."""
+        steps, noise_scale = sampling_at(latency, self.own_steps)
+        return replace(
+            self,
+            latency=latency,
+            steps=None if steps is CLEAR else steps,
+            camera_start=replace(self.camera_start, noise_scale=noise_scale),
+        )
 
     def plan(
         self,
@@ -106,14 +131,17 @@ class Parameters:
         draw_seed: Callable[[], int],
         image: Images,
         *,
-        whole: bool = False,
+        unknown: Unknown = "nothing",
     ) -> Plan:
         """What the next chunk is asked, from commands in the order they came and from what is due by itself.
-        `whole`: and all that is in effect already, which its stream does not know.
+        `unknown`: and what is in effect already, of which its stream does not know so much.
 
         Of a prompt.set and a timeline's step for the same chunk, the person's wins.
         """
-        draft = _Draft(self, now, draw_seed, image, self.asked_whole(image) if whole else {})
+        asked = dict[str, object]()
+        if unknown != "nothing":
+            asked = self.asked_whole(image) if unknown == "all" else self.asked_sampling()
+        draft = _Draft(self, now, draw_seed, image, asked)
         for command in commands:
             draft.take(command)
         draft.pass_time()
@@ -184,9 +212,19 @@ class Parameters:
             "references": tuple(map(image, self.references)) or CLEAR,
             "mask": CLEAR if self.mask is None else image(self.mask),
             "distance_region": self.region or CLEAR,
-            "camera_start": self.camera_start,
-            "steps": self.steps or CLEAR,
+            **self.asked_sampling(),
         }
+
+    def asked_sampling(self) -> dict[str, object]:
+        """Likewise of what a latency sets."""
+        return {"camera_start": self.camera_start, "steps": self.steps or CLEAR}
+
+    def latency_again(self) -> LatencyLevel | None:
+        """The one in effect now that steps or noise scale were set: the same, the standard one, or none."""
+        for latency in (self.latency, DEFAULT_LATENCY):
+            if latency is not None and self.at(latency) == replace(self, latency=latency):
+                return latency
+        return None
 
     def after_failure(self) -> "Parameters":
         """The stream has started afresh by itself: it begins with the whole prompt."""
@@ -292,10 +330,16 @@ class _Draft:
             case SetCameraStart(given=given):
                 start = replace(self.after.camera_start, **given)  # pyright: ignore[reportArgumentType] -- names of fields
                 self.keep(camera_start=start)
+                if "noise_scale" in given:
+                    self.keep(latency=self.after.latency_again())
                 self.asked["camera_start"] = start
             case SetSteps(steps=steps):
                 self.keep(steps=steps)
+                self.keep(latency=self.after.latency_again())
                 self.asked["steps"] = steps or CLEAR
+            case SetLatency(level=level):
+                self.after = self.after.at(level)
+                self.asked |= self.after.asked_sampling()
             case SetSeed(mode=mode, seed=seed):
                 self.keep(seed_mode=mode, seed=self.after.current_seed if seed is None else seed)
             case Reset(seed=seed, picture=picture):

@@ -37,6 +37,6 @@ class Picture:
             guidance_scale=self.guidance_scale,
             controls=self.parameters.controls,
             noise_scale=self.noise_scale,
-            steps=self.parameters.steps or info.num_steps,
+            steps=self.parameters.steps or len(info.steps),
             time=datetime.now(UTC),
         )

@@ -90,7 +90,7 @@ class LiveSession:
         self.pacer = self.playout.pacer
         queue = ControlQueue()
         self._record = record  # None: it began here
-        self.planner = ChunkPlanner(queue, Parameters.of(settings.prompt, settings.seed))
+        self.planner = ChunkPlanner(queue, Parameters.of(settings.prompt, settings.seed, settings.latency))
         self.images = self.planner.images  # uploaded to this session
         self.generation = GenerationLoop(
             id,
@@ -275,9 +275,8 @@ class LiveSession:
         """The stream's life: wait for the model, then chunk after chunk. What ends it becomes its state."""
         try:
             self._info = await self._engine.ready()
-            if self._record is None:
-                # No chunk has been planned: what was asked for until now waits, and is asked of the first.
-                self.planner.parameters = self.planner.parameters.beginning_with(self._info.controls)
+            # No chunk has been planned: what was asked for until now waits, and is asked of the first.
+            self.planner.begin_with(self._info, is_new=self._record is None)
             self.playout.size = (self._info.width, self._info.height)
             self.channels.send(*self._hello())
             self._state.become(State.WAITING, "waiting for pictures from the camera")
@@ -301,7 +300,7 @@ class LiveSession:
             return await self._engine.restore(record.stream)
         except InputRejected as error:
             self._log.warning("Goes on with a new stream, all else as it was: %s", error)
-        self.planner.asks_whole = True
+        self.planner.unknown = "all"
         parameters = self.planner.parameters
         return await self._engine.open(prompt=parameters.prompts[0].text, seed=parameters.current_seed)
 

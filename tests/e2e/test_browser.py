@@ -62,8 +62,8 @@ BUILD = """async () => {
     wire.setReferences(["a"]), wire.setMask("a"), wire.setMask(null), wire.setSteps([1000, 500]),
     wire.setRegion(null), wire.setRegion({ distance: 0.5, side: "far", softness: 0 }),
     wire.setCameraStart({ noise_scale: 0.6 }), wire.setCameraStart({ follows_motion: true }),
-    wire.setSteps(null), wire.setSeed(7), wire.setSeed(null), wire.setFreeze(true), wire.pause(),
-    wire.resume(), wire.startRecording(true), wire.stopRecording(),
+    wire.setSteps(null), wire.setLatency("low"), wire.setSeed(7), wire.setSeed(null),
+    wire.setFreeze(true), wire.pause(), wire.resume(), wire.startRecording(true), wire.stopRecording(),
     wire.setOutput({ fps: null, quality: "high" }), wire.reset(), wire.reset("a"), wire.ping(),
   ];
   return messages.map((message) => JSON.stringify(message));

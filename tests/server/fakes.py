@@ -33,7 +33,7 @@ INFO = EngineInfo(
     dtype="float32",
     width=WIDTH,
     height=HEIGHT,
-    num_steps=4,
+    steps=(1000, 750, 500, 250),
     about="a stand-in",
     looks=(),
 )

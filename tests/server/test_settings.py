@@ -1,7 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from server.settings import ConfigFileError, Settings, load_settings, unknown_variables
+from server.config_file import ConfigFileError
+from server.settings import Settings, load_settings, unknown_variables
 
 
 def test_flags_win_over_environment_over_file_over_defaults(tmp_path, monkeypatch):
@@ -33,6 +34,7 @@ def test_defaults_are_safe_and_bounded():
         "paused_seconds": 900.0,
         "max_viewers": 8,
         "max_fps": 30.0,
+        "latency": "standard",
         "peer_timeout": 10.0,
         "resume_seconds": 30.0,
         "engine_timeout": 120.0,

@@ -1,12 +1,20 @@
 import subprocess
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 import streaming.api
-from streaming.api import CLEAR, CameraStart, ChunkParameters, DepthSettings, DistanceRegion
+from streaming.api import (
+    CLEAR,
+    CameraStart,
+    ChunkParameters,
+    DepthSettings,
+    DistanceRegion,
+    LatencyLevel,
+    sampling_at,
+)
 
 PICTURE = np.zeros((4, 6, 3), np.uint8)
 
@@ -155,3 +163,32 @@ def test_what_becomes_of_a_stream(
     parameters = ChunkParameters(**asked)  # type: ignore[arg-type]
     found = parameters.starts_over, parameters.recaches, parameters.is_switch
     assert found == (starts_over, recaches, is_switch)
+
+
+FOUR = (1000, 750, 500, 250)
+
+
+@pytest.mark.parametrize(
+    ("own", "low", "lower"),
+    [
+        (FOUR, (1000, 750, 250), (1000, 500)),
+        ((1000, 500), (1000,), (1000,)),
+        ((1000,), (1000,), (1000,)),
+        ((1000, 800, 600, 400, 200), (1000, 800, 400, 200), (1000, 600, 400)),
+    ],
+)
+def test_law_a_lower_latency_has_a_step_less_of_the_models_own(
+    own: tuple[int, ...], low: tuple[int, ...], lower: tuple[int, ...]
+) -> None:
+    """From its first, those nearest to even ones; one at least."""
+    assert sampling_at("standard", own) == (CLEAR, 1.0)
+    assert sampling_at("low", own) == (low, 1.0)
+    assert sampling_at("lower", own) == (lower, 1.0)
+    assert sampling_at("lowest", own) == (own[:1], 0.6)
+
+
+@pytest.mark.parametrize("latency", get_args(LatencyLevel))
+@pytest.mark.parametrize("count", range(1, 9))
+def test_law_of_any_model_a_latency_is_something_that_may_be_asked(count: int, latency: LatencyLevel) -> None:
+    steps, noise_scale = sampling_at(latency, tuple(range(1000, 1000 - 100 * count, -100)))
+    ChunkParameters(steps=steps, camera_start=CameraStart(noise_scale))

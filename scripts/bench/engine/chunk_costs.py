@@ -16,13 +16,17 @@ from scripts.bench.engine.probe import Probe, RingCopies, profiled
 from scripts.bench.figures.latency import percentile
 from streaming.api import (
     CHUNK,
+    CLEAR,
     CONTROLS,
+    DEFAULT_LATENCY,
     SEEN_TOGETHER,
     CameraStart,
     ChunkParameters,
     ControlName,
     ControlStrengths,
     DepthSettings,
+    LatencyLevel,
+    sampling_at,
 )
 from streaming.blocks.text_conditioning import parse_prompts
 from streaming.chunk_passes import ChunkInputs
@@ -42,6 +46,12 @@ class Guided:
     name: str
     controls: tuple[ControlName, ...] = ()
     noise_scale: float = 1.0
+    latency: LatencyLevel = DEFAULT_LATENCY  # any other sets steps and noise scale
+
+    def sampling(self, own: tuple[int, ...]) -> tuple[tuple[int, ...], float]:
+        """Steps and noise scale, for a model or a run whose steps are `own`."""
+        steps, noise_scale = sampling_at(self.latency, own)
+        return (own, self.noise_scale) if steps is CLEAR else (steps, noise_scale)
 
 
 class Bench:
@@ -54,10 +64,12 @@ class Bench:
         self._device = engine.pipeline.device
         self._guided, self._preset, self._chunks = guided, preset, chunks
         self._on = set(guided.controls)
-        self._steps = measured_engine.falling_steps(steps) if steps else None
+        own = measured_engine.falling_steps(steps) if steps else engine.info.steps
+        asked, self._noise_scale = guided.sampling(own)
+        self._steps = None if asked == engine.info.steps else asked
         pipeline = engine.pipeline
         denoiser = pipeline._denoiser(self._steps) if self._steps else pipeline.denoise
-        self._passes = len(denoiser.from_camera(guided.noise_scale, "exact").timesteps)
+        self._passes = len(denoiser.from_camera(self._noise_scale, "exact").timesteps)
         self._probe = Probe(engine.pipeline)
         self._pictures = measured_engine.camera(engine.info.height, engine.info.width)
         self._count = 0  # of prompts, so that none comes twice
@@ -83,7 +95,7 @@ class Bench:
             stream._session,
             passes=self._passes,
             videos=self._videos(),
-            camera=self._guided.noise_scale < 1,
+            camera=self._noise_scale < 1,
         )
         preset, dtype = self._pipeline.preset, self._pipeline.dtype
         sizes = ceilings.sizes_for(preset, self._device)
@@ -117,7 +129,7 @@ class Bench:
     def _controls(self, **changes: Any) -> ChunkParameters:
         strengths: ControlStrengths = tuple((name, float(name in self._on)) for name in CONTROLS)
         depth = DepthSettings(enabled="depth" in self._on)
-        start = CameraStart(self._guided.noise_scale)
+        start = CameraStart(self._noise_scale)
         return ChunkParameters(
             depth=depth, controls=strengths, steps=self._steps, camera_start=start, **changes
         )

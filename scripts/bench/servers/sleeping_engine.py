@@ -82,7 +82,7 @@ class SleepingEngine:
         dtype="none",
         width=WIDTH,
         height=HEIGHT,
-        num_steps=1,
+        steps=(1000,),
         about="sleeps as long as a GPU works",
         looks=(),
     )

@@ -119,6 +119,32 @@ def test_a_start_from_the_camera_has_a_table_for_each_noise_scale(tmp_path: Path
     assert encoded[0] < encoded[1] == encoded[2]
 
 
+def test_each_latency_has_a_table_of_what_it_sets(tmp_path: Path) -> None:
+    """In one call: 4, 3, 2 passes, and one from the camera."""
+    out = tmp_path / "latency.json"
+    arguments = "--model embedded --random-weights --guidance latency --steps 4 --height 16 --width 16"
+    rest = ["--chunks", "2", "--device", "cpu", "--no-warm-start", "--json", str(out)]
+    done = CliRunner().invoke(app(), [*arguments.split(), *rest])
+    assert done.exit_code == 0, done.output
+    reports = json.loads(out.read_text())
+    settings = [report["settings"] for report in reports]
+    assert [one["guidance"] for one in settings] == [
+        "depth",
+        "latency low",
+        "latency lower",
+        "latency lowest",
+    ]
+    assert [(one["steps"], one["noise_scale"]) for one in settings] == [
+        (4, 1.0),
+        (3, 1.0),
+        (2, 1.0),
+        (1, 0.6),
+    ]
+    passes = [[name for name in report["stages"] if re.fullmatch(r"pass \d", name)] for report in reports]
+    assert list(map(len, passes)) == [4, 3, 2, 1]
+    assert "latency lowest" in done.output.splitlines()[-1]
+
+
 def test_several_ranks_are_measured_and_told_in_table_and_figures(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -58,6 +58,7 @@ VIEW = SessionView(
         region=None,
         camera_start=CameraStartState(noise_scale=1.0, follows_motion=False),
         steps=None,
+        latency="standard",
         seed=SeedState(mode="fixed", seed=3, current=3),
         frozen=False,
         paused=False,

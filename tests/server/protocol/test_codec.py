@@ -25,6 +25,7 @@ from server.protocol.requests import (
     SetControls,
     SetDepth,
     SetGuidance,
+    SetLatency,
     SetMask,
     SetOutput,
     SetPrompt,
@@ -186,6 +187,8 @@ def test_defaults_are_filled_in_and_text_is_stripped():
         ('{"type":"prompt.set","id":"1","text":"a","picture":"b"}', "picture", "b", "none, unless", "1"),
         ('{"type":"mask.set","id":"1"}', "image", "null", "or null", "1"),
         ('{"type":"steps.set","id":"1","steps":[500,500]}', "steps", "[500", "falling", "1"),
+        ('{"type":"latency.set","id":"1","level":"none"}', "level", "none", '"lower" or "lowest"', "1"),
+        ('{"type":"latency.set","id":"1"}', "level", "null", '"standard", "low"', "1"),
         ('{"type":"steps.set","id":"1","steps":[1001]}', "steps[0]", "1001", "from 1 to 1000", "1"),
         ('{"type":"seed.set","id":"1","mode":"random","seed":1}', "seed", "1", "none, unless", "1"),
         ('{"type":"freeze.set","id":"1","on":1}', "on", "1", "true or false", "1"),
@@ -284,6 +287,7 @@ client_messages = (
     )
     | st.builds(SetMask, id=ids, image=st.none() | st.just("a"))
     | st.builds(SetSteps, id=ids, steps=st.none() | st.just((1000, 500)))
+    | st.builds(SetLatency, id=ids, level=st.sampled_from(["standard", "low", "lower", "lowest"]))
     | st.builds(Reset, id=ids, seed=st.none() | st.integers(0, 2**63 - 1))
     | st.builds(Ping, id=ids)
 )

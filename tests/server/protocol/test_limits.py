@@ -90,12 +90,12 @@ def test_the_defaults_told_are_those_of_a_prompt_that_leaves_them_out():
     depth = DepthState(enabled=True, smoothing=0.25, refinement=0.0, points=())
     controls = ControlsState(gray=0.75, lines=0.0)
     start = CameraStartState(noise_scale=0.5, follows_motion=True)
-    told = defaults(guidance, depth, controls, start, OutputState())
+    told = defaults(guidance, depth, controls, start, "low", OutputState())
     sent = decode(json.dumps(PROMPT | {"id": "1"}))
     assert isinstance(sent, SetPrompt)
     assert (told.transition, told.chunks, told.curve) == (sent.transition, sent.chunks, sent.curve)
     assert (told.guidance, told.depth, told.controls) == (guidance, depth, controls)
-    assert told.camera_start == start
+    assert (told.camera_start, told.latency) == (start, "low")
 
 
 def test_the_page_uses_limits_that_are_told_and_has_none_beside_them():

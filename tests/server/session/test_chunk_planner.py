@@ -17,6 +17,7 @@ from server.protocol.requests import (
     SetDepth,
     SetFreeze,
     SetGuidance,
+    SetLatency,
     SetMask,
     SetPrompt,
     SetReferences,
@@ -28,6 +29,7 @@ from server.session.chunk_planner import ChunkPlanner
 from server.session.command_queue import ControlQueue
 from server.session.parameters import TRACK_PERIOD_S, Parameters
 from streaming.api import ChunkParameters, DepthSettings
+from tests.server.fakes import INFO
 
 CLAY = Parameters.of("clay", 3)
 
@@ -54,6 +56,30 @@ def planner(begin_with: Parameters = CLAY) -> Planned:
 
 def prompt(id: str, text: str = "gold") -> SetPrompt:
     return SetPrompt(id=id, text=text)
+
+
+def test_law_a_latency_to_begin_with_is_asked_until_a_chunk_is_made():
+    plan = planner(Parameters.of("clay", 3, "low"))
+    plan.begin_with(INFO, is_new=True)
+    for sequence in (1, 2):
+        assert plan.begin(sequence, 0).take().steps == (1000, 750, 250)
+        plan.taken()
+        plan.lost()
+        plan.finish()
+    plan.begin(3, 0)
+    plan.taken()
+    plan.made(0)
+    plan.finish()
+    assert plan.begin(4, 0).take() == ChunkParameters()
+
+
+def test_one_that_goes_on_keeps_what_is_in_effect_and_knows_the_models_steps():
+    begun = replace(CLAY, latency="lowest", steps=(900,))  # by another process, which is gone
+    plan = planner(begun)
+    plan.begin_with(INFO, is_new=False)
+    assert plan.parameters == begun.of_model(INFO)
+    plan.submit(SetLatency(id="1", level="lower"), 0, 0)
+    assert plan.begin(1, 0).take().steps == (1000, 500)
 
 
 def test_what_comes_before_the_engine_takes_it_is_this_chunks():

@@ -14,7 +14,7 @@ from server.metrics import Metrics
 from server.services import Services
 from server.session.session import LiveSession
 from server.settings import load_settings
-from streaming.api import CLEAR
+from streaming.api import CLEAR, CameraStart
 from tests.server.running import until
 from tests.server.running_session import CAMERA_FPS, RunningSession, rgb
 
@@ -91,6 +91,17 @@ async def test_a_switch_is_known_ahead_and_told_to_sessions_that_wait(running, e
     assert (before, len(told), told[-1]) == (1, 3, 0.0)
     await running.until("applied", id="2")
     assert not is_recache_ahead(running.session)
+
+
+async def test_a_latency_is_applied_and_told_as_what_it_sets(running, engine):
+    applied = await running.applied("latency.set", "1", level="lowest")
+    assert applied["command"] == "latency.set"
+    await until(lambda: running.of("settings")[-1]["latency"] == "lowest", "the settings")
+    told = running.of("settings")[-1]
+    assert (told["steps"], told["camera_start"]["noise_scale"]) == ([1000], 0.6)
+    assert any(c.steps == (1000,) and c.camera_start == CameraStart(0.6) for c in controls(engine))
+    await running.applied("steps.set", "2", steps=None)
+    await until(lambda: running.of("settings")[-1]["latency"] is None, "it is not the lowest any more")
 
 
 async def test_every_dial_reaches_the_model_and_the_settings(running, engine):

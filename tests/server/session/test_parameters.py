@@ -21,6 +21,7 @@ from server.protocol.requests import (
     SetControls,
     SetDepth,
     SetGuidance,
+    SetLatency,
     SetMask,
     SetPrompt,
     SetReferences,
@@ -37,12 +38,12 @@ from server.session.timeline import Timeline
 from streaming.api import (
     CLEAR,
     CONTROLS,
-    DEFAULT_CONTROLS,
     CameraStart,
     ChunkParameters,
     DepthSettings,
     DistanceRegion,
 )
+from tests.server.fakes import INFO
 
 IMAGES = {id: np.zeros((16, 16, 3), np.uint8) for id in "abm"}
 CLAY = Parameters(prompts=(WeightedPrompt(text="clay"),), seed=3, current_seed=3)
@@ -173,11 +174,58 @@ def test_controls_are_patched_and_depths_strength_is_not_theirs():
 
 
 def test_a_session_begins_with_the_models_strengths_and_others_are_off():
-    begins = CLAY.beginning_with((("gray", 0.75),))
+    begins = CLAY.beginning_with(replace(INFO, controls=(("gray", 0.75),)))
     assert (begins.scale, begins.controls) == (0.0, ControlsState(gray=0.75, lines=0.0))
-    assert CLAY.beginning_with(DEFAULT_CONTROLS) == CLAY
-    everything = CLAY.beginning_with((("lines", 2.0), ("depth", 0.5), ("gray", 1.0)))
+    assert CLAY.beginning_with(INFO) == CLAY.of_model(INFO)
+    everything = CLAY.beginning_with(replace(INFO, controls=(("lines", 2.0), ("depth", 0.5), ("gray", 1.0))))
     assert (everything.scale, everything.controls) == (0.5, ControlsState(gray=1.0, lines=2.0))
+
+
+OF_MODEL = CLAY.of_model(INFO)
+FEWER = {"low": (1000, 750, 250), "lower": (1000, 500), "lowest": (1000,)}  # than 1000, 750, 500, 250
+
+
+@pytest.mark.parametrize("level", FEWER)
+def test_law_a_latency_sets_steps_and_noise_scale_and_nothing_else(level):
+    noise_scale = 0.6 if level == "lowest" else 1.0
+    made = plan(SetLatency(id="1", level=level), parameters=OF_MODEL)
+    assert made.asked == ChunkParameters(steps=FEWER[level], camera_start=CameraStart(noise_scale))
+    start = CameraStart(noise_scale)
+    assert made.after == replace(OF_MODEL, latency=level, steps=FEWER[level], camera_start=start)
+    back = plan(SetLatency(id="2", level="standard"), parameters=made.after)
+    assert back.asked == ChunkParameters(steps=CLEAR, camera_start=CameraStart())
+    assert back.after == OF_MODEL
+
+
+def test_a_latency_leaves_whether_the_start_follows_motion():
+    moving = replace(OF_MODEL, camera_start=CameraStart(0.9, follows_motion=True))
+    made = plan(SetLatency(id="1", level="lowest"), parameters=moving)
+    assert made.asked.camera_start == CameraStart(0.6, follows_motion=True)
+
+
+def test_law_a_latency_is_told_only_while_steps_and_noise_scale_are_its_own():
+    at = plan(SetLatency(id="1", level="lowest"), parameters=OF_MODEL).after
+    assert plan(SetCameraStart(id="2", noise_scale=0.7), parameters=at).after.latency is None
+    assert plan(SetCameraStart(id="2", follows_motion=True), parameters=at).after.latency == "lowest"
+    otherwise = plan(SetSteps(id="2", steps=(900, 300)), parameters=at).after
+    assert otherwise.latency is None
+    begun = plan(SetCameraStart(id="3", noise_scale=1.0), SetSteps(id="4", steps=None), parameters=otherwise)
+    assert begun.after.latency == "standard"
+    assert plan(SetSteps(id="2", steps=(1000,)), parameters=at).after.latency == "lowest"
+
+
+def test_law_of_latency_and_steps_for_one_chunk_the_later_wins():
+    low, own = SetLatency(id="1", level="low"), SetSteps(id="2", steps=(900, 300))
+    assert plan(low, own, parameters=OF_MODEL).asked.steps == (900, 300)
+    assert plan(own, low, parameters=OF_MODEL).asked.steps == FEWER["low"]
+
+
+def test_a_session_may_begin_with_another_latency():
+    begins = Parameters.of("clay", 3, "lower").beginning_with(INFO)
+    assert (begins.latency, begins.steps, begins.camera_start) == ("lower", (1000, 500), CameraStart())
+    made = begins.plan((), 0.0, lambda: 0, lambda id: None, unknown="sampling")
+    assert made.asked == ChunkParameters(steps=(1000, 500), camera_start=CameraStart())
+    assert made.after == begins
 
 
 def test_every_control_of_the_engine_has_a_strength_on_the_wire():

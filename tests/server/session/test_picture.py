@@ -21,7 +21,7 @@ def test_a_picture_tells_what_its_chunk_was_made_with():
     assert (told.chunk, told.frame, told.guidance_scale) == (5, 77, 0.75)
     assert told.noise_scale == 0.5
     assert told.controls == strengths
-    assert told.steps == INFO.num_steps, "the model's own"
+    assert told.steps == len(INFO.steps), "the model's own"
     assert before <= told.time <= datetime.now(UTC)
     fewer = replace(shown, parameters=replace(asked, steps=(1000, 250)))
     assert fewer.snapshot(INFO).steps == (1000, 250)

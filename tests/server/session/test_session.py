@@ -51,6 +51,24 @@ async def test_a_stream_becomes_live_and_says_so(running):
     assert running.messages.index(hello) < running.messages.index(running.of("state", state="waiting")[0])
 
 
+@pytest.mark.parametrize("latency", ["standard", "lowest"])
+async def test_a_stream_begins_with_the_latency_of_the_settings(settings, worker, engine, latency):
+    session = LiveSession(
+        "abc", Services(settings.model_copy(update={"latency": latency}), worker, Metrics())
+    )
+    running = RunningSession(session)
+    session.start()
+    await running.live()
+    await until(lambda: len(engine.steps) > 1, "a second chunk")
+    first, second = (asked for _, asked in engine.steps[:2])
+    is_asked = latency != "standard"
+    assert first.steps == ((1000,) if is_asked else None)
+    assert first.camera_start == (CameraStart(0.6) if is_asked else None)
+    assert (second.steps, second.camera_start, first.prompts) == (None, None, None), "once, and nothing else"
+    assert running.of("settings")[-1]["latency"] == latency
+    await running.close()
+
+
 async def test_generated_pictures_have_the_models_size_and_rising_numbers(running):
     await running.until("state", state="live")
     running.shown.clear()

@@ -34,6 +34,7 @@ def settings(text: str = "clay", position: float | None = None) -> SessionSettin
         region=None,
         camera_start=CameraStartState(noise_scale=1.0, follows_motion=False),
         steps=None,
+        latency="standard",
         seed=SeedState(mode="fixed", seed=3, current=3),
         frozen=False,
         paused=False,
