@@ -20,6 +20,7 @@ from server.webrtc.aiortc_patches.consent import count_as_consent
 from server.webrtc.aiortc_patches.datagrams import pass_over_broken_datagrams
 from server.webrtc.aiortc_patches.decoding import Decoding, is_sent_to
 from server.webrtc.aiortc_patches.dtls import dtls_failure
+from server.webrtc.aiortc_patches.encoding import convert_in_one_thread
 from server.webrtc.aiortc_patches.jitter_buffer import use_marker_jitter_buffer
 from server.webrtc.aiortc_patches.loss_recovery import LossRecovery
 from server.webrtc.aiortc_patches.packet_limits import limit_packets
@@ -119,6 +120,7 @@ class WebRtcConnection:
         pass_over_broken_datagrams()
         end_connecting_first()
         count_bytes_in_buckets_used()
+        convert_in_one_thread()
         self._pc.on("datachannel", self._on_channel)
         self._pc.on("connectionstatechange", self._on_connection_state)
         transceiver = self._pc.addTransceiver(self._track)

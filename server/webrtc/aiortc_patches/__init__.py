@@ -6,6 +6,7 @@ Look here at each upgrade: tests of the same names fail where a place has moved.
 | --- | --- | --- | --- |
 | bitrate | `RTCRtpSender.__encoder`, `h264.MIN_BITRATE` | aiortc issue 402 | a limit of a sender's bitrate |
 | decoding | `RTCRtpReceiver.__decoder_queue`, `__decoder_thread` | none found | a bound of queue and size |
+| encoding | `aiortc.codecs.Vp8Encoder` | to report | a conversion in one thread |
 | jitter_buffer | `RTCRtpReceiver.__jitter_buffer` | none found | heed of the RTP marker |
 | packet_limits | `_handle_...` and `_receive_...` of DTLS and SCTP transports | to be reported | limits |
 | loss_recovery | `RTCRtpReceiver._send_rtcp_nack`, `_send_rtcp_pli` | none found | NACK and PLI by a timer |
