@@ -101,6 +101,12 @@ def test_law_who_asks_for_a_model_gets_it_or_waits_for_it():
     assert len(str(refused(table, model="x" * 5000))) < 200
 
 
+def test_no_model_is_unknown_while_there_is_no_worker():
+    """One that has it may just be starting."""
+    found = refused(PlacementTable(), model="m")
+    assert (found.why, str(found)) == ("full", "no worker takes anybody now; try again soon")
+
+
 def test_law_who_takes_any_model_leaves_the_one_that_another_waits_for():
     table = table_of(report("a", 1, "x", model="big"), report("b", 1, "y"))
     assert refused(table, model="big", ticket=TICKET).position == 1
