@@ -31,11 +31,16 @@ GATEWAY = "gateway"
 Engine = Literal["sleeping", "built-in"]
 
 
-def import_built_in_engine() -> Any:
+def import_small_engine() -> Any:
     """As `import_sleeping_engine`, the real one, with small pictures in one step: a few streams of the model
     as it ships take all of a small machine."""
-    offer_loopback()
     use_small_model()
+    return import_whole_engine()
+
+
+def import_whole_engine() -> Any:
+    """The real one as it ships. Other ranks know of no other: they are processes of their own."""
+    offer_loopback()
     return import_engine()
 
 
@@ -126,7 +131,8 @@ def main(
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     asked = {"port": port, "max_sessions": max_sessions, "min_fps": 0.0, "gpus": gpus, "depth": "edges"}
     settings = load_settings(asked | ({"device": "cpu"} if gpus > 1 else {}))
-    used = import_sleeping_engine if engine == "sleeping" else import_built_in_engine
+    built_in = import_small_engine if gpus == 1 else import_whole_engine
+    used = import_sleeping_engine if engine == "sleeping" else built_in
     plan = ClusterPlan(
         settings=settings, workers={settings.model: workers}, gateways=gateways, import_engine=used
     )
