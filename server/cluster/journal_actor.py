@@ -10,12 +10,15 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from server.cluster.ray_runtime import JOURNAL_PREFIX, NAMESPACE, ray_module
 from server.journal.memory import Found, MemoryJournal
 from server.journal.port import JournalUnavailable, PutAnswer
+
+T = TypeVar("T")
 
 ANSWER_S = 2.0
 BEGIN_S = 60.0  # for an actor to begin, on a machine that has other things to do
@@ -51,6 +54,9 @@ class RayJournal:
         self._own: Any = None
         self._is_elsewhere = False
         self._chosen_at = 0.0
+        # Of its own: where Ray hangs, each try leaves one behind, and a worker's pictures are coded in those
+        # that all share.
+        self._finder = ThreadPoolExecutor(1, "find-journal")
         self._former: OrderedDict[str, list[tuple[Any, int]]] = (
             OrderedDict()
         )  # journals and moves, by session
@@ -71,7 +77,7 @@ class RayJournal:
 
     async def get(self, session: str) -> bytes | None:
         """The newest of all journals' records: which of them has it nobody knows, once its worker is lost."""
-        journals: Sequence[Any] = await self._answered(asyncio.to_thread(self._journals.all))
+        journals: Sequence[Any] = await self._answered(self._found_by(self._journals.all))
         answers: list[Found | None | JournalUnavailable] = await asyncio.gather(
             *(self._found(journal, session) for journal in journals)
         )
@@ -92,7 +98,7 @@ class RayJournal:
         self._former.pop(session, None)
         own = await self._answered(self._chosen())
         # One that has moved may be in others, too.
-        journals = await self._answered(asyncio.to_thread(self._journals.all)) if moves else [own]
+        journals = await self._answered(self._found_by(self._journals.all)) if moves else [own]
         for journal in journals:
             await self._answered(journal.forget.remote(session, moves))
 
@@ -102,9 +108,12 @@ class RayJournal:
     async def _chosen(self) -> Any:
         is_to_look = not self._is_elsewhere and self._now() - self._chosen_at > LOOK_S
         if self._own is None or is_to_look:
-            self._own, self._is_elsewhere = await asyncio.to_thread(self._journals.own)
+            self._own, self._is_elsewhere = await self._found_by(self._journals.own)
             self._chosen_at = self._now()
         return self._own
+
+    def _found_by(self, find: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._finder, find)
 
     async def _found(self, journal: Any, session: str) -> Found | None | JournalUnavailable:
         try:

@@ -1,8 +1,10 @@
 import asyncio
+import threading
 from collections.abc import Callable
 
 import pytest
 
+from server.cluster import journal_actor
 from server.cluster.journal_actor import LOOK_S, RayJournal, other_machine
 from server.journal.memory import MemoryJournal
 from server.journal.port import JournalUnavailable
@@ -158,3 +160,28 @@ async def test_law_a_journal_that_says_nothing_delays_nobody_for_ever():
     for call in (journal.put("one", record()), journal.get("one"), journal.forget("one", 1)):
         with pytest.raises(JournalUnavailable):
             await call
+
+
+def test_law_what_hangs_in_ray_keeps_one_thread_and_none_that_others_use(monkeypatch):
+    """A worker's pictures are coded in those: its streams are to go on."""
+    monkeypatch.setattr(journal_actor, "ANSWER_S", 0.01)
+    may_find, hanging = threading.Event(), list[threading.Thread]()
+
+    class Hanging(Mute):
+        def all(self) -> list[Silent]:
+            hanging.append(threading.current_thread())
+            may_find.wait()
+            return []
+
+    async def ask() -> None:
+        journal = RayJournal(Hanging(), (ActorGone,), asyncio.get_running_loop().time)
+        try:
+            for _ in range(3):
+                with pytest.raises(JournalUnavailable):
+                    await journal.get("one")
+            assert len(hanging) == 1
+            assert await asyncio.to_thread(threading.current_thread) not in hanging
+        finally:
+            may_find.set()
+
+    asyncio.run(ask())
