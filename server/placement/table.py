@@ -74,6 +74,7 @@ class _Lease:
     network: str
     expires_at: float
     is_awaited: bool  # the next report that has the session active says that the lease was taken up
+    is_second: bool  # another was given for the session, which may be the one that was taken up
 
 
 class _Lost(NamedTuple):
@@ -177,14 +178,18 @@ class PlacementTable:
             return
         found = self._workers[name]
         network = (found.kept | found.taken).get(session, "")
+        lease = self._leases.get(session)
+        is_over = lease is None or not lease.is_second  # else somebody may still come with it
         with self._changing(found):
-            for sessions in (found.active, found.kept, found.leased):
+            for sessions in (found.active, found.kept, *([found.leased] if is_over else [])):
                 sessions.pop(session, None)
-            self._drop_lease(session)
+            if is_over:
+                self._drop_lease(session)
             # A report as the one before it would be passed over: it says that the session is there after all.
             left = tuple(held for held in found.report.sessions if held.id != session)
             found.report = replace(found.report, sessions=left)
-        del self._where[session]
+        if is_over:
+            del self._where[session]
         if not was_used:
             self._queue.gave_back_unused(network, now)
 
@@ -331,7 +336,7 @@ class PlacementTable:
                 lease = self._leases[session]
                 if session not in worker.active:
                     lease.is_awaited = True
-                elif lease.is_awaited:  # taken up: from now on reports hold the place
+                elif lease.is_awaited and not lease.is_second:  # taken up: from now on reports hold the place
                     del worker.leased[session]
                     self._drop_lease(session)
         for held in report.sessions:
@@ -349,11 +354,13 @@ class PlacementTable:
         return session not in worker.leased and (worker.is_ending or session in worker.kept)
 
     def _lease(self, worker: _Worker, session: str, network: str, now: float) -> None:
+        is_active = session in worker.active
+        is_second = is_active or session in self._leases
         self._end_lease(session)
         name = worker.report.worker
         with self._changing(worker):
             worker.leased[session] = network
-        self._leases[session] = _Lease(name, network, now + HELD_S, session not in worker.active)
+        self._leases[session] = _Lease(name, network, now + HELD_S, not is_active, is_second)
         _add(self._leased, network, 1)
         self._where[session] = name
 
