@@ -3,7 +3,8 @@
 There are two times for that. While the frames of a chunk come in, and nobody wants the device, it does for
 them, in groups, what need not wait for the last one. And where the generator is slower than the camera, it
 does so in the session's own turn, before the chunk is taken: the newest frames are chosen after that, and are
-as much younger when they are shown. Others wait no longer for either than for one group.
+as much younger when they are shown. Others wait no longer for the first than for one group; the second begins
+only where nobody waits, and is a part of the session's turn.
 
 Which frames a chunk will have is a guess, as good as the camera is even. A wrong one costs time and nothing
 else: the chunk does by itself what was not done for its frames.

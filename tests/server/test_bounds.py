@@ -42,7 +42,6 @@ SIZES = {
         "MAX_WORKERS": 4096,
         "MAX_PLACES": 1024,
         "MAX_SESSIONS": 2048,
-        "MAX_PROMPTS": 64,
     },
     "server.placement.lease_tokens": {"MAX_TOKEN_LENGTH": 4096, "MAX_USED": 10_000},
     "server.protocol.codec": {"MAX_MESSAGE_BYTES": 32 << 10, "MAX_MESSAGES_PER_SECOND": 50.0},

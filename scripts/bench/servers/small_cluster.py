@@ -130,6 +130,7 @@ def main(
     """Begin Ray and the cluster, then do as told."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     asked = {"port": port, "max_sessions": max_sessions, "min_fps": 0.0, "gpus": gpus, "depth": "edges"}
+    asked["max_connecting_per_address"] = 64  # all clients of a trial come at once, from one address
     settings = load_settings(asked | ({"device": "cpu"} if gpus > 1 else {}))
     built_in = import_small_engine if gpus == 1 else import_whole_engine
     used = import_sleeping_engine if engine == "sleeping" else built_in
