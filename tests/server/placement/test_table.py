@@ -218,6 +218,18 @@ def test_law_what_is_released_is_free_at_once_but_not_by_another_worker():
     assert table.acquire(Spec(), 0.0).worker == "a"
 
 
+def test_law_a_place_is_held_while_a_second_lease_of_its_session_may_be_taken_up():
+    """The client asked twice: which of the two was taken up nobody can tell."""
+    table = table_of(report("a", 1))
+    session = table.acquire(Spec(), 0.0).session
+    assert table.acquire(Spec(session=session), 0.0).session == session
+    for active in ((session,), ()):
+        table.report(report("a", 1, *active, epoch="id0"), 1.0)
+    table.release(session, 1.0, worker="a")
+    refused(table, 1.0)
+    assert table.acquire(Spec(), HELD_S).worker == "a"
+
+
 def test_a_session_that_its_worker_still_reports_is_there_though_somebody_released_it():
     table = table_of(report("a", 1, "x"))
     table.release("x", 0.0)
