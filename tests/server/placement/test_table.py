@@ -226,7 +226,9 @@ def test_law_a_place_is_held_while_a_second_lease_of_its_session_may_be_taken_up
     for active in ((session,), ()):
         table.report(report("a", 1, *active, epoch="id0"), 1.0)
     table.release(session, 1.0, worker="a")
-    refused(table, 1.0)
+    for now in range(1, int(HELD_S) + 1):
+        refused(table, now - 0.5)
+        table.report(report("a", 1, epoch="id0"), now)
     assert table.acquire(Spec(), HELD_S).worker == "a"
 
 
