@@ -7,7 +7,6 @@ a small machine, and frame rates would tell of that alone.
 from dataclasses import replace
 
 from scripts.bench.servers.loopback_ice import ice_on_loopback
-from server.__main__ import depthlive
 from streaming.checkpoints.presets import EMBEDDED, PRESETS
 
 HEIGHT, WIDTH = 64, 112
@@ -25,6 +24,8 @@ def serve_small(name: str) -> None:
 
     It offers 127.0.0.1 if there is nothing else.
     """
+    from server.__main__ import depthlive  # here: whoever wants the small model alone runs no command line
+
     use_small_model()
     with ice_on_loopback():
         depthlive("serve", name=name)
