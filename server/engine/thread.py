@@ -264,16 +264,18 @@ class EngineThread:
 
         def on_frames(piece: ChunkResult) -> None:
             if self._settings.stamp_source:
-                seen = sources[-piece.frames_in_chunk :][self._made :]
-                piece = replace(piece, frames=stamp_source(piece.frames, seen[: len(piece.frames)]))
+                behind = sources[-piece.frames_in_chunk :][self._made :]
+                piece = replace(piece, frames=stamp_source(piece.frames, behind[: len(piece.frames)]))
             self._made += len(piece.frames)
             self._post(job.add, piece)
 
         try:
-            if self._settings.stamp_source:
-                sources += job.to_rgb(job.frames)
-            unseen = [frame for frame in dict.fromkeys(job.frames) if frame not in seen]
-            known = dict(zip(unseen, job.to_rgb(unseen), strict=True)) | seen
+            stamps = self._settings.stamp_source  # then the pictures of all are needed
+            wanted = [frame for frame in dict.fromkeys(job.frames) if stamps or frame not in seen]
+            pictures = dict(zip(wanted, job.to_rgb(wanted), strict=True))
+            if stamps:
+                sources += [pictures[frame] for frame in job.frames]
+            known = pictures | seen
             return stream.step([known[frame] for frame in job.frames], take_asked, on_frames)
         except ValueError as error:
             raise InputRejected(str(error)) from error
