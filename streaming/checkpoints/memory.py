@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from streaming.api import CHUNK
 from streaming.blocks.recache import recache
 from streaming.blocks.text_conditioning import CONTEXTS_KEPT
 from streaming.checkpoints.models import Models, random_models
@@ -33,6 +34,7 @@ WORKSPACE = GB // 2  # what CUDA takes for itself; an allowance, not a measureme
 # Its kernels, recorded passes and tuned convolutions take half of the activations: with all optimizations
 # an H100 peaked at 36.5 GB where everything else adds up to 32.7, 7.1 of them these.
 KERNELS = 2
+SEEN_BYTES = 3 + 4  # of a pixel of a frame that was seen ahead: colours, and depth in float32
 DEPTH_MODEL = 3 * GB // 2  # Depth-Anything-V2-Small and a chunk's batch; an allowance, not a measurement
 
 _META = torch.device("meta")
@@ -100,7 +102,10 @@ def needs(
         weights=weights,
         shared=CONTEXTS_KEPT * counted.context + counted.encoder,
         # Encoders: the camera that chunks start from, what a mask keeps, and each control video.
-        session=counted.keys_and_values + (2 + len(preset.usable_videos)) * counted.encoder + counted.decoder,
+        session=counted.keys_and_values
+        + (2 + len(preset.usable_videos)) * counted.encoder
+        + counted.decoder
+        + CHUNK * preset.height * preset.width * SEEN_BYTES,
         encoder=counted.encoder,
         activations=counted.peak + (DEPTH_MODEL if depth_model else 0),
         loading=largest + READING if largest else drawn,

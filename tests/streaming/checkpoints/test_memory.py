@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from streaming.api import CHUNK
 from streaming.blocks.recache import recache
 from streaming.blocks.text_conditioning import CONTEXTS_KEPT
 from streaming.checkpoints import memory
@@ -30,6 +32,8 @@ from streaming.checkpoints.models import random_models
 from streaming.checkpoints.presets import EMBEDDED, LONGLIVE, Preset
 from streaming.checkpoints.remote_files import REMOTE_FILES, RemoteFile
 from streaming.config import TaehvConfig, WindowConfig
+from streaming.depth.chunk_frames import look_at
+from streaming.depth.estimators import EdgesDepth
 from streaming.kernels.attention import attend
 from streaming.modules.causal_vace_model import CausalVaceWanModel
 from streaming.modules.wan_vae import WanVaeConfig
@@ -85,7 +89,7 @@ def test_counted_bytes_are_those_of_real_networks_and_caches(
     no_passes: None,
 ):
     """The same networks on the CPU, with numbers in them, after two chunks. Encoded are what a mask keeps,
-    depth, gray and lines, and the camera that chunks start from."""
+    depth, gray and lines, and the camera that chunks start from; a third chunk's frames are seen ahead."""
     preset = replace(TINY, autoencoder=autoencoder, height=16, width=32)
     counted = needs(preset, dtype, decoder)
     models = random_models(replace(preset, decoder=decoder), device=CPU, dtype=dtype)
@@ -104,7 +108,10 @@ def test_counted_bytes_are_those_of_real_networks_and_caches(
             video = torch.zeros(1, frames, 3, preset.height, preset.width, dtype=dtype)
             latents, encoded = models.autoencoder.encode(video, encoded)
             _, decoded = models.decoder.decode(latents, decoded)
-    assert counted.session == cache.num_bytes + 5 * num_bytes(encoded) + num_bytes(decoded)
+        picture = np.zeros((preset.height, preset.width, 3), np.uint8)
+        frames_ahead = look_at([picture] * CHUNK, preset.height, preset.width, CPU, EdgesDepth(CPU))
+    ahead = sum(map(num_bytes, frames_ahead))
+    assert counted.session == cache.num_bytes + 5 * num_bytes(encoded) + num_bytes(decoded) + ahead
     assert counted.shared == CONTEXTS_KEPT * num_bytes(context) + num_bytes(encoded)
 
 
