@@ -211,10 +211,6 @@ def create_app(
     _follow(services, peers, recordings)
     origins = Origins(settings.allowed_origins)
 
-    async def keep_udp_ports(app: web.Application) -> AsyncIterator[None]:
-        with udp_ports_from(settings.udp_ports):
-            yield
-
     async def watch_once_ready() -> None:
         with suppress(EngineUnavailable):
             await engine.ready()  # until then imports and warming up hold the interpreter
@@ -223,7 +219,8 @@ def create_app(
     async def run_beside(app: web.Application) -> AsyncIterator[None]:
         works = (watch_once_ready(), give_back_memory(lambda: peers.gone + viewers.gone))
         tasks = [asyncio.create_task(work) for work in works]
-        yield
+        with udp_ports_from(settings.udp_ports):
+            yield
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
@@ -258,7 +255,6 @@ def create_app(
     app[PEERS] = peers
     if tokens is not None:
         app[TOKENS] = tokens
-    app.cleanup_ctx.append(keep_udp_ports)
     app.cleanup_ctx.append(run_beside)
     app.on_startup.append(start)
     app.on_response_prepare.append(security_headers(origins))
