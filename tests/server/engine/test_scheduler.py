@@ -33,6 +33,10 @@ class Line:
             group.create_task(one(name), name=name)
             await asyncio.sleep(0)
 
+    async def once(self, name):
+        async with self.scheduler.take(self.client(name)):
+            self.order.append(name)
+
     async def had(self, name, *durations):
         for seconds in durations:
             async with self.scheduler.take(self.client(name)):
@@ -256,12 +260,8 @@ async def test_who_gives_up_keeps_nobody_from_the_device():
     """Neither while it waits nor in the moment in which it gets it."""
     line = Line()
 
-    async def once(name):
-        async with line.scheduler.take(line.client(name)):
-            line.order.append(name)
-
     async with line.scheduler.take(line.client("a")):
-        waiting = [asyncio.create_task(once(name)) for name in "bcd"]
+        waiting = [asyncio.create_task(line.once(name)) for name in "bcd"]
         await asyncio.sleep(0)
         waiting[0].cancel()
         await asyncio.sleep(0)
@@ -276,12 +276,8 @@ async def test_law_who_is_cancelled_and_has_not_run_since_is_passed_over():
     failed: list[object] = []
     loop.set_exception_handler(lambda loop, context: failed.append(context))
 
-    async def once(name):
-        async with line.scheduler.take(line.client(name)):
-            line.order.append(name)
-
     async with line.scheduler.take(line.client("a")):
-        waiting = [asyncio.create_task(once(name)) for name in "bc"]
+        waiting = [asyncio.create_task(line.once(name)) for name in "bc"]
         await asyncio.sleep(0)
     waiting[0].cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
