@@ -1,8 +1,8 @@
 """Memory of sessions that have ended, given back to the system now and then.
 
 A session, its peer, its tasks and its codecs know each other, and so they stay until Python's garbage
-collector comes by. It counts objects, not what these hold: a session at 832x480 leaves 2,000 small objects
-with 15 to 30 MB of pictures and of codecs' memory, and hundreds of sessions may end before it looks at the
+collector comes by. It counts objects, not what these hold: a session at 832x480 leaves some hundred small
+ones with 10 to 30 MB of pictures and of codecs' memory, and a hundred sessions may end before it looks at the
 oldest. Here it is asked to. What was there when the model was ready is frozen (server/engine/thread.py) and
 not looked through, so that takes milliseconds.
 

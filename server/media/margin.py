@@ -31,7 +31,7 @@ class PacingMargin:
 
     margin.chunk(late, span)     # whenever a chunk has come of which it was said when it would
     margin.piece(late)           # more of its pictures have come
-    margin.within(left)          # seconds, for pictures that are to last `left` seconds
+    margin.seconds               # for the pictures that there are
     """
 
     def __init__(self) -> None:
