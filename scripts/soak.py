@@ -44,6 +44,7 @@ VISIT_S = (6.0, 25.0)
 VANISHING = 0.15  # share of the visits that end by a kill, in the middle of everything
 PATIENCE_S = 120.0
 FULL_S = 3.0  # to wait before asking again where all places are taken
+TOGETHER_S = 60.0  # samples so close tell of the same visits: only their mean is independent
 # With churn all leave now and then: what the server holds while nobody is there is what it has kept of them,
 # and tells a rise of a megabyte that the coming and going of sessions hides.
 ROUND_S = 300.0  # from one rest to the next
@@ -57,7 +58,7 @@ GROWING = {
     "depthlive_threads": ("threads", "", 1, 1.0),
     "depthlive_tasks": ("tasks", "", 1, 1.0),
 }
-MEMORY, SESSIONS = "process_resident_memory_bytes", "depthlive_sessions"
+SESSIONS = "depthlive_sessions"
 LATENCY_LIMIT_MS = 60.0  # by how much an hour the p95 of the visits' pictures may rise: 1 ms a minute
 
 
@@ -99,31 +100,38 @@ def trend(name: str, unit: str, at_s: Sequence[float], values: Sequence[float], 
     return Trend(name, unit, len(values), first, last, rise, error, limit)
 
 
+def means(samples: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Times in seconds and values, one of each TOGETHER_S that has samples."""
+    together: dict[int, list[tuple[float, float]]] = {}
+    for at, value in samples:
+        together.setdefault(int(at // TOGETHER_S), []).append((at, value))
+    return [
+        (statistics.fmean(at for at, _ in some), statistics.fmean(value for _, value in some))
+        for some in together.values()
+    ]
+
+
 @dataclass(slots=True)
 class Soak:
     """Everything that one run has seen. Times are seconds since its start."""
 
     samples: list[tuple[float, dict[str, float]]] = field(default_factory=list)
     latencies: list[tuple[float, float]] = field(default_factory=list)  # of each visit: its end, p95 in ms
-    at_rest: list[tuple[float, float]] = field(default_factory=list)  # bytes of memory while nobody is there
+    at_rest: list[tuple[float, dict[str, float]]] = field(default_factory=list)  # while nobody is there
     visits: Counter[str] = field(default_factory=Counter[str])
     failures: list[str] = field(default_factory=list)
 
     def trends(self, warm_up_s: float) -> list[Trend]:
         """Of all that was sampled, without the first `warm_up_s`."""
         found: list[Trend] = []
-        for metric, (name, unit, scale, limit) in GROWING.items():
-            kept = [
-                (at, seen[metric] / scale)
-                for at, seen in self.samples
-                if at >= warm_up_s and metric in seen and seen.get(SESSIONS) != 0
-            ]
-            if kept:
-                found.append(trend(name, unit, *zip(*kept, strict=True), limit=limit))
-        rests = [(at, held / 2**20) for at, held in self.at_rest if at >= warm_up_s]
-        if rests:
-            _, unit, _, limit = GROWING[MEMORY]
-            found.append(trend("memory at rest", unit, *zip(*rests, strict=True), limit=limit))
+        busy = [(at, seen) for at, seen in self.samples if seen.get(SESSIONS) != 0]
+        for when, samples in (("", busy), (" at rest", self.at_rest)):
+            for metric, (name, unit, scale, limit) in GROWING.items():
+                kept = [
+                    (at, seen[metric] / scale) for at, seen in samples if at >= warm_up_s and metric in seen
+                ]
+                if kept:
+                    found.append(trend(name + when, unit, *zip(*means(kept), strict=True), limit=limit))
         late = [(at, value) for at, value in self.latencies if at >= warm_up_s]
         if late:
             found.append(trend("p95 of a visit", "ms", *zip(*late, strict=True), limit=LATENCY_LIMIT_MS))
@@ -240,14 +248,14 @@ async def sample(url: str, soak: Soak, began: float) -> None:
 
 
 async def rest(url: str, soak: Soak, began: float) -> None:
-    """Note the server's memory once nobody is there and it has had time to give back. Raises TimeoutError if
-    somebody never leaves."""
+    """Note what the server holds once nobody is there and it has had time to give back. Raises TimeoutError
+    if somebody never leaves."""
     async with aiohttp.ClientSession() as http, asyncio.timeout(PATIENCE_S):
         while (await measure(http, url))[SESSIONS]:  # noqa: ASYNC110 -- another process
             await asyncio.sleep(1.0)
     await asyncio.sleep(REST_S)
     async with aiohttp.ClientSession() as http:
-        soak.at_rest.append((time.monotonic() - began, (await measure(http, url))[MEMORY]))
+        soak.at_rest.append((time.monotonic() - began, await measure(http, url)))
 
 
 async def run(url: str, minutes: float, sessions: int, *, churn: bool, seed: int) -> Soak:
