@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from server.media.margin import PacingMargin
+from server.media.margin import BEGINNING, PacingMargin
 
 T = TypeVar("T")
 
@@ -82,10 +82,18 @@ class Pacer(Generic[T]):
     def __len__(self) -> int:
         return sum(map(len, self._chunks))
 
-    def push(self, pictures: Sequence[T], span: float, now: float, of: int | None = None) -> None:
+    def push(
+        self,
+        pictures: Sequence[T],
+        span: float,
+        now: float,
+        of: int | None = None,
+        number: int = BEGINNING,
+    ) -> None:
         """Queue a chunk made of `span` > 0 seconds of camera time. The oldest chunk gives way to a third.
 
-        If only the first of `of` pictures are given, pass the rest to `extend`.
+        If only the first of `of` pictures are given, pass the rest to `extend`. `number` >= 0 is the chunk's
+        since its stream's last reset.
         """
         count = len(pictures) if of is None else of
         while len(self._chunks) > 1:
@@ -94,7 +102,7 @@ class Pacer(Generic[T]):
         if self._arrived is not None:
             self.interval = now - self._arrived
         if self._expected is not None:
-            self._margin.chunk(now - self._expected, span)
+            self._margin.chunk(now - self._expected, span, number)
         self._arrived, self._expected, self._is_cleared = now, None, False
         self._nominal = span / count
         self._last_until(now + span, len(self) - len(pictures) + count, now)

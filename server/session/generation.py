@@ -257,5 +257,5 @@ class GenerationLoop:
             self._pacer.extend(pictures, now)
         else:
             span = camera.span * piece.frames_in_chunk / len(camera.times)
-            self._pacer.push(pictures, span, now, of=piece.frames_in_chunk)
+            self._pacer.push(pictures, span, now, of=piece.frames_in_chunk, number=piece.chunk)
         self._on_frames()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.media.margin import CHUNKS, MOST_S, SHRINKING, TOLERATED_S, PacingMargin
+from server.media.margin import BEGINNING, CHUNKS, MOST_S, SHRINKING, TOLERATED_S, PacingMargin
 
 SPAN_S = 0.4
 MOST_OF_SPAN_S = SPAN_S / 2
@@ -69,6 +69,18 @@ def test_later_pictures_of_a_chunk_count_if_they_are_later_than_its_first():
     for _ in range(CHUNKS):
         margin.chunk(0.0, SPAN_S)
     assert margin.seconds < 0.1, "and are forgotten with it"
+
+
+def test_law_what_was_late_at_a_stream_s_beginning_is_forgotten_with_it():
+    margin = PacingMargin()
+    for number in range(BEGINNING):
+        margin.chunk(0.15 if number == 1 else 0.0, SPAN_S, number)
+    assert margin.seconds == pytest.approx(0.1), "while it lasts"
+    for chunk in range(1, 40):
+        margin.chunk(0.0, SPAN_S, BEGINNING - 1 + chunk)
+        assert margin.seconds == pytest.approx(0.1 * (1 - SHRINKING) ** chunk)
+    margin.chunk(0.12, SPAN_S, 50)
+    assert margin.seconds == pytest.approx(0.07), "and what is late then is not"
 
 
 def test_pictures_of_no_chunk_do_not_count():

@@ -146,6 +146,21 @@ async def test_law_one_late_chunk_costs_its_margin_and_then_nothing(
     assert freezes([one.at for one in playing.shown]) == [], "and it was no freeze"
 
 
+async def test_law_a_slow_beginning_makes_no_later_picture_older(
+    film: Callable[[Iterator[float]], Film],
+) -> None:
+    """The second to the fourth chunk take half as long again, as where nothing of them is recorded yet."""
+    playing = film(constant(dict.fromkeys(range(1, 4), 0.5 * STEP_S)))
+    await asyncio.sleep(4 * PERIOD_S)
+    assert playing.margin > 0.05
+    await asyncio.sleep(26 * PERIOD_S)
+    assert playing.margin < 0.015
+    early = median(await playing.ages(20 * PERIOD_S))
+    await asyncio.sleep((CHUNKS + 40) * PERIOD_S)
+    assert early == pytest.approx(median(await playing.ages(20 * PERIOD_S)), abs=0.02)
+    assert freezes([one.at for one in playing.shown]) == []
+
+
 @pytest.mark.parametrize("durations", [normal, heavy_tailed])
 async def test_law_no_freeze_but_those_of_chunks_that_nothing_foretold(
     film: Callable[[Iterator[float]], Film], durations: Callable[[], Iterator[float]]
