@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from server.access.addresses import WILDCARDS, in_url, is_loopback
 from server.access.hosts import check_bind
 from server.access.tokens import Tokens
-from server.cluster.placement_actor import PlacementMaker
+from server.cluster.placement_actor import PlacementMaker, RayPlacement, existing_placement
 from server.cluster.placement_service import WorkerStatus
 from server.cluster.ray_runtime import JOURNAL_PREFIX, NAMESPACE, PLACEMENT, NoCluster, ray_module
 from server.cluster.serve_gateway import GatewayPlan, deploy, undeploy
@@ -146,19 +146,19 @@ def up(plan: ClusterPlan) -> PlacementMaker:
         )
         begin_worker(worker, num_gpus=num_gpus)
     for id in change.drain:
-        drain(maker, id)
+        drain(maker.client(), id)
     deploy(GatewayPlan(settings=plan.settings, secret=secret, placement=maker), replicas=plan.gateways)
     return maker
 
 
-def drain(maker: PlacementMaker, worker: str) -> None:
+def drain(placement: RayPlacement, worker: str) -> None:
     """It lets nobody in any more, sends away who is there, and ends. Raises KeyError for an unknown one."""
-    asyncio.run(maker.client().drain(worker))
+    asyncio.run(placement.drain(worker))
 
 
-def statuses(maker: PlacementMaker) -> tuple[WorkerStatus, ...]:
+def statuses(placement: RayPlacement) -> tuple[WorkerStatus, ...]:
     """Of all workers that have reported of late. Raises ConnectionError."""
-    return asyncio.run(maker.client().workers())
+    return asyncio.run(placement.workers())
 
 
 def starting(told: Sequence[WorkerStatus]) -> list[str]:
@@ -193,15 +193,15 @@ def found_secret() -> bytes | None:
         return None
 
 
-def existing() -> PlacementMaker:
+def existing() -> RayPlacement:
     """The placement of the cluster that Ray runs. Raises NoCluster."""
-    if (secret := found_secret()) is None:
+    if not is_up():
         raise NoCluster(NO_PLACEMENT)
-    return PlacementMaker(PlacementTable, secret)
+    return existing_placement()
 
 
 def _draining(maker: PlacementMaker) -> set[str]:
-    return {one.report.worker for one in statuses(maker) if one.report.is_draining}
+    return {one.report.worker for one in statuses(maker.client()) if one.report.is_draining}
 
 
 def _gpus_of_machines() -> list[int]:

@@ -42,7 +42,16 @@ class PlacementMaker:
 
     def client(self) -> "RayPlacement":
         """The port, for one event loop."""
-        return RayPlacement(self.find, (ray_module("ray.exceptions").RayActorError,))
+        return _client(self.find)
+
+
+def existing_placement() -> "RayPlacement":
+    """The port, for one event loop, for who does not know what the actor is made of: it makes none."""
+    return _client(lambda: ray_module().get_actor(PLACEMENT, namespace=NAMESPACE))
+
+
+def _client(find: Callable[[], Any]) -> "RayPlacement":
+    return RayPlacement(find, (ray_module("ray.exceptions").RayActorError,))
 
 
 class RayPlacement:
@@ -52,7 +61,7 @@ class RayPlacement:
     def __init__(self, find: Callable[[], Any], gone: tuple[type[Exception], ...]) -> None:
         """`find` gives a handle of the actor; it may block. `gone`: what calls of an ended one raise."""
         self._find = find
-        # ValueError: its name is just being freed.
+        # ValueError: there is none of its name yet, or it is just being freed.
         self._is_lost: tuple[type[Exception], ...] = (TimeoutError, ValueError, *gone)
         self._actor: Any = None
         # Of its own: where Ray hangs, each try leaves one behind, and a worker's pictures are coded in those

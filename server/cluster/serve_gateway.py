@@ -60,6 +60,7 @@ class GatewayReplica:
         self._plan = plan
         self._runner: web.AppRunner | None = None
         self._http: aiohttp.ClientSession | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None  # of the socket
         self._starting = asyncio.Lock()
 
     async def _start(self) -> aiohttp.ClientSession:
@@ -73,7 +74,8 @@ class GatewayReplica:
             Tokens.load(settings, secret, relays=True),
             before=(_from_serve,),
         )
-        path = str(Path(tempfile.mkdtemp(prefix="depthlive-gateway-")) / "socket")
+        self._folder = tempfile.TemporaryDirectory(prefix="depthlive-gateway-")
+        path = str(Path(self._folder.name) / "socket")
         self._runner = runner = runner_of(app, settings)
         await runner.setup()
         await web.UnixSite(runner, path).start()
@@ -82,6 +84,11 @@ class GatewayReplica:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
+
+    def __del__(self) -> None:
+        """Called by Serve before it ends the replica's process."""
+        if self._folder is not None:
+            self._folder.cleanup()
 
     async def __call__(self, request: Any) -> Any:
         """`request` and answer are Starlette's."""

@@ -1,10 +1,12 @@
 import asyncio
 import threading
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
 from server.cluster import placement_actor
-from server.cluster.placement_actor import TRIES, RayPlacement
+from server.cluster.placement_actor import TRIES, RayPlacement, existing_placement
 from server.placement.port import HEARTBEAT_S, SILENT_S, HeldSession, NoPlace, Spec, WorkerReport
 from tests.server.cluster.standing_in import Actor, ActorGone, Silent
 
@@ -72,6 +74,16 @@ async def test_law_an_actor_that_has_ended_is_made_again_and_knows_all_after_one
     await placement.acquire(Spec())
     with pytest.raises(NoPlace):
         await placement.acquire(Spec())
+
+
+async def test_law_who_does_not_know_what_placement_is_made_of_makes_none(monkeypatch):
+    """Else a command that comes while it has ended would leave one without the limits of its cluster."""
+    ray = SimpleNamespace(get_actor=Mock(side_effect=ValueError), remote=Mock(), RayActorError=ActorGone)
+    monkeypatch.setattr(placement_actor, "ray_module", lambda name="ray": ray)
+    with pytest.raises(ConnectionError):
+        await existing_placement().workers()
+    assert ray.get_actor.call_count == TRIES
+    ray.remote.assert_not_called()
 
 
 async def test_law_calls_of_an_actor_that_cannot_be_had_are_bounded():

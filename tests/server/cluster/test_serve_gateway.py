@@ -56,3 +56,11 @@ async def test_law_a_crowd_that_comes_first_finds_one_application(replica, monke
     answers = await asyncio.gather(*(replica(request("/healthz")) for _ in range(5)))
     assert [(answer.status_code, await answer.text()) for answer in answers] == 5 * [(200, "ok")]
     assert len(made) == 1
+
+
+async def test_a_replica_that_ends_leaves_no_file(replica, monkeypatch, tmp_path):
+    monkeypatch.setattr(serve_gateway.tempfile, "tempdir", str(tmp_path))
+    await replica(request("/healthz"))
+    assert [path.name for path in tmp_path.glob("*/*")] == ["socket"]
+    replica.__del__()  # as Serve does
+    assert list(tmp_path.iterdir()) == []
