@@ -2,7 +2,7 @@
  * Wiring of the page: what the person does goes to the stream, what the stream tells goes to the page.
  *
  *   protocol.js      messages and other values of the wire     server_text.js   the server's reasons as sentences
- *   stream/          camera, connection, and connecting again  session/         commands, what is set, HTTP, api/info
+ *   stream/          sources, connection, and connecting again  session/         commands, what is set, HTTP, api/info
  *   page/            elements, views, limits, shortcuts        controls/        what the person sets, panel by panel
  *   signal/          figures of the running stream             style/           style sheets
  */
@@ -10,8 +10,8 @@ import { Commands } from "./session/commands.js";
 import { ServerInfoPoller, describe } from "./session/server_info.js";
 import { SessionHttp } from "./session/session_http.js";
 import { Stream } from "./stream/stream.js";
-import { DesiredState } from "./session/desired_state.js";
-import { isAllowed, listCameras, obstacle, watchCameras } from "./stream/camera.js";
+import { DesiredState, KEPT } from "./session/desired_state.js";
+import { isAllowed, obstacle } from "./stream/camera.js";
 import { CameraShare } from "./controls/camera_share.js";
 import { Dials } from "./controls/dials.js";
 import { Gallery } from "./controls/gallery.js";
@@ -19,9 +19,10 @@ import { Mask } from "./controls/mask.js";
 import { PromptBox } from "./controls/prompt_box.js";
 import { References } from "./controls/references.js";
 import { Setup } from "./controls/setup.js";
+import { SourceList } from "./controls/source_list.js";
 import { Timeline } from "./controls/timeline.js";
 import { StreamButtons } from "./controls/stream_buttons.js";
-import { at, button, input, isPressed, select } from "./page/dom.js";
+import { at, button, input, isPressed } from "./page/dom.js";
 import { setLimits } from "./page/limits.js";
 import { lastFrame } from "./page/last_frame.js";
 import { Login } from "./page/login.js";
@@ -45,11 +46,13 @@ const stream = new Stream(
   {
     phase: (phase, words) => {
       view.phase(phase, words);
+      sources.phase(phase);
       if (phase === "idle") streamButtons.stopped();
     },
     problem: (words) => view.problem(words),
     countdown: (seconds) => view.countdown(seconds),
-    camera: showCamera,
+    source: showSource,
+    refused: () => sources.offerSample(),
     output: showOutput,
     message: receive,
     telemetry: (message) => {
@@ -61,7 +64,7 @@ const stream = new Stream(
     way: (words) => view.way(words),
     silent,
   },
-  () => ({ id: select("camera").value, fps: serverInfo.maxFps }),
+  () => ({ choice: sources.choice, fps: serverInfo.maxFps }),
   async () => {
     const info = await serverInfo.ask(); // asked anew: credentials of a relay run out
     return { iceServers: info?.ice_servers ?? [], leadsSockets: info?.leads_sockets ?? false };
@@ -69,6 +72,7 @@ const stream = new Stream(
   new URLSearchParams(location.search).get("transport") === "ws", // to try it, or to measure it
 );
 
+const sources = new SourceList(sourceChosen, () => void stream.start());
 const commands = new Commands(stream, report);
 const desired = new DesiredState(commands, http, notice);
 const gallery = new Gallery((prompt) => promptBox.pick(prompt));
@@ -146,6 +150,7 @@ function greet(hello) {
   const isResumed = http.last === hello.session;
   if (!isResumed) streamButtons.sessionOver();
   http.begin(hello.session);
+  signal.begun(hello.session);
   void serverInfo.ask(); // the model may have been loading until now: its looks were not known
   promptBox.greet(hello.prompt, isResumed);
   dials.greet(hello.guidance_scale);
@@ -187,22 +192,27 @@ function silent() {
   view.badge("blend", null);
 }
 
-/** @param {MediaStreamTrack | null} track */
-function showCamera(track) {
-  view.showCamera(track && new MediaStream([track]));
-  track?.addEventListener("ended", () => view.problem("The camera was disconnected. Choose another one."));
-  if (track) void refreshCameras(track.getSettings().deviceId); // the names are known once the camera is allowed
+/** @param {import("./stream/source.js").Source | null} source */
+function showSource(source) {
+  view.showSent(source?.track ?? null);
+  if (!source) return;
+  sources.show(source);
+  source.track.onended = () => {
+    view.problem(sources.ended());
+    view.showSent(null);
+  };
+}
+
+/** @param {string} name */
+function sourceChosen(name) {
+  if (stream.isRunning) void stream.switchSource();
+  else notice(`${name}: ${KEPT}`);
 }
 
 /** @param {MediaStream | null} picture */
 function showOutput(picture) {
   view.showOutput(picture);
   outputWindow.show(picture);
-}
-
-/** @param {string} [selectedId] */
-async function refreshCameras(selectedId) {
-  view.cameras(await listCameras(), selectedId);
 }
 
 /** "Live" is never said over a frozen picture. @param {number} fps @param {boolean} isStalled */
@@ -266,7 +276,6 @@ function initControls() {
   button("stop").addEventListener("click", () => stream.stop());
   button("fullscreen").addEventListener("click", toggleFullscreen);
   button("open-output-window").addEventListener("click", openOutputWindow);
-  select("camera").addEventListener("change", () => void stream.switchCamera());
   input("mirror").addEventListener("change", () => {
     keep("mirror", input("mirror").checked);
     mirror();
@@ -281,9 +290,7 @@ async function main() {
   if (isOutputView()) initOutputView();
   if (hasOpener()) return; // it gives the picture
   initControls();
-  watchCameras(() => void refreshCameras());
   view.problem(obstacle() ?? "");
-  void refreshCameras();
   serverInfo.begin();
   signal.begin();
   if (!isOutputView()) return;

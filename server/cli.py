@@ -33,6 +33,7 @@ from server.settings import (
     unknown_variables,
 )
 from server.tracing import TracingUnavailable
+from server.virtual_camera.command import camera
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.command()(token)
+app.command()(camera)
 cluster_app = typer.Typer(no_args_is_help=True, help="Serve with several workers, on this machine or many.")
 app.add_typer(cluster_app, name="cluster")
 cluster_app.command("status")(cluster.status)

@@ -109,7 +109,7 @@ LAYERS = {
         {"transport"},
         {"webrtc", "websocket"},
         {"http"},
-        {"app", "doctor"},
+        {"app", "doctor", "virtual_camera"},
         {"cluster"},
         {"cli"},
         {"__main__"},

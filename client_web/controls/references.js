@@ -3,6 +3,7 @@ import { setReferences } from "../protocol.js";
 import { button, input, make, place, setText, video } from "../page/dom.js";
 import { limit } from "../page/limits.js";
 import { decodePicture, encoded, frameOf } from "./pictures.js";
+import { isVideo } from "./source_list.js";
 
 /** @typedef {{canvas: HTMLCanvasElement, ids: Map<string, Promise<string>>}} Reference `ids`: of the upload, by session */
 
@@ -36,7 +37,7 @@ export class References {
   async #addFiles(files, event) {
     const pictures = files.filter((file) => file.type.startsWith("image/"));
     if (!pictures.length) {
-      if (files.length) setText(place("reference-words"), "Only pictures can be references.");
+      if (files.some((file) => !isVideo(file))) setText(place("reference-words"), "Only pictures can be references.");
       return;
     }
     event?.preventDefault();

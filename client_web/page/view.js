@@ -1,5 +1,5 @@
 /** Views of both pictures, and the lines that say what is happening. Decides nothing. */
-import { at, button, place, select, setText, video } from "./dom.js";
+import { at, button, place, setText, video } from "./dom.js";
 
 /**
  * @typedef {import("../protocol.js").Model} Model
@@ -13,7 +13,7 @@ export class View {
   #at = {
     input: video("input"), output: video("output"), pictureWords: place("picture-words"),
     progress: at("progress", HTMLProgressElement),
-    start: button("start"), stop: button("stop"), controls: at("live-controls", HTMLFieldSetElement), camera: select("camera"),
+    start: button("start"), stop: button("stop"), controls: at("live-controls", HTMLFieldSetElement),
     words: place("words"), rate: place("rate"), command: place("command"), problem: place("problem"),
     way: place("way"), model: place("model"), modelNote: place("model-note"), badges: place("badges"),
   };
@@ -91,19 +91,12 @@ export class View {
     document.body.style.setProperty("--ratio", String(width / height));
   }
 
-  /** @param {{id: string, label: string}[]} cameras @param {string} [selectedId] */
-  cameras(cameras, selectedId) {
-    const { camera } = this.#at;
-    const wanted = selectedId || camera.value;
-    const options = cameras.map(({ id, label }) => new Option(label, id));
-    camera.replaceChildren(...(options.length ? options : [new Option("Default camera", "")]));
-    if (cameras.some(({ id }) => id === wanted)) camera.value = wanted;
-  }
-
-  /** The camera's own picture, or null when it is off. @param {MediaStream | null} stream */
-  showCamera(stream) {
-    this.#at.input.srcObject = stream;
-    document.body.dataset.camera = stream ? "on" : "off";
+  /** The picture that is sent, or null when none is. @param {MediaStreamTrack | null} track */
+  showSent(track) {
+    const stream = this.#at.input.srcObject;
+    if (!track) this.#at.input.srcObject = null;
+    else if (!(stream instanceof MediaStream) || stream.getVideoTracks()[0] !== track) this.#at.input.srcObject = new MediaStream([track]);
+    document.body.dataset.camera = track ? "on" : "off";
   }
 
   /** The picture from the server, or null when there is none. @param {MediaStream | null} stream */

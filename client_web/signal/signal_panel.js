@@ -59,6 +59,11 @@ export class SignalPanel {
     if (range) figure("graph-words", `The last two minutes: ${milliseconds(range.low)} to ${milliseconds(range.high)}.`);
   }
 
+  /** A stream has begun, or goes on. @param {string} session whoever has it can watch, and control */
+  begun(session) {
+    figure("figure-session", session);
+  }
+
   /** A prompt switch has shown. @param {import("../session/commands.js").Report} report */
   switched({ latencyMs, tookMs }) {
     if (latencyMs !== undefined && tookMs !== undefined) {

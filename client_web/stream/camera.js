@@ -1,18 +1,17 @@
 /** Camera: asking for it, listing the choices, and saying in plain words why there is none. */
+import { SourceError } from "./source_error.js";
 
 const SIZE = { width: { ideal: 640 }, height: { ideal: 480 } };
 const USUAL_FPS = 30; // asked for also where fewer are used: the newest one is newer
 
 /** @typedef {{id: string, fps: number}} Wanted `id` empty: the browser's default; `fps`: as many a second as are of use */
 
-/** No camera; `message` says how to get one. */
-export class CameraError extends Error {}
-
+const WITHOUT = "It goes without a camera, too: try a sample.";
 /** @type {Record<string, string>} */
 const HOW_TO_FIX = {
   NotAllowedError:
-    "The camera was refused. Allow it for this page (the icon beside the address), then press Start.",
-  NotFoundError: "No camera was found. Connect one, then press Start.",
+    `The camera was refused. Allow it for this page (the icon beside the address), then press Start. ${WITHOUT}`,
+  NotFoundError: `No camera was found. Connect one, then press Start. ${WITHOUT}`,
   NotReadableError: "The camera is in use by another program. Close that program, then press Start.",
   OverconstrainedError: "The chosen camera is gone. Choose another one, then press Start.",
 };
@@ -21,19 +20,19 @@ const HOW_TO_FIX = {
 export function obstacle() {
   if (navigator.mediaDevices) return null;
   return window.isSecureContext
-    ? "This browser gives web pages no camera. Use a current Chrome, Edge, Firefox or Safari."
+    ? `This browser gives web pages no camera. Use a current Chrome, Edge, Firefox or Safari. ${WITHOUT}`
     : "This page was opened over plain http, where browsers refuse the camera. " +
-        "Open it over https, or on the server's own machine as http://localhost.";
+        `Open it over https, or on the server's own machine as http://localhost. ${WITHOUT}`;
 }
 
 /**
- * Opens a camera; may show the browser's question. The caller stops the track.
+ * Opens a camera; may show the browser's question. The caller stops the track. Throws SourceError.
  * @param {Wanted} wanted
  * @returns {Promise<MediaStreamTrack>}
  */
 export async function openCamera({ id, fps }) {
   const impossible = obstacle();
-  if (impossible) throw new CameraError(impossible);
+  if (impossible) throw new SourceError(impossible);
   const rate = Math.max(fps, USUAL_FPS);
   const video = { ...SIZE, frameRate: { ideal: rate, max: rate }, ...(id ? { deviceId: { exact: id } } : {}) };
   try {
@@ -41,7 +40,7 @@ export async function openCamera({ id, fps }) {
     return stream.getVideoTracks()[0];
   } catch (error) {
     const { name, message } = /** @type {Error} */ (error);
-    throw new CameraError(HOW_TO_FIX[name] ?? `The camera could not be opened: ${message}`);
+    throw new SourceError(HOW_TO_FIX[name] ?? `The camera could not be opened: ${message}`);
   }
 }
 

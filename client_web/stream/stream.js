@@ -1,9 +1,10 @@
 /**
- * Stream of this page: Start -> camera -> connection -> pictures -> Stop, and reconnection by itself when the
+ * Stream of this page: Start -> source -> connection -> pictures -> Stop, and reconnection by itself when the
  * connection is lost. Decides; shows nothing. Connections are made in webrtc/, and in websocket/ where UDP is blocked;
  * lifecycle/ holds what both have in common.
  */
-import { CameraError, openCamera } from "./camera.js";
+import { ASKING, openSource } from "./source.js";
+import { SourceError } from "./source_error.js";
 import { WebRtcConnection } from "./webrtc/connection.js";
 import { WebSocketConnection } from "./websocket/connection.js";
 import { giveTicketBack } from "./lifecycle/queue_ticket.js";
@@ -13,12 +14,14 @@ import { sentence } from "../server_text.js";
 
 /**
  * @typedef {import("../protocol.js").ServerMessage} ServerMessage
+ * @typedef {import("./source.js").Source} Source
  * @typedef {"idle"|"asking"|"connecting"|"warming"|"waiting"|"live"|"interrupted"|"reconnecting"|"queued"} Phase
  * @typedef {object} Listener
  * @property {(phase: Phase, words: string) => void} phase what is happening now
  * @property {(words: string) => void} problem what is wrong and what to do; empty: nothing
  * @property {(seconds: number | null) => void} countdown until the next try
- * @property {(track: MediaStreamTrack | null) => void} camera
+ * @property {(source: Source | null) => void} source what is sent now
+ * @property {() => void} refused what was chosen cannot be sent
  * @property {(stream: MediaStream | null) => void} output
  * @property {(message: ServerMessage) => void} message everything but `state`
  * @property {(message: ServerMessage) => void} telemetry
@@ -26,7 +29,7 @@ import { sentence } from "../server_text.js";
  * @property {() => void} silent the connection is gone, for now or for good
  *
  * @typedef {object} Attempt one press of Start; a newer one makes an older one stale
- * @property {MediaStreamTrack | null} camera
+ * @property {Source | null} source
  * @property {WebRtcConnection | WebSocketConnection | null} connection
  * @property {boolean} isBlocked no media comes through by WebRTC
  * @property {{width: number, height: number} | null} modelSize
@@ -58,14 +61,14 @@ export class Stream {
   #state = null;
   #timer = 0;
   /** @type {Promise<void>} */
-  #cameraChange = Promise.resolve();
-  #cameraRequest = 0;
+  #sourceChange = Promise.resolve();
+  #sourceRequest = 0;
   /** @type {(() => void) | null} */
   #tryNow = null;
 
   /**
    * @param {Listener} listener
-   * @param {() => import("./camera.js").Wanted} wanted the camera that is chosen
+   * @param {() => {choice: import("./source.js").Choice | null, fps: number}} wanted what is chosen, and how many pictures a second are of use
    * @param {() => Promise<{iceServers: RTCIceServer[], leadsSockets: boolean}>} way to the server, asked anew each time
    * @param {boolean} isSocketWanted do not even try WebRTC
    */
@@ -89,14 +92,14 @@ export class Stream {
   async start() {
     if (this.#attempt) return;
     /** @type {Attempt} */
-    const mine = (this.#attempt = { camera: null, connection: null, isBlocked: false, modelSize: null, session: null, losses: 0, restartsUntil: 0 });
+    const mine = (this.#attempt = { source: null, connection: null, isBlocked: false, modelSize: null, session: null, losses: 0, restartsUntil: 0 });
     this.#tell.problem("");
     this.#tell.way("");
-    this.#tell.phase("asking", "Asking for the camera. Your browser may show a question: choose Allow.");
+    this.#tell.phase("asking", ASKING[this.#wanted().choice?.kind ?? "camera"]);
     await this.#guard(mine, async () => {
-      mine.camera = await openCamera(this.#wanted());
+      mine.source = await this.#open();
       if (this.#attempt !== mine) return release(mine);
-      this.#tell.camera(mine.camera);
+      this.#tell.source(mine.source);
       await this.#connect(mine);
     });
   }
@@ -108,7 +111,7 @@ export class Stream {
     this.#attempt = null;
     this.#clearRetry();
     this.#tell.output(null);
-    this.#tell.camera(null);
+    this.#tell.source(null);
     this.#tell.way("");
     this.#tell.phase("idle", words);
     this.#tell.problem(problem);
@@ -131,49 +134,58 @@ export class Stream {
     return (await this.#attempt?.connection?.reports()) ?? null;
   }
 
-  /** Another camera without ending the stream: the one that is chosen when the changes before are done. */
-  switchCamera() {
-    const request = (this.#cameraRequest += 1);
-    const change = () => (request === this.#cameraRequest ? this.#changeCamera() : undefined);
-    this.#cameraChange = this.#cameraChange.then(change, change);
-    return this.#cameraChange;
+  /** Another source without ending the stream: the one that is chosen when the changes before are done. */
+  switchSource() {
+    const request = (this.#sourceRequest += 1);
+    const change = () => (request === this.#sourceRequest ? this.#changeSource() : undefined);
+    this.#sourceChange = this.#sourceChange.then(change, change);
+    return this.#sourceChange;
   }
 
-  /** The old one is stopped first: phones open one at a time. */
-  async #changeCamera() {
-    const mine = this.#attempt;
-    if (!mine?.camera) return;
-    mine.camera.stop();
+  /** What was sent goes on until there is another, and if there is none. */
+  async #changeSource() {
+    const mine = this.#attempt, former = mine?.source;
+    if (!mine || !former) return;
+    if (former.choice.kind === "camera" && this.#wanted().choice?.kind === "camera") former.close(); // phones open one at a time
     this.#tell.problem("");
-    let camera;
+    let source;
     try {
-      camera = await openCamera(this.#wanted());
+      source = await this.#open();
     } catch (error) {
-      if (!(error instanceof CameraError)) throw error;
-      return this.#tell.problem(error.message);
+      if (!(error instanceof SourceError)) throw error;
+      this.#tell.problem(error.message);
+      if (this.#attempt === mine && !former.isOver) this.#tell.source(former);
+      return;
     }
-    if (this.#attempt !== mine) return camera.stop();
-    mine.camera = camera;
-    this.#tell.camera(mine.camera);
-    await mine.connection?.replaceCamera(mine.camera);
+    if (this.#attempt !== mine) return source.close();
+    mine.source = source;
+    this.#tell.source(source);
+    await mine.connection?.replaceCamera(source.track);
+    former.close();
     if (mine.modelSize) await mine.connection?.limitUpload(mine.modelSize);
+  }
+
+  #open() {
+    const { choice, fps } = this.#wanted();
+    return openSource(choice, fps);
   }
 
   /** @param {Attempt} mine */
   async #connect(mine) {
     if (!mine.losses) this.#tell.phase("connecting", CONNECTING);
-    if (mine.camera?.readyState === "ended") {
-      mine.camera = await openCamera(this.#wanted()); // it went while the server was away
+    if (mine.source?.isOver) {
+      mine.source.close();
+      mine.source = await this.#open(); // it went while the server was away
       if (this.#attempt !== mine) return release(mine);
-      this.#tell.camera(mine.camera);
+      this.#tell.source(mine.source);
     }
-    if (!mine.camera) return;
+    if (!mine.source) return;
     const isSocket = mine.isBlocked || this.#isSocketWanted;
     const { iceServers, leadsSockets } = await this.#way();
     if (this.#attempt !== mine) return release(mine);
     const handlers = this.#handlers(mine);
     mine.connection = isSocket ? new WebSocketConnection(handlers, leadsSockets) : new WebRtcConnection(handlers);
-    await mine.connection.open(mine.camera, iceServers, mine.session);
+    await mine.connection.open(mine.source.track, iceServers, mine.session);
   }
 
   /** Runs one step of `mine`: what goes wrong is said, and tried again where that may help. @param {Attempt} mine @param {() => Promise<void>} step */
@@ -183,7 +195,8 @@ export class Stream {
     } catch (error) {
       if (this.#attempt !== mine) return release(mine);
       if (error instanceof ConnectError && (error.retryAfter !== null || performance.now() < mine.restartsUntil)) return this.#retryLater(mine, error);
-      const isExpected = error instanceof CameraError || error instanceof ConnectError;
+      if (error instanceof SourceError) this.#tell.refused();
+      const isExpected = error instanceof SourceError || error instanceof ConnectError;
       const words = error instanceof Error ? error.message : String(error);
       this.stop("Stopped.", isExpected ? words : `The connection could not be made: ${words}`);
       if (!isExpected) throw error; // ours: let the console show where
@@ -286,7 +299,7 @@ export class Stream {
 }
 
 /** @param {Attempt} attempt */
-async function release({ camera, connection }) {
-  camera?.stop();
+async function release({ source, connection }) {
+  source?.close();
   await Promise.all([giveTicketBack(), connection?.close()]);
 }

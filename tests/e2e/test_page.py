@@ -162,9 +162,8 @@ def test_of_two_changes_of_the_camera_one_camera_is_left(open_page: OpenPage) ->
     }"""
     page = open_page(prepare=lambda visit: visit.add_script(f"({note})()")).page
     start(page)
-    page.evaluate(
-        "() => [1, 2, 3].forEach(() => document.getElementById('camera').dispatchEvent(new Event('change')))"
-    )
+    chosen = "#source-list button[aria-pressed=true]"
+    page.evaluate(f"() => [1, 2, 3].forEach(() => document.querySelector('{chosen}').click())")
     page.wait_for_function("() => window.tracks.length > 1 && window.tracks.at(-1).readyState === 'live'")
     page.wait_for_timeout(500)  # another one would come now
     states = page.evaluate("() => window.tracks.map((track) => track.readyState)")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserType, Page, ViewportSize, expect, sync_playwright
 
 from scripts.bench.clients.browser import ARGUMENTS, BROWSERS
 from tests.e2e.servers import Server
@@ -36,17 +36,21 @@ document.addEventListener("DOMContentLoaded", () => {
 @contextmanager
 def launched_browser(camera_file: Path) -> Iterator[Browser]:
     """Headless Chromium with the clip as its camera. It grants no page the camera by itself: contexts do."""
+    expect.set_options(timeout=PAGE_LIMIT_MS)
+    with sync_playwright() as playwright, launched(playwright.chromium, camera_file) as browser:
+        yield browser
+
+
+@contextmanager
+def launched(browsers: BrowserType, camera_file: Path, *more: str) -> Iterator[Browser]:
+    """As `launched_browser`, with `more` arguments."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         pytest.fail(INSTALL_BROWSER)
-    arguments = [*ARGUMENTS, f"--use-file-for-fake-video-capture={camera_file}"]
-    expect.set_options(timeout=PAGE_LIMIT_MS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=found, headless=True, args=arguments, timeout=PAGE_LIMIT_MS
-        )
-        yield browser
-        browser.close()
+    arguments = [*ARGUMENTS, f"--use-file-for-fake-video-capture={camera_file}", *more]
+    browser = browsers.launch(executable_path=found, headless=True, args=arguments, timeout=PAGE_LIMIT_MS)
+    yield browser
+    browser.close()
 
 
 @dataclass(frozen=True)

@@ -329,3 +329,15 @@ async def test_a_model_without_looks_has_an_empty_list(server):
     await server.worker.ready()
     info = await server.json("/api/info")
     assert info["looks"] == [] and info["model"]["about"] == "a stand-in"
+
+
+async def test_the_pages_sample_is_served_whole_in_part_and_not_again(server):
+    url, size = server.url + "/sample.webm", (page_directory() / "sample.webm").stat().st_size
+    async with server.http.get(url) as response:
+        assert response.status == 200 and response.content_type == "video/webm"
+        assert len(await response.read()) == size
+        etag = response.headers["ETag"]
+    async with server.http.get(url, headers={"If-None-Match": etag}) as response:
+        assert response.status == 304
+    async with server.http.get(url, headers={"Range": "bytes=100-199"}) as response:
+        assert response.status == 206 and len(await response.read()) == 100

@@ -1,0 +1,1 @@
+"""Command `depthlive camera`: a virtual camera that shows what a session generates."""
