@@ -215,6 +215,12 @@ def test_the_schema_takes_what_is_taken_and_refuses_what_is_refused():
         refused(wrong)
 
 
+def test_the_page_knows_the_same_parts_in_the_same_order():
+    page = Path(__file__).parents[3] / "client_web" / "session" / "setup_file.js"
+    found = re.search(r"export const PARTS = (\[.*\]);", page.read_text(encoding="utf-8"))
+    assert found is not None and json.loads(found[1]) == list(COMMANDS)
+
+
 def test_the_example_of_the_protocol_is_a_set_up():
     part = (
         PROTOCOL.read_text(encoding="utf-8").partition("\n## A set-up as one JSON\n")[2].partition("\n## ")[0]

@@ -3,7 +3,7 @@
 from itertools import count
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from server.protocol.replies import OutputState, SessionSettings
@@ -139,6 +139,7 @@ class Stream:
         return encode_setup(setup_of(settings))
 
 
+@example([SetSteps(id="x", steps=(1000, 750, 250))], "standard", "low")  # those of the latency that is there
 @given(st.lists(COMMANDS, max_size=12), LEVELS, LEVELS)
 def test_law_a_set_up_loaded_into_a_fresh_session_is_saved_as_it_was(commands, latency, fresh):
     """Whatever was asked before, whatever the other server begins with, and as well by its preset file."""
@@ -213,6 +214,8 @@ def test_what_moves_in_a_preset_begins_with_the_first_chunk_and_gives_way_to_the
     now = stream.planner.parameters
     assert now.prompts[0].text == "gold" and now.timeline.position(103.0) == pytest.approx(3.0)
     assert now.scale == pytest.approx(0.5)
+    stream.carry_out(time=106.0)
+    assert stream.planner.parameters.prompts[0].text == "ice", "it goes on and does not begin again"
     other = Stream(preset=decode_setup(MOVING).commands("preset"))
     other.carry_out(StopTimeline(id="1"), SetPrompt(id="2", text="wool"), time=100.0)
     assert other.planner.parameters.timeline is None
