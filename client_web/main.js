@@ -20,6 +20,7 @@ import { PromptBox } from "./controls/prompt_box.js";
 import { References } from "./controls/references.js";
 import { Setup } from "./controls/setup.js";
 import { SourceList } from "./controls/source_list.js";
+import { SetupFiles } from "./controls/setup_files.js";
 import { Timeline } from "./controls/timeline.js";
 import { StreamButtons } from "./controls/stream_buttons.js";
 import { at, button, input, isPressed } from "./page/dom.js";
@@ -82,7 +83,14 @@ const cameraShare = new CameraShare(desired, commands, http);
 const streamButtons = new StreamButtons({ desired, http, commands, view, showHeld });
 const timeline = new Timeline(desired, () => at("prompt", HTMLTextAreaElement).value.trim());
 const setup = new Setup(desired, commands);
-const references = new References(desired, http);
+const setupFiles = new SetupFiles(desired, http, {
+  read: () => ({ timeline: timeline.draft, mirror: input("mirror").checked, record_side: input("record-side").checked }),
+  apply: applyPage,
+  show: showParts,
+  model: () => serverInfo.modelName,
+  notice,
+});
+const references = new References(desired, http, (files) => setupFiles.open(files));
 const mask = new Mask(desired, http);
 const signal = new SignalPanel(() => stream.reports(), showRate);
 const tabs = new Tabs((panel) => panel === "signal" && signal?.redraw());
@@ -94,6 +102,8 @@ const login = new Login(
 );
 
 let hasDefaults = false;
+/** @type {any} what holds where nothing else is set: the defaults, then what the newest stream had */
+let shown = null;
 let serverWords = ""; // what was last said about the server, so that it is said once
 /** @type {ServerInfoPoller} */
 const serverInfo = new ServerInfoPoller(() => !stream.isRunning, showInfo, (info) => {
@@ -125,8 +135,29 @@ function showInfo({ model, looks, limits, defaults }) {
   gallery.show(looks);
 }
 
+/** What a loaded set-up has of the page itself. @param {import("./session/setup_file.js").PagePart} page */
+function applyPage({ timeline: draft, mirror: isMirrored, record_side }) {
+  if (draft) timeline.adopt(draft);
+  if (record_side !== undefined) input("record-side").checked = record_side;
+  if (isMirrored === undefined || isMirrored === input("mirror").checked) return;
+  input("mirror").click();
+}
+
+/** What was loaded, where no stream tells it. @param {import("./session/setup_file.js").Parts} parts */
+function showParts(parts) {
+  dials.adopt(parts);
+  if (parts.prompt) promptBox.adopt(parts.prompt.prompts ?? [{ text: parts.prompt.text, weight: 1 }]);
+  if (stream.isRunning || !shown) return;
+  const { guidance, depth, controls, camera_start, steps, latency, seed, output, region } = parts;
+  const merged = { ...shown, guidance: { ...shown.guidance, ...guidance }, depth: { ...shown.depth, ...depth }, controls: { ...shown.controls, ...controls } };
+  dials.show(merged);
+  cameraShare.show({ camera_start: { ...shown.camera_start, ...camera_start }, region: region?.distance == null ? null : region });
+  setup.show({ steps: steps?.steps ?? null, latency: latency?.level ?? (steps ? null : shown.latency), seed: seed ?? { mode: "fixed" }, output: { ...shown.output, ...output } });
+}
+
 /** What a new stream begins with, until something else is set. @param {import("./protocol.js").Defaults} defaults */
 function begin(defaults) {
+  shown = defaults;
   promptBox.begin(defaults);
   dials.begin(defaults);
   cameraShare.begin(defaults);
@@ -159,6 +190,7 @@ function greet(hello) {
 
 /** What holds now, by whatever hand. @param {ServerMessage} settings */
 function show(settings) {
+  shown = settings;
   streamButtons.show(/** @type {any} */ (settings));
   dials.show(/** @type {any} */ (settings));
   cameraShare.show(/** @type {any} */ (settings));

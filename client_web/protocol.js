@@ -117,6 +117,9 @@ export const setLatency = (level) => request("latency.set", { level });
 /** What the next reset or cut starts from. @param {number | null} seed null: a new one each time */
 export const setSeed = (seed) => request("seed.set", seed === null ? { mode: "random" } : { mode: "fixed", seed });
 
+/** The command that a part of a set-up stands for. @param {string} name @param {Record<string, unknown>} fields */
+export const setPart = (name, fields) => request(`${name}.set`, fields);
+
 /** @param {boolean} on hold the camera's picture */
 export const setFreeze = (on) => request("freeze.set", { on });
 

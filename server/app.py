@@ -28,12 +28,14 @@ from server.http.malformed import refuse_malformed
 from server.http.openapi import document
 from server.http.request_limits import RequestLimits
 from server.http.session_api import SessionApi
+from server.http.setup_api import SetupApi
 from server.http.socket_limits import LimitedRunner
 from server.journal.port import Journal
 from server.media.recording_store import RecordingStore
 from server.memory import give_back_memory
 from server.metrics import Metrics
 from server.placement.lease_tokens import LeaseGate
+from server.preset_file import read_preset
 from server.protocol.http_models import Defaults, IceServerInfo, LookInfo, NotReady, Ready, ServerInfo
 from server.protocol.limits import defaults, limits
 from server.protocol.replies import ModelInfo, OutputState
@@ -83,7 +85,7 @@ class Api:
         settings = services.settings
         self._settings = settings
         self._engine = services.engine
-        self._metrics = services.metrics
+        self._metrics, self._preset = services.metrics, services.preset
         self._peers = peers
         self._page = page_directory()
         self._before = before
@@ -132,7 +134,7 @@ class Api:
                 reason=self._engine.readiness.reason,
                 model=self._model(),
                 looks=tuple(_look(look) for look in self._looks()),
-                default_prompt=self._settings.prompt,
+                default_prompt=self._beginning().prompts[0].text,
                 max_fps=self._settings.max_fps,
                 max_sessions=self._peers.places,
                 sessions=len(self._peers),
@@ -167,18 +169,21 @@ class Api:
     def _model(self) -> ModelInfo | None:
         return model_info(self._engine.info) if self._engine.info else None
 
-    def _defaults(self) -> Defaults:
-        """Those of the engine, until the model has said which controls it begins with."""
+    def _beginning(self) -> Parameters:
+        """Of a new session; until the model has said which controls it begins with, those of the engine."""
         begins = Parameters.of(self._settings.prompt, self._settings.seed, self._settings.latency)
-        if self._engine.info is not None:
-            begins = begins.beginning_with(self._engine.info)
+        info = self._engine.info
+        return (begins if info is None else begins.beginning_with(info)).begun_with(self._preset)
+
+    def _defaults(self) -> Defaults:
+        begins = self._beginning()
         return defaults(
             begins.guidance_state(),
             begins.depth_state(),
             begins.controls,
             begins.camera_start_state(),
             begins.latency or DEFAULT_LATENCY,
-            OutputState(),
+            OutputState().changed_by(self._preset),
         )
 
     def _looks(self) -> tuple[Look, ...]:
@@ -198,14 +203,15 @@ def create_app(
     `gate`, `shared`: of a cluster's worker: who comes needs a lease that it takes; the cluster's secret.
     `journal`: where sessions leave what another process needs to go on with them.
 
-    Raises UnusableAccess, or TracingUnavailable.
+    Raises UnusableAccess, TracingUnavailable or PresetUnusable.
     """
     tokens = Tokens.load(settings, shared)
     owners = Owners(lambda session: recordings.mark(session))
     recordings = RecordingStore(settings, owners.mark)
     tracer = ChunkTracer.of(settings)
     metrics = Metrics(gate and gate.worker)
-    services = Services(settings, engine, metrics, recordings, tracer, gate, journal, owners.mark)
+    preset = read_preset(settings)
+    services = Services(settings, engine, metrics, recordings, tracer, gate, journal, preset, owners.mark)
     peers = PeerRegistry(services)
     viewers = ViewerRegistry(services, peers.find)
     _follow(services, peers, recordings)
@@ -268,6 +274,7 @@ def create_app(
         *MediaSocket(services, peers).routes(),
         *Whep(services, viewers).routes(),
         *SessionApi(peers.find, recordings).routes(),
+        *SetupApi(peers.find).routes(),
         *LoginApi(tokens).routes(),
         *api.routes(),
     ]
@@ -333,7 +340,7 @@ class CannotListen(Exception):
 async def serve(settings: Settings) -> End:
     """Serve until SIGINT or SIGTERM, or until the model is lost and a restart is wanted and due; says which.
 
-    Raises CannotListen, UnusableAccess or TracingUnavailable before anything has begun, and
+    Raises CannotListen, UnusableAccess, TracingUnavailable or PresetUnusable before anything has begun, and
     RecordingsUnusable.
     """
     check_bind(settings)

@@ -24,6 +24,7 @@ from server.logs import configure_logging
 from server.media.recording_store import RecordingsUnusable
 from server.models_cli import models_app
 from server.placement.free_places import Policy
+from server.preset_file import PresetUnusable
 from server.restart import End, leave_at_once, start_again
 from server.settings import (
     CONFIG_VARIABLE,
@@ -126,6 +127,7 @@ def serve(
     prompt: Annotated[str | None, _option(MODEL, "prompt")] = None,
     seed: Annotated[int | None, _option(MODEL, "seed")] = None,
     latency: Annotated[str | None, _option(MODEL, "latency")] = None,
+    preset_file: Annotated[Path | None, _option(MODEL, "preset_file")] = None,
     max_sessions: Annotated[int | None, _option(LIMITS, "max_sessions")] = None,
     min_fps: Annotated[float | None, _option(LIMITS, "min_fps")] = None,
     max_sessions_per_address: Annotated[int | None, _option(LIMITS, "max_sessions_per_address")] = None,
@@ -176,7 +178,7 @@ def _run(settings: Settings) -> None:
         end = asyncio.run(serve_until_stopped(settings))
     except (CannotListen, RecordingsUnusable) as error:
         _stop(str(error), code=1)
-    except (UnusableAccess, TracingUnavailable) as error:
+    except (UnusableAccess, TracingUnavailable, PresetUnusable) as error:
         _stop(str(error), code=2)
     except MISREAD as error:
         if (words := misread(error, os.environ)) is not None:

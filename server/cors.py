@@ -8,7 +8,7 @@ from aiohttp.typedefs import Handler
 from server.answers import Answer, may_answer
 
 PREFLIGHT_CACHE_S = "600"
-ALLOWED_METHODS = "GET, POST, PATCH, DELETE, OPTIONS"
+ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 ALLOWED_HEADERS = "Content-Type, Authorization, If-Match"
 EXPOSED_HEADERS = "Location, ETag, Link, Retry-After, Queue-Position, Content-Disposition"
 

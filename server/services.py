@@ -1,6 +1,6 @@
 """Collaborators that a process has once and that all its sessions and connections share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from server.engine.client import EngineClient
@@ -8,6 +8,7 @@ from server.journal.port import Journal
 from server.media.recording_store import RecordingStore
 from server.metrics import Metrics
 from server.placement.lease_tokens import LeaseGate
+from server.protocol.requests import Command
 from server.settings import Settings
 from server.tracing import ChunkTracer
 
@@ -23,4 +24,5 @@ class Services:
     tracer: ChunkTracer | None = None
     gate: LeaseGate | None = None  # of a cluster's worker: places are leased elsewhere
     journal: Journal | None = None  # None: a session that is lost with this process cannot go on elsewhere
+    preset: Sequence[Command] = ()  # in effect when a session begins
     owner_of: Callable[[str], str | None] = lambda session: None  # mark of a session's publisher

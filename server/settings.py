@@ -126,6 +126,9 @@ class Settings(BaseSettings):
         description="Steps and noise scale that a stream begins with; low and lower: one and two steps less "
         "than the model's own, lowest: one, from the camera's picture.",
     )
+    preset_file: Path | None = Field(
+        None, description="Set-up in JSON that every new stream begins with, as the page saves one."
+    )
     max_sessions: int = Field(2, ge=1, description="Peers served at once; the next one is told to retry.")
     min_fps: float = Field(
         16.0,

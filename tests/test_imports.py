@@ -70,6 +70,7 @@ PURE = {
     "server.protocol.codec",
     "server.protocol.requests",
     "server.protocol.replies",
+    "server.protocol.setup",
 }
 # Folders and the modules beside them, the lowest first. Each imports what stands above its line alone.
 LAYERS = {
@@ -102,7 +103,7 @@ LAYERS = {
             "settings",
             "steady_clock",
         },
-        {"access", "environment", "journal", "media", "metrics", "models_cli"},
+        {"access", "environment", "journal", "media", "metrics", "models_cli", "preset_file"},
         {"engine", "placement", "tracing"},
         {"restart", "services"},
         {"session"},

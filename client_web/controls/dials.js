@@ -40,8 +40,14 @@ export class Dials {
 
   /** What a new stream of the model that is there now begins with, where nothing else was set. @param {import("../protocol.js").Defaults} defaults */
   expect({ guidance, controls }) {
-    if (!this.#desired.has("guidance") && !this.#isBusy("guidance.set", ["strength", "adaptive"])) this.#sliders.show("strength", guidance.scale);
+    if (!this.#desired.has("guidance") && !this.#isBusy("guidance.set", ["strength", "adaptive"]) && typeof guidance.scale === "number") this.#sliders.show("strength", guidance.scale);
     for (const name of BESIDE_DEPTH) if (!(name in this.#controls)) this.#showControl(name, controls);
+  }
+
+  /** What has been loaded is what the next change adds to. @param {{depth?: {enabled?: boolean, smoothing?: number, refinement?: number}, controls?: Partial<import("../protocol.js").Strengths>}} parts */
+  adopt({ depth, controls }) {
+    this.#depth = { ...this.#depth, ...depth };
+    this.#controls = { ...this.#controls, ...controls };
   }
 
   /** One step up or down, from the keyboard. @param {number} direction */

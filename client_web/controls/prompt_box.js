@@ -91,6 +91,20 @@ export class PromptBox {
     this.#showBalance();
   }
 
+  /** What has been loaded takes the place of what is written. @param {WeightedPrompt[]} prompts */
+  adopt(prompts) {
+    const [first, second] = prompts;
+    this.#isDraft = false;
+    this.#text.value = first.text;
+    this.#mix(Boolean(second));
+    if (second) {
+      this.#second.value = second.text;
+      this.#balance.value = String(second.weight / (first.weight + second.weight));
+      this.#showBalance();
+    }
+    this.#onPrompt(second ? "" : first.text);
+  }
+
   focus() {
     this.#text.focus();
     this.#text.select();

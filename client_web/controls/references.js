@@ -10,16 +10,19 @@ import { isVideo } from "./source_list.js";
 export class References {
   #desired;
   #http;
+  #others;
   /** @type {Reference[]} */
   #references = [];
 
   /**
    * @param {import("../session/desired_state.js").DesiredState} desired
    * @param {import("../session/session_http.js").SessionHttp} http
+   * @param {(files: File[]) => Promise<File[]>} others takes dropped files that are no references out; gives the rest
    */
-  constructor(desired, http) {
+  constructor(desired, http, others) {
     this.#desired = desired;
     this.#http = http;
+    this.#others = others;
     const file = input("reference-file");
     button("reference-choose").addEventListener("click", () => file.click());
     file.addEventListener("change", () => {
@@ -101,7 +104,7 @@ export class References {
       mark(false);
       if (!event.dataTransfer?.types.includes("Files")) return;
       event.preventDefault();
-      void this.#addFiles(filesOf(event.dataTransfer));
+      void this.#others(filesOf(event.dataTransfer)).then((files) => this.#addFiles(files));
     });
   }
 

@@ -43,6 +43,17 @@ export class Timeline {
     this.#show();
   }
 
+  /** What is written here, played or not. @returns {Draft} */
+  get draft() {
+    return this.#draft;
+  }
+
+  /** As if it had been loaded. @param {unknown} draft */
+  adopt(draft) {
+    this.#edit(readTimeline(JSON.stringify(draft), limit("timeline_steps")));
+    this.#show();
+  }
+
   play() {
     const trouble = troubleOf(this.#draft);
     if (trouble) return this.#say(trouble);

@@ -64,6 +64,19 @@ export class DesiredState {
     if (!this.#commands.issue(message, label)) this.#notice(`${label}: there is no stream yet`);
   }
 
+  /** As `setLast`, and it is not sent here. @param {string} kind @param {string} label @param {Build} build @param {boolean} isKnown the session has it already */
+  adopt(kind, label, build, isKnown) {
+    this.#kept.delete(kind);
+    this.#kept.set(kind, { label, build, isUndo: false, isKnown });
+    this.#builds.set(kind, (this.#builds.get(kind) ?? 0) + 1); // an upload that is under way is older
+  }
+
+  /** What a new session would be sent. @param {string[]} without these kinds */
+  messages(without) {
+    const kept = [...this.#kept].filter(([kind, { isUndo }]) => !isUndo && !without.includes(kind));
+    return Promise.all(kept.map(([, { build }]) => build()));
+  }
+
   /** It shall be as the server has it. @param {string} kind */
   forget(kind) {
     this.#kept.delete(kind);

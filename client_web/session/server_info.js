@@ -48,6 +48,11 @@ export class ServerInfoPoller {
     return this.#info?.max_fps ?? 0;
   }
 
+  /** Of the model that runs, "" until it is known. */
+  get modelName() {
+    return this.#info?.model?.name ?? "";
+  }
+
   begin() {
     const ask = () => this.#isIdle() && this.ask();
     void ask();

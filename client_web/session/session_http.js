@@ -1,7 +1,10 @@
 /** HTTP requests of a session: pictures up, snapshots and recordings down. Its id comes with `hello`. */
 
-/** It did not work; `message` says why, for the person. */
-export class SessionError extends Error {}
+/** It did not work; `message` says why, for the person. `faults`: all that is wrong with what was sent, where that is told. */
+export class SessionError extends Error {
+  /** @type {{field: string, message: string}[]} */
+  faults = [];
+}
 
 const NO_STREAM = "There is no stream yet. Press Start first.";
 
@@ -38,6 +41,16 @@ export class SessionHttp {
     return (await this.#ask("snapshot")).blob();
   }
 
+  /** All that is set. @returns {Promise<import("./setup_file.js").SetupFile>} */
+  async setup() {
+    return (await this.#ask("setup")).json();
+  }
+
+  /** The session takes it whole, or nothing of it. @param {import("./setup_file.js").SetupFile} setup */
+  async loadSetup(setup) {
+    await this.#ask("setup", { method: "PUT", headers: { "Content-Type": "application/json" }, body: JSON.stringify(setup) });
+  }
+
   /** The address of a recording of the newest session, also when that has ended. @param {string} name */
   recording(name) {
     return `sessions/${this.last}/recordings/${encodeURIComponent(name)}`;
@@ -56,17 +69,23 @@ export class SessionHttp {
       await new Promise((resolve) => setTimeout(resolve, PATIENCE_MS)); // three references come at once
       return this.#ask(what, options, tries - 1);
     }
-    if (!response.ok) throw new SessionError((await reason(response)) || `The server refuses it (${response.status}).`);
+    if (!response.ok) throw await refusal(response);
     return response;
   }
 }
 
-/** Refusals are plain text, or an `error` message. @param {Response} response */
-async function reason(response) {
+/** Refusals are plain text, an `error` message, or several. @param {Response} response */
+async function refusal(response) {
   const text = (await response.text()).trim();
+  let words = text;
+  /** @type {{field: string | null, message: string}[]} */
+  let errors = [];
   try {
-    return JSON.parse(text).message ?? text;
-  } catch {
-    return text;
-  }
+    const told = JSON.parse(text);
+    errors = told.errors ?? [];
+    words = told.message ?? errors[0]?.message ?? text;
+  } catch {} // it is plain text
+  const error = new SessionError(words || `The server refuses it (${response.status}).`);
+  error.faults = errors.map(({ field, message }) => ({ field: field ?? "", message }));
+  return error;
 }

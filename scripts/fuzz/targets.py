@@ -23,6 +23,7 @@ from server.media.images import ImageRejected, decode_image
 from server.media.jpeg import decode_jpeg
 from server.media.vp8 import Vp8Decoder, Vp8Encoder
 from server.protocol.codec import ProtocolError, decode
+from server.protocol.setup import SetupRefused, decode_setup, encode_setup
 from server.webrtc.aiortc_patches.candidate_addresses import candidates_only_at
 from server.webrtc.candidates import AddressRule
 from server.webrtc.offer import read_offer
@@ -65,6 +66,7 @@ def targets() -> dict[str, Target]:
     """All of them, by name. Those that read a user's files: `file_targets`."""
     every = (
         Target("messages", _messages(), json_of, decode, (ProtocolError,)),
+        Target("setups", _setups(), json_of, _read_setup, (SetupRefused,)),
         Target("frames", _frames(), bytes_of, decode_frame, (FrameError,)),
         Target("offers", _offers(), lines_of, _answer, (InvalidOffer,)),
         Target(
@@ -109,6 +111,34 @@ def _messages() -> list[bytes]:
             {"type": "ping"},
         )
     ]
+
+
+def _setups() -> list[bytes]:
+    parts = {
+        "prompt": {"prompts": [{"text": "gold", "weight": 2.0}, {"text": "ice"}]},
+        "latency": {"level": "lower"},
+        "guidance": {"keyframes": [{"at": 0, "scale": 0.2}, {"at": 4, "scale": 1.6}], "loop": True},
+        "depth": {"smoothing": 0.4, "points": [{"x": 0.5, "y": 0.4, "value": 0.9}]},
+        "region": {"distance": None},
+        "without": ["references"],
+        "page": {"mirror": True},
+    }
+    steps = [{"at": 0, "text": "a"}, {"at": 3.5, "text": "b", "transition": "cut"}]
+    others = {
+        "timeline": {"steps": steps, "loop": False},
+        "steps": {"steps": [1000, 500]},
+        "camera_start": {"noise_scale": 0.7},
+        "seed": {"mode": "fixed", "seed": 7},
+        "output": {"fps": 12, "quality": "low"},
+    }
+    return [json.dumps({"version": 1, **one}).encode() for one in (parts, others, {"timeline": None})]
+
+
+def _read_setup(data: bytes) -> None:
+    """What is taken is saved as what is taken again."""
+    setup = decode_setup(data)
+    setup.commands("fuzz")
+    decode_setup(encode_setup(setup))
 
 
 def _frames() -> list[bytes]:

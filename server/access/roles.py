@@ -40,6 +40,8 @@ ROUTES: Mapping[tuple[str, str], Need] = {
     ("GET", "/sessions/{id}"): Need.VIEW,
     ("GET", "/sessions/{id}/snapshot"): Need.VIEW,
     ("POST", "/sessions/{id}/commands"): Need.CONTROL,
+    ("GET", "/sessions/{id}/setup"): Need.CONTROL,
+    ("PUT", "/sessions/{id}/setup"): Need.CONTROL,
     ("GET", "/sessions/{id}/ws"): Need.CONTROL,
     ("POST", "/sessions/{id}/images"): Need.CONTROL,
     ("GET", "/sessions/{id}/recordings/{name}"): Need.CONTROL,

@@ -99,6 +99,8 @@ class Gateway:
             (hdrs.METH_GET, "/sessions/{id}"),
             (hdrs.METH_GET, "/sessions/{id}/snapshot"),
             (hdrs.METH_POST, "/sessions/{id}/commands"),
+            (hdrs.METH_GET, "/sessions/{id}/setup"),
+            (hdrs.METH_PUT, "/sessions/{id}/setup"),
             (hdrs.METH_POST, "/sessions/{id}/images"),
             (hdrs.METH_POST, "/sessions/{id}/whep"),
             (hdrs.METH_OPTIONS, "/sessions/{id}/whep"),

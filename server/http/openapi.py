@@ -31,13 +31,15 @@ from server.protocol.http_models import (
     Replies,
     ServerInfo,
     SessionView,
+    SetupErrors,
     UploadedImage,
 )
 from server.protocol.replies import ErrorReply
+from server.protocol.setup import MAX_SETUP_BYTES, Setup, setup_schema
 
 COMMAND = "Command"  # any one message of a client
 ANSWERS: tuple[type[BaseModel], ...] = (
-    *(ServerInfo, Ready, NotReady, Replies, SessionView, UploadedImage, ErrorReply),
+    *(ServerInfo, Ready, NotReady, Replies, SessionView, SetupErrors, UploadedImage, ErrorReply),
 )
 ABOUT = """
 Connect with WHIP (RFC 9725): POST an SDP offer that sends video; the last part of the answer's Location is
@@ -94,7 +96,8 @@ def _schemas() -> Json:
         "oneOf": [{"$ref": ref} for ref in mapping.values()],
         "discriminator": {"propertyName": "type", "mapping": mapping},
     }
-    return {**definitions["$defs"], COMMAND: command}
+    setup = setup_schema("#/components/schemas/{model}")
+    return {**definitions["$defs"], **setup.pop("$defs"), Setup.__name__: setup, COMMAND: command}
 
 
 def _server_paths() -> Json:
@@ -175,6 +178,28 @@ def _session_paths() -> Json:
                 {
                     "required": True,
                     "content": {"application/json": {"schema": {"$ref": ref(COMMAND)}}},
+                },
+            ),
+        },
+        "/sessions/{id}/setup": {
+            "parameters": [id],
+            "get": operation(
+                "All that is set, to be loaded again.",
+                {"200": json_of("The set-up.", Setup), **missing},
+            ),
+            "put": operation(
+                "Load a set-up: what it names, from one chunk on, or none of it.",
+                {
+                    "200": json_of("Acks of the commands that it stands for.", Replies),
+                    "400": json_of("It is not valid, or is refused.", SetupErrors),
+                    **missing,
+                    "413": text(f"It is larger than {MAX_SETUP_BYTES} bytes."),
+                    "415": text("It is not application/json."),
+                    "429": text("More than two a second."),
+                },
+                {
+                    "required": True,
+                    "content": {"application/json": {"schema": {"$ref": ref(Setup.__name__)}}},
                 },
             ),
         },

@@ -28,6 +28,7 @@ BODY_TIMEOUT_S = 30.0
 RETRY_AFTER_S = "1"
 PRIVATE = "private, no-store"
 JSON = "application/json"
+NO_SESSION = "no such session; it may have ended"
 
 
 class ControlledSession(Protocol):
@@ -159,7 +160,7 @@ class SessionApi:
     def _session(self, request: web.Request) -> ControlledSession:
         session = self._find(request.match_info["id"])
         if session is None:
-            raise web.HTTPNotFound(text="no such session; it may have ended")
+            raise web.HTTPNotFound(text=NO_SESSION)
         return session
 
     def _limits_of(self, session: ControlledSession) -> _Limits:

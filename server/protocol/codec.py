@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_args
 
 import pydantic_core
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from server.protocol.replies import ServerMessage
 from server.protocol.requests import ClientMessage, Request
@@ -46,7 +47,7 @@ def decode(raw: str | bytes) -> ClientMessage:
     size = len(raw.encode(errors="surrogatepass")) if isinstance(raw, str) else len(raw)
     if size > MAX_MESSAGE_BYTES:
         raise ProtocolError("message", f"{size} bytes", f"at most {MAX_MESSAGE_BYTES} bytes")
-    raw = _without_mark(raw)
+    raw = without_mark(raw)
     try:
         data: Any = pydantic_core.from_json(raw, allow_inf_nan=False)
     except (ValueError, TypeError):  # nested beyond the parser's limit, too; TypeError: half a character
@@ -61,7 +62,7 @@ def decode(raw: str | bytes) -> ClientMessage:
 
 def decode_server(raw: str | bytes) -> ServerMessage:
     """One message from a server, for clients written in Python. Raises pydantic.ValidationError."""
-    return _server_adapter.validate_json(_without_mark(raw))
+    return _server_adapter.validate_json(without_mark(raw))
 
 
 def encode(message: ClientMessage | ServerMessage) -> str:
@@ -72,7 +73,7 @@ def encode(message: ClientMessage | ServerMessage) -> str:
     return message.model_dump_json()
 
 
-def _without_mark(raw: str | bytes) -> str | bytes:
+def without_mark(raw: str | bytes) -> str | bytes:
     """Without the byte order mark that some tools put in front of UTF-8, and that JSON does not have."""
     return raw.removeprefix("\ufeff") if isinstance(raw, str) else raw.removeprefix(codecs.BOM_UTF8)
 
@@ -86,14 +87,26 @@ def _protocol_error(error: ValidationError, data: dict[str, Any]) -> ProtocolErr
     model = CLIENT_MESSAGES.get(tag) if isinstance(tag, str) else None
     if model is None:
         return ProtocolError("type", tag, "one of " + ", ".join(CLIENT_MESSAGES), id)
-    path = first["loc"][1:]
-    if first["type"] == "rule":  # between fields: see requests.broken_rule
-        context = first.get("ctx", {})
+    return error_at(first["loc"][1:], first, data, model, f"no such field in {tag}", id)
+
+
+def error_at(
+    path: tuple[str | int, ...],
+    detail: ErrorDetails,
+    data: Any,
+    model: type[BaseModel],
+    unknown: str,
+    id: str | None = None,
+) -> ProtocolError:
+    """One thing wrong at `path` of `data`, which was to be a `model`. `unknown`: what to say of a field that
+    there is not."""
+    if detail["type"] == "rule":  # between fields: see requests.broken_rule
+        context = detail.get("ctx", {})
         path = (*path, context["field"])
         return ProtocolError(_name(path), _value_at(path, data), context["expected"], id)
-    expected = _expected(path, model) or first["msg"]
-    if first["type"] == "extra_forbidden":
-        expected = f"no such field in {tag}"
+    expected = _expected(path, model) or detail["msg"]
+    if detail["type"] == "extra_forbidden":
+        expected = unknown
     return ProtocolError(_name(path), _value_at(path, data), expected, id)
 
 

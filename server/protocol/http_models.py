@@ -7,6 +7,7 @@ from server.protocol.replies import (
     ClientState,
     ControlsState,
     DepthState,
+    ErrorReply,
     Figures,
     GuidanceState,
     ModelInfo,
@@ -110,6 +111,12 @@ class Replies(Message):
     """The immediate answers to one message: an ack and what it superseded, or stats, or a pong."""
 
     replies: tuple[ServerMessage, ...]
+
+
+class SetupErrors(Message):
+    """All that is wrong with a set-up, of which nothing was taken; the first twenty."""
+
+    errors: tuple[ErrorReply, ...]
 
 
 class SessionFigures(Figures):

@@ -3,13 +3,16 @@
 Sans-IO. server/protocol/codec.py encodes these; server/protocol/requests.py has the other direction.
 """
 
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Literal, Self, TypeAlias
 
 from server.protocol.requests import (
+    Command,
     DepthPoint,
     GuidanceKey,
     Message,
     Quality,
+    SetOutput,
     TimelineStep,
     WeightedPrompt,
 )
@@ -198,6 +201,18 @@ class TimelineState(Message):
 class OutputState(Message):
     fps: float | None = None
     quality: Quality = "high"
+
+    def changed_by(self, commands: Sequence[Command]) -> Self:
+        """After these, of which each output.set changes what it names."""
+        changes = dict[str, object]()
+        for command in commands:
+            match command:
+                case SetOutput(fps=fps, quality=quality):
+                    changes |= {"fps": fps} if "fps" in command.model_fields_set else {}
+                    changes |= {} if quality is None else {"quality": quality}
+                case _:
+                    pass
+        return self.model_copy(update=changes)
 
 
 class SessionSettings(Message):

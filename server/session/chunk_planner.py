@@ -5,7 +5,7 @@ Sans-IO. `now` is the time of clients, `time` that of what moves by itself, whic
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from server.engine.chunk_job import LatestWins
 from server.media.frames import Rgb
@@ -13,7 +13,7 @@ from server.media.images import ImageStore
 from server.protocol.replies import Ack, ErrorReply, Superseded
 from server.protocol.requests import Command
 from server.session.command_queue import ControlQueue
-from server.session.parameters import Parameters, Plan, Unknown, pictures_of
+from server.session.parameters import Parameters, Plan, Unknown, moves, pictures_of
 from streaming.api import DEFAULT_LATENCY, ChunkParameters, EngineInfo
 
 SEED_BITS = 31  # of random seeds: short enough to be read out
@@ -53,9 +53,16 @@ class ChunkPlanner:
     """
 
     def __init__(
-        self, queue: ControlQueue, parameters: Parameters, draw_seed: Callable[[], int] = random_seed
+        self,
+        queue: ControlQueue,
+        parameters: Parameters,
+        draw_seed: Callable[[], int] = random_seed,
+        preset: Sequence[Command] = (),
     ) -> None:
-        """`queue` has the commands that wait, `parameters` are those to begin with."""
+        """`queue` has the commands that wait, `parameters` are those to begin with; `preset`: commands that
+        are in effect from the beginning."""
+        self.preset = preset
+        self._first: Sequence[Command] = ()  # before all others, until a chunk has been made
         self.parameters = parameters  # in effect
         self.unknown: Unknown = "nothing"  # to the stream of the next chunk, of what is in effect
         self.images = ImageStore(in_use=self.images_in_use)  # that commands may name
@@ -70,6 +77,15 @@ class ChunkPlanner:
             self.parameters = self.parameters.beginning_with(model)
             if self.parameters.latency != DEFAULT_LATENCY:
                 self.unknown = "sampling"
+            if self.preset:
+                self._begin_with_preset()
+
+    def _begin_with_preset(self) -> None:
+        self.parameters = self.parameters.begun_with(self.preset)
+        if self.parameters.seed_mode == "random":
+            self.parameters = replace(self.parameters, current_seed=self._draw_seed())
+        self._first = [command for command in self.preset if moves(command)]
+        self.unknown = "all"
 
     @property
     def is_busy(self) -> bool:
@@ -86,8 +102,12 @@ class ChunkPlanner:
 
     def submit(self, command: Command, now: float, time: float) -> list[Ack | Superseded]:
         """Queue a new command, and ask it of the chunk under way if that can still take it."""
-        self._offer(self._queue.waiting_with(command), time)
-        return self._queue.submit(command, now)
+        return self.submit_together([command], now, time)
+
+    def submit_together(self, commands: Sequence[Command], now: float, time: float) -> list[Ack | Superseded]:
+        """As `submit` in this order, but for one and the same chunk."""
+        self._offer(self._queue.waiting_with(commands), time)
+        return [reply for command in commands for reply in self._queue.submit(command, now)]
 
     def refresh(self, time: float) -> None:
         """Ask the chunk under way for what is due by now."""
@@ -113,7 +133,7 @@ class ChunkPlanner:
         """The chunk has been made, number `chunk` since the last reset: what it changed is in effect."""
         planned = self._chunk()
         planned.is_made = True
-        self.unknown = "nothing"
+        self.unknown, self._first = "nothing", ()
         self.parameters = planned.plan.after.made(chunk)
         return self.parameters
 
@@ -155,6 +175,7 @@ class ChunkPlanner:
             self.taken()
 
     def _plan(self, commands: Sequence[Command], time: float) -> Plan:
+        commands = [*self._first, *commands]
         return self.parameters.plan(commands, time, self._draw_seed, self._image, unknown=self.unknown)
 
     def _image(self, id: str) -> Rgb:

@@ -65,22 +65,17 @@ class ControlQueue:
         """Queue a new command; returns its ack, and the news for the one it replaces, if any still waited."""
         self._answers.begin(command)
         replies: list[Ack | Superseded] = [Ack(id=command.id)]
-        self._pending, replaced = self._joined(_Waiting(command, now))
+        self._pending, replaced = _joined(self._pending, _Waiting(command, now))
         if replaced is not None:
             replies.append(Superseded(id=replaced.command.id, by=command.id))
         return self._answers.keep(replies)
 
-    def waiting_with(self, command: Command) -> list[Command]:
-        """What would wait if `command` were submitted now."""
-        pending, _ = self._joined(_Waiting(command, 0.0))
+    def waiting_with(self, commands: Sequence[Command]) -> list[Command]:
+        """What would wait if `commands` were submitted now."""
+        pending = self._pending
+        for command in commands:
+            pending, _ = _joined(pending, _Waiting(command, 0.0))
         return [entry.command for entry in pending.values()]
-
-    def _joined(self, entry: _Waiting) -> tuple[dict[str, _Waiting], _Waiting | None]:
-        """What waits with `entry` as the last of it, and what that replaces."""
-        pending = dict(self._pending)
-        if (replaced := pending.pop(entry.kind, None)) is not None:
-            entry = _Waiting(entry.command.replacing(replaced.command), entry.since)
-        return pending | {entry.kind: entry}, replaced
 
     def take_for_frames(self, sequence: int) -> None:
         """What shapes the camera frames of chunk number `sequence`."""
@@ -234,6 +229,14 @@ class Heartbeat:
 
     def lost(self, now: float) -> bool:
         return self._expected and self._heard is not None and now - self._heard > self._timeout
+
+
+def _joined(pending: dict[str, _Waiting], entry: _Waiting) -> tuple[dict[str, _Waiting], _Waiting | None]:
+    """What waits with `entry` as the last of it, and what that replaces."""
+    pending = dict(pending)
+    if (replaced := pending.pop(entry.kind, None)) is not None:
+        entry = _Waiting(entry.command.replacing(replaced.command), entry.since)
+    return pending | {entry.kind: entry}, replaced
 
 
 def _applied(entry: _Waiting, chunk: int | None, frame: int | None, now: float) -> Applied:

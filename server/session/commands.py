@@ -84,14 +84,20 @@ class CommandHandler:
         self._timeline = planner.parameters.timeline  # whose next prompt has been prefetched
         self._on_settings = on_settings
         self._notifier = SettingsNotifier(self.settings, self._tell_settings)
+        self._set_output(self.output.changed_by(planner.preset))
 
     def restore(self, output: OutputState, *, is_frozen: bool, is_paused: bool) -> None:
         """What took effect without a chunk, before this session went on here."""
-        self.output, self.is_frozen = output, is_frozen
-        self._feed.limit_fps(output.fps)
+        self.is_frozen = is_frozen
+        self._set_output(output)
         self._feed.freeze(is_frozen)
         if is_paused:
             self._generation.pause()
+
+    def _set_output(self, output: OutputState) -> None:
+        if output.fps != self.output.fps:
+            self._feed.limit_fps(output.fps)
+        self.output = output
 
     def close(self) -> None:
         """End a recording that runs; its file can still be fetched."""
@@ -123,6 +129,19 @@ class CommandHandler:
         self._channels.send(*news)
         ids = {answer.id for answer in answers if isinstance(answer, Ack)}
         return [*answers, *(message for message in news if getattr(message, "id", None) in ids)]
+
+    def ask_together(self, commands: Sequence[Command]) -> list[ServerMessage]:
+        """Carry out new commands, those that shape pictures from one chunk on; returns their immediate
+        answers. If one is refused, all are."""
+        refusals = [refusal for command in commands if (refusal := self._refusal(command)) is not None]
+        if refusals:
+            return [refusals[0]]
+        now = self._loop.time()
+        replies = self._planner.submit_together(commands, now, self._generation.time())
+        acks = [reply for reply in replies if isinstance(reply, Ack)]
+        news = [reply for reply in replies if not isinstance(reply, Ack)]
+        self._channels.send(*news, *(answer for command in commands for answer in self._act(command, now)))
+        return list(acks)
 
     def _handle(
         self, raw: str | bytes, is_peer: bool, limit: MessageLimit | None = None
@@ -177,12 +196,8 @@ class CommandHandler:
             case SetFreeze(on=on):
                 self.is_frozen = on
                 self._feed.freeze(on)  # applied with the first picture of it
-            case SetOutput(fps=fps, quality=quality):
-                if "fps" in command.model_fields_set:
-                    self.output = self.output.model_copy(update={"fps": fps})
-                    self._feed.limit_fps(fps)
-                if quality is not None:
-                    self.output = self.output.model_copy(update={"quality": quality})
+            case SetOutput():
+                self._set_output(self.output.changed_by([command]))
                 self._notifier.schedule()
                 return self._done(command, now)
             case StartRecording(id=id, side_by_side=side_by_side):

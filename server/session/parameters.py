@@ -114,6 +114,17 @@ class Parameters:
         known = replace(self.of_model(model), scale=strengths["depth"], controls=beside)
         return known if self.latency is None else known.at(self.latency)
 
+    def begun_with(self, commands: Sequence[Command]) -> "Parameters":
+        """Those that a session begins with for which these commands were in effect before. What moves by
+        itself is not counted in: that begins with the first chunk. A seed that is drawn is drawn later."""
+        draft = _Draft(self, 0.0, lambda: self.current_seed, _no_image)
+        for command in commands:
+            if not moves(command):
+                draft.take(command)
+        begun = draft.after
+        current = begun.seed if begun.seed_mode == "fixed" else begun.current_seed
+        return replace(begun, transition=None, current_seed=current)
+
     def at(self, latency: LatencyLevel) -> "Parameters":
         """With that latency's steps and noise scale."""
         steps, noise_scale = sampling_at(latency, self.own_steps)
@@ -278,6 +289,17 @@ class Parameters:
             position=round(timeline.position(now), 3),
             step=timeline.step(now),
         )
+
+
+def moves(command: Command) -> bool:
+    """Whether it sets something that goes on by itself."""
+    return (
+        isinstance(command, SetTimeline) or isinstance(command, SetGuidance) and command.keyframes is not None
+    )
+
+
+def _no_image(id: str) -> NDArray[np.uint8]:
+    raise LookupError(f"a session begins without pictures, {id} neither")
 
 
 def pictures_of(commands: Collection[Command]) -> set[str]:

@@ -70,7 +70,6 @@ class LiveSession:
         settings, engine, metrics = services.settings, services.engine, services.metrics
         self.id = id
         self.channels = ClientChannels(settings.peer_timeout, metrics)
-        self._settings = settings
         self._engine = engine
         self._log = session_logger(__name__, id)
         self._now = asyncio.get_running_loop().time
@@ -90,7 +89,8 @@ class LiveSession:
         self.pacer = self.playout.pacer
         queue = ControlQueue()
         self._record = record  # None: it began here
-        self.planner = ChunkPlanner(queue, Parameters.of(settings.prompt, settings.seed, settings.latency))
+        begins = Parameters.of(settings.prompt, settings.seed, settings.latency)
+        self.planner = ChunkPlanner(queue, begins, preset=services.preset)
         self.images = self.planner.images  # uploaded to this session
         self.generation = GenerationLoop(
             id,
@@ -294,13 +294,12 @@ class LiveSession:
     async def _open(self) -> StreamHandle:
         """The stream, as new or as it was in another process."""
         record, self._record = self._record, None
-        if record is None:
-            return await self._engine.open(prompt=self._settings.prompt, seed=self._settings.seed)
-        try:
-            return await self._engine.restore(record.stream)
-        except InputRejected as error:
-            self._log.warning("Goes on with a new stream, all else as it was: %s", error)
-        self.planner.unknown = "all"
+        if record is not None:
+            try:
+                return await self._engine.restore(record.stream)
+            except InputRejected as error:
+                self._log.warning("Goes on with a new stream, all else as it was: %s", error)
+            self.planner.unknown = "all"
         parameters = self.planner.parameters
         return await self._engine.open(prompt=parameters.prompts[0].text, seed=parameters.current_seed)
 

@@ -39,7 +39,7 @@ async def test_an_allowed_site_may_ask_and_read():
         assert response.status == 204
         assert response.headers["Access-Control-Allow-Origin"] == SITE
         methods = response.headers["Access-Control-Allow-Methods"].split(", ")
-        assert methods == ["GET", "POST", "PATCH", "DELETE", "OPTIONS"]
+        assert methods == ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
         given = response.headers["Access-Control-Allow-Headers"].split(", ")
         assert given == ["Content-Type", "Authorization", "If-Match"]
         assert response.headers["Access-Control-Max-Age"] == "600"

@@ -78,6 +78,7 @@ def test_defaults_are_safe_and_bounded():
         "scribble": None,
         "prompt": "a statue of molten gold",
         "seed": 0,
+        "preset_file": None,
         "log_level": "info",
         "log_format": "text",
         "cache_dir": None,

@@ -28,7 +28,12 @@ UPLOAD = (
     "POST /whip HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\n"
     f"Content-Length: {HUGE}\r\n\r\nv=0"
 )
-TYPES = {"login": "application/json", "commands": "application/json", "images": "image/png"}
+TYPES = {
+    "login": "application/json",
+    "setup": "application/json",
+    "commands": "application/json",
+    "images": "image/png",
+}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from av import VideoFrame
 from server.media.pacing import MediaClock, Pacer
 from server.metrics import Metrics, StreamMeter
 from server.protocol.replies import Pong, RecordingChanged
+from server.protocol.requests import SetOutput, SetPrompt
 from server.session.camera import CameraFeed
 from server.session.channel import ClientChannels
 from server.session.chunk_planner import ChunkPlanner
@@ -156,6 +157,26 @@ async def test_prompts_are_prefetched_when_they_are_asked(handled):
     handled.ask("prompt.set", "1", prompts=[{"text": "gold"}, {"text": "ice"}])
     handled.ask("guidance.set", "2", scale=0.5)
     assert handled.prefetch.started == [["gold", "ice"]]
+
+
+async def test_of_a_failed_session_nothing_that_is_asked_together_is_taken(handled):
+    handled.state.become(State.FAILED, "no memory")
+    asked = (SetPrompt(id="1", text="gold"), SetOutput(id="2", fps=10))
+    (error,) = handled.handler.ask_together(asked)
+    assert (error.code, error.message) == ("rejected", "no memory")
+    assert handled.planner.parameters.prompts[0].text == "clay" and handled.prefetch.started == []
+    assert handled.handler.settings().output.fps is None
+
+
+async def test_what_is_asked_together_takes_effect_as_if_asked_one_by_one(handled):
+    asked = (SetPrompt(id="1", text="gold"), SetOutput(id="2", fps=10))
+    assert handled.types("prompt.set", "0", text="ice") == ["ack"]
+    acks = handled.handler.ask_together(asked)
+    assert [(ack.type, ack.id) for ack in acks] == [("ack", "1"), ("ack", "2")]
+    assert [message["id"] for message in handled.told("superseded")] == ["0"]
+    assert handled.prefetch.started == [["ice"], ["gold"]] and handled.applied() == ["2"]
+    handled.make(1)
+    assert handled.planner.parameters.prompts[0].text == "gold"
 
 
 async def test_a_failed_session_refuses_all_but_the_end_of_a_recording(handled):

@@ -50,9 +50,9 @@ def test_what_would_wait_with_another_command_is_told_and_nothing_changed():
     queue = ControlQueue()
     queue.submit(prompt("1", "gold"), 0.0)
     queue.submit(SetDepth(id="2", smoothing=0.2), 0.0)
-    with_patch = queue.waiting_with(SetDepth(id="3", enabled=False))
+    with_patch = queue.waiting_with([SetDepth(id="3", enabled=False)])
     assert ids(with_patch) == ["1", "3"] and with_patch[1].smoothing == 0.2
-    assert ids(queue.waiting_with(prompt("4", "ice"))) == ["2", "4"]
+    assert ids(queue.waiting_with([prompt("4", "ice")])) == ["2", "4"]
     assert ids(queue.waiting) == ["1", "2"]
     assert queue.submit(SetDepth(id="3", enabled=False), 0.0)[1:] == [Superseded(id="2", by="3")]
     assert queue.waiting == with_patch
