@@ -195,7 +195,12 @@ class ChunkParameters:
     @property
     def recaches(self) -> bool:
         """Whether the model has to compute its window anew, for half a chunk's time or more."""
-        return self.prompts is not None and self.transition == "recache" and not self.reset
+        return self.recached is not None
+
+    @property
+    def recached(self) -> WeightedPrompts | None:
+        """The prompts under which the window is computed anew, if it is."""
+        return self.prompts if self.transition == "recache" and not self.reset else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -333,6 +333,24 @@ class LongLivePipeline:
         with session.or_reset():
             self.passes.write_clean_kv(pending)
 
+    @torch.inference_mode()
+    def recache_ahead(self, session: StreamSession, prompts: WeightedPrompts) -> None:
+        """Recompute the window under prompts that the next chunk will have: it need not, then.
+
+        Worth a call while the device waits for camera frames. Changes nothing else: a chunk that has other
+        prompts after all, or these by a blend, recomputes the window for those. Does nothing in a stream that
+        has not begun, or blends. If it fails, the session, whose window would be half of each, is reset.
+        """
+        here = session.ahead or session.prompts
+        if session.recent is None or session.blend is not None or prompts == here:
+            return
+        context = self.text(prompts)
+        self.flush(session)
+        with session.or_reset():
+            recache(self.passes.forward, session.recent, context, session.cache)
+            self.ranks.check()
+        session.ahead = prompts
+
     def _text(
         self,
         session: StreamSession | None,
@@ -362,9 +380,12 @@ class LongLivePipeline:
     def _take_text(self, session: StreamSession, prompts: WeightedPrompts, text: _Text) -> None:
         """Under it from now on, and so what is remembered, where that is to be recomputed."""
         session.prompts, session.blend = prompts, text.blend
-        if text.recaches and session.recent is not None:
+        ahead, session.ahead = session.ahead, None
+        if session.recent is None or not (text.recaches or ahead is not None):
+            return
+        if not text.recaches or ahead != prompts:
             recache(self.passes.forward, session.recent, text.context, session.cache)
-            session.recached()
+        session.recached()
 
     def _guidance(self, control: Control, *, with_references: bool) -> Guidance:
         """Embed the chunk's controls, reference pictures before the frames of each: so VACE was trained."""

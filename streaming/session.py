@@ -31,6 +31,7 @@ class StreamSession:
     frame: int = 0  # frames given out since the session was opened; never goes back
     generation: int = 0  # rises with every reset; results of an older one are stale
     prompts: WeightedPrompts | None = None  # what the window was computed with, or blends into
+    ahead: WeightedPrompts | None = None  # what the window was computed with since, for the next chunk
     blend: PromptBlend | None = None  # under way to `prompts`; None: the window has arrived there
     control: ControlState | None = None
     camera: ControlEncoderState = ControlEncoderState()  # of camera pictures that chunks start from
@@ -59,7 +60,7 @@ class StreamSession:
         self.chunk = 0
         self.generation += 1
         self.camera = ControlEncoderState()
-        self.control = self.decoder = self.references = self.blend = self.pending = None
+        self.control = self.decoder = self.references = self.blend = self.pending = self.ahead = None
         self.recent = self.sink = self.sink_prompts = None
 
     @contextmanager

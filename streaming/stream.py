@@ -22,6 +22,7 @@ from streaming.api import (
     DepthSettings,
     EngineInfo,
     GenerationFailed,
+    WeightedPrompts,
 )
 from streaming.blocks.adaptive_scale import AdaptiveScale
 from streaming.blocks.camera_start import CameraLatents, MotionNoise
@@ -147,6 +148,17 @@ class LiveStream:
         has_use = settings is not None and not settings.points
         size = self._info.height, self._info.width
         return look_at(pictures, *size, self._pipeline.device, self._estimator if has_use else None)
+
+    def recache_ahead(self, prompts: WeightedPrompts) -> None:
+        """Compute the window under new prompts that the next chunk will be asked for, of the transition
+        "recache", so that it need not: see `LongLivePipeline.recache_ahead`. If it fails, the stream is
+        reset, which the next `step` tells."""
+        try:
+            self._pipeline.recache_ahead(self._session, parse_prompts(prompts))
+        except RuntimeError:
+            self._forget()
+            self._unfinished = "the window could not be computed under the new prompt; stream was reset"
+            raise
 
     @torch.inference_mode()
     def step(

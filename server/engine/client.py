@@ -15,7 +15,7 @@ from server.engine.scheduler import Scheduler
 from server.engine.thread import EngineThread, Job, Snapshot, StreamHandle, fail, import_engine
 from server.protocol.replies import ModelInfo
 from server.settings import Settings
-from streaming.api import ChunkResult, EngineInfo
+from streaming.api import ChunkResult, EngineInfo, WeightedPrompts
 
 if TYPE_CHECKING:
     from streaming.engine import StreamEngine
@@ -162,6 +162,11 @@ class EngineClient:
         """Do what can be done for frames that the next chunk will most likely have, as far as it has not been
         done: the chunk then finds it done. Returns the seconds that it took; None: there was other work."""
         return await self._call(partial(self._thread.look_ahead, handle, frames, to_rgb))
+
+    async def recache_ahead(self, handle: StreamHandle, prompts: WeightedPrompts) -> bool:
+        """Compute the window under prompts that the next chunk will be asked for: it need not, then. False:
+        there was other work."""
+        return await self._call(partial(self._thread.recache_ahead, handle, prompts))
 
     async def idle(self) -> None:
         """Wait until nothing of the jobs before is left to do, on the device neither. Camera frames that are

@@ -29,7 +29,7 @@ from server.environment import misread
 from server.media.frames import Rgb, stamp_source
 from server.progress_bar import progress_bar
 from server.settings import Settings
-from streaming.api import ChunkParameters, ChunkResult, EngineInfo, GenerationFailed
+from streaming.api import ChunkParameters, ChunkResult, EngineInfo, GenerationFailed, WeightedPrompts
 
 if TYPE_CHECKING:
     from streaming.engine import StreamEngine
@@ -300,6 +300,21 @@ class EngineThread:
         took = time.monotonic() - began
         self._ahead_s += took
         return took
+
+    def recache_ahead(self, handle: StreamHandle, prompts: WeightedPrompts) -> bool:
+        """Compute a stream's window under the prompts that its next chunk will be asked for. False: another
+        job waits, and it has done nothing. What fails here, the stream's next chunk tells."""
+        if (stream := handle.stream) is None or not self._jobs.empty():
+            return False
+        began = time.monotonic()
+
+        def recache() -> None:
+            stream.recache_ahead(prompts)
+            self._engine.check_device()  # so that the time is the device's, too
+
+        self._in_background(recache, "Recomputing a window ahead failed")
+        self._ahead_s += time.monotonic() - began
+        return True
 
     def flush(self) -> None:
         """Finish what chunks have left undone, on the device too."""

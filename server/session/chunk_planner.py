@@ -14,7 +14,7 @@ from server.protocol.replies import Ack, ErrorReply, Superseded
 from server.protocol.requests import Command
 from server.session.command_queue import ControlQueue
 from server.session.parameters import Parameters, Plan, Unknown, moves, pictures_of
-from streaming.api import DEFAULT_LATENCY, ChunkParameters, EngineInfo
+from streaming.api import DEFAULT_LATENCY, ChunkParameters, EngineInfo, WeightedPrompts
 
 SEED_BITS = 31  # of random seeds: short enough to be read out
 
@@ -155,9 +155,9 @@ class ChunkPlanner:
         """No chunk is under way any more."""
         self._planned = None
 
-    def is_recache_ahead(self, time: float) -> bool:
-        """Whether the next chunk will take longer for a new prompt, by what is known now."""
-        return self.parameters.is_recache_next(self._queue.waiting, time)
+    def recached_next(self, time: float) -> WeightedPrompts | None:
+        """The prompts under which the next chunk recomputes the model's window, by what is known now."""
+        return self.parameters.recached_next(self._queue.waiting, time)
 
     def images_in_use(self) -> frozenset[str]:
         """Ids of the uploaded pictures that are in effect, or will be if their chunk succeeds."""

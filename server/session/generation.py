@@ -24,7 +24,7 @@ from server.session.look_ahead import LookAhead
 from server.session.picture import Picture
 from server.session.timeline import PausableClock
 from server.tracing import ChunkTimes, ChunkTracer
-from streaming.api import ChunkParameters, ChunkResult
+from streaming.api import ChunkParameters, ChunkResult, WeightedPrompts
 
 MAX_FAILURES = 5  # chunks in a row; then the stream is given up
 
@@ -87,8 +87,10 @@ class GenerationLoop:
         self._is_running = asyncio.Event()
         self._is_running.set()
         self.resumed_at = self._now()
-        self._forecast = ChunkForecast(engine, pacer, lambda: planner.is_recache_ahead(self.time()))
         self._look_ahead = LookAhead(engine, feed)
+        self._forecast = ChunkForecast(
+            engine, pacer, lambda: self._recaches(planner.recached_next(self.time()))
+        )
         self._refresh_timer: asyncio.TimerHandle | None = None
         self._frames_wanted = 0  # by the next chunk
         self._sequence = 0
@@ -124,6 +126,7 @@ class GenerationLoop:
             await self._is_running.wait()
             if not await self._feed.ready(self._frames_wanted):
                 if not self.is_paused:
+                    await self._look_ahead.recache(handle, self._planner.recached_next(self.time()))
                     await self._look_ahead.while_they_come(handle, self._frames_wanted)
                 continue
             async with self._engine.scheduler.take(self._forecast.client(self._frames_wanted)):
@@ -174,6 +177,7 @@ class GenerationLoop:
             job.close()
             self._stop_refreshing()
             self._planner.finish()
+            self._look_ahead.taken()
             self._on_change()
             self._on_chunk()
         if self._tracer is not None:
@@ -197,8 +201,12 @@ class GenerationLoop:
         """The device thread knows what the chunk is asked; nothing can be added."""
         self._stop_refreshing()
         in_progress.asked = self._planner.taken().asked
-        if in_progress.asked.recaches:
+        if self._recaches(in_progress.asked.recached):
             self._forecast.recaches(in_progress.began)
+
+    def _recaches(self, prompts: WeightedPrompts | None) -> bool:
+        """Whether a chunk that is asked for these, as a new prompt, has the window to compute for them."""
+        return prompts is not None and prompts != self._look_ahead.recached
 
     def _failed(
         self, code: Literal["rejected", "reset"], error: Exception, replies: Sequence[ErrorReply | Superseded]
@@ -216,7 +224,7 @@ class GenerationLoop:
             self._planner.made(piece.chunk)
             self._on_change()
             took = self._now() - in_progress.began
-            self._forecast.note(took, chunk=piece.chunk, recaches=in_progress.asked.recaches)
+            self._forecast.note(took, chunk=piece.chunk, recaches=self._recaches(in_progress.asked.recached))
         self._deliver(in_progress, piece)
         in_progress.pictures += len(piece.frames)
 

@@ -1,10 +1,16 @@
-"""Look-ahead of a session: the model sees the camera's frames before the chunk that they are for is taken.
+"""Look-ahead of a session: what of a chunk is done before its frames are all there.
+
+The model sees the camera's frames before the chunk that they are for is taken.
 
 There are two times for that. While the frames of a chunk come in, and nobody wants the device, it does for
 them, in groups, what need not wait for the last one. And where the generator is slower than the camera, it
 does so in the session's own turn, before the chunk is taken: the newest frames are chosen after that, and are
 as much younger when they are shown. Others wait no longer for the first than for one group; the second begins
 only where nobody waits, and is a part of the session's turn.
+
+And it computes its window under a new prompt while frames come in and nobody wants the device: whoever asked
+for it waits for that no more. Once for each chunk: who changes a prompt again and again takes no more time
+of the device than one who does not.
 
 Which frames a chunk will have is a guess, as good as the camera is even. A wrong one costs time and nothing
 else: the chunk does by itself what was not done for its frames.
@@ -19,7 +25,7 @@ from server.engine.client import EngineClient
 from server.engine.thread import StreamHandle
 from server.media.frames import to_rgb
 from server.session.camera import CameraFeed
-from streaming.api import SEEN_TOGETHER
+from streaming.api import SEEN_TOGETHER, WeightedPrompts
 
 _SMOOTHING = 0.5  # weight of the newest measurement
 
@@ -40,6 +46,7 @@ class LookAhead:
         self._now = asyncio.get_running_loop().time
         self._seen: tuple[VideoFrame, ...] = ()  # what the model was last shown ahead
         self._frame_s = 0.0  # for one frame, of late
+        self.recached: WeightedPrompts | None = None  # what the window was computed under, for the next chunk
 
     async def while_they_come(self, handle: StreamHandle, count: int) -> None:
         """One group, if its frames have come and the device is free. Not where the camera is the faster: what
@@ -55,6 +62,17 @@ class LookAhead:
         # It may be done with them later than when their chunk could be taken.
         wanted = self._feed.expected(count, self._now() + self._frame_s * len(self._new(wanted)))
         await self._look_at(handle, wanted)
+
+    async def recache(self, handle: StreamHandle, prompts: WeightedPrompts | None) -> None:
+        """The next chunk will be asked for these prompts, as far as is known now; None: for no other ones."""
+        if prompts is None or self.recached is not None or not self._engine.scheduler.is_free:
+            return
+        if await self._engine.recache_ahead(handle, prompts):
+            self.recached = prompts
+
+    def taken(self) -> None:
+        """The next chunk has been made, or has failed."""
+        self.recached = None
 
     async def before_they_are_taken(self, handle: StreamHandle, count: int) -> None:
         """All but the last group, as far as there is time for it where the camera is the faster. The device

@@ -57,6 +57,7 @@ from streaming.api import (
     DistanceRegion,
     EngineInfo,
     LatencyLevel,
+    WeightedPrompts,
     sampling_at,
 )
 
@@ -65,6 +66,11 @@ Unknown = Literal["nothing", "sampling", "all"]  # of what is in effect, to a st
 TRACK_PERIOD_S = 0.05  # how exactly in time a strength that moves is followed
 
 Images = Callable[[str], NDArray[np.uint8]]  # id of an uploaded picture -> (H, W, 3) RGB
+
+
+def weighted_prompts(change: PromptChange) -> WeightedPrompts:
+    """As the engine takes them."""
+    return tuple((prompt.text, prompt.weight) for prompt in change.weighted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +165,9 @@ class Parameters:
         asked = ChunkParameters(**draft.asked)  # pyright: ignore[reportArgumentType] -- names of fields
         return Plan(asked, draft.after)
 
-    def is_recache_next(self, commands: Sequence[Command], now: float) -> bool:
-        """Whether what `plan` would ask recomputes the model's window, which takes it longer. Nothing is
-        planned for the answer: no seed is drawn."""
+    def recached_next(self, commands: Sequence[Command], now: float) -> WeightedPrompts | None:
+        """The prompts under which what `plan` would ask recomputes the model's window, which takes it longer;
+        None: it does not. Nothing is planned for the answer: no seed is drawn."""
         timeline, prompt, has_new_prompt, starts_over = self.timeline, None, False, False
         for command in commands:
             match command:
@@ -178,7 +184,9 @@ class Parameters:
                     pass
         if not has_new_prompt and timeline is not None and (due := timeline.due(now)) is not None:
             prompt, _ = due
-        return prompt is not None and prompt.transition == "recache" and not starts_over
+        if prompt is None or prompt.transition != "recache" or starts_over:
+            return None
+        return weighted_prompts(prompt)
 
     def made(self, chunk: int) -> "Parameters":
         """After the chunk of this index since the last reset: a blend is one step further.
@@ -393,7 +401,7 @@ class _Draft:
 
     def set_prompt(self, change: PromptChange) -> None:
         self.asked |= {
-            "prompts": tuple((prompt.text, prompt.weight) for prompt in change.weighted),
+            "prompts": weighted_prompts(change),
             "transition": change.transition,
             "blend_chunks": change.chunks,
             "blend_curve": change.curve,

@@ -19,6 +19,7 @@ from streaming.api import (
     EngineInfo,
     GenerationFailed,
     Look,
+    WeightedPrompts,
 )
 from tests.virtual_time import Gate, sleep
 
@@ -84,6 +85,7 @@ class LiveStream:
         self._generation = 0
         self._strengths = {"depth": 0.0, "gray": 0.0, "lines": 0.0, **dict(module.controls)}
         self._noise_scale = 1.0
+        self._ahead: WeightedPrompts | None = None
         self.frames_wanted = 9
         weakref.finalize(self, lambda: module.freed_in.append(threading.current_thread().name))
 
@@ -98,7 +100,9 @@ class LiveStream:
         self._module.steps.append((len(frames), controls))
         assert len(frames) == self.frames_wanted
         assert all(f.ndim == 3 and f.dtype == np.uint8 and f.flags.c_contiguous for f in frames)
-        sleep(self._module.step_seconds + (self._module.recache_seconds if controls.prompt else 0))
+        is_longer = controls.prompts not in (None, self._ahead)
+        sleep(self._module.step_seconds + (self._module.recache_seconds if is_longer else 0))
+        self._ahead = None
         self._fail_if_asked(controls.prompt)
         self._prompt = controls.prompt or self._prompt
         self._strengths |= dict(controls.controls or ())
@@ -146,6 +150,13 @@ class LiveStream:
         if self._module.look_error is not None:
             raise self._module.look_error
         return list(pictures)
+
+    def recache_ahead(self, prompts: WeightedPrompts) -> None:
+        self._module.recached_ahead.append(prompts)
+        sleep(self._module.recache_seconds)
+        if self._module.recache_error is not None:
+            raise self._module.recache_error
+        self._ahead = prompts
 
     def snapshot(self, before: StreamSnapshot | None = None) -> StreamSnapshot:
         self._module.snapshots_before.append(before)
@@ -241,7 +252,9 @@ class FakeEngineModule:
     looks: tuple[Look, ...] = ()
     controls: ControlStrengths = DEFAULT_CONTROLS  # that streams begin with
     step_seconds: float = 0.0
-    recache_seconds: float = 0.0  # more, for a step with a prompt
+    recache_seconds: float = 0.0  # more, for a step with a prompt, unless that was done ahead
+    recached_ahead: list[WeightedPrompts] = field(default_factory=list)
+    recache_error: Exception | None = None  # ahead of a chunk
     look_seconds: float = 0.0  # a picture, ahead of its chunk
     look_error: Exception | None = None
     looked_at: list[int] = field(default_factory=list)  # pictures each time

@@ -94,6 +94,21 @@ def test_law_a_depth_network_that_fails_resets_the_stream_in_words(
     assert np.array_equal(step(stream), step(engine.open(prompt="gold", seed=0)))
 
 
+def test_law_a_window_that_could_not_be_recomputed_ahead_is_told_by_the_next_chunk(
+    engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of it would be of one prompt, half of another."""
+    stream = engine.open(prompt="gold", seed=0)
+    step(stream)
+    stream.flush()
+    with monkeypatch.context() as patch, pytest.raises(torch.OutOfMemoryError):
+        patch.setattr(engine.pipeline.passes, "forward", full)
+        stream.recache_ahead((("clay", 1.0),))
+    with pytest.raises(GenerationFailed, match="under the new prompt; stream was reset$"):
+        step(stream)
+    assert np.array_equal(step(stream), step(engine.open(prompt="gold", seed=0)))
+
+
 def test_law_a_chunk_that_could_not_be_finished_is_told_by_the_next_and_the_stream_goes_on(
     engine: StreamEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -271,6 +271,56 @@ def test_when_a_chunk_is_remembered_changes_nothing(pipeline: LongLivePipeline) 
     assert all(torch.equal(one, other) for one, other in zip(at_once, late, strict=True))
 
 
+def test_law_a_window_recomputed_ahead_makes_the_same_pictures(pipeline: LongLivePipeline) -> None:
+    """Bit for bit, while the stream's sink is in the window and after it has left, whether or not the last
+    chunk's clean pass has been run."""
+    prompts = ["gold", "clay", "clay", "gold", "gold", "gold", "clay", "gold"]
+
+    def outputs(is_ahead: bool) -> list[torch.Tensor]:
+        session, frames = pipeline.open_session(seed=1), list[torch.Tensor]()
+        for index, prompt in enumerate(map(parse_prompts, prompts)):
+            if is_ahead:
+                pipeline.recache_ahead(session, prompt)
+                pipeline.recache_ahead(session, prompt)
+            given = {"guidance_mode": "depth", "vace_input": depth(index)}
+            frames.append(pipeline.generate(session, prompt, **given))
+            assert session.ahead is None and session.sink_prompts is not None
+            if index % 2:
+                pipeline.flush(session)
+        return frames
+
+    in_time, ahead = outputs(False), outputs(True)
+    assert all(torch.equal(one, other) for one, other in zip(in_time, ahead, strict=True))
+
+
+def test_law_of_a_window_recomputed_in_vain_nothing_is_left(pipeline: LongLivePipeline) -> None:
+    """Whatever it was recomputed for: the chunk has other prompts, its old ones, or a blend."""
+
+    def last(ahead: list[str], prompt: str, **how: Any) -> torch.Tensor:
+        session = pipeline.open_session(seed=1)
+        for index in range(2):
+            pipeline.generate(session, parse_prompts("gold"), guidance_mode="depth", vace_input=depth(index))
+        for text in ahead:
+            pipeline.recache_ahead(session, parse_prompts(text))
+        return pipeline.generate(
+            session, parse_prompts(prompt), guidance_mode="depth", vace_input=depth(2), **how
+        )
+
+    assert torch.equal(last(["clay"], "silver"), last([], "silver"))
+    assert torch.equal(last(["clay", "silver"], "clay"), last([], "clay"))
+    assert torch.equal(last(["clay"], "gold"), last(["silver"], "gold"))
+    blend: dict[str, Any] = {"transition": "blend", "blend_chunks": 2}
+    assert torch.equal(last(["clay"], "clay", **blend), last(["silver"], "clay", **blend))
+    assert torch.equal(last(["clay"], "gold", transition="cut"), last([], "gold", transition="cut"))
+    assert not torch.equal(last([], "gold"), last([], "clay"))
+
+
+def test_a_stream_that_has_not_begun_has_no_window_to_recompute(pipeline: LongLivePipeline) -> None:
+    session = pipeline.open_session(seed=1)
+    pipeline.recache_ahead(session, parse_prompts("gold"))
+    assert session.ahead is None and session.cache.end == 0
+
+
 def test_streams_in_turns_equal_the_same_apart_with_clean_passes_put_off(pipeline: LongLivePipeline) -> None:
     """Bit for bit: under other prompts, with other guidance, one of them with references."""
     asked: list[dict[str, Any]] = [

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from scripts.bench.servers.loopback_ice import offer_loopback
-from streaming.api import ChunkParameters, ChunkResult, EngineInfo
+from streaming.api import ChunkParameters, ChunkResult, EngineInfo, WeightedPrompts
 
 WIDTH, HEIGHT = 64, 48
 CHUNK_BYTES = 600_000
@@ -46,6 +46,8 @@ class SleepingStream:
 
     def look_ahead(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
         return list(pictures)
+
+    def recache_ahead(self, prompts: WeightedPrompts) -> None: ...
 
     def step(
         self,

@@ -791,6 +791,31 @@ async def test_a_device_that_is_lost_ahead_of_a_chunk_is_told(worker, engine):
     assert worker.readiness.phase is Phase.FAILED
 
 
+async def test_a_window_is_computed_ahead_unless_another_job_waits(worker, engine):
+    handle, other = [await worker.open(prompt="clay", seed=0) for _ in range(2)]
+    gold = (("gold", 1.0),)
+    assert await worker.recache_ahead(handle, gold)
+    step = await held_step(worker, engine, handle)
+    ahead = asyncio.create_task(worker.recache_ahead(handle, (("silver", 1.0),)))
+    await asyncio.sleep(0)  # it lies in the thread's queue
+    waiting = asyncio.create_task(worker.step(other, request(9)))
+    await asyncio.sleep(0)
+    engine.may_ask.set()
+    assert not await ahead and engine.recached_ahead == [gold]
+    assert (await step).chunk == (await waiting).chunk == 0
+
+
+async def test_a_window_that_cannot_be_computed_ahead_ends_nothing(worker, engine, caplog):
+    handle = await worker.open(prompt="clay", seed=0)
+    engine.recache_error = RuntimeError("no kernel")
+    assert await worker.recache_ahead(handle, (("gold", 1.0),))
+    assert "Recomputing a window ahead failed" in caplog.text
+    assert len((await worker.step(handle, request(9))).frames) == 9
+    worker.close(handle)
+    await worker.idle()
+    assert not await worker.recache_ahead(handle, (("gold", 1.0),)) and len(engine.recached_ahead) == 1
+
+
 async def test_the_pace_counts_what_was_done_ahead(worker, monkeypatch):
     """A device that is shared has no time for it: the pace must not promise that."""
     handle, seconds = await worker.open(prompt="clay", seed=0), itertools.count()

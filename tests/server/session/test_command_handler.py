@@ -314,9 +314,9 @@ async def test_a_pause_stops_the_clock_of_what_moves_by_itself(handled):
 
 
 async def test_a_new_prompt_is_a_recache_ahead(handled):
-    assert not handled.planner.is_recache_ahead(handled.generation.time())
+    assert handled.planner.recached_next(handled.generation.time()) is None
     handled.ask("prompt.set", "1", text="gold")
-    assert handled.planner.is_recache_ahead(handled.generation.time())
+    assert handled.planner.recached_next(handled.generation.time()) is not None
 
 
 async def test_what_a_lost_chunk_has_changed_is_told_to_all(handled):

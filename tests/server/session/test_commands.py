@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from unittest.mock import AsyncMock
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def controls(engine) -> list:
 
 
 def is_recache_ahead(session: LiveSession) -> bool:
-    return session.planner.is_recache_ahead(session.generation.time())
+    return session.planner.recached_next(session.generation.time()) is not None
 
 
 async def test_weighted_prompts_and_their_blend_reach_the_model_and_are_told(running, engine):
@@ -65,8 +66,9 @@ async def test_weighted_prompts_and_their_blend_reach_the_model_and_are_told(run
     assert [p["text"] for p in told["prompts"]] == ["gold", "ice"]
 
 
-async def test_a_switch_is_known_ahead_and_told_to_sessions_that_wait(running, engine, worker):
+async def test_a_switch_is_known_ahead_and_told_to_sessions_that_wait(running, engine, worker, monkeypatch):
     """The handler knows before the chunk is planned; who waits for the model is told once more amid it."""
+    monkeypatch.setattr(worker, "recache_ahead", AsyncMock(return_value=False))  # the device is never free
     assert not is_recache_ahead(running.session)
     await until(lambda: len(engine.steps) > 3, "chunks whose making tells how long a switch takes")
     told = []

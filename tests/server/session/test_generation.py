@@ -44,6 +44,9 @@ class Engine:
         self.on_look_ahead()
         return 0.0
 
+    async def recache_ahead(self, handle, prompts) -> bool:
+        return False
+
     async def step(self, handle, job) -> ChunkResult:
         future = asyncio.get_running_loop().create_future()
         self.jobs.append((job, future))

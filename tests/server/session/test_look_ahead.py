@@ -14,7 +14,7 @@ from server.engine.scheduler import Client, Scheduler
 from server.media.frames import Rgb, to_rgb
 from server.session.camera import CameraFeed
 from server.session.look_ahead import LookAhead
-from streaming.api import SEEN_TOGETHER
+from streaming.api import SEEN_TOGETHER, WeightedPrompts
 
 pytestmark = pytest.mark.virtual_time
 FPS = 30
@@ -31,6 +31,12 @@ class Engine:
         self.seen: list[VideoFrame] = []  # by the last call
         self.calls: list[int] = []  # new frames of each
         self.asked_idle = 0
+        self.recached: list[WeightedPrompts] = []
+
+    async def recache_ahead(self, handle: Any, prompts: WeightedPrompts) -> bool:
+        if not self.is_busy:
+            self.recached.append(prompts)
+        return not self.is_busy
 
     async def idle(self) -> None:
         self.asked_idle += 1
@@ -132,6 +138,26 @@ async def test_law_nothing_is_seen_ahead_while_another_has_the_device_or_waits_f
         await rig.ahead.before_they_are_taken(HANDLE, rig.count)
     assert not rig.engine.calls, "and the camera is not ahead of the generator"
     assert rig.engine.asked_idle == asked_idle, "the other's job would come first"
+
+
+async def test_law_a_window_is_recomputed_ahead_once_a_chunk_and_never_while_the_device_is_wanted(rigs):
+    """Whoever changes a prompt again and again has no more of the device for it."""
+    rig = rigs()
+    gold, silver = (("gold", 1.0),), (("silver", 1.0),)
+    await rig.ahead.recache(HANDLE, None)
+    async with rig.engine.scheduler.take(Client(lambda eta: None)):
+        await rig.ahead.recache(HANDLE, gold)
+    await asyncio.sleep(0)  # it is free again
+    rig.engine.is_busy = True
+    await rig.ahead.recache(HANDLE, gold)
+    assert rig.ahead.recached is None and not rig.engine.recached
+    rig.engine.is_busy = False
+    for prompts in (gold, gold, silver):
+        await rig.ahead.recache(HANDLE, prompts)
+    assert rig.ahead.recached == gold and rig.engine.recached == [gold]
+    rig.ahead.taken()
+    await rig.ahead.recache(HANDLE, silver)
+    assert rig.engine.recached == [gold, silver]
 
 
 async def test_law_nothing_is_seen_ahead_in_ones_own_turn_while_another_waits(rigs):

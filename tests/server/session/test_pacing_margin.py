@@ -161,6 +161,28 @@ async def test_law_a_slow_beginning_makes_no_later_picture_older(
     assert freezes([one.at for one in playing.shown]) == []
 
 
+async def test_law_a_prompt_that_comes_while_the_device_is_free_is_not_waited_for(
+    film: Callable[[Iterator[float]], Film], engine: FakeEngineModule
+) -> None:
+    """Its window is recomputed while the chunk's frames come in: the chunk takes no longer than others."""
+    playing = film(constant({}))
+    engine.recache_seconds = 0.1
+    await asyncio.sleep(20 * PERIOD_S)
+    waits: list[float] = []
+    for number in range(12):
+        chunks = len(engine.steps)
+        while len(engine.steps) == chunks:  # noqa: ASYNC110 -- the engine is no part of the loop
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(STEP_S + 0.002)  # the device is free now, until the camera has the next chunk
+        asked = asyncio.get_running_loop().time()
+        await playing.running.applied("prompt.set", str(number), text=f"prompt {number}")
+        waits.append(asyncio.get_running_loop().time() - asked)
+        await asyncio.sleep(3 * PERIOD_S)
+    assert len(engine.recached_ahead) == 12
+    assert max(waits) < PERIOD_S + 0.05, "what is left of the camera's time, and a chunk's"
+    assert freezes([one.at for one in playing.shown]) == []
+
+
 @pytest.mark.parametrize("durations", [normal, heavy_tailed])
 async def test_law_no_freeze_but_those_of_chunks_that_nothing_foretold(
     film: Callable[[Iterator[float]], Film], durations: Callable[[], Iterator[float]]

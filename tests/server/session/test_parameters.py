@@ -407,5 +407,6 @@ COMMANDS = st.one_of(
 def test_law_a_recache_is_known_without_a_plan(commands, steps, now, has_begun):
     timeline = None if steps is None else Timeline(steps, 0.0, begun=int(has_begun))
     parameters = replace(CLAY, timeline=timeline)
-    expected = plan(*commands, parameters=parameters, now=now).asked.recaches
-    assert parameters.is_recache_next(commands, now) == expected
+    asked = plan(*commands, parameters=parameters, now=now).asked
+    expected = asked.prompts if asked.recaches else None
+    assert parameters.recached_next(commands, now) == expected
