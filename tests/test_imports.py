@@ -90,7 +90,7 @@ LAYERS = {
         {"device_report", "test_depth_guidance"},
     ],
     "server": [
-        {"answers", "config_file"},
+        {"answers", "config_file", "picture_size"},
         {
             "client_address",
             "cors",
