@@ -21,6 +21,7 @@ from server.protocol.replies import (
     GuidanceState,
     RegionState,
     SeedState,
+    ShapeState,
     TimelineState,
     TransitionState,
 )
@@ -39,6 +40,7 @@ from server.protocol.requests import (
     SetReferences,
     SetRegion,
     SetSeed,
+    SetShape,
     SetSteps,
     SetTimeline,
     StopTimeline,
@@ -49,14 +51,17 @@ from streaming.api import (
     CLEAR,
     CONTROLS,
     DEFAULT_ADAPTIVE,
+    DEFAULT_FIT,
     DEFAULT_LATENCY,
     DEFAULT_SCALE,
+    CameraFit,
     CameraStart,
     ChunkParameters,
     DepthSettings,
     DistanceRegion,
     EngineInfo,
     LatencyLevel,
+    Orientation,
     sampling_at,
 )
 
@@ -94,6 +99,9 @@ class Parameters:
     steps: tuple[int, ...] | None = None
     latency: LatencyLevel | None = DEFAULT_LATENCY  # None: steps or noise scale were set otherwise since
     own_steps: tuple[int, ...] = ()  # the model's; () until that is known
+    orientation: Orientation = "wide"
+    fit: CameraFit = DEFAULT_FIT
+    own_size: tuple[int, int] | None = None  # width and height of the model as loaded; None: not known yet
     timeline: Timeline | None = None
 
     @classmethod
@@ -104,7 +112,9 @@ class Parameters:
 
     def of_model(self, model: EngineInfo) -> "Parameters":
         """The same, of a model that is known now."""
-        return replace(self, own_steps=model.steps)
+        orientation = self.orientation if model.can_turn else "wide"
+        size = model.width, model.height
+        return replace(self, own_steps=model.steps, own_size=size, orientation=orientation)
 
     def beginning_with(self, model: EngineInfo) -> "Parameters":
         """With the strengths that a stream of the model has by itself, those that are not named being off,
@@ -163,6 +173,8 @@ class Parameters:
                     timeline = None
                 case Reset():
                     starts_over = True
+                case SetShape(orientation=orientation):
+                    starts_over = starts_over or orientation not in (None, self.orientation)
                 case _:
                     pass
         if not has_new_prompt and timeline is not None and (due := timeline.due(now)) is not None:
@@ -197,6 +209,11 @@ class Parameters:
         )
 
     @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of the pictures; None until the model is known."""
+        return self.own_size if self.own_size is None or self.orientation == "wide" else self.own_size[::-1]
+
+    @property
     def pictures(self) -> frozenset[str]:
         """Ids of the uploaded pictures in effect."""
         return frozenset((*self.references, *([] if self.mask is None else [self.mask])))
@@ -212,6 +229,8 @@ class Parameters:
             "references": tuple(map(image, self.references)) or CLEAR,
             "mask": CLEAR if self.mask is None else image(self.mask),
             "distance_region": self.region or CLEAR,
+            "orientation": self.orientation,
+            "fit": self.fit,
             **self.asked_sampling(),
         }
 
@@ -261,6 +280,10 @@ class Parameters:
     def camera_start_state(self) -> CameraStartState:
         start = self.camera_start
         return CameraStartState(noise_scale=start.noise_scale, follows_motion=start.follows_motion)
+
+    def shape_state(self) -> ShapeState:
+        width, height = self.size or (None, None)
+        return ShapeState(orientation=self.orientation, fit=self.fit, width=width, height=height)
 
     def seed_state(self) -> SeedState:
         return SeedState(
@@ -340,6 +363,8 @@ class _Draft:
             case SetLatency(level=level):
                 self.after = self.after.at(level)
                 self.asked |= self.after.asked_sampling()
+            case SetShape(orientation=orientation, fit=fit):
+                self.set_shape(orientation, fit)
             case SetSeed(mode=mode, seed=seed):
                 self.keep(seed_mode=mode, seed=self.after.current_seed if seed is None else seed)
             case Reset(seed=seed, picture=picture):
@@ -368,6 +393,22 @@ class _Draft:
         depth = replace(self.after.depth, **given)  # pyright: ignore[reportArgumentType] -- names of fields
         self.asked["depth"] = depth
         self.keep(depth=depth)
+
+    def set_shape(self, orientation: Orientation | None, fit: CameraFit | None) -> None:
+        """What is None stays. Another orientation is a reset."""
+        if fit is not None:
+            self.keep(fit=fit)
+            self.asked["fit"] = fit
+        if orientation is None or orientation == self.after.orientation:
+            return
+        self.keep(orientation=orientation)
+        self.asked["orientation"] = orientation
+        # What was uploaded has been fitted to the other shape: it is fitted anew.
+        if references := self.after.references:
+            self.asked["references"] = tuple(map(self.image, references))
+        if (mask := self.after.mask) is not None:
+            self.asked["mask"] = self.image(mask)
+        self.start_over(None, None)
 
     def set_prompt(self, change: PromptChange) -> None:
         self.asked |= {

@@ -183,7 +183,7 @@ async def test_what_was_swept_before_it_was_seen_leaves_the_camera_and_not_silen
     notes = []
     monkeypatch.setattr(
         "server.session.playout.with_note",
-        lambda camera, size, note: notes.append(note) or np.zeros((*size[::-1], 3), np.uint8),
+        lambda camera, size, note, fit: notes.append(note) or np.zeros((*size[::-1], 3), np.uint8),
     )
     subscription = playout.broadcast.subscribe()
     playout.pacer.push(pictures(range(2)), 0.1, source.now)
