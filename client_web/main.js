@@ -19,6 +19,7 @@ import { Mask } from "./controls/mask.js";
 import { PromptBox } from "./controls/prompt_box.js";
 import { References } from "./controls/references.js";
 import { Setup } from "./controls/setup.js";
+import { Shape } from "./controls/shape.js";
 import { Timeline } from "./controls/timeline.js";
 import { StreamButtons } from "./controls/stream_buttons.js";
 import { at, button, input, isPressed, select } from "./page/dom.js";
@@ -61,7 +62,7 @@ const stream = new Stream(
     way: (words) => view.way(words),
     silent,
   },
-  () => ({ id: select("camera").value, fps: serverInfo.maxFps }),
+  () => ({ id: select("camera").value, fps: serverInfo.maxFps, isUpright: shape.asksUpright }),
   async () => {
     const info = await serverInfo.ask(); // asked anew: credentials of a relay run out
     return { iceServers: info?.ice_servers ?? [], leadsSockets: info?.leads_sockets ?? false };
@@ -78,6 +79,8 @@ const cameraShare = new CameraShare(desired, commands, http);
 const streamButtons = new StreamButtons({ desired, http, commands, view, showHeld });
 const timeline = new Timeline(desired, () => at("prompt", HTMLTextAreaElement).value.trim());
 const setup = new Setup(desired, commands);
+/** @type {Shape} */
+const shape = new Shape(desired, commands, http, () => void stream.switchCamera());
 const references = new References(desired, http);
 const mask = new Mask(desired, http);
 const signal = new SignalPanel(() => stream.reports(), showRate);
@@ -118,6 +121,7 @@ function showInfo({ model, looks, limits, defaults }) {
   if (!model) return;
   if (!stream.isRunning) dials.expect(defaults);
   view.model(model);
+  shape.model(model);
   gallery.show(looks);
 }
 
@@ -142,6 +146,7 @@ function receive(message) {
 
 /** A stream has begun: it gets all that was set before. @param {ServerMessage} hello */
 function greet(hello) {
+  shape.model(hello.model);
   notice(""); // "sent when the stream starts" is no longer true
   const isResumed = http.last === hello.session;
   if (!isResumed) streamButtons.sessionOver();
@@ -158,6 +163,7 @@ function show(settings) {
   dials.show(/** @type {any} */ (settings));
   cameraShare.show(/** @type {any} */ (settings));
   setup.show(/** @type {any} */ (settings));
+  shape.show(settings.shape);
   timeline.show(settings.timeline);
   if (!commands.isOpen("prompt.set")) promptBox.show(settings.prompts);
   const blend = settings.transition;

@@ -29,7 +29,7 @@ import { sentence } from "../server_text.js";
  * @property {MediaStreamTrack | null} camera
  * @property {WebRtcConnection | WebSocketConnection | null} connection
  * @property {boolean} isBlocked no media comes through by WebRTC
- * @property {{width: number, height: number} | null} modelSize
+ * @property {{width: number, height: number} | null} modelSize of the pictures that the model makes now
  * @property {string | null} session its id at the server, also when it was lost
  * @property {number} losses in a row, since it last was live
  * @property {number} restartsUntil by the page's clock: so long whatever a server says that starts again is not final
@@ -268,7 +268,15 @@ export class Stream {
       mine.session = message.session;
       void mine.connection?.limitUpload(message.model);
     }
+    if (message.type === "settings") this.#fitUpload(message.shape, mine);
     this.#tell.message(message);
+  }
+
+  /** The stream may have been turned. @param {import("../protocol.js").ShapeState} shape @param {Attempt} mine */
+  #fitUpload({ width, height }, mine) {
+    if (!width || !height || (width === mine.modelSize?.width && height === mine.modelSize.height)) return;
+    mine.modelSize = { width, height };
+    void mine.connection?.limitUpload(mine.modelSize);
   }
 
   /** @param {Attempt} mine */
