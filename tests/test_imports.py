@@ -53,6 +53,7 @@ SERVER_TO_STREAMING = {
     ("server.models_cli", "streaming.hub.pull"),
     ("server.doctor.facts", "streaming.hub.pull"),
     ("server.doctor.facts", "streaming.device_report"),
+    ("server.doctor.facts", "streaming.checkpoints.presets"),
 }
 HUB = "huggingface_hub"  # its one user: files of models, never streams
 PURE = {

@@ -54,6 +54,8 @@ async def test_law_a_turned_stream_begins_anew_and_shows_nothing_of_the_old_shap
     """It is announced as a reset is: applied names the first chunk of a new generation."""
     await running.live()
     pictures = running.pictures()
+    await until(lambda: len(pictures) > 0, "a picture of the old shape")
+    running.shown.clear()  # what was shown before the model was known may have been of any size
     generation = running.session.generation.result.generation
     applied = await running.applied("shape.set", "1", orientation="upright")
     assert applied["command"] == "shape.set" and applied["chunk"] == 0 and applied["frame"] > 0
@@ -66,8 +68,8 @@ async def test_law_a_turned_stream_begins_anew_and_shows_nothing_of_the_old_shap
     assert turned.reset and turned.seed == 3, "the seed is that of any reset"
     await until(lambda: shape(running)["orientation"] == "upright", "the settings")
     assert (shape(running)["width"], shape(running)["height"]) == UPRIGHT
-    seen = sizes(running)
-    assert set(seen) <= {WIDE, UPRIGHT} and seen[-1] == UPRIGHT, "the same track, of another size"
+    await until(lambda: sizes(running)[-1] == UPRIGHT, "the same track, of another size")
+    assert set(sizes(running)) <= {WIDE, UPRIGHT}
 
 
 async def test_turned_back_it_is_what_it_was(running):
