@@ -58,17 +58,14 @@ export class Mask {
     if (isOn) this.#fit();
   }
 
-  /** The canvas takes the picture's shape. What was drawn in another one is cropped to it, as the server does. */
+  /** The canvas takes the picture's shape. What was drawn in another one is fitted to it, as the server does. */
   #fit() {
     const ratio = Number(getComputedStyle(document.body).getPropertyValue("--ratio")) || 16 / 9;
     const height = Math.round(WIDTH / ratio);
     if (this.#canvas.width === WIDTH && this.#canvas.height === height) return;
     this.#canvas.width = WIDTH;
     this.#canvas.height = height;
-    if (!this.#sent) return;
-    const scale = Math.max(1, height / this.#sent.height); // both are as wide
-    const [across, down] = [WIDTH * scale, this.#sent.height * scale];
-    context2d(this.#canvas).drawImage(this.#sent, (WIDTH - across) / 2, (height - down) / 2, across, down);
+    if (this.#sent) drawFitted(context2d(this.#canvas), this.#sent, WIDTH, height);
   }
 
   /** @param {PointerEvent} event */
@@ -146,6 +143,23 @@ function line(brush, from, to) {
   brush.moveTo(from.x, from.y);
   brush.lineTo(to.x + 0.01, to.y); // a line without length would not be drawn
   brush.stroke();
+}
+
+/** As the camera is fitted: cropped, or whole, its edges drawn out over the bars. @param {CanvasRenderingContext2D} brush @param {HTMLCanvasElement} drawing @param {number} width @param {number} height */
+function drawFitted(brush, drawing, width, height) {
+  const isWhole = document.body.dataset.fit === "fit";
+  const scale = (isWhole ? Math.min : Math.max)(width / drawing.width, height / drawing.height);
+  const [across, down] = [drawing.width * scale, drawing.height * scale];
+  const [left, top] = [(width - across) / 2, (height - down) / 2];
+  brush.drawImage(drawing, left, top, across, down);
+  if (top > 0) {
+    brush.drawImage(drawing, 0, 0, drawing.width, 1, 0, 0, width, top);
+    brush.drawImage(drawing, 0, drawing.height - 1, drawing.width, 1, 0, top + down, width, top);
+  }
+  if (left > 0) {
+    brush.drawImage(drawing, 0, 0, 1, drawing.height, 0, 0, left, height);
+    brush.drawImage(drawing, drawing.width - 1, 0, 1, drawing.height, left + across, 0, left, height);
+  }
 }
 
 /** @param {HTMLCanvasElement} original */

@@ -395,19 +395,21 @@ class _Draft:
         self.keep(depth=depth)
 
     def set_shape(self, orientation: Orientation | None, fit: CameraFit | None) -> None:
-        """What is None stays. Another orientation is a reset."""
+        """What is None stays. Another orientation is a reset. The engine keeps uploaded pictures as it has
+        fitted them: they are asked of it anew, a mask also for another fit, which it has as the camera."""
+        before = self.after
         if fit is not None:
             self.keep(fit=fit)
             self.asked["fit"] = fit
-        if orientation is None or orientation == self.after.orientation:
+        is_turned = orientation is not None and orientation != before.orientation
+        if (mask := before.mask) is not None and (is_turned or self.after.fit != before.fit):
+            self.asked["mask"] = self.image(mask)
+        if not is_turned:
             return
         self.keep(orientation=orientation)
         self.asked["orientation"] = orientation
-        # What was uploaded has been fitted to the other shape: it is fitted anew.
-        if references := self.after.references:
+        if references := before.references:
             self.asked["references"] = tuple(map(self.image, references))
-        if (mask := self.after.mask) is not None:
-            self.asked["mask"] = self.image(mask)
         self.start_over(None, None)
 
     def set_prompt(self, change: PromptChange) -> None:

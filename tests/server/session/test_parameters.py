@@ -439,6 +439,14 @@ def test_the_same_orientation_and_another_fit_reset_nothing():
     assert made.asked == ChunkParameters(fit="fit") and made.after == replace(CLAY, fit="fit")
 
 
+def test_a_mask_is_fitted_anew_as_the_camera_is():
+    shown = replace(CLAY, references=("a",), mask="m")
+    made = plan(SetShape(id="1", fit="fit"), parameters=shown)
+    assert made.asked.mask is IMAGES["m"] and made.asked.references is None and not made.asked.reset
+    again = plan(SetShape(id="1", fit="fit"), parameters=made.after)
+    assert again.asked == ChunkParameters(fit="fit"), "it is so already"
+
+
 @pytest.mark.parametrize(("orientation", "recaches"), [("upright", False), ("wide", True), (None, True)])
 def test_a_turned_stream_has_no_window_to_recache(orientation, recaches):
     commands = [SetPrompt(id="1", text="gold"), SetShape(id="2", orientation=orientation)]
