@@ -75,13 +75,14 @@ PURE = {
 # Folders and the modules beside them, the lowest first. Each imports what stands above its line alone.
 LAYERS = {
     "streaming": [
-        {"config", "frames", "vace_utils", "kernels"},
+        {"config", "vace_utils", "kernels"},
         {"parallel"},
         {"api", "modules"},
+        {"frames"},
         {"controls"},
         {"blocks", "depth", "gpu", "kv_cache_pool"},
         {"checkpoints", "chunk_passes"},
-        {"hub", "session"},
+        {"hub", "session", "shapes"},
         {"pipeline"},
         {"acceleration", "parameters", "random_weights"},
         {"snapshot"},
