@@ -111,6 +111,23 @@ def test_a_phone_held_upright_gets_an_upright_picture_by_itself(
     assert visit.errors == []
 
 
+def test_the_built_in_model_paints_upright_for_a_phone(upright_browser: Browser, server: Server) -> None:
+    """The real model at the size that tests have of it, turned; and its page has nothing that axe finds."""
+    model = server.info()["model"]
+    with pages_of(PagePool(upright_browser), server) as open_it:
+        visit = open_it(viewport=PHONE)
+        page = visit.page
+        id = start_session(page)
+        wait_applied(page, "Shape")
+        wait_size(page, model["height"], model["width"])
+        shape = session_view(server, id)["settings"]["shape"]
+        assert (shape["width"], shape["height"]) == (model["height"], model["width"])
+        assert is_as_high_as_its_picture(page)
+        page.click("#tab-model")
+        assert findings(page) == [] and page.evaluate(OVERFLOWING, PHONE["width"]) == []
+        assert visit.errors == []
+
+
 def test_who_chose_a_shape_gets_that_one_whatever_the_camera(
     open_phone: OpenPage, quick_server: Server
 ) -> None:
