@@ -211,7 +211,10 @@ class Parameters:
     @property
     def size(self) -> tuple[int, int] | None:
         """Width and height of the pictures; None until the model is known."""
-        return self.own_size if self.own_size is None or self.orientation == "wide" else self.own_size[::-1]
+        if self.own_size is None or self.orientation == "wide":
+            return self.own_size
+        width, height = self.own_size
+        return height, width
 
     @property
     def pictures(self) -> frozenset[str]:
