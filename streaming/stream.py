@@ -380,7 +380,8 @@ class LiveStream:
         strengths: dict[ControlName, float] = {**parameters.strengths, "depth": scale}
         videos = control_videos(self._pipeline.preset.control_videos, controls, strengths)
         if asked.first_picture is not None:
-            first = fit_frames([asked.first_picture], *camera.shape[2:], self._pipeline.device)[0]
+            size = self._pipeline.shapes.of(parameters.orientation).size
+            first = fit_frames([asked.first_picture], *size, self._pipeline.device)[0]
         if region is not None or first is not None:
             source = camera.movedim(0, 1)[None]
             painted = region.control(len(camera)) if region else torch.ones_like(source[:, :1])

@@ -31,7 +31,7 @@ CONFIG = WanConfig(
 )
 WINDOW = WindowConfig(local_attn_size=9, sink_size=3)
 SIZE = (4, 6)
-GRID = (2, 3)  # of its patches
+GRID, TURNED = (2, 3), (3, 2)  # of its patches, and height and width exchanged
 
 
 def tensors_of(value: Any) -> list[Tensor]:
@@ -256,7 +256,7 @@ def test_a_ring_that_is_turned_has_passes_of_that_shape(model: CausalVaceWanMode
     shape."""
     tape = Tape()
     passes, ring = ChunkPasses(model, SIZE, tape if records else None), new_cache(model)
-    for grid in (GRID, GRID[::-1], GRID, GRID[::-1]):
+    for grid in (GRID, TURNED, GRID, TURNED):
         ring.reset(grid)
         script, wanted = Script(model, 1), model.new_cache(WINDOW, 2 * grid[0], 2 * grid[1])
         if grid != GRID:
@@ -352,10 +352,10 @@ def test_a_ring_that_is_gone_is_gone_in_followers_too(monkeypatch: pytest.Monkey
 @torch.inference_mode()
 def test_a_follower_whose_ring_is_another_says_so(model: CausalVaceWanModel) -> None:
     following = FollowingPasses(model, SIZE, None, lambda: new_cache(model))
-    grid = {"rows": GRID[0], "columns": GRID[1]}
-    following.follow(Message(Kind.BEGIN, 1, 0, 0, **grid))
-    following.follow(Message(Kind.BEGIN, 1, 3, 3, **grid))
-    following.follow(Message(Kind.BEGIN, 1, 0, 0, **grid))  # the leader's was reset
+    fresh = Message(Kind.BEGIN, 1, 0, 0, rows=GRID[0], columns=GRID[1])
+    following.follow(fresh)
+    following.follow(Message(Kind.BEGIN, 1, 3, 3))
+    following.follow(fresh)  # the leader's was reset
     with pytest.raises(RuntimeError, match="ring 1 ends at 3, the leader's at 6"):
         following.follow(Message(Kind.BEGIN, 1, 6, 6))
 

@@ -80,7 +80,8 @@ def pictures(results: Sequence[ChunkResult]) -> list[np.ndarray]:
 
 
 def same(some: Sequence[ChunkResult], others: Sequence[ChunkResult]) -> bool:
-    return all(map(np.array_equal, pictures(some), pictures(others), strict=True))
+    pairs = zip(pictures(some), pictures(others), strict=True)
+    return all(np.array_equal(*pair) for pair in pairs)
 
 
 MASK = np.zeros((30, 30), np.uint8)
@@ -277,9 +278,10 @@ def test_a_camera_that_is_shown_whole_has_far_bars(engine: StreamEngine) -> None
         asked = ChunkParameters(fit="fit", depth=depth, controls=(("gray", 1.0),))
         result = stream.step(camera(stream.frames_wanted, 1, (48, 32)), asked)
         assert result.depth_preview is not None and result.gray_preview is not None
-        for preview in (result.depth_preview, result.gray_preview):  # of 128 columns 56.9 show the camera
-            assert (preview[:, :34] == 0).all() and (preview[:, 95:] == 0).all()
-            assert preview[:, 40:88].max() > 100
+        for preview in (result.depth_preview, result.gray_preview):
+            # Columns 13 to 33 of 48 show the camera, and a preview has 128.
+            assert (preview[:, :33] == 0).all() and (preview[:, 92:] == 0).all()
+            assert preview[:, 36:86].max() > 20
 
 
 def test_fit_takes_effect_without_a_reset_and_stays(engine: StreamEngine) -> None:
