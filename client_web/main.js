@@ -21,6 +21,7 @@ import { References } from "./controls/references.js";
 import { Setup } from "./controls/setup.js";
 import { SourceList } from "./controls/source_list.js";
 import { SetupFiles } from "./controls/setup_files.js";
+import { Shape } from "./controls/shape.js";
 import { Timeline } from "./controls/timeline.js";
 import { StreamButtons } from "./controls/stream_buttons.js";
 import { at, button, input, isPressed } from "./page/dom.js";
@@ -65,7 +66,7 @@ const stream = new Stream(
     way: (words) => view.way(words),
     silent,
   },
-  () => ({ choice: sources.choice, fps: serverInfo.maxFps }),
+  () => ({ choice: sources.choice, fps: serverInfo.maxFps, isUpright: shape.asksUpright }),
   async () => {
     const info = await serverInfo.ask(); // asked anew: credentials of a relay run out
     return { iceServers: info?.ice_servers ?? [], leadsSockets: info?.leads_sockets ?? false };
@@ -91,6 +92,8 @@ const setupFiles = new SetupFiles(desired, http, {
   notice,
 });
 const references = new References(desired, http, (files) => setupFiles.open(files));
+/** @type {Shape} */
+const shape = new Shape(desired, commands, http, () => void (sources.choice?.kind === "camera" && stream.switchSource()));
 const mask = new Mask(desired, http);
 const signal = new SignalPanel(() => stream.reports(), showRate);
 const tabs = new Tabs((panel) => panel === "signal" && signal?.redraw());
@@ -132,6 +135,7 @@ function showInfo({ model, looks, limits, defaults }) {
   if (!model) return;
   if (!stream.isRunning) dials.expect(defaults);
   view.model(model);
+  shape.model(model);
   gallery.show(looks);
 }
 
@@ -177,6 +181,7 @@ function receive(message) {
 
 /** A stream has begun: it gets all that was set before. @param {ServerMessage} hello */
 function greet(hello) {
+  shape.model(hello.model);
   notice(""); // "sent when the stream starts" is no longer true
   const isResumed = http.last === hello.session;
   if (!isResumed) streamButtons.sessionOver();
@@ -195,6 +200,7 @@ function show(settings) {
   dials.show(/** @type {any} */ (settings));
   cameraShare.show(/** @type {any} */ (settings));
   setup.show(/** @type {any} */ (settings));
+  shape.show(settings.shape);
   timeline.show(settings.timeline);
   if (!commands.isOpen("prompt.set")) promptBox.show(settings.prompts);
   const blend = settings.transition;

@@ -10,11 +10,14 @@
  * @typedef {{transition?: Transition, chunks?: number, curve?: Curve}} Change how one prompt gives way to the next; the server fills in the rest
  * @typedef {{at: number, text: string} & Change} TimelineStep `at` in seconds since the timeline began
  *
- * @typedef {{name: string, trained: boolean, about: string, width: number, height: number, steps: number, depth: string, device: string}} Model
+ * @typedef {{name: string, trained: boolean, about: string, width: number, height: number, can_turn: boolean, steps: number, depth: string, device: string}} Model
  * @typedef {{name: string, prompt: string, thumbnail: string | null}} Look
  *
  * @typedef {{gray: number, lines: number}} Strengths of the controls beside depth; 0: off
  * @typedef {"standard"|"low"|"lower"|"lowest"} LatencyLevel
+ * @typedef {"wide"|"upright"} Orientation the size that the server was started with; width and height exchanged
+ * @typedef {"fill"|"fit"} CameraFit of a camera of another shape: cropped; whole, between bars
+ * @typedef {{orientation: Orientation, fit: CameraFit, width: number | null, height: number | null}} ShapeState
  * @typedef {{noise_scale: number, follows_motion: boolean}} CameraStart 1 is noise alone; less keeps more of the camera
  * @typedef {{distance: number, side: "near"|"far", softness: number}} Region what is generated, by distance: 0 far, 1 near
  *
@@ -50,7 +53,7 @@ const SERVER_MESSAGES = {
   error: { code: "string", message: "string" },
   applied: { id: "string", command: "string", latency_ms: "number" },
   superseded: { id: "string", by: "string" },
-  settings: { prompts: "object", guidance: "object", depth: "object", controls: "object", camera_start: "object", references: "object", seed: "object", output: "object" },
+  settings: { prompts: "object", guidance: "object", depth: "object", controls: "object", camera_start: "object", references: "object", shape: "object", seed: "object", output: "object" },
   recording: { state: "string" },
   stats: { id: "string" },
   pong: { id: "string" },
@@ -113,6 +116,9 @@ export const setCameraStart = (change) => request("camera_start.set", change);
 export const setSteps = (steps) => request("steps.set", { steps });
 /** Steps and noise scale by one choice. @param {LatencyLevel} level */
 export const setLatency = (level) => request("latency.set", { level });
+
+/** Another orientation starts the picture again. @param {{orientation?: Orientation, fit?: CameraFit}} change only what changes */
+export const setShape = (change) => request("shape.set", change);
 
 /** What the next reset or cut starts from. @param {number | null} seed null: a new one each time */
 export const setSeed = (seed) => request("seed.set", seed === null ? { mode: "random" } : { mode: "fixed", seed });

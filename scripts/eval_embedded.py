@@ -3,6 +3,7 @@
 python -m scripts.eval_embedded --quick --json out/eval.json --sheets out/sheets
 python -m scripts.eval_embedded --full --only looks --only switches --model-folder out/model
 python -m scripts.eval_embedded --full --only looks --steps 4
+python -m scripts.eval_embedded --quick --only looks --size 144x256
 
 Prints a table of goal, value and verdict; LOOK at the sheets as well. Scenes come from seeds that training
 never uses. Without judges (tests/data/probes.safetensors) what they read is not judged. Files are written
@@ -33,7 +34,7 @@ from scripts.embedded.judging.trials import TRIALS
 from scripts.json_file import JsonFile, write_json
 from streaming.checkpoints.precision import choose_dtype
 from streaming.checkpoints.presets import EMBEDDED, PACKAGED_DEPTH, PACKAGED_FILES
-from streaming.config import PipelineConfig
+from streaming.config import PipelineConfig, parse_size
 from streaming.depth.estimators import load_depth
 from streaming.engine import StreamEngine, choose_device
 from streaming.pipeline import LongLivePipeline
@@ -65,6 +66,12 @@ def main(
     steps: Annotated[
         int | None, typer.Option(min=1, max=4, help="Denoising steps; by default as many as are served.")
     ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WIDTHxHEIGHT", help="Pixels; as served by default. Scenes are rendered as large."
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads; speed is measured as served.")] = 1,
 ) -> None:
     """Judge the built-in model on scenes that it never saw."""
@@ -73,7 +80,9 @@ def main(
         raise typer.BadParameter(f"{unknown[0]!r}: expected {', '.join(ALL_TRIALS)}", param_hint="--only")
     torch.set_num_threads(threads)
     try:
-        subject = load_subject(model_folder, probes_file, device, precision)
+        subject = load_subject(
+            model_folder, probes_file, device, precision, parse_size(size) if size else None
+        )
         subject.photos = photos
         subject.steps = None if steps is None else tuple(1000 - 1000 * n // steps for n in range(steps))
     except (OSError, ValueError) as error:
@@ -83,6 +92,7 @@ def main(
         "command": shlex.join(sys.argv),
         "machine": describe_machine(subject.device),
         "model": str(subject.folder),
+        "size": f"{subject.size[1]}x{subject.size[0]}",
         "probes": subject.probes.figures if subject.probes else None,
         "rows": [],
         "trials": {},
@@ -102,10 +112,14 @@ def main(
 
 
 def load_subject(
-    folder: Path = MODEL, probes_file: Path | None = None, device: str = "auto", precision: str = "auto"
+    folder: Path = MODEL,
+    probes_file: Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    size: tuple[int, int] | None = None,
 ) -> Subject:
-    """The model in `folder`, in the served precision unless another is named; without a depth net there,
-    edges. Its judges are those in `probes_file`, or the kept ones if there are any.
+    """The model in `folder`, in the served precision and size (width, height) unless others are named;
+    without a depth net there, edges. Judges are those in `probes_file`, or the kept ones if there are any.
 
     Raises OSError or ValueError, whose text says what is missing.
     """
@@ -115,7 +129,9 @@ def load_subject(
     if missing := next((path for path in files.values() if not Path(path).exists()), None):
         raise FileNotFoundError(f"{missing}: no such file; --model-folder must hold a trained model")
     depth = str(folder / PACKAGED_DEPTH) if (folder / PACKAGED_DEPTH).is_dir() else "edges"
-    config = PipelineConfig.from_mapping({"base_model_name": EMBEDDED.name} | files)
+    preset = EMBEDDED.with_size(size)
+    pixels = {"width": preset.width, "height": preset.height}
+    config = PipelineConfig.from_mapping({"base_model_name": EMBEDDED.name} | pixels | files)
     pipeline = LongLivePipeline(config, where, dtype)
     engine = StreamEngine(pipeline, load_depth(depth, where, dtype), Path(depth).name)
     if probes_file is None and PROBES.is_file():

@@ -23,6 +23,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from scripts.video_file import Picture, VideoFileError, VideoReader, VideoWriter
 from streaming.api import ChunkParameters, ChunkResult, Decoder, GenerationFailed
 from streaming.blocks.text_conditioning import parse_prompts
+from streaming.config import parse_size
 from streaming.engine import StreamEngine
 from streaming.hub.pull import Progress
 
@@ -55,6 +56,9 @@ def main(
     ] = None,
     guidance_scale: Annotated[float, typer.Option(min=0, max=2, help="Strength of depth.")] = 1.0,
     model: Annotated[str, typer.Option(help="Preset of the generator.")] = "embedded",
+    size: Annotated[
+        str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Pixels; the model's own by default.")
+    ] = None,
     depth: Annotated[
         str,
         typer.Option(help="Depth: edges, a model id or folder for transformers, or auto, the model's own."),
@@ -70,7 +74,13 @@ def main(
             if out.lost_audio:
                 typer.echo(f"without sound: {out.lost_audio}", err=True)
             engine = StreamEngine.load(
-                model=model, depth=depth, decoder=decoder, device=device, seed=seed, on_progress=show_download
+                model=model,
+                size=parse_size(size) if size else None,
+                depth=depth,
+                decoder=decoder,
+                device=device,
+                seed=seed,
+                on_progress=show_download,
             )
             typer.echo(describe(engine))
             stream = engine.open(prompt=prompt, seed=seed)

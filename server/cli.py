@@ -115,6 +115,7 @@ def serve(
     peer_timeout: Annotated[float | None, _option(NETWORK, "peer_timeout")] = None,
     resume_seconds: Annotated[float | None, _option(NETWORK, "resume_seconds")] = None,
     model: Annotated[str | None, _option(MODEL, "model")] = None,
+    size: Annotated[str | None, _option(MODEL, "size")] = None,
     speed: Annotated[str | None, _option(MODEL, "speed")] = None,
     decoder: Annotated[str | None, _option(MODEL, "decoder")] = None,
     depth: Annotated[str | None, _option(MODEL, "depth")] = None,

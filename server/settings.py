@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 
 from server.config_file import read_config
+from server.picture_size import PictureSize
 from streaming.api import (
     CONTROLS,
     DEFAULT_LATENCY,
@@ -87,6 +88,9 @@ class Settings(BaseSettings):
         "for all. Each holds the generator's weights.",
     )
     model: str = Field("embedded", min_length=1, description="Preset of the generator.")
+    size: PictureSize | None = Field(
+        None, description="Width and height of the pictures, as 832x480; none takes the model's own."
+    )
     speed: Speed = Field(
         "exact",
         description="exact keeps the model's own numbers and autoencoder; fast multiplies in fp8 on a GPU "

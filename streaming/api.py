@@ -28,6 +28,8 @@ ControlStrengths: TypeAlias = tuple[tuple[ControlName, float], ...]  # 0 ... MAX
 NoiseFormula: TypeAlias = Literal["exact", "published"]
 Side: TypeAlias = Literal["near", "far"]
 LatencyLevel: TypeAlias = Literal["standard", "low", "lower", "lowest"]
+Orientation: TypeAlias = Literal["wide", "upright"]  # the size as loaded; width and height exchanged
+CameraFit: TypeAlias = Literal["fill", "fit"]  # of another aspect: cropped; whole, with bars
 
 CONTROLS: tuple[ControlName, ...] = get_args(ControlName)
 FIRST_CHUNK, CHUNK = 9, 12  # frames: latent 0 stands for one, every later latent for four
@@ -52,6 +54,7 @@ DEFAULT_ADAPTIVE = 0.0
 DEFAULT_NOISE_SCALE = 1.0  # nothing of the camera
 LOWEST_NOISE_SCALE = 0.6  # of the latency "lowest"
 DEFAULT_LATENCY: LatencyLevel = "standard"
+DEFAULT_FIT: CameraFit = "fill"
 DEFAULT_SIDE: Side = "near"
 DEFAULT_SOFTNESS = 0.1
 
@@ -156,6 +159,8 @@ class ChunkParameters:
     camera_start: CameraStart | None = None
     first_picture: np.ndarray | None = None  # (H, W, 3) uint8 RGB that a stream, reset or cut begins with
     steps: tuple[int, ...] | Clear | None = None  # falling within MAX_TIMESTEP ... 1; CLEAR: the model's own
+    orientation: Orientation | None = None  # another than now: the stream begins anew in it, as by a reset
+    fit: CameraFit | None = None  # how camera frames of another aspect are fitted
     reset: bool = False  # hard reset that keeps the prompt
     seed: int | None = None  # for a reset or cut
 
@@ -165,6 +170,8 @@ class ChunkParameters:
         if self.transition not in get_args(Transition):
             raise ValueError(f"transition must be one of {get_args(Transition)}, got {self.transition!r}")
         check_blend(self.blend_chunks, self.blend_curve)
+        _check_one_of("orientation", self.orientation, get_args(Orientation))
+        _check_one_of("fit", self.fit, get_args(CameraFit))
         for name, value, largest in (
             ("guidance_scale", self.guidance_scale, MAX_SCALE),
             ("adaptive", self.adaptive, 1),
@@ -247,6 +254,7 @@ class EngineInfo:
     looks: tuple[Look, ...]  # may be empty
     controls: ControlStrengths = DEFAULT_CONTROLS  # that a stream begins with; those not named are off
     allowed_controls: tuple[ControlName, ...] = CONTROLS  # for the others there is no memory
+    can_turn: bool = True  # whether a stream may be upright
 
 
 def sampling_at(latency: LatencyLevel, own: tuple[int, ...]) -> tuple[tuple[int, ...] | Clear, float]:
@@ -272,6 +280,11 @@ def check_blend(chunks: int, curve: str) -> None:
         raise ValueError(f"blend_chunks must be 1 ... {MAX_BLEND_CHUNKS}, got {chunks!r}")
     if curve not in get_args(BlendCurve):
         raise ValueError(f"blend_curve must be {' or '.join(get_args(BlendCurve))}, got {curve!r}")
+
+
+def _check_one_of(name: str, value: str | None, known: Sequence[str]) -> None:
+    if value is not None and value not in known:
+        raise ValueError(f"{name} must be {' or '.join(known)}, got {value!r}")
 
 
 def _check_prompts(prompts: WeightedPrompts) -> None:

@@ -5,7 +5,8 @@ streams is the ring of keys and values alone, gigabytes that nobody wants to cop
 and out are 3 ms at 4.3 TB/s); therefore a graph belongs to a ring, which `KVCachePool` gives to one stream
 after the other. Where in the ring a chunk is written is an input too, so a ring needs two graphs: with
 guidance and without (the clean pass is a pass without). Guidance by several controls is a graph for each
-number of them, and so is what they are kept in.
+number of them, and so is what they are kept in. A ring that streams of both shapes of picture have had one
+after the other has graphs for each: as many tokens in another grid, on the same buffers.
 
 Only a full window is captured: before, every chunk has a window of another length, and it fills within
 seconds. Without capture the same code runs every time.
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import count
+from typing import TypeAlias
 from weakref import WeakKeyDictionary, finalize, ref
 
 import torch
@@ -38,6 +40,9 @@ from streaming.modules.kv_cache import CacheSpan, RingKVCache
 from streaming.parallel.message import Kind, Message
 
 TIMESTEPS_KEPT = 64  # 64 KB each at LongLive's size
+
+
+GraphKey: TypeAlias = tuple[tuple[int, int], int]  # a grid, and the number of controls
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
@@ -120,7 +125,8 @@ class ChunkPasses:
         self.side_stream: SideStream | None = None  # where hints are computed; None: before the blocks
         self._model = model
         self._ranks = model.ranks
-        self._grid = (CHUNK_LATENTS, rows, columns)
+        self._patch = (patch_h, patch_w)
+        # Of latents of either shape: see `_x_of`.
         self._x = self._buffer(1, CHUNK_LATENTS, config.in_dim, *latent_size)
         self._time = self._buffer(1, CHUNK_LATENTS, config.dim)
         self._modulation = self._buffer(1, CHUNK_LATENTS, 6, config.dim)
@@ -132,8 +138,8 @@ class ChunkPasses:
         self._text_of: TextContext | None = None  # what `_text` is a copy of
         self._loaded: Callable[[], ChunkInputs | None] = lambda: None  # whose copy the other buffers are
         self._embedded_time = lru_cache(TIMESTEPS_KEPT)(self._embed_time)
-        # By the number of controls, of each ring.
-        self._graphs: WeakKeyDictionary[RingKVCache, dict[int, CapturedGraph]] = WeakKeyDictionary()
+        # By the grid of a latent's tokens and the number of controls, of each ring.
+        self._graphs: WeakKeyDictionary[RingKVCache, dict[GraphKey, CapturedGraph]] = WeakKeyDictionary()
         # By these followers know rings; the numbers of those that are gone, until they are told.
         self._numbers: WeakKeyDictionary[RingKVCache, int] = WeakKeyDictionary()
         self._counted, self._gone = count(1), deque[int]()
@@ -150,7 +156,8 @@ class ChunkPasses:
         beginning; returns what its passes read. Raises ValueError for a chunk that the ring cannot hold."""
         end = cache.end
         span = cache.begin(start, CHUNK_LATENTS)
-        self._ranks.tell(Message(Kind.BEGIN, self._number(cache), end, start))
+        rows, columns = cache.grid
+        self._ranks.tell(Message(Kind.BEGIN, self._number(cache), end, start, rows=rows, columns=columns))
         return ChunkInputs(span, context, control, scales)
 
     @torch.inference_mode()
@@ -165,7 +172,7 @@ class ChunkPasses:
         while cache.filled < cache.window.local_attn_size:
             chunk = self.begin(cache, cache.end, self._text_of)
         for controls in (*self._guides, 0):
-            self._pass(chunk, self._x, 0.0, controls)
+            self._pass(chunk, self._x_of(cache), 0.0, controls)
         cache.reset()
 
     def denoise(self, chunk: ChunkInputs, xt: Tensor, timestep: float) -> Tensor:
@@ -196,7 +203,15 @@ class ChunkPasses:
         has_text = self._load_text(context)
         numbers = self._number(cache), cache.end, start, x.shape[1]
         controls, pictures = (0 if y is None else y.shape[n] for n, y in enumerate((control, references)))
-        message = Message(Kind.FORWARD, *numbers, controls=controls, references=pictures, has_text=has_text)
+        message = Message(
+            Kind.FORWARD,
+            *numbers,
+            controls=controls,
+            references=pictures,
+            rows=cache.grid[0],
+            columns=cache.grid[1],
+            has_text=has_text,
+        )
         with self._ranks.told(message):
             self._share(self._text_buffers() if has_text else ())
             self._share(given.tensors())
@@ -204,8 +219,8 @@ class ChunkPasses:
 
     def _pass(self, chunk: ChunkInputs, x: Tensor, timestep: float, controls: int) -> Tensor:
         self._load(chunk)
-        self._x.copy_(x)
         cache, length = chunk.span.cache, chunk.span.length
+        self._x_of(cache).copy_(x)
         message = Message(Kind.PASS, self._number(cache), length=length, controls=controls, timestep=timestep)
         with self._ranks.told(message):
             return self._compute(cache, length, timestep, controls)
@@ -219,18 +234,19 @@ class ChunkPasses:
         if self.capture is None or cache.filled < cache.window.local_attn_size:
             return self._run(span, controls)
         graphs = self._graphs.setdefault(cache, {})
-        if controls not in graphs:
-            graphs[controls] = self.capture(lambda: self._run(span, controls))
-        graphs[controls].replay()
-        return graphs[controls].output
+        key = cache.grid, controls
+        if key not in graphs:
+            graphs[key] = self.capture(lambda: self._run(span, controls))
+        graphs[key].replay()
+        return graphs[key].output
 
     def _run(self, span: CacheSpan, controls: int) -> Tensor:
         """What is captured: it reads buffers only."""
-        model, text = self._model, self._text
+        model, text, x = self._model, self._text, self._x_of(span.cache)
         assert text is not None
-        self._ranks.broadcast(self._x)
-        tokens = model.embed_patches(self._x)
-        shared = model.shared(tokens, self._time, self._modulation, self._grid, self._rotation, span)
+        self._ranks.broadcast(x)
+        tokens, grid = model.embed_patches(x), (CHUNK_LATENTS, *span.cache.grid)
+        shared = model.shared(tokens, self._time, self._modulation, grid, self._rotation, span)
         if not controls:
             return model.run(shared, text, {})
         guide = self._guides[controls]
@@ -238,6 +254,15 @@ class ChunkPasses:
         return model.run(
             shared, text, hints() if self.side_stream is None else self.side_stream.results(hints)
         )
+
+    def _x_of(self, cache: RingKVCache) -> Tensor:
+        """The buffer of the noisy chunk, (1, F, C, h, w) as the ring's streams have it: the same memory in
+        either shape."""
+        return self._x.view(*self._x.shape[:3], *self._latent_size(cache))
+
+    def _latent_size(self, cache: RingKVCache) -> tuple[int, int]:
+        (rows, columns), (patch_h, patch_w) = cache.grid, self._patch
+        return rows * patch_h, columns * patch_w
 
     def _guide(self, controls: int) -> _Guide:
         """Made when so many are first asked for: few streams have more than one."""
@@ -337,10 +362,11 @@ class FollowingPasses(ChunkPasses):
                 self._compute(ring, message.length, message.timestep, message.controls)
             case Kind.FORWARD:
                 self._share(self._text_buffers() if message.has_text else ())
-                given = self._room_for(message)
+                ring = self._ring(message, may_skip=True)
+                given = self._room_for(message, self._latent_size(ring))
                 self._share(given.tensors())
                 assert self._text is not None
-                given.run(self._model, self._text, self._ring(message, may_skip=True), message.start)
+                given.run(self._model, self._text, ring, message.start)
             case Kind.DROP:
                 self._rings.pop(message.ring, None)
 
@@ -352,16 +378,16 @@ class FollowingPasses(ChunkPasses):
         if ring is None:
             ring = self._rings[message.ring] = self._new_cache()
         if message.end == 0:
-            ring.reset()
+            ring.reset((message.rows, message.columns))
         if may_skip and ring.end != message.end and ring.end == ring.window.sink_size:
             ring.skip_to(message.end)
         if ring.end != message.end:
             raise RuntimeError(f"ring {message.ring} ends at {ring.end}, the leader's at {message.end}")
         return ring
 
-    def _room_for(self, message: Message) -> "_Forward":
-        _, _, *latent = self._x.shape
-        tokens = (message.references + message.latents) * self._grid[1] * self._grid[2]
+    def _room_for(self, message: Message, latent_size: tuple[int, int]) -> "_Forward":
+        latent = self._x.shape[2], *latent_size
+        tokens = (message.references + message.latents) * message.rows * message.columns
         control = scale = references = None
         if message.controls:
             control = self._buffer(message.controls, tokens, self._model.config.dim)

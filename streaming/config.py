@@ -7,6 +7,7 @@ from typing import Any, Self, cast
 
 PUBLISHED_VACE_IN_DIM = 96  # 16 inactive + 16 reactive + 64 mask channels
 MAX_TIMESTEP = 1000  # pure noise
+MAX_SIDE = 4096  # pixels of a picture: more is a slip of the pen, and memory without end
 CHUNK_LATENTS = 3  # latents denoised together; what LongLive was trained with ("num_frame_per_block")
 
 
@@ -17,6 +18,35 @@ class ConfigError(ValueError):
 def _require(condition: bool, text: str) -> None:
     if not condition:
         raise ConfigError(text)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """ "832x480" -> (832, 480), width and height in pixels. Raises ConfigError for another text."""
+    width, _, height = text.strip().lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and len(text) <= 16):
+        raise ConfigError(f"size must be WIDTHxHEIGHT in pixels, as in 832x480, got {text[:50]!r}")
+    return int(width), int(height)
+
+
+def check_size(model: str, width: int, height: int, steps: tuple[int, int]) -> None:
+    """Raises ConfigError unless both are multiples of `steps` (of width, of height) up to MAX_SIDE; the text
+    has the nearest sizes that are."""
+    of_steps = tuple(zip((width, height), steps, strict=True))
+    if all(side in range(step, MAX_SIDE + 1, step) for side, step in of_steps):
+        return
+    sides = [_multiples(side, step) for side, step in of_steps]
+    nearest = dict.fromkeys(f"{wide}x{high}" for wide, high in zip(*sides, strict=True))
+    expected = f"{steps[0]} wide and {steps[1]} high" if steps[0] != steps[1] else f"{steps[0]}"
+    raise ConfigError(
+        f"size of {model} must be multiples of {expected}, up to {MAX_SIDE}, got {width}x{height}; "
+        f"nearest: {', '.join(nearest)}"
+    )
+
+
+def _multiples(side: int, step: int) -> tuple[int, int]:
+    """The multiples of `step` about `side`, or it twice if it is one."""
+    side = min(max(side, step), MAX_SIDE // step * step)
+    return side // step * step, -(-side // step) * step
 
 
 def published_fields(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,6 +200,7 @@ class PipelineConfig:
     height: int | None = None  # None: the model's own size
     width: int | None = None
     controls: tuple[str, ...] | None = None  # that streams may ask for: each costs memory; None: all
+    turns: bool = True  # streams may be upright, at the price of some memory
     seed: int = 0
 
     def __post_init__(self) -> None:

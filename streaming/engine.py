@@ -35,7 +35,7 @@ from streaming.api import (
 )
 from streaming.blocks.text_conditioning import Prompts, parse_prompts
 from streaming.checkpoints.looks import load_looks
-from streaming.checkpoints.memory import check, free_memory, needs
+from streaming.checkpoints.memory import check, fits, free_memory, needs
 from streaming.checkpoints.precision import choose_dtype
 from streaming.checkpoints.presets import find_preset
 from streaming.config import CHUNK_LATENTS, PipelineConfig, TaehvConfig
@@ -124,6 +124,7 @@ class StreamEngine:
                 (name, value) for name, value in preset.controls if name in preset.allowed_controls
             ),
             allowed_controls=preset.allowed_controls,
+            can_turn=pipeline.shapes.can_turn,
         )
 
     @classmethod
@@ -131,6 +132,7 @@ class StreamEngine:
         cls,
         *,
         model: str,
+        size: tuple[int, int] | None = None,
         depth: str = "auto",
         speed: Speed = "exact",
         decoder: Decoder = "auto",
@@ -145,7 +147,9 @@ class StreamEngine:
         sessions: int = 1,
         on_progress: OnProgress | None = None,
     ) -> Self:
-        """Slow. `model` is a preset; files that it needs and that are not here are downloaded first.
+        """Slow. `model` is a preset; files that it needs and that are not here are downloaded first. `size`:
+        width and height of the pictures, None: the preset's. Streams may be turned where there is memory for
+        that.
 
         `depth` is `edges`, a model id or folder for transformers, or `auto`, what the preset names.
         `speed`: `exact`, or `fast`: TAEHV encodes and decodes unless `decoder` says otherwise, and on a GPU
@@ -160,18 +164,24 @@ class StreamEngine:
         it.
         """
         where, preset = choose_device(device), find_preset(model)
+        preset = preset.with_size(size)
         preset = preset if controls is None else preset.with_controls(controls)
         dtype = choose_dtype(precision, where)
         estimator = preset.depth if depth == "auto" else depth
         ranks_wanted = number_of_ranks(gpus, device, where)
         is_tiny = decoder == "taehv" or (decoder == "auto" and speed == "fast")
+        turns = True
         if preset.needs_files:
-            tiny = TaehvConfig() if is_tiny else None
+            tiny, free = TaehvConfig() if is_tiny else None, free_memory(where)
             wanted = needs(preset, dtype, decoder=tiny, depth_model=estimator != "edges")
-            check(wanted, where, free=free_memory(where), sessions=sessions)
+            check(wanted, where, free=free, sessions=sessions)
+            turns = fits(wanted.with_turning(), where, free=free, sessions=sessions)
+            if not turns:
+                logger.warning("%s: no stream can be turned upright, there is no memory for that", model)
         estimator_files = estimator
         config: dict[str, object] = {"base_model_name": model, "seed": seed}
-        config |= {"controls": preset.allowed_controls}
+        config |= {"controls": preset.allowed_controls, "turns": turns}
+        config |= {"width": preset.width, "height": preset.height}
         config |= {"scribble_path": str(scribble)} if scribble else {}
         config |= {"taehv_encodes": True} if is_tiny and speed == "fast" and preset.needs_files else {}
         kind, files = LongLivePipeline, dict[str, str]()

@@ -52,7 +52,7 @@ class Follower:
     """What a follower keeps of its networks."""
 
     def __init__(self, pipeline: LongLivePipeline, estimator: DepthEstimator) -> None:
-        self._size, self._device = (pipeline.preset.height, pipeline.preset.width), pipeline.device
+        self._device = pipeline.device
         self._estimator = estimator
         self._passes = FollowingPasses(
             pipeline.models.transformer,
@@ -68,7 +68,8 @@ class Follower:
         if message.kind is not Kind.DEPTH:
             self._passes.follow(message)
         elif isinstance(self._estimator, SharedDepth):
-            self._estimator.share(torch.empty(message.frames, 3, *self._size, device=self._device))
+            size = message.rows, message.columns
+            self._estimator.share(torch.empty(message.frames, 3, *size, device=self._device))
 
 
 def follow(follower: Follower, ready: Callable[[], None], messages: Iterator[Message]) -> None:

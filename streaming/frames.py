@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from streaming.api import DEFAULT_FIT, CameraFit
+
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
 
 
@@ -28,13 +30,19 @@ def to_uint8(values: Tensor) -> Tensor:
     return values.add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def fit_frames(frames: Sequence[np.ndarray], height: int, width: int, device: torch.device | str) -> Tensor:
+def fit_frames(
+    frames: Sequence[np.ndarray],
+    height: int,
+    width: int,
+    device: torch.device | str,
+    fit: CameraFit = DEFAULT_FIT,
+) -> Tensor:
     """RGB pictures, each (H, W, 3) uint8 of its own size -> (T, 3, height, width) float32 in [-1, 1] on
     `device`.
 
-    Crops to fill: the middle of the picture at the target's aspect ratio, resized with antialiasing. Values
-    keep to the 256 levels of the input. Raises ValueError naming the frame at fault; the pictures are not
-    changed.
+    `fill`: the middle of the picture at the target's aspect ratio, resized with antialiasing. `fit`: all of
+    it, between black bars. Values keep to the 256 levels of the input. Raises ValueError naming the frame at
+    fault; the pictures are not changed.
     """
     if height < 1 or width < 1:
         raise ValueError(f"target size: expected at least 1x1, got {height}x{width} (height x width)")
@@ -42,12 +50,22 @@ def fit_frames(frames: Sequence[np.ndarray], height: int, width: int, device: to
         raise ValueError("frames: expected at least one (H, W, 3) uint8 picture, got none")
     for index, frame in enumerate(frames):
         check_picture(frame, index)
-    return from_uint8(torch.stack([fit_picture(frame, height, width, device) for frame in frames]))
+    return from_uint8(torch.stack([fit_picture(frame, height, width, device, fit) for frame in frames]))
 
 
-def fit_picture(picture: np.ndarray, height: int, width: int, device: torch.device | str) -> Tensor:
+def fit_picture(
+    picture: np.ndarray, height: int, width: int, device: torch.device | str, fit: CameraFit = DEFAULT_FIT
+) -> Tensor:
     """One picture that `check_picture` has passed, as `fit_frames` does it -> (3, height, width) uint8 on
     `device`."""
+    if fit == "fit":
+        rows, columns = inside_bars(picture.shape[:2], height, width)
+        inner = _resize(_to_tensor(picture).to(device), rows.stop - rows.start, columns.stop - columns.start)
+        if inner.shape[1:] == (height, width):
+            return inner
+        whole = inner.new_zeros(3, height, width)
+        whole[:, rows, columns] = inner
+        return whole
     return _resize(_to_tensor(crop_to_fill(picture, height, width)).to(device), height, width)
 
 
@@ -60,6 +78,16 @@ def crop_to_fill(frame: np.ndarray, height: int, width: int) -> np.ndarray:
     top = (frame_height - crop_height) // 2
     left = (frame_width - crop_width) // 2
     return frame[top : top + crop_height, left : left + crop_width]
+
+
+def inside_bars(size: Sequence[int], height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of a picture of `height` x `width` in which all of one of `size` (height and width) is
+    shown, as large as there is room and in the middle; around them are bars."""
+    scale = min(height / size[0], width / size[1])
+    inner_height = min(height, max(1, round(size[0] * scale)))
+    inner_width = min(width, max(1, round(size[1] * scale)))
+    top, left = (height - inner_height) // 2, (width - inner_width) // 2
+    return slice(top, top + inner_height), slice(left, left + inner_width)
 
 
 def check_picture(frame: np.ndarray, index: int) -> None:

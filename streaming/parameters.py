@@ -8,11 +8,14 @@ from torch import Tensor
 from streaming.api import (
     CLEAR,
     DEFAULT_ADAPTIVE,
+    DEFAULT_FIT,
+    CameraFit,
     CameraStart,
     ChunkParameters,
     ControlName,
     DepthSettings,
     DistanceRegion,
+    Orientation,
     WeightedPrompts,
 )
 from streaming.blocks.reference_images import reference_of
@@ -35,6 +38,8 @@ class StreamParameters:
     distance: DistanceRegion | None = None
     camera_start: CameraStart = CameraStart()
     steps: tuple[int, ...] | None = None  # None: the model's own
+    orientation: Orientation = "wide"
+    fit: CameraFit = DEFAULT_FIT
 
     @property
     def estimated(self) -> DepthSettings | None:
@@ -48,14 +53,25 @@ class StreamParameters:
         return RegionMask.of_depth(depth.values, self.distance).within(self.mask)
 
     def changed_by(self, asked: ChunkParameters, pipeline: LongLivePipeline) -> "StreamParameters":
-        """Raises ValueError for what cannot be used."""
-        size = pipeline.preset.height, pipeline.preset.width
+        """Raises ValueError for what cannot be used. References and a mask are of one shape of picture:
+        another orientation needs them anew, or cleared."""
+        orientation, fit = asked.orientation or self.orientation, asked.fit or self.fit
+        shape = pipeline.shapes.of(orientation)
+        if shape is not pipeline.shapes.of(self.orientation):
+            for name, now, given in (
+                ("references", self.references, asked.references),
+                ("mask", self.mask, asked.mask),
+            ):
+                if now is not None and given is None:
+                    raise ValueError(f"orientation: expected {name} with it, anew or CLEAR, got none")
         changes: dict[str, object] = {
             name: value
             for name, value in (
                 ("adaptive", asked.adaptive),
                 ("depth", asked.depth),
                 ("camera_start", asked.camera_start),
+                ("orientation", asked.orientation),
+                ("fit", asked.fit),
             )
             if value is not None
         }
@@ -74,12 +90,12 @@ class StreamParameters:
         if asked.references is CLEAR:
             changes["references"] = None
         elif asked.references is not None:
-            pictures = [reference_of(pixels, *size) for pixels in asked.references]
-            changes["references"] = pipeline.control.encode_references(pictures)
+            pictures = [reference_of(pixels, *shape.size) for pixels in asked.references]
+            changes["references"] = shape.control.encode_references(pictures)
         if asked.distance_region is not None:
             changes["distance"] = None if asked.distance_region is CLEAR else asked.distance_region
         if asked.mask is CLEAR:
             changes["mask"] = None
         elif asked.mask is not None:
-            changes["mask"] = RegionMask.of(asked.mask, *size, pipeline.device)
+            changes["mask"] = RegionMask.of(asked.mask, *shape.size, pipeline.device, fit)
         return replace(self, **changes) if changes else self

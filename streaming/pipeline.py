@@ -24,6 +24,7 @@ from streaming.api import (
     MAX_SCALE,
     BlendCurve,
     GenerationFailed,
+    Orientation,
     Transition,
     WeightedPrompts,
     check_blend,
@@ -47,6 +48,7 @@ from streaming.modules.causal_model import TextContext
 from streaming.modules.scheduler import add_noise
 from streaming.parallel.ranks import ALONE, Ranks
 from streaming.session import StreamSession
+from streaming.shapes import Shapes
 
 STEP_LISTS_KEPT = 16  # a sampler's tables are small; the bound is for clients that ask for ever new ones
 
@@ -114,18 +116,13 @@ class LongLivePipeline:
         self.models = self._models(self.preset)
         self.ranks = self.models.transformer.ranks = ranks
         self.text = TextConditioning(self.models.text_encoder.encode, self.models.transformer)
-        self.control = VaceEncodingBlock(
-            self.models.decoder if self.config.taehv_encodes else self.models.autoencoder,
-            height=self.preset.height,
-            width=self.preset.width,
-            vace_in_dim=self.config.vace_in_dim,
-            control_videos=self.preset.control_videos,
-        )
+        self.shapes = Shapes(self.preset, self._control_of, turns=self.config.turns)
+        self.control = self.shapes.loaded.control
         self.decoder: VideoDecoder = self.models.decoder
         # A third of the pictures after a third of the time; on a GPU that has not been measured to pay.
         self.decodes_by_latent = device.type == "cpu"
         transformer, latent_size = self.models.transformer, self.preset.latent_size
-        self._chunk_shape = (1, CHUNK_LATENTS, self.preset.transformer.in_dim, *latent_size)
+        self._channels = self.preset.transformer.in_dim
         self.passes = ChunkPasses(transformer, latent_size)
         self.new_cache = partial(transformer.new_cache, self.preset.window, *latent_size)  # of one stream
         self._caches = KVCachePool(self.new_cache)
@@ -158,12 +155,24 @@ class LongLivePipeline:
             return load_models(preset, files, seed=seed, **where)
         return random_models(preset, seed=seed, **where)
 
+    def _control_of(self, preset: Preset) -> VaceEncodingBlock:
+        return VaceEncodingBlock(
+            self.models.decoder if self.config.taehv_encodes else self.models.autoencoder,
+            height=preset.height,
+            width=preset.width,
+            vace_in_dim=self.config.vace_in_dim,
+            control_videos=preset.control_videos,
+        )
+
     def _new_denoiser(self, steps: tuple[int, ...]) -> Denoiser:
         return Denoiser(replace(self.preset.sampler, denoising_step_list=steps))
 
-    def open_session(self, *, seed: int) -> StreamSession:
-        """The memory of a new stream; dropping it ends the stream and gives its cache to the next."""
+    def open_session(self, *, seed: int, orientation: Orientation = "wide") -> StreamSession:
+        """The memory of a new stream; dropping it ends the stream and gives its cache to the next. Raises
+        ValueError for an orientation that streams cannot have."""
+        grid = self.shapes.of(orientation).grid
         cache = self._caches.acquire()
+        cache.reset(grid)
         session = StreamSession(cache, seed)
         weakref.finalize(session, self._caches.release, cache).atexit = False
         return session
@@ -222,6 +231,7 @@ class LongLivePipeline:
         blend_chunks: int = DEFAULT_BLEND_CHUNKS,
         blend_curve: BlendCurve = DEFAULT_BLEND_CURVE,
         sampling: Sampling = Sampling(),
+        orientation: Orientation | None = None,
         seed: int | None = None,
         clock: StageClock | None = None,
         decoded: Callable[[Tensor], None] | None = None,
@@ -242,7 +252,8 @@ class LongLivePipeline:
         A changed prompt takes effect in this chunk. `transition` says how: "recache" (and None) recomputes
         the window under it; "blend" goes there over `blend_chunks` chunks, see `PromptBlend`, and later calls
         with the same prompt and no other transition go on with it ("recache" ends it there); "cut" is a hard
-        reset first, with `seed` if one is given.
+        reset first, with `seed` if one is given. So does another `orientation` than the stream has, whatever
+        the transition; sizes of what is given are those of the new one. None leaves it as it is.
 
         `decoded` is given the frames as they come, some and then the others, before the chunk is finished:
         `session` still speaks of this one.
@@ -254,13 +265,16 @@ class LongLivePipeline:
         check_blend(blend_chunks, blend_curve)
         denoise = self.denoise if sampling.steps is None else self._denoiser(tuple(sampling.steps))
         mark = clock.stage if clock else lambda _name: nullcontext()
-        starts_over = transition == "cut" and (session.chunk > 0 or seed is not None)
+        now = self.shapes.of_grid(session.cache.grid)
+        shape = now if orientation is None else self.shapes.of(orientation)
+        starts_over = (transition == "cut" or shape is not now) and (session.chunk > 0 or seed is not None)
         before = None if starts_over else session  # what it goes on from
+        encode = shape.control
         if before is not None:  # else what it remembers would be forgotten at once
             self.flush(before)
         with mark("encode"):
             text = self._text(before, prompts, transition, blend_chunks, blend_curve)
-            control, control_state = self.control(
+            control, control_state = encode(
                 guidance_mode,
                 before.control if before else None,
                 vace_input=vace_input,
@@ -269,7 +283,7 @@ class LongLivePipeline:
                 ref_images=ref_images,
                 vace_context_scale=vace_context_scale,
             )
-            camera, camera_state = self.control.encode_camera(
+            camera, camera_state = encode.encode_camera(
                 sampling.start.video if sampling.start else None,
                 before.camera if before else ControlEncoderState(),
                 chunk=before.chunk if before else 0,
@@ -282,11 +296,13 @@ class LongLivePipeline:
                 guidance = self._guidance(control, with_references=are_new)
         if starts_over:
             session.reset(seed)
+        if shape is not now:
+            session.cache.reset(shape.grid)
         with session.or_reset():
             with mark("generate"):
                 self._take_text(session, prompts, text)
                 chunk = self._begin(session, text.context, guidance)
-                start = self._noise(session, self._chunk_shape)
+                start = self._noise(session, (1, CHUNK_LATENTS, self._channels, *shape.latent_size))
                 if sampling.start is not None and camera is not None:
                     denoise, start = sampling.start.begin(denoise, camera, start)
                 latents = self._denoise(session, denoise, start, chunk, guidance)
@@ -394,7 +410,7 @@ class LongLivePipeline:
             return Guidance(embed(control.frames, CHUNK_LATENTS), None, control.scales)
         references = control.references.expand(len(control.frames), -1, -1, -1, -1)
         together = torch.cat([references, control.frames], dim=1)
-        kept = control.references[:, :, : self.preset.transformer.in_dim]
+        kept = control.references[:, :, : self._channels]
         return Guidance(embed(together, together.shape[1]), kept, control.scales)
 
     def _begin(self, session: StreamSession, context: TextContext, guidance: Guidance | None) -> ChunkInputs:

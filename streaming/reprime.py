@@ -31,7 +31,7 @@ def reprime(pipeline: LongLivePipeline, snapshot: StreamSnapshot) -> StreamSessi
     """A session that goes on where the snapshot was taken. Raises SnapshotRejected for one of another model,
     picture size or kind of device, before any memory is taken."""
     _check(pipeline, snapshot)
-    session = pipeline.open_session(seed=snapshot.seed)
+    session = pipeline.open_session(seed=snapshot.seed, orientation=snapshot.parameters.orientation)
     session.noise.set_state(snapshot.noise)
     session.chunk, session.frame = snapshot.chunk, snapshot.frame
     session.generation = snapshot.generation
@@ -100,7 +100,11 @@ def _check(pipeline: LongLivePipeline, snapshot: StreamSnapshot) -> None:
     places = [(snapshot.generation, snapshot.chunk - back) for back in range(kept // CHUNK_LATENTS, 0, -1)]
     if (got := [(chunk.generation, chunk.chunk) for chunk in snapshot.recent]) != places:
         raise SnapshotRejected(f"recent: expected chunks {places}, got {got}")
-    size = preset.latent_size
+    try:
+        shape = pipeline.shapes.of(parameters.orientation)
+    except ValueError as error:
+        raise SnapshotRejected(str(error)) from error
+    size = shape.latent_size
     for chunk in snapshot.recent:
         _expect(chunk.name, chunk.latents, (1, CHUNK_LATENTS, latents, *size))
     if seen > window.local_attn_size and window.sink_size:
@@ -108,7 +112,7 @@ def _check(pipeline: LongLivePipeline, snapshot: StreamSnapshot) -> None:
     if (references := parameters.references) is not None:
         _expect("references", references, (1, min(len(references[0]), MAX_REFERENCES), latents, *size))
     if parameters.mask is not None:
-        _expect("mask", parameters.mask.paint, (1, 1, 1, preset.height, preset.width))
+        _expect("mask", parameters.mask.paint, (1, 1, 1, *shape.size))
     if snapshot.blend is not None:
         text = preset.transformer
         rows = min(len(snapshot.blend.start), text.text_len)

@@ -12,9 +12,9 @@ name of its own, so that it is sent once.
 import hashlib
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast, get_args
 
 import numpy as np
 import safetensors.torch
@@ -24,11 +24,14 @@ from torch import Tensor
 
 from streaming.api import (
     CONTROLS,
+    DEFAULT_FIT,
     MAX_SEED,
+    CameraFit,
     CameraStart,
     ControlName,
     DepthSettings,
     DistanceRegion,
+    Orientation,
     WeightedPrompts,
     check_strengths,
 )
@@ -45,6 +48,7 @@ from streaming.parameters import StreamParameters
 from streaming.session import StreamSession
 
 VERSION = 1
+SHAPE = {"orientation": "wide", "fit": DEFAULT_FIT}  # of a stream that was asked for no other
 VALUES, STATE = "stream", "state"  # the parts that are new in every snapshot: plain values, small tensors
 T = TypeVar("T")
 
@@ -142,6 +146,7 @@ class StreamSnapshot:
     def _values(self) -> dict[str, Any]:
         parameters, blend, depth = self.parameters, self.blend, self.depth
         reference, found = depth.reference, self._named_by_content()
+        shape = {"orientation": parameters.orientation, "fit": parameters.fit}
         return {
             "version": VERSION,
             "model": self.model,
@@ -169,6 +174,8 @@ class StreamSnapshot:
             "motion_gain": self.motion_gain.level,
             "motion_noise": [asdict(self.motion_noise.asked), self.motion_noise.scale],
             "digests": {kind: tensor is not None and _digest(tensor) for kind, tensor in found.items()},
+            # What is as it was before there was a choice is not in it, as then.
+            **{name: value for name, value in shape.items() if value != SHAPE[name]},
         }
 
     @classmethod
@@ -220,6 +227,8 @@ class StreamSnapshot:
                 distance=None if distance is None else DistanceRegion(**distance),
                 camera_start=CameraStart(**values.take("camera_start", dict)),
                 steps=tuple(map(int, steps)) if (steps := values.optional("steps", list)) else None,
+                orientation=values.one_of("orientation", get_args(Orientation), SHAPE["orientation"]),
+                fit=values.one_of("fit", get_args(CameraFit), SHAPE["fit"]),
             ),
             depth=StreamDepthState(
                 _range_of(values.take("depth_range", list)), values.count("non_finite"), reference
@@ -287,6 +296,11 @@ class _Values:
 
     def number(self, name: str) -> float:
         return _finite(name, self._values.get(name))
+
+    def one_of(self, name: str, known: Sequence[T], default: T) -> T:
+        if (value := self._values.get(name, default)) not in known:
+            raise SnapshotRejected(f"{name}: expected {' or '.join(map(str, known))}, got {str(value)[:50]}")
+        return value
 
     def prompts(self, name: str) -> WeightedPrompts:
         """Bit for bit as they were: their weights add up to 1 already."""

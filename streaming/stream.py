@@ -22,6 +22,7 @@ from streaming.api import (
     DepthSettings,
     EngineInfo,
     GenerationFailed,
+    Orientation,
     WeightedPrompts,
 )
 from streaming.blocks.adaptive_scale import AdaptiveScale
@@ -43,6 +44,7 @@ from streaming.parameters import StreamParameters
 from streaming.pipeline import LongLivePipeline, Sampling
 from streaming.reprime import reprime
 from streaming.session import StreamSession
+from streaming.shapes import Shape
 from streaming.snapshot import StreamSnapshot, latents_of, on_host, without_padding
 
 logger = logging.getLogger(__name__)
@@ -61,16 +63,18 @@ class LiveStream:
         session: StreamSession,
         *,
         prompt: Prompts,
+        orientation: Orientation = "wide",
     ) -> None:
         self._info = info
         self._pipeline = pipeline
         self._session = session
         self._estimator = estimator
-        self._depth = StreamDepth(estimator, pipeline.device, info.height, info.width)
         self._parameters = StreamParameters(
             prompts=parse_prompts(prompt),
             strengths={**dict.fromkeys(CONTROLS, 0.0), **dict(info.controls)},
+            orientation=orientation,
         )
+        self._depth = StreamDepth(estimator, pipeline.device, *self._shape.size)
         self._motion_gain, self._noise = AdaptiveScale(), MotionNoise()
         self._had_depth = False  # whether the last chunk had any
         self._shown: Tensor | None = None  # (T, 3, H, W) in [-1, 1]: the last piece, while depth looks at it
@@ -88,7 +92,8 @@ class LiveStream:
         size."""
         parameters, device = snapshot.parameters, pipeline.device
         session = reprime(pipeline, snapshot)
-        stream = cls(pipeline, estimator, info, session, prompt=parameters.prompts)
+        asked, orientation = parameters.prompts, parameters.orientation
+        stream = cls(pipeline, estimator, info, session, prompt=asked, orientation=orientation)
         stream._parameters = replace(
             parameters,
             references=session.references,
@@ -132,6 +137,10 @@ class LiveStream:
         )
 
     @property
+    def _shape(self) -> Shape:
+        return self._pipeline.shapes.of(self._parameters.orientation)
+
+    @property
     def frames_wanted(self) -> int:
         return CHUNK if self._session.chunk else FIRST_CHUNK
 
@@ -145,9 +154,9 @@ class LiveStream:
         estimator raises.
         """
         settings = self._parameters.estimated
-        has_use = settings is not None and not settings.points
-        size = self._info.height, self._info.width
-        return look_at(pictures, *size, self._pipeline.device, self._estimator if has_use else None)
+        estimator = self._estimator if settings is not None and not settings.points else None
+        where, fit = (*self._shape.size, self._pipeline.device), self._parameters.fit
+        return look_at(pictures, *where, estimator, fit)
 
     def recache_ahead(self, prompts: WeightedPrompts) -> None:
         """Compute the window under new prompts that the next chunk will be asked for, of the transition
@@ -177,6 +186,7 @@ class LiveStream:
         it is called once depth has been estimated, so that what is asked meanwhile is not a chunk late.
         `on_frames` is given the chunk piece by piece, as soon as each is there. Only a first chunk can have a
         first picture, of any size; the model is shown it as strongly as the controls, and goes on from it.
+        Another orientation is a reset, too: references and a mask that are in effect must come with it anew.
 
         Raises ValueError (bad input, the stream is unharmed) or GenerationFailed (the stream was reset);
         after either, what was asked for has not happened, unless a piece had been given away.
@@ -201,23 +211,30 @@ class LiveStream:
         clock, first_frame = StageClock(self._pipeline.device), self._session.frame
         with clock.stage("total"):
             with clock.stage("depth"):
-                size = self._info.height, self._info.width
-                seen, depth, known = ChunkFrames.fitted(frames, *size, self._pipeline.device), None, None
+                before, depths = self._parameters, self._depth
+                seen, depth, known = self._fitted(frames, before), None, None
                 if not isinstance(asked, ChunkParameters):
                     # Few commands change what depth depends on: begin with that.
-                    known = self._parameters.estimated
-                    depth = self._estimate(seen, known, starts_over=False)
+                    known = before.estimated
+                    depth = self._estimate(depths, seen, known, starts_over=False)
                     asked = asked()
-                parameters = self._parameters.changed_by(asked, self._pipeline)
-                if asked.first_picture is not None and self._session.chunk and not asked.starts_over:
+                parameters = before.changed_by(asked, self._pipeline)
+                shape = self._pipeline.shapes.of(parameters.orientation)
+                is_turned = shape is not self._shape
+                starts_over = asked.starts_over or is_turned
+                if asked.first_picture is not None and self._session.chunk and not starts_over:
                     raise ValueError(
                         "first_picture: expected with a stream's first chunk, a reset or a cut, "
                         f"got chunk {self._session.chunk}"
                     )
-                if starts_over := asked.starts_over:
+                if refits := is_turned or parameters.fit != before.fit:
+                    seen = self._fitted(frames, parameters)
+                if is_turned:
+                    depths = self._depth.of_size(*shape.size)
+                if starts_over:
                     seen = seen.newest(FIRST_CHUNK)
-                if starts_over or parameters.estimated != known:
-                    depth = self._estimate(seen, parameters.estimated, starts_over)
+                if starts_over or refits or parameters.estimated != known:
+                    depth = self._estimate(depths, seen, parameters.estimated, starts_over)
                 camera = seen.pictures
                 region = parameters.region(depth)
                 guiding = depth if parameters.depth.enabled else None
@@ -243,12 +260,13 @@ class LiveStream:
                     noise_scale=noise.scale,
                 )
                 if not pieces:
-                    self._remember(parameters, motion_gain, noise, depth)
+                    self._remember(parameters, motion_gain, noise, depths, depth)
                 pieces.append(piece)
                 if on_frames:
                     on_frames(piece)
 
-            self._generate(parameters, asked, camera, controls, region, scale, noise.scale, clock, decoded)
+            chunk = parameters, asked, camera, controls, region, scale, noise.scale, starts_over
+            self._generate(*chunk, clock, decoded)
         pictures = [piece.frames for piece in pieces]
         return replace(
             pieces[0],
@@ -303,26 +321,35 @@ class LiveStream:
         parameters: StreamParameters,
         motion_gain: AdaptiveScale,
         noise: MotionNoise,
+        depths: StreamDepth,
         depth: Depth | None,
     ) -> None:
         """The chunk is there, its first pictures at least: what it was made with is in effect."""
+        self._depth = depths
         if depth is not None:
             self._note_non_finite(depth)
             self._depth.keep(depth)
         self._parameters, self._motion_gain, self._noise = parameters, motion_gain, noise
         self._had_depth = depth is not None
 
-    def _estimate(self, seen: ChunkFrames, settings: DepthSettings | None, starts_over: bool) -> Depth | None:
+    def _fitted(self, frames: Sequence[np.ndarray | SeenFrame], parameters: StreamParameters) -> ChunkFrames:
+        shape, device = self._pipeline.shapes.of(parameters.orientation), self._pipeline.device
+        return ChunkFrames.fitted(frames, *shape.size, device, parameters.fit)
+
+    def _estimate(
+        self, depths: StreamDepth, seen: ChunkFrames, settings: DepthSettings | None, starts_over: bool
+    ) -> Depth | None:
         if settings is None:
             return None
         # What was seen before a pause of depth says nothing of the scene after it.
         is_first = starts_over or not self._had_depth
         try:
-            return self._depth(
+            return depths(
                 seen.pictures,
                 settings,
                 None if is_first else self._shown,
                 estimate=seen.estimate,
+                bars=seen.bars,
                 starts_over=is_first,
             )
         except RuntimeError as error:
@@ -356,6 +383,7 @@ class LiveStream:
         region: RegionMask | None,
         scale: float,
         noise_scale: float,
+        starts_over: bool,
         clock: StageClock,
         decoded: Callable[[Tensor], None],
     ) -> None:
@@ -364,7 +392,7 @@ class LiveStream:
         strengths: dict[ControlName, float] = {**parameters.strengths, "depth": scale}
         videos = control_videos(self._pipeline.preset.control_videos, controls, strengths)
         if asked.first_picture is not None:
-            size = self._info.height, self._info.width
+            size = self._pipeline.shapes.of(parameters.orientation).size
             first = fit_frames([asked.first_picture], *size, self._pipeline.device)[0]
         if region is not None or first is not None:
             source = camera.movedim(0, 1)[None]
@@ -385,6 +413,7 @@ class LiveStream:
             video = camera.movedim(0, 1)[None]
             start = CameraLatents(video, noise_scale, parameters.camera_start.formula)
         is_new = asked.prompts is not None
+        transition = asked.transition if is_new else None
         self._pipeline.generate(
             self._session,
             parameters.prompts,
@@ -395,11 +424,12 @@ class LiveStream:
             ref_images=parameters.references,
             references_every_chunk=True,
             vace_context_scale=scale,
-            transition="cut" if asked.starts_over else asked.transition if is_new else None,
+            transition="cut" if starts_over else transition,
             blend_chunks=asked.blend_chunks,
             blend_curve=asked.blend_curve,
             sampling=Sampling(parameters.steps, start),
-            seed=asked.seed if asked.starts_over else None,
+            orientation=parameters.orientation,
+            seed=asked.seed if starts_over else None,
             clock=clock,
             decoded=decoded,
         )

@@ -53,6 +53,7 @@ SERVER_TO_STREAMING = {
     ("server.models_cli", "streaming.hub.pull"),
     ("server.doctor.facts", "streaming.hub.pull"),
     ("server.doctor.facts", "streaming.device_report"),
+    ("server.doctor.facts", "streaming.checkpoints.presets"),
 }
 HUB = "huggingface_hub"  # its one user: files of models, never streams
 PURE = {
@@ -75,13 +76,14 @@ PURE = {
 # Folders and the modules beside them, the lowest first. Each imports what stands above its line alone.
 LAYERS = {
     "streaming": [
-        {"config", "frames", "vace_utils", "kernels"},
+        {"config", "vace_utils", "kernels"},
         {"parallel"},
         {"api", "modules"},
+        {"frames"},
         {"controls"},
         {"blocks", "depth", "gpu", "kv_cache_pool"},
         {"checkpoints", "chunk_passes"},
-        {"hub", "session"},
+        {"hub", "session", "shapes"},
         {"pipeline"},
         {"acceleration", "parameters", "random_weights"},
         {"snapshot"},
@@ -91,7 +93,7 @@ LAYERS = {
         {"device_report", "test_depth_guidance"},
     ],
     "server": [
-        {"answers", "config_file"},
+        {"answers", "config_file", "picture_size"},
         {
             "client_address",
             "cors",

@@ -1,6 +1,6 @@
 /** Mask drawn over the picture: generate here, keep the camera there. What is covered on the canvas keeps the camera. */
 import { setMask } from "../protocol.js";
-import { button, canvas, input, isPressed, context2d, place, press, setText } from "../page/dom.js";
+import { button, canvas, input, isPressed, context2d, place, press, setText, video } from "../page/dom.js";
 import { encoded } from "./pictures.js";
 
 const WIDTH = 640; // of the drawing; the server fits it to the model
@@ -13,6 +13,8 @@ export class Mask {
   #http;
   /** @type {{x: number, y: number} | null} where the brush was */
   #last = null;
+  /** @type {HTMLCanvasElement | null} as the server has it, whatever shape the picture has got since */
+  #sent = null;
 
   /**
    * @param {import("../session/desired_state.js").DesiredState} desired
@@ -38,6 +40,7 @@ export class Mask {
       // left of what is seen
       context.fillRect(isMirrored() ? 0 : width / 2, 0, width / 2, height);
     }, true));
+    video("output").addEventListener("resize", () => this.#fit()); // the page's own ratio is the picture's by then
     this.#canvas.addEventListener("pointerdown", (event) => this.#begin(event));
     this.#canvas.addEventListener("pointermove", (event) => this.#stroke(event));
     for (const end of ["pointerup", "pointercancel"]) this.#canvas.addEventListener(end, () => this.#end());
@@ -55,13 +58,14 @@ export class Mask {
     if (isOn) this.#fit();
   }
 
-  /** The canvas takes the picture's shape, and keeps what is drawn if it already has it. */
+  /** The canvas takes the picture's shape. What was drawn in another one is fitted to it, as the server does. */
   #fit() {
     const ratio = Number(getComputedStyle(document.body).getPropertyValue("--ratio")) || 16 / 9;
     const height = Math.round(WIDTH / ratio);
     if (this.#canvas.width === WIDTH && this.#canvas.height === height) return;
     this.#canvas.width = WIDTH;
     this.#canvas.height = height;
+    if (this.#sent) drawFitted(context2d(this.#canvas), this.#sent, WIDTH, height);
   }
 
   /** @param {PointerEvent} event */
@@ -105,12 +109,14 @@ export class Mask {
 
   #clear() {
     context2d(this.#canvas).clearRect(0, 0, this.#canvas.width, this.#canvas.height);
+    this.#sent = null;
     setText(place("mask-words"), "");
     this.#desired.undo("mask", "Mask", () => setMask(null));
   }
 
   #send() {
     const drawing = blackOnWhite(this.#canvas);
+    this.#sent = copyOf(this.#canvas);
     setText(place("mask-words"), "The camera stays where the picture is covered.");
     this.#desired.set("mask", "Mask", async () => setMask(await this.#http.upload(await encoded(drawing, "image/png"))));
   }
@@ -137,6 +143,32 @@ function line(brush, from, to) {
   brush.moveTo(from.x, from.y);
   brush.lineTo(to.x + 0.01, to.y); // a line without length would not be drawn
   brush.stroke();
+}
+
+/** As the camera is fitted: cropped, or whole, its edges drawn out over the bars. @param {CanvasRenderingContext2D} brush @param {HTMLCanvasElement} drawing @param {number} width @param {number} height */
+function drawFitted(brush, drawing, width, height) {
+  const isWhole = document.body.dataset.fit === "fit";
+  const scale = (isWhole ? Math.min : Math.max)(width / drawing.width, height / drawing.height);
+  const [across, down] = [drawing.width * scale, drawing.height * scale];
+  const [left, top] = [(width - across) / 2, (height - down) / 2];
+  brush.drawImage(drawing, left, top, across, down);
+  if (top > 0) {
+    brush.drawImage(drawing, 0, 0, drawing.width, 1, 0, 0, width, top);
+    brush.drawImage(drawing, 0, drawing.height - 1, drawing.width, 1, 0, top + down, width, top);
+  }
+  if (left > 0) {
+    brush.drawImage(drawing, 0, 0, 1, drawing.height, 0, 0, left, height);
+    brush.drawImage(drawing, drawing.width - 1, 0, 1, drawing.height, left + across, 0, left, height);
+  }
+}
+
+/** @param {HTMLCanvasElement} original */
+function copyOf(original) {
+  const copy = document.createElement("canvas");
+  copy.width = original.width;
+  copy.height = original.height;
+  context2d(copy).drawImage(original, 0, 0);
+  return copy;
 }
 
 /** As the server wants it: white where to paint, black where it is covered. @param {HTMLCanvasElement} covered */

@@ -88,7 +88,7 @@ export class View {
     setText(model, `${name} ${width} × ${height}, depth from ${depth}, on ${device}`);
     setText(modelNote, trained ? about : UNTRAINED);
     modelNote.dataset.trained = String(trained);
-    document.body.style.setProperty("--ratio", String(width / height));
+    if (!this.#at.output.videoWidth) shapeBox(width, height); // else the picture that is shown says more
   }
 
   /** The picture that is sent, or null when none is. @param {MediaStreamTrack | null} track */
@@ -124,8 +124,14 @@ export class View {
 
   #fitPicture() {
     const { output } = this.#at;
-    if (output.videoWidth) document.body.style.setProperty("--ratio", String(output.videoWidth / output.videoHeight));
+    if (output.videoWidth) shapeBox(output.videoWidth, output.videoHeight);
   }
+}
+
+/** Where a picture is shown has its shape. @param {number} width @param {number} height */
+function shapeBox(width, height) {
+  document.body.style.setProperty("--ratio", String(width / height));
+  document.body.dataset.shape = height > width ? "upright" : "wide";
 }
 
 /** @param {number} fps */

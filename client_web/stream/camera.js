@@ -2,9 +2,10 @@
 import { SourceError } from "./source_error.js";
 
 const SIZE = { width: { ideal: 640 }, height: { ideal: 480 } };
+const UPRIGHT_SIZE = { width: SIZE.height, height: SIZE.width };
 const USUAL_FPS = 30; // asked for also where fewer are used: the newest one is newer
 
-/** @typedef {{id: string, fps: number}} Wanted `id` empty: the browser's default; `fps`: as many a second as are of use */
+/** @typedef {{id: string, fps: number, isUpright: boolean}} Wanted `id` empty: the browser's default; `fps`: as many a second as are of use */
 
 const WITHOUT = "It goes without a camera, too: try a sample.";
 /** @type {Record<string, string>} */
@@ -30,11 +31,11 @@ export function obstacle() {
  * @param {Wanted} wanted
  * @returns {Promise<MediaStreamTrack>}
  */
-export async function openCamera({ id, fps }) {
+export async function openCamera({ id, fps, isUpright }) {
   const impossible = obstacle();
   if (impossible) throw new SourceError(impossible);
   const rate = Math.max(fps, USUAL_FPS);
-  const video = { ...SIZE, frameRate: { ideal: rate, max: rate }, ...(id ? { deviceId: { exact: id } } : {}) };
+  const video = { ...(isUpright ? UPRIGHT_SIZE : SIZE), frameRate: { ideal: rate, max: rate }, ...(id ? { deviceId: { exact: id } } : {}) };
   try {
     const stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
     return stream.getVideoTracks()[0];

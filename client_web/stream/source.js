@@ -12,6 +12,8 @@ const SAMPLE = "sample.webm"; // made by scripts/embedded/sample_clip.py
  * @property {string} [id] of a camera; empty: the browser's default
  * @property {File} [file]
  *
+ * @typedef {{fps: number, isUpright: boolean}} Use as many a second as are of use; a camera is asked for upright ones
+ *
  * @typedef {{track: MediaStreamTrack, release?: () => void}} Opened `release` what is behind a track, once that has stopped
  */
 
@@ -48,17 +50,17 @@ export class Source {
 /**
  * May show the browser's question. The caller closes it. Throws SourceError.
  * @param {Choice | null} choice
- * @param {number} fps as many a second as are of use
+ * @param {Use} use
  */
-export async function openSource(choice, fps) {
+export async function openSource(choice, use) {
   if (!choice) throw new SourceError("Choose a source, then press Start.");
-  return new Source(choice, await opened(choice, fps));
+  return new Source(choice, await opened(choice, use));
 }
 
-/** @param {Choice} choice @param {number} fps @returns {Promise<Opened>} */
-async function opened({ kind, id = "", file }, fps) {
+/** @param {Choice} choice @param {Use} use @returns {Promise<Opened>} */
+async function opened({ kind, id = "", file }, { fps, isUpright }) {
   switch (kind) {
-    case "camera": return { track: await openCamera({ id, fps }) };
+    case "camera": return { track: await openCamera({ id, fps, isUpright }) };
     case "screen": return { track: await openScreen(fps) };
     case "sample": return openFilm(SAMPLE, "The sample");
     case "file": {

@@ -32,7 +32,7 @@ import { sentence } from "../server_text.js";
  * @property {Source | null} source
  * @property {WebRtcConnection | WebSocketConnection | null} connection
  * @property {boolean} isBlocked no media comes through by WebRTC
- * @property {{width: number, height: number} | null} modelSize
+ * @property {{width: number, height: number} | null} modelSize of the pictures that the model makes now
  * @property {string | null} session its id at the server, also when it was lost
  * @property {number} losses in a row, since it last was live
  * @property {number} restartsUntil by the page's clock: so long whatever a server says that starts again is not final
@@ -68,7 +68,7 @@ export class Stream {
 
   /**
    * @param {Listener} listener
-   * @param {() => {choice: import("./source.js").Choice | null, fps: number}} wanted what is chosen, and how many pictures a second are of use
+   * @param {() => {choice: import("./source.js").Choice | null} & import("./source.js").Use} wanted what is chosen, and of what use its pictures are
    * @param {() => Promise<{iceServers: RTCIceServer[], leadsSockets: boolean}>} way to the server, asked anew each time
    * @param {boolean} isSocketWanted do not even try WebRTC
    */
@@ -166,8 +166,8 @@ export class Stream {
   }
 
   #open() {
-    const { choice, fps } = this.#wanted();
-    return openSource(choice, fps);
+    const { choice, ...use } = this.#wanted();
+    return openSource(choice, use);
   }
 
   /** @param {Attempt} mine */
@@ -281,7 +281,15 @@ export class Stream {
       mine.session = message.session;
       void mine.connection?.limitUpload(message.model);
     }
+    if (message.type === "settings") this.#fitUpload(message.shape, mine);
     this.#tell.message(message);
+  }
+
+  /** The stream may have been turned. @param {import("../protocol.js").ShapeState} shape @param {Attempt} mine */
+  #fitUpload({ width, height }, mine) {
+    if (!width || !height || (width === mine.modelSize?.width && height === mine.modelSize.height)) return;
+    mine.modelSize = { width, height };
+    void mine.connection?.limitUpload(mine.modelSize);
   }
 
   /** @param {Attempt} mine */

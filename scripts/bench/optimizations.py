@@ -81,9 +81,7 @@ def _measured(
 ) -> tuple[dict[str, Any], Tensor]:
     """The row, and the flow of a guided pass."""
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    pipeline = measured_engine.build(
-        model, device, dtype, drawn=True, fast=True, height=None, width=None
-    ).pipeline
+    pipeline = measured_engine.build(model, device, dtype, drawn=True, fast=True).pipeline
     accelerate(pipeline, optimizations)
     begin = time.perf_counter()
     run = _Passes(pipeline)

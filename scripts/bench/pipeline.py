@@ -32,6 +32,7 @@ from scripts.bench.engine.chunk_costs import Bench, Guided
 from scripts.json_file import JsonFile, write_json
 from streaming.acceleration import Optimizations, optimizations_for
 from streaming.api import EngineInfo, LatencyLevel
+from streaming.config import parse_size
 from streaming.engine import StreamEngine, choose_device, number_of_ranks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,8 +68,9 @@ def main(
             "latency that people can choose (latency)."
         ),
     ] = "depth",
-    height: Annotated[int | None, typer.Option(min=16, help="Pixels; the model's own by default.")] = None,
-    width: Annotated[int | None, typer.Option(min=16, help="Pixels; the model's own by default.")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Pixels; the model's own by default.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, max=50, help="Denoising passes a chunk.")] = None,
     chunks: Annotated[int, typer.Option(min=2, help="Chunks timed, once the window is full.")] = 30,
     pulls: Annotated[
@@ -99,8 +101,7 @@ def main(
             gpus=number_of_ranks("auto" if gpus == "auto" else _count(gpus), device, where),
             drawn=random_weights,
             fast=preset == "fast",
-            height=height,
-            width=width,
+            size=parse_size(size) if size else None,
             optimizations=optimizations,
             check=0 if start_only else check,
             guided=guidance != "none",
@@ -141,8 +142,7 @@ class Asked:
     gpus: int
     drawn: bool
     fast: bool
-    height: int | None
-    width: int | None
+    size: tuple[int, int] | None  # width, height; None: the model's own
     optimizations: Optimizations
     check: int
     guided: bool
@@ -227,8 +227,7 @@ def _built(asked: Asked, gpus: int, optimizations: Optimizations | None = None) 
         torch.bfloat16 if asked.device.type == "cuda" else torch.float32,
         drawn=asked.drawn,
         fast=asked.fast,
-        height=asked.height,
-        width=asked.width,
+        size=asked.size,
         optimizations=optimizations,
         gpus=gpus,
     )

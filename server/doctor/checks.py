@@ -191,6 +191,13 @@ def weights(settings: Settings, files: "Sequence[FileState]", problem: str | Non
     )
 
 
+def size(size: tuple[int, int], problem: str | None) -> Finding:
+    """`problem`: why the model makes no pictures of that width and height."""
+    if problem is not None:
+        return failure("size", problem, "set such a size, or none for the model's own")
+    return ok("size", f"pictures are {size[0]}x{size[1]}")
+
+
 def space_for_weights(missing: int, free: int, folder: str) -> Finding:
     """Bytes that are still to be fetched, and free on the disk of `folder`."""
     text = f"{free / 1e9:.1f} GB are free at {folder}, {missing / 1e9:.1f} GB are to be fetched"

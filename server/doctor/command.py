@@ -102,6 +102,8 @@ def _of_model(settings: Settings, device: "DeviceReport") -> Iterator[Finding]:
     if missing > 0 and not settings.random_weights:
         folder = facts.hub_folder()
         yield checks.space_for_weights(missing, facts.free_bytes(folder), str(folder))
+    if settings.size is not None:
+        yield checks.size(settings.size, facts.size_problem(settings.model, settings.size))
     if settings.scribble is not None:
         yield checks.file("scribble", str(settings.scribble), facts.file_problem(settings.scribble))
 

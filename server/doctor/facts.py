@@ -138,6 +138,17 @@ def model_files(model: str) -> "tuple[list[FileState], str | None]":
         return [], str(error)
 
 
+def size_problem(model: str, size: tuple[int, int]) -> str | None:
+    """Why the model makes no pictures of that width and height."""
+    from streaming.checkpoints.presets import find_preset  # not before: torch is imported
+
+    try:
+        find_preset(model).with_size(size)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def hub_folder() -> Path:
     """Where the model's files lie, as HF_HUB_CACHE and HF_HOME say."""
     home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"

@@ -48,6 +48,7 @@ def model_info(info: EngineInfo) -> ModelInfo:
         about=info.about,
         width=info.width,
         height=info.height,
+        can_turn=info.can_turn,
         steps=len(info.steps),
         depth=info.depth,
         device=info.device,

@@ -377,6 +377,7 @@ class EngineThread:
                 precision=settings.precision,
                 controls=settings.controls,
                 scribble=settings.scribble,
+                size=settings.size,
                 random_weights=settings.random_weights,
                 cache_dir=settings.cache_dir,
                 seed=settings.seed,

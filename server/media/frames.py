@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from server.media.pacing import CLOCK_RATE_HZ
+from streaming.api import DEFAULT_FIT, CameraFit
 
 Rgb: TypeAlias = NDArray[np.uint8]
 Size: TypeAlias = tuple[int, int]  # width, height
@@ -46,22 +47,37 @@ def filling(camera: VideoFrame, size: Size) -> Rgb:
     return _crop(_converted(VideoReformatter(), camera, _cover(camera, size)), size)
 
 
-def beside(camera: VideoFrame | None, output: Rgb) -> Rgb:
-    """The camera, cropped to the output's size, on the left of it; (H, 2 W, 3). Safe in any thread."""
+def fitted(camera: VideoFrame, size: Size, fit: CameraFit) -> Rgb:
+    """A camera frame as the model is shown it: `fill` crops it to `size`, `fit` has all of it between bars.
+    Safe in any thread."""
+    if fit == "fill":
+        return filling(camera, size)
+    inner = _within((camera.width, camera.height), size)
+    return _with_bars(_converted(VideoReformatter(), camera, inner), size)
+
+
+def letterboxed(rgb: Rgb, size: Size) -> Rgb:
+    """All of a picture of any shape, as large as `size` has room for, between black bars."""
+    inner = _within((rgb.shape[1], rgb.shape[0]), size)
+    return _with_bars(np.asarray(Image.fromarray(rgb).resize(inner, Image.Resampling.BILINEAR)), size)
+
+
+def beside(camera: VideoFrame | None, output: Rgb, fit: CameraFit = DEFAULT_FIT) -> Rgb:
+    """The camera, fitted to the output's size, on the left of it; (H, 2 W, 3). Safe in any thread."""
     height, width, _ = output.shape
     if camera is None:
         left = np.full_like(output, NEUTRAL)
     else:
-        left = filling(camera, (width, height))
+        left = fitted(camera, (width, height), fit)
     return np.concatenate((left, output), axis=1)
 
 
-def with_note(camera: VideoFrame | None, size: Size, note: str) -> Rgb:
-    """The camera cropped to fill `size`, or a neutral picture without one; a small note at the bottom."""
+def with_note(camera: VideoFrame | None, size: Size, note: str, fit: CameraFit = DEFAULT_FIT) -> Rgb:
+    """The camera fitted to `size`, or a neutral picture without one; a small note at the bottom."""
     if camera is None:
         image = Image.new("RGB", size, NEUTRAL)
     else:
-        image = Image.fromarray(filling(camera, size))
+        image = Image.fromarray(fitted(camera, size, fit))
     width, height = size
     font = _font(max(9, height // 16))
     line_height = round(font.size * 1.3)
@@ -122,6 +138,19 @@ def _crop(rgb: Rgb, size: Size) -> Rgb:
     """The middle `size` of a picture that covers it."""
     left, top = (rgb.shape[1] - size[0]) // 2, (rgb.shape[0] - size[1]) // 2
     return rgb[top : top + size[1], left : left + size[0]]
+
+
+def _within(of: Size, size: Size) -> Size:
+    """The largest size of the aspect `of` that lies in `size`."""
+    scale = min(size[0] / of[0], size[1] / of[1])
+    return max(1, round(of[0] * scale)), max(1, round(of[1] * scale))
+
+
+def _with_bars(rgb: Rgb, size: Size) -> Rgb:
+    """A picture in the middle of a black one of `size`, which has room for it."""
+    whole = np.zeros((size[1], size[0], 3), np.uint8)
+    _crop(whole, (rgb.shape[1], rgb.shape[0]))[:] = rgb
+    return whole
 
 
 @lru_cache(maxsize=4)

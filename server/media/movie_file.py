@@ -9,7 +9,7 @@ from av.error import FFmpegError
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
-from server.media.frames import Rgb, Size
+from server.media.frames import Rgb, Size, letterboxed
 from server.media.pacing import CLOCK_RATE_HZ
 
 TIME_BASE = Fraction(1, CLOCK_RATE_HZ)
@@ -54,9 +54,12 @@ class MovieFile:
         coder.thread_count = 1
 
     def write(self, rgb: Rgb, pts: int) -> None:
-        """Append a picture, (H, W, 3) uint8, scaled to the file's size; `pts` in 1/90000 s rises."""
-        source = VideoFrame.from_ndarray(rgb, format="rgb24")
+        """Append a picture, (H, W, 3) uint8; `pts` in 1/90000 s rises. The size of a file cannot change: a
+        picture of another one is scaled, between bars where its shape is another."""
         width, height = self._size
+        if (rgb.shape[1] // 2 * 2, rgb.shape[0] // 2 * 2) != self._size:
+            rgb = letterboxed(rgb, self._size)
+        source = VideoFrame.from_ndarray(rgb, format="rgb24")
         frame = self._converter.reformat(source, width=width, height=height, format="yuv420p", threads=1)
         frame.pts, frame.time_base = pts, TIME_BASE
         if pts >= self._next_key:

@@ -19,6 +19,7 @@ from server.media.frames import Rgb, beside
 from server.media.movie_file import MovieFile, playing_seconds
 from server.media.pacing import CLOCK_RATE_HZ
 from server.protocol.replies import RecordingChanged
+from streaming.api import DEFAULT_FIT, CameraFit
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class _Shot:
     rgb: Rgb
     pts: int
     camera: VideoFrame | None
+    fit: CameraFit = DEFAULT_FIT
 
 
 class Recording:
@@ -105,8 +107,11 @@ class Recording:
         """Pictures that the thread has not taken yet."""
         return self._shots.qsize()
 
-    def offer(self, rgb: Rgb, pts: int, now: float, camera: VideoFrame | None) -> None:
+    def offer(
+        self, rgb: Rgb, pts: int, now: float, camera: VideoFrame | None, fit: CameraFit = DEFAULT_FIT
+    ) -> None:
         """A picture is shown: (H, W, 3) uint8, not to be written to later; `pts` in 1/90000 s, `now` in s.
+        The camera goes beside it as `fit` says, if it does.
 
         Never waits: when the thread is behind, the picture is dropped and counted, and the one before it is
         shown for longer. Ignored once the recording is over.
@@ -118,7 +123,7 @@ class Recording:
             self.stop(now, f"reached the limit of {self._max_ticks / CLOCK_RATE_HZ / 60:g} minutes")
             return
         try:
-            self._shots.put_nowait(_Shot(rgb, place, camera if self._side_by_side else None))
+            self._shots.put_nowait(_Shot(rgb, place, camera if self._side_by_side else None, fit))
         except queue.Full:
             self.dropped += 1
 
@@ -208,7 +213,7 @@ class Recording:
         told = 0
         try:
             while (shot := self._next_shot()) is not None:
-                picture = beside(shot.camera, shot.rgb) if self._side_by_side else shot.rgb
+                picture = beside(shot.camera, shot.rgb, shot.fit) if self._side_by_side else shot.rgb
                 if file is None:
                     file = MovieFile(self._unfinished, (picture.shape[1], picture.shape[0]))
                 file.write(picture, shot.pts)

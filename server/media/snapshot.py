@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from server.media.frames import Rgb
 from server.protocol.replies import ControlsState
 from server.protocol.requests import WeightedPrompt
+from streaming.api import DEFAULT_FIT, CameraFit, Orientation
 
 SOFTWARE = "depthlive"
 KEY = "depthlive:"  # before the names of our own; the others are those that the PNG specification suggests
@@ -31,6 +32,8 @@ class SnapshotParameters(BaseModel):
     noise_scale: float
     steps: tuple[int, ...] | int  # of denoising: the timesteps, or how many where they are the model's own
     time: AwareDatetime  # when it was shown
+    orientation: Orientation = "wide"  # a default is not written
+    fit: CameraFit = DEFAULT_FIT
 
 
 def encode_png(rgb: Rgb, parameters: SnapshotParameters) -> bytes:
@@ -43,7 +46,7 @@ def encode_png(rgb: Rgb, parameters: SnapshotParameters) -> bytes:
     text.add_itxt("Title", ", ".join(prompt.text for prompt in parameters.prompts))
     text.add_itxt("Software", SOFTWARE)
     text.add_itxt("Creation Time", parameters.time.astimezone(UTC).isoformat(timespec="milliseconds"))
-    for name, value in parameters.model_dump(mode="json").items():
+    for name, value in parameters.model_dump(mode="json", exclude_defaults=True).items():
         written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         text.add_itxt(KEY + name, written)
     out = io.BytesIO()
@@ -56,7 +59,9 @@ def read_parameters(text: Mapping[str, str]) -> SnapshotParameters:
 
     Raises KeyError or ValueError for a PNG that is not ours.
     """
-    values: dict[str, object] = {name: text[KEY + name] for name in SnapshotParameters.model_fields}
+    fields = SnapshotParameters.model_fields.items()
+    names = [name for name, field in fields if field.is_required() or KEY + name in text]
+    values: dict[str, object] = {name: text[KEY + name] for name in names}
     for name in ("prompts", "controls", "steps"):
         values[name] = json.loads(text[KEY + name])
     return SnapshotParameters.model_validate(values)

@@ -16,7 +16,7 @@ from server.protocol.requests import (
     TimelineStep,
     WeightedPrompt,
 )
-from streaming.api import BlendCurve, LatencyLevel, Side, Transition
+from streaming.api import BlendCurve, CameraFit, LatencyLevel, Orientation, Side, Transition
 
 ClientState: TypeAlias = Literal["warming", "waiting", "live", "failed"]
 CommandName: TypeAlias = Literal[
@@ -32,6 +32,7 @@ CommandName: TypeAlias = Literal[
     "camera_start.set",
     "steps.set",
     "latency.set",
+    "shape.set",
     "seed.set",
     "reset",
     "freeze.set",
@@ -46,7 +47,8 @@ CommandName: TypeAlias = Literal[
 class ModelInfo(Message):
     """Which model generates, as the page and /readyz tell it. `trained` is false for seeded random weights.
 
-    `about` says in a few words what its trained weights are; it may be empty.
+    `about` says in a few words what its trained weights are; it may be empty. `width` and `height` are those
+    that the server was started with; `can_turn`: a session may exchange them, see shape.set.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ModelInfo(Message):
     about: str
     width: int
     height: int
+    can_turn: bool
     steps: int
     depth: str
     device: str
@@ -179,6 +182,15 @@ class CameraStartState(Message):
     follows_motion: bool
 
 
+class ShapeState(Message):
+    """Of the pictures as they are made now: `width` and `height` are null until the model is known."""
+
+    orientation: Orientation
+    fit: CameraFit
+    width: int | None
+    height: int | None
+
+
 class SeedState(Message):
     """`seed` is what the next reset or cut uses, null for a random one; `current` what this picture began
     with."""
@@ -231,6 +243,7 @@ class SessionSettings(Message):
     camera_start: CameraStartState
     steps: tuple[int, ...] | None
     latency: LatencyLevel | None
+    shape: ShapeState
     seed: SeedState
     frozen: bool
     paused: bool

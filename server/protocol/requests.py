@@ -27,7 +27,9 @@ from streaming.api import (
     MAX_STEPS,
     MAX_TIMESTEP,
     BlendCurve,
+    CameraFit,
     LatencyLevel,
+    Orientation,
     Side,
     Transition,
 )
@@ -331,6 +333,16 @@ class SetLatency(CommandRequest):
     level: LatencyLevel = Field(description='"standard", "low", "lower" or "lowest"')
 
 
+class SetShape(PatchRequest):
+    """The picture's shape: another orientation begins the stream anew, as a reset does. `fit`: a camera of
+    another aspect is cropped to fill the picture, or shown whole between bars. Change what is given, leave
+    the rest."""
+
+    type: Literal["shape.set"] = "shape.set"
+    orientation: Orientation | None = Field(None, description='"wide" or "upright"')
+    fit: CameraFit | None = Field(None, description='"fill" or "fit"')
+
+
 class SetSeed(CommandRequest):
     """Which noise the next reset or cut begins with."""
 
@@ -430,6 +442,7 @@ PictureCommand: TypeAlias = (
     | SetCameraStart
     | SetSteps
     | SetLatency
+    | SetShape
     | SetSeed
     | Reset
     | SetFreeze

@@ -262,6 +262,7 @@ class CommandHandler:
             camera_start=parameters.camera_start_state(),
             steps=parameters.steps,
             latency=parameters.latency,
+            shape=parameters.shape_state(),
             seed=parameters.seed_state(),
             frozen=self.is_frozen,
             paused=self._generation.is_paused,

@@ -21,6 +21,7 @@ from server.protocol.replies import (
     GuidanceState,
     RegionState,
     SeedState,
+    ShapeState,
     TimelineState,
     TransitionState,
 )
@@ -39,6 +40,7 @@ from server.protocol.requests import (
     SetReferences,
     SetRegion,
     SetSeed,
+    SetShape,
     SetSteps,
     SetTimeline,
     StopTimeline,
@@ -49,14 +51,17 @@ from streaming.api import (
     CLEAR,
     CONTROLS,
     DEFAULT_ADAPTIVE,
+    DEFAULT_FIT,
     DEFAULT_LATENCY,
     DEFAULT_SCALE,
+    CameraFit,
     CameraStart,
     ChunkParameters,
     DepthSettings,
     DistanceRegion,
     EngineInfo,
     LatencyLevel,
+    Orientation,
     WeightedPrompts,
     sampling_at,
 )
@@ -100,6 +105,9 @@ class Parameters:
     steps: tuple[int, ...] | None = None
     latency: LatencyLevel | None = DEFAULT_LATENCY  # None: steps or noise scale were set otherwise since
     own_steps: tuple[int, ...] = ()  # the model's; () until that is known
+    orientation: Orientation = "wide"
+    fit: CameraFit = DEFAULT_FIT
+    own_size: tuple[int, int] | None = None  # width and height of the model as loaded; None: not known yet
     timeline: Timeline | None = None
 
     @classmethod
@@ -110,7 +118,9 @@ class Parameters:
 
     def of_model(self, model: EngineInfo) -> "Parameters":
         """The same, of a model that is known now."""
-        return replace(self, own_steps=model.steps)
+        orientation = self.orientation if model.can_turn else "wide"
+        size = model.width, model.height
+        return replace(self, own_steps=model.steps, own_size=size, orientation=orientation)
 
     def beginning_with(self, model: EngineInfo) -> "Parameters":
         """With the strengths that a stream of the model has by itself, those that are not named being off,
@@ -180,6 +190,8 @@ class Parameters:
                     timeline = None
                 case Reset():
                     starts_over = True
+                case SetShape(orientation=orientation):
+                    starts_over = starts_over or orientation not in (None, self.orientation)
                 case _:
                     pass
         if not has_new_prompt and timeline is not None and (due := timeline.due(now)) is not None:
@@ -216,6 +228,14 @@ class Parameters:
         )
 
     @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of the pictures; None until the model is known."""
+        if self.own_size is None or self.orientation == "wide":
+            return self.own_size
+        width, height = self.own_size
+        return height, width
+
+    @property
     def pictures(self) -> frozenset[str]:
         """Ids of the uploaded pictures in effect."""
         return frozenset((*self.references, *([] if self.mask is None else [self.mask])))
@@ -231,6 +251,8 @@ class Parameters:
             "references": tuple(map(image, self.references)) or CLEAR,
             "mask": CLEAR if self.mask is None else image(self.mask),
             "distance_region": self.region or CLEAR,
+            "orientation": self.orientation,
+            "fit": self.fit,
             **self.asked_sampling(),
         }
 
@@ -280,6 +302,10 @@ class Parameters:
     def camera_start_state(self) -> CameraStartState:
         start = self.camera_start
         return CameraStartState(noise_scale=start.noise_scale, follows_motion=start.follows_motion)
+
+    def shape_state(self) -> ShapeState:
+        width, height = self.size or (None, None)
+        return ShapeState(orientation=self.orientation, fit=self.fit, width=width, height=height)
 
     def seed_state(self) -> SeedState:
         return SeedState(
@@ -370,6 +396,8 @@ class _Draft:
             case SetLatency(level=level):
                 self.after = self.after.at(level)
                 self.asked |= self.after.asked_sampling()
+            case SetShape(orientation=orientation, fit=fit):
+                self.set_shape(orientation, fit)
             case SetSeed(mode=mode, seed=seed):
                 self.keep(seed_mode=mode, seed=self.after.current_seed if seed is None else seed)
             case Reset(seed=seed, picture=picture):
@@ -398,6 +426,24 @@ class _Draft:
         depth = replace(self.after.depth, **given)  # pyright: ignore[reportArgumentType] -- names of fields
         self.asked["depth"] = depth
         self.keep(depth=depth)
+
+    def set_shape(self, orientation: Orientation | None, fit: CameraFit | None) -> None:
+        """What is None stays. Another orientation is a reset. The engine keeps uploaded pictures as it has
+        fitted them: they are asked of it anew, a mask also for another fit, which it has as the camera."""
+        before = self.after
+        if fit is not None:
+            self.keep(fit=fit)
+            self.asked["fit"] = fit
+        is_turned = orientation is not None and orientation != before.orientation
+        if (mask := before.mask) is not None and (is_turned or self.after.fit != before.fit):
+            self.asked["mask"] = self.image(mask)
+        if not is_turned:
+            return
+        self.keep(orientation=orientation)
+        self.asked["orientation"] = orientation
+        if references := before.references:
+            self.asked["references"] = tuple(map(self.image, references))
+        self.start_over(None, None)
 
     def set_prompt(self, change: PromptChange) -> None:
         self.asked |= {

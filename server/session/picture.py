@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from av import VideoFrame
 
-from server.media.frames import Rgb
+from server.media.frames import Rgb, Size
 from server.media.snapshot import SnapshotParameters
 from server.session.parameters import Parameters
 from streaming.api import EngineInfo
@@ -26,6 +26,11 @@ class Picture:
     guidance_scale: float  # likewise: the one in effect, motion of depth counted in
     noise_scale: float  # likewise
 
+    @property
+    def size(self) -> Size:
+        """Width and height: those of the stream's shape."""
+        return self.rgb.shape[1], self.rgb.shape[0]
+
     def snapshot(self, info: EngineInfo) -> SnapshotParameters:
         """What it was made with, as it is shown now; `info` is of the model that made it."""
         return SnapshotParameters(
@@ -38,5 +43,7 @@ class Picture:
             controls=self.parameters.controls,
             noise_scale=self.noise_scale,
             steps=self.parameters.steps or len(info.steps),
+            orientation=self.parameters.orientation,
+            fit=self.parameters.fit,
             time=datetime.now(UTC),
         )

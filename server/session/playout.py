@@ -10,7 +10,9 @@ from server.media.frames import Rgb, Size, with_note
 from server.media.pacing import MediaClock, Pacer
 from server.session.broadcast import Broadcast
 from server.session.camera import CameraFeed
+from server.session.parameters import Parameters
 from server.session.picture import Picture
+from streaming.api import DEFAULT_FIT, CameraFit
 
 PROVISIONAL_SIZE = (256, 144)  # until the model, and so its size, is known
 PASSTHROUGH_SPACING_S = 1 / 15
@@ -40,7 +42,9 @@ class Playout:
         """`on_shown` is given each generated picture as it goes out, its pts and the time; `missed` is called
         for each picture that a slow subscriber did not take."""
         self.note: str | None = None
-        self.size: Size = PROVISIONAL_SIZE  # of what is made of the camera
+        # Of what is made of the camera: as the generated pictures are, once there was one.
+        self.size: Size = PROVISIONAL_SIZE
+        self.fit: CameraFit = DEFAULT_FIT
         self.on_shown = on_shown
         self.clock = MediaClock()
         self.pacer: Pacer[Picture] = Pacer(self.clock, self.wake)
@@ -49,8 +53,12 @@ class Playout:
         self._feed = feed
         self._now = now
         self._changed = asyncio.Event()
-        self._passed: tuple[VideoFrame | None, Size, str] | None = None
+        self._passed: tuple[VideoFrame | None, Size, str, CameraFit] | None = None
         self._passed_rgb: Rgb | None = None  # drawn of that
+
+    def begin_with(self, parameters: Parameters) -> None:
+        """What the session has in effect before its first picture here, of a model that is known."""
+        self.size, self.fit = parameters.size or PROVISIONAL_SIZE, parameters.fit
 
     def wake(self) -> None:
         """Look again at what is due: something has changed."""
@@ -89,6 +97,8 @@ class Playout:
         if self.note is None and len(self.pacer):
             now = self._now()
             self.picture, pts = self.pacer.pop(now)
+            self.size = self.picture.size
+            self.fit = self.picture.parameters.fit
             self.broadcast.publish(self.picture.rgb, pts)
             self.on_shown(self.picture, pts, now)
         elif (words := self._words) is not None:
@@ -104,7 +114,7 @@ class Playout:
 
     async def _passthrough(self, note: str) -> Rgb:
         """The camera, (H, W, 3) uint8, with a note; drawn in a thread, and only if there is another one."""
-        passed = (self._feed.newest, self.size, note)
+        passed = (self._feed.newest, self.size, note, self.fit)
         if self._passed_rgb is None or passed != self._passed:
             self._passed_rgb = await asyncio.to_thread(with_note, *passed)
             self._passed = passed

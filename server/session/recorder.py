@@ -39,7 +39,7 @@ class Recorder:
     def offer(self, picture: Picture, pts: int, now: float) -> None:
         """A picture is shown. Never waits. Beside it goes what it was made from: both move as one."""
         if self._recording is not None:
-            self._recording.offer(picture.rgb, pts, now, picture.source)
+            self._recording.offer(picture.rgb, pts, now, picture.source, picture.parameters.fit)
 
     def stop(self, now: float, reason: str = "") -> None:
         """Finish what runs, if anything; its file can be fetched then."""

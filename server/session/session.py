@@ -277,7 +277,7 @@ class LiveSession:
             self._info = await self._engine.ready()
             # No chunk has been planned: what was asked for until now waits, and is asked of the first.
             self.planner.begin_with(self._info, is_new=self._record is None)
-            self.playout.size = (self._info.width, self._info.height)
+            self.playout.begin_with(self.planner.parameters)
             self.channels.send(*self._hello())
             self._state.become(State.WAITING, "waiting for pictures from the camera")
             handle = await self._open()

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from streaming.api import DistanceRegion
-from streaming.frames import crop_to_fill
+from streaming.api import DEFAULT_FIT, CameraFit, DistanceRegion
+from streaming.frames import crop_to_fill, inside_bars
 
 _PAINTS_FROM = 128  # brightness; a brush's soft edge is halved here
 _BORDER = 48  # the soft border's width is the picture's height over this: 3 pixels of 144, 10 of 480
@@ -31,13 +31,28 @@ class RegionMask:
     share: Tensor  # (T, height, width, 1) float32: the generated picture's share of the shown one
 
     @classmethod
-    def of(cls, mask: np.ndarray, height: int, width: int, device: torch.device | str) -> Self | None:
-        """mask (H, W) or RGB (H, W, 3) uint8, bright = paint, cropped as the camera is; None if nothing is
-        kept."""
+    def of(
+        cls,
+        mask: np.ndarray,
+        height: int,
+        width: int,
+        device: torch.device | str,
+        fit: CameraFit = DEFAULT_FIT,
+    ) -> Self | None:
+        """mask (H, W) or RGB (H, W, 3) uint8, bright = paint, fitted as the camera is: cropped, or whole, its
+        edges drawn out over the bars. None if nothing is kept."""
         if mask.ndim == 3:
             mask = np.asarray(Image.fromarray(mask).convert("L"))
-        cropped = torch.from_numpy(np.array(crop_to_fill(mask, height, width)))[None, None]
-        fitted = F.interpolate(cropped.float(), size=(height, width), mode="bilinear", antialias=True)
+        rows, columns = slice(0, height), slice(0, width)
+        if fit == "fit":
+            rows, columns = inside_bars(mask.shape, height, width)
+        else:
+            mask = crop_to_fill(mask, height, width)
+        size = rows.stop - rows.start, columns.stop - columns.start
+        shown = torch.from_numpy(np.array(mask))[None, None].float()
+        fitted = F.interpolate(shown, size=size, mode="bilinear", antialias=True)
+        bars = columns.start, width - columns.stop, rows.start, height - rows.stop
+        fitted = F.pad(fitted, bars, mode="replicate")
         paint = (fitted >= _PAINTS_FROM).float()
         return None if bool(paint.all()) else cls.of_paint(paint[None]).to(device)
 

@@ -64,6 +64,11 @@ class Needs:
         dropped = len(self.preset.usable_videos) - len(preset.usable_videos)
         return replace(self, preset=preset, session=self.session - dropped * self.encoder)
 
+    def with_turning(self) -> "Needs":
+        """With streams of the other shape of picture, too. Their caches, and what passes take, are as large:
+        it is the encoder's memory of empty control that there is once more."""
+        return replace(self, shared=self.shared + self.encoder)
+
     def running(self, sessions: int = 1) -> int:
         """On the device, with so many streams open."""
         return self.weights + self.shared + sessions * self.session + self.activations
@@ -181,6 +186,11 @@ def check(
         best = max(fitting, key=lambda other: other.running(sessions))
         advice = f"the largest preset that fits is {best.preset.name} ({_gb(best.running(sessions))})"
     raise DoesNotFit(f"{wanted.preset.name} does not fit: {short}; {advice}")
+
+
+def fits(wanted: Needs, device: torch.device, *, free: Free, sessions: int = 1) -> bool:
+    """Whether `check` would let it pass."""
+    return not _shortage(wanted, device, free, sessions)
 
 
 def free_memory(device: torch.device) -> Free:

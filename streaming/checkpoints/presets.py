@@ -13,7 +13,15 @@ from streaming.api import (
     check_allowed,
     check_strengths,
 )
-from streaming.config import ConfigError, SamplerConfig, TaehvConfig, TextConfig, WanConfig, WindowConfig
+from streaming.config import (
+    ConfigError,
+    SamplerConfig,
+    TaehvConfig,
+    TextConfig,
+    WanConfig,
+    WindowConfig,
+    check_size,
+)
 from streaming.controls.control_videos import SEPARATE, Layout, check_layout
 from streaming.controls.gray import ANNOTATED, LUMA, Luma
 from streaming.modules.wan_vae import WanVaeConfig
@@ -54,12 +62,9 @@ class Preset:
     gray: Luma = ANNOTATED  # how gray was made for its training
 
     def __post_init__(self) -> None:
-        step = self.autoencoder.space_stride * self.transformer.patch_size[1]
-        if self.height % step or self.width % step:
-            raise ConfigError(
-                f"height and width of {self.name} must be multiples of {step}, "
-                f"got {self.height} x {self.width}"
-            )
+        _, patch_h, patch_w = self.transformer.patch_size
+        stride = self.autoencoder.space_stride
+        check_size(self.name, self.width, self.height, (stride * patch_w, stride * patch_h))
         if self.autoencoder.latent_channels != self.transformer.in_dim:
             raise ConfigError(
                 f"autoencoder has {self.autoencoder.latent_channels} latent channels, "
@@ -78,6 +83,15 @@ class Preset:
         """Raises ValueError for names that are no controls, or none at all."""
         check_allowed(allowed)
         return replace(self, allowed_controls=tuple(name for name in CONTROLS if name in allowed))
+
+    def with_size(self, size: tuple[int, int] | None) -> Self:
+        """For pictures of another width and height, None: its own. Raises ConfigError for one that it cannot
+        make."""
+        return self if size is None else replace(self, width=size[0], height=size[1])
+
+    def turned(self) -> Self:
+        """With width and height exchanged. Raises ConfigError where it cannot make that."""
+        return self.with_size((self.height, self.width))
 
     @property
     def usable_videos(self) -> tuple[int, ...]:

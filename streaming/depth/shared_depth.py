@@ -16,7 +16,8 @@ class SharedDepth:
 
     def estimate(self, frames: Tensor) -> Tensor:
         """See `DepthEstimator`. Raises RankLost, and for whatever else fails in it."""
-        with self._ranks.told(Message(Kind.DEPTH, frames=len(frames))):
+        rows, columns = frames.shape[2:]
+        with self._ranks.told(Message(Kind.DEPTH, frames=len(frames), rows=rows, columns=columns)):
             return self.share(frames)
 
     def new_range(self) -> DepthRange:

@@ -8,7 +8,8 @@
 What is done to an estimate, in this order: scale and shift of every frame are brought to those of the frames
 before (alignment.py), the past is blended in where asked for (smoothing.py), one range for the whole chunk
 makes it [-1, 1] (range.py), the last generated picture adds its detail where asked for (refinement.py). A cut
-of the camera's scene begins anew from its first frame on.
+of the camera's scene begins anew from its first frame on. Bars around a camera picture that is shown whole
+are as far as anything can be, and say nothing of the range.
 """
 
 from collections.abc import Callable
@@ -78,6 +79,12 @@ class StreamDepth:
         self._state = StreamDepthState(estimator.new_range())
         self._points: tuple[tuple[Point, ...], Tensor] | None = None  # the last ones asked for, and their map
 
+    def of_size(self, height: int, width: int) -> "StreamDepth":
+        """Of the same stream in another size: it has seen nothing of the scene yet; the counter goes on."""
+        other = StreamDepth(self._estimator, self._device, height, width)
+        other.resume(self._fresh())
+        return other
+
     @property
     def non_finite(self) -> int:
         """NaN and Inf values that the estimator gave since the stream was opened; a counter, never reset."""
@@ -91,6 +98,7 @@ class StreamDepth:
         generated: Tensor | None = None,
         *,
         estimate: Callable[[DepthEstimator], Tensor] | None = None,
+        bars: Tensor | None = None,
         starts_over: bool = False,
     ) -> Depth:
         """Camera frames (T, 3, H, W) float32 in [-1, 1] -> depth to guide the generation with.
@@ -98,9 +106,9 @@ class StreamDepth:
         `generated` (T', 3, H, W) in [-1, 1] are the pictures shown last, oldest first; only a refinement
         above 0 looks at them, at the newest, and it costs the estimate of one frame more. `estimate` gives
         the estimator's (T, H, W) of these frames, which a caller may know in part; it is not asked where
-        points replace it. `starts_over`: as after `reset`, which a caller cannot use before it knows that the
-        chunk succeeds. `settings.enabled` is the caller's affair: whoever asks gets depth. Raises ValueError
-        on another shape.
+        points replace it. `bars` (T, H, W) bool: where frames show nothing of the camera. `starts_over`: as
+        after `reset`, which a caller cannot use before it knows that the chunk succeeds. `settings.enabled`
+        is the caller's affair: whoever asks gets depth. Raises ValueError on another shape.
         """
         for name, pictures in (("frames", frames), ("generated", generated)):
             if pictures is not None and (pictures.ndim != 4 or tuple(pictures.shape[1:]) != (3, *self._size)):
@@ -108,7 +116,7 @@ class StreamDepth:
                 raise ValueError(f"{name}: expected {expected}, got {tuple(pictures.shape)}")
         state = self._fresh() if starts_over else self._state
         if settings.points:
-            values = self._sparse(settings.points).expand(len(frames), -1, -1)
+            values = _far_in(bars, self._sparse(settings.points).expand(len(frames), -1, -1))
             # As after a pause of depth: what is remembered of the camera will be old when points are cleared.
             return Depth(values, motion=0.0, non_finite=0, after=replace(state, reference=None, memory=None))
         raw = self._estimator.estimate(frames) if estimate is None else estimate(self._estimator)
@@ -122,6 +130,9 @@ class StreamDepth:
         if settings.smoothing:
             raw = self._smooth(raw, frames, alignment, state.memory, settings.smoothing)
             scale, shift = np.ones_like(scale), np.zeros_like(shift)
+        if bars is not None:
+            covered = F.avg_pool2d(bars[:, None].float(), self._cell)[:, 0].cpu().numpy() == 1
+            grid = np.where(covered, np.float32(np.nan), grid)
         slope, offset, after = self._ranges(grid, alignment, state.range)
         # Alignment and range in one pass over the pixels.
         values = self._scaled(raw, slope * scale, slope * shift + offset).clamp_(-1, 1)
@@ -133,6 +144,7 @@ class StreamDepth:
         if settings.refinement and generated is not None and state.memory is not None:
             painted, _ = _replace_non_finite(self._estimator.estimate(generated[-1:]))
             values = refine(values, state.memory.values, painted[0], alignment.still, settings.refinement)
+        values = _far_in(bars, values)
         span = after.near - after.far
         motion = min(2.0, 2 * alignment.moved / span) if span > 0 else 0.0
         return Depth(
@@ -202,6 +214,11 @@ class StreamDepth:
                 before = before.follow(torch.from_numpy(grid[first:end]))
                 slope[first:end], offset[first:end] = before.slope_and_offset()
         return slope, offset, before
+
+
+def _far_in(bars: Tensor | None, values: Tensor) -> Tensor:
+    """Depth (T, H, W) in [-1, 1] that is far in the bars."""
+    return values if bars is None else values.masked_fill(bars, -1)
 
 
 def _replace_non_finite(depth: Tensor) -> tuple[Tensor, int]:

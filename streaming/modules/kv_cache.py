@@ -102,8 +102,14 @@ class RingKVCache:
         buffers = [self.k, self.v] + ([] if self.sink_k is None else [self.sink_k])
         return sum(b.numel() * b.element_size() for b in buffers)
 
-    def reset(self) -> None:
-        """Forget the stream; buffers stay allocated (what they hold is never read before it is rewritten)."""
+    def reset(self, grid: tuple[int, int] | None = None) -> None:
+        """Forget the stream; buffers stay allocated (what they hold is never read before it is rewritten).
+        `grid`: rows and columns of tokens of the next stream's latents, None: as before. Raises ValueError
+        for more or fewer tokens than before."""
+        if grid is not None and grid != self.grid:
+            if grid[0] * grid[1] != self.tokens_per_latent:
+                raise ValueError(f"grid: expected {self.tokens_per_latent} tokens a latent, got {grid}")
+            self.grid, self._span, self._span_key = grid, None, ()
         self.end = 0
         self._sink_base, self._sink_written = 0, None
 

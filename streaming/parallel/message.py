@@ -31,6 +31,8 @@ class Message:
     controls: int = 0
     references: int = 0  # latents of reference pictures
     frames: int = 0
+    rows: int = 0  # of a latent's grid of tokens; in pixels, of pictures
+    columns: int = 0
     has_text: bool = False  # another prompt's keys and values follow
     timestep: float = 0.0
 
@@ -47,5 +49,5 @@ class Message:
         return cls(Kind(kind), *others)
 
 
-_LAYOUT = struct.Struct("<b8q?d")
+_LAYOUT = struct.Struct("<b10q?d")
 SIZE = _LAYOUT.size

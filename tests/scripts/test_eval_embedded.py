@@ -113,6 +113,18 @@ def test_built_in_model_keeps_its_figures(trial: str, figure: str, least: float,
     assert row.value is not None and least <= row.value <= most, table(finding.rows)
 
 
+@pytest.mark.usefixtures("one_thread", "served_steps_alone")
+def test_the_built_in_model_paints_upright_too() -> None:
+    """It was never trained on upright pictures."""
+    upright = load_subject(device="cpu", size=(144, 256))
+    assert upright.size == (256, 144)
+    finding = TRIALS["looks"](upright, SMALL)
+    values = {row.name: row.value for row in finding.rows if row.note != NO_JUDGES}
+    for figure, least in (("look accuracy", 0.95), ("depth read off, fraction of truth's", 0.95)):
+        assert (values.get(figure) or 1.0) >= least, table(finding.rows)
+    assert (values["PSNR to truth"] or 0) > 23
+
+
 def test_the_table_says_what_failed() -> None:
     rows = [
         Row("look accuracy", 0.97, 0.95, note="30 clips"),

@@ -60,6 +60,7 @@ class StreamSnapshot:
     chunk: int
     frame: int
     generation: int
+    is_upright: bool = False
 
     def names(self) -> tuple[str, ...]:
         return "stream", *self._latents()
@@ -86,6 +87,7 @@ class LiveStream:
         self._strengths = {"depth": 0.0, "gray": 0.0, "lines": 0.0, **dict(module.controls)}
         self._noise_scale = 1.0
         self._ahead: WeightedPrompts | None = None
+        self._is_upright = False
         self.frames_wanted = 9
         weakref.finalize(self, lambda: module.freed_in.append(threading.current_thread().name))
 
@@ -104,16 +106,22 @@ class LiveStream:
         sleep(self._module.step_seconds + (self._module.recache_seconds if is_longer else 0))
         self._ahead = None
         self._fail_if_asked(controls.prompt)
+        if controls.orientation == "upright" and not self._module.can_turn:
+            raise ValueError("orientation: expected wide, this model's pictures cannot be turned")
         self._prompt = controls.prompt or self._prompt
         self._strengths |= dict(controls.controls or ())
         if controls.camera_start is not None:
             self._noise_scale = controls.camera_start.noise_scale
         if controls.guidance_scale is not None:
             self._strengths["depth"] = controls.guidance_scale
-        if controls.reset or controls.transition == "cut":
+        was_upright = self._is_upright
+        if controls.orientation is not None:
+            self._is_upright = controls.orientation == "upright"
+        if controls.reset or controls.transition == "cut" or self._is_upright != was_upright:
             self._reset()
         count = 9 if self._chunk == 0 else 12
-        pictures = np.zeros((count, HEIGHT, WIDTH, 3), np.uint8)
+        size = (WIDTH, HEIGHT) if self._is_upright else (HEIGHT, WIDTH)
+        pictures = np.zeros((count, *size, 3), np.uint8)
         for number, (picture, source) in enumerate(zip(pictures, frames[-count:], strict=True)):
             picture[...] = ((self._frame + number) % 256, min(255, len(self._prompt)), source.mean())
         timings = {"depth": 1.0, "encode": 2.0, "generate": 3.0, "decode": 4.0, "total": 10.0}
@@ -160,11 +168,11 @@ class LiveStream:
 
     def snapshot(self, before: StreamSnapshot | None = None) -> StreamSnapshot:
         self._module.snapshots_before.append(before)
-        return StreamSnapshot(self._prompt, self._chunk, self._frame, self._generation)
+        return StreamSnapshot(self._prompt, self._chunk, self._frame, self._generation, self._is_upright)
 
     def restore(self, snapshot: StreamSnapshot) -> None:
         self._chunk, self._frame = snapshot.chunk, snapshot.frame
-        self._generation = snapshot.generation
+        self._generation, self._is_upright = snapshot.generation, snapshot.is_upright
         self.frames_wanted = 12 if self._chunk else 9
 
     def _fail_if_asked(self, prompt: str | None) -> None:
@@ -188,7 +196,7 @@ class LiveStream:
 
 class StreamEngine:
     def __init__(self, module: "FakeEngineModule") -> None:
-        self.info = replace(INFO, looks=module.looks, controls=module.controls)
+        self.info = replace(INFO, looks=module.looks, controls=module.controls, can_turn=module.can_turn)
         self._module = module
 
     def warm_up(self) -> float:
@@ -251,6 +259,7 @@ class FakeEngineModule:
     memory_bytes: int = 0
     looks: tuple[Look, ...] = ()
     controls: ControlStrengths = DEFAULT_CONTROLS  # that streams begin with
+    can_turn: bool = True
     step_seconds: float = 0.0
     recache_seconds: float = 0.0  # more, for a step with a prompt, unless that was done ahead
     recached_ahead: list[WeightedPrompts] = field(default_factory=list)

@@ -35,6 +35,7 @@ def test_defaults_are_safe_and_bounded():
         "max_viewers": 8,
         "max_fps": 30.0,
         "latency": "standard",
+        "size": None,
         "peer_timeout": 10.0,
         "resume_seconds": 30.0,
         "engine_timeout": 120.0,

@@ -54,6 +54,8 @@ def test_law_it_is_there_without_torch() -> None:
         ({"adaptive": -0.1}, "adaptive must be 0 ... 1, got -0.1"),
         ({"references": (PICTURE[:0],)}, r"references\[0\] must be \(H, W, 3\) uint8, got \(0, 6, 3\)"),
         ({"mask": np.zeros((4, 4, 1, 1), np.uint8)}, r"mask must be .* got \(4, 4, 1, 1\)"),
+        ({"orientation": "high"}, "orientation must be wide or upright, got 'high'"),
+        ({"fit": "stretch"}, "fit must be fill or fit, got 'stretch'"),
         ({"blend_curve": "cubic"}, "blend_curve must be linear or slerp, got 'cubic'"),
         ({"steps": (250, 1000)}, r"steps must be 1 to 8 that fall within 1000 ... 1.* got \[250, 1000\]"),
         ({"steps": tuple(range(900, 0, -100))}, "steps must be 1 to 8"),

@@ -31,6 +31,7 @@ CONFIG = WanConfig(
 )
 WINDOW = WindowConfig(local_attn_size=9, sink_size=3)
 SIZE = (4, 6)
+GRID, TURNED = (2, 3), (3, 2)  # of its patches, and height and width exchanged
 
 
 def tensors_of(value: Any) -> list[Tensor]:
@@ -248,6 +249,35 @@ def test_a_ring_is_recorded_once_more_for_each_number_of_controls(model: CausalV
     assert tape.recorded == 8
 
 
+@pytest.mark.parametrize("records", [False, True])
+@torch.inference_mode()
+def test_a_ring_that_is_turned_has_passes_of_that_shape(model: CausalVaceWanModel, records: bool) -> None:
+    """Of one stream after the other, to and fro, and as the model's own forward; recorded once for each
+    shape."""
+    tape = Tape()
+    passes, ring = ChunkPasses(model, SIZE, tape if records else None), new_cache(model)
+    for grid in (GRID, TURNED, GRID, TURNED):
+        ring.reset(grid)
+        script, wanted = Script(model, 1), model.new_cache(WINDOW, 2 * grid[0], 2 * grid[1])
+        if grid != GRID:
+            script = turned(model, script)
+        for index in range(6):
+            flows = by_passes(passes, ring, script, index)
+            for flow, want in zip(flows, by_forward(model, wanted, script, index), strict=True):
+                torch.testing.assert_close(flow, want, atol=1e-6, rtol=1e-5)
+    assert tape.recorded == (4 if records else 0)
+
+
+def turned(model: CausalVaceWanModel, script: Script) -> Script:
+    """Of the same draws, height and width exchanged."""
+    script.noisy = [[x.mT.contiguous() for x in chunk] for chunk in script.noisy]
+    script.clean = [x.mT.contiguous() for x in script.clean]
+    draws = torch.Generator().manual_seed(5)
+    given = torch.randn(1, 3, 96, *SIZE[::-1], generator=draws)
+    script.control = [None if each is None else model.embed_control(given, 3) for each in script.control]
+    return script
+
+
 @torch.inference_mode()
 def test_a_stream_on_a_prepared_ring_records_nothing_and_is_the_same(model: CausalVaceWanModel) -> None:
     """Another stream is in the midst of a chunk when the ring is prepared."""
@@ -302,7 +332,8 @@ def test_a_ring_that_is_gone_is_gone_in_followers_too(monkeypatch: pytest.Monkey
     del cache
     gc.collect()
     passes.begin(new_cache(model), 0, context)
-    assert told.messages == [Message(Kind.BEGIN, 1), Message(Kind.DROP, 1), Message(Kind.BEGIN, 2)]
+    begun = [Message(Kind.BEGIN, ring, rows=GRID[0], columns=GRID[1]) for ring in (1, 2)]
+    assert told.messages == [begun[0], Message(Kind.DROP, 1), begun[1]]
 
     made: list[weakref.ref[RingKVCache]] = []
 
@@ -321,9 +352,10 @@ def test_a_ring_that_is_gone_is_gone_in_followers_too(monkeypatch: pytest.Monkey
 @torch.inference_mode()
 def test_a_follower_whose_ring_is_another_says_so(model: CausalVaceWanModel) -> None:
     following = FollowingPasses(model, SIZE, None, lambda: new_cache(model))
-    following.follow(Message(Kind.BEGIN, 1, 0, 0))
+    fresh = Message(Kind.BEGIN, 1, 0, 0, rows=GRID[0], columns=GRID[1])
+    following.follow(fresh)
     following.follow(Message(Kind.BEGIN, 1, 3, 3))
-    following.follow(Message(Kind.BEGIN, 1, 0, 0))  # the leader's was reset
+    following.follow(fresh)  # the leader's was reset
     with pytest.raises(RuntimeError, match="ring 1 ends at 3, the leader's at 6"):
         following.follow(Message(Kind.BEGIN, 1, 6, 6))
 

@@ -13,6 +13,7 @@ import streaming.engine
 import streaming.following
 from streaming.acceleration import Speed
 from streaming.api import ChunkParameters, Decoder, GenerationFailed
+from streaming.checkpoints.memory import Needs, needs
 from streaming.checkpoints.presets import PRESETS
 from streaming.depth.estimators import DepthRange, EdgesDepth
 from streaming.engine import LiveStream, StreamEngine, choose_device
@@ -248,6 +249,42 @@ def test_speed_names_the_decoder_unless_it_is_named(
         48,
         3,
     )
+
+
+@pytest.mark.parametrize("size", [None, (64, 32), (32, 64)])
+def test_a_model_is_loaded_for_the_size_that_is_asked(
+    tiny_big_model: str, size: tuple[int, int] | None
+) -> None:
+    """For its pictures, and for the memory that it needs."""
+    engine = StreamEngine.load(model=tiny_big_model, size=size, device="cpu", random_weights=True)
+    info = engine.info
+    assert (info.width, info.height) == (size or (48, 32))
+    assert info.can_turn == (info.width > info.height)
+    frames = engine.open(prompt="gold", seed=0).step(pictures(9), ChunkParameters()).frames
+    assert frames.shape == (9, info.height, info.width, 3)
+
+
+def test_a_size_that_cannot_be_is_refused_before_anything_is_loaded(tiny_big_model: str) -> None:
+    with pytest.raises(
+        ValueError, match="size of tiny must be multiples of 16, .* got 50x32; nearest: 48x32"
+    ):
+        StreamEngine.load(model=tiny_big_model, size=(50, 32), device="cpu")
+
+
+def test_where_memory_is_short_streams_cannot_be_turned(
+    tiny_big_model: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[Needs] = []
+
+    def has_room(wanted: Needs, *_: object, **__: object) -> bool:
+        asked.append(wanted)
+        return False
+
+    monkeypatch.setattr(streaming.engine, "fits", has_room)
+    engine = StreamEngine.load(model=tiny_big_model, device="cpu", random_weights=True)
+    assert not engine.info.can_turn and "no stream can be turned upright" in caplog.text
+    (wanted,) = asked
+    assert wanted.shared > needs(wanted.preset, wanted.dtype).shared
 
 
 def test_random_weights_are_not_the_trained_ones() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from streaming.frames import channels, crop_to_fill, fit_frames, from_uint8, to_uint8
+from streaming.frames import channels, crop_to_fill, fit_frames, from_uint8, inside_bars, to_uint8
 
 HEIGHT, WIDTH = 18, 32
 
@@ -109,3 +109,29 @@ def test_the_gpu_gives_the_same_frames_up_to_a_rounding():
     on_cpu = fit_frames(frames, HEIGHT, WIDTH, "cpu")
     on_gpu = fit_frames(frames, HEIGHT, WIDTH, "cuda").cpu()
     assert (on_cpu - on_gpu).abs().max() <= 1.01 / 127.5
+
+
+@pytest.mark.parametrize(
+    ("size", "rows", "columns"),
+    [
+        ((64, 64), slice(0, 144), slice(56, 200)),
+        ((480, 640), slice(0, 144), slice(32, 224)),
+        ((100, 1000), slice(59, 85), slice(0, 256)),
+        ((1000, 1), slice(0, 144), slice(127, 128)),
+        ((288, 512), slice(0, 144), slice(0, 256)),
+    ],
+)
+def test_all_of_a_picture_is_shown_between_black_bars(size, rows, columns):
+    white = np.full((*size, 3), 255, np.uint8)
+    [fitted] = fit_frames([white], 144, 256, "cpu", "fit")
+    assert (fitted[:, rows, columns] == 1).all()
+    fitted[:, rows, columns] = -1
+    assert (fitted == -1).all()
+    assert inside_bars(size, 144, 256) == (rows, columns)
+
+
+def test_a_picture_of_the_target_aspect_is_the_same_either_way():
+    shown = [picture(HEIGHT * 3, WIDTH * 3), picture(HEIGHT, WIDTH)]
+    assert torch.equal(
+        fit_frames(shown, HEIGHT, WIDTH, "cpu", "fit"), fit_frames(shown, HEIGHT, WIDTH, "cpu")
+    )

@@ -26,16 +26,15 @@ def build(
     *,
     drawn: bool,
     fast: bool,
-    height: int | None,
-    width: int | None,
+    size: tuple[int, int] | None = None,
     optimizations: Optimizations | None = None,
     gpus: int = 1,
 ) -> StreamEngine:
-    """`drawn`: random weights; `fast`: TAEHV encodes and decodes; `gpus` work on a stream together. Raises as
-    `StreamEngine.load`."""
-    preset = find_preset(model)
+    """`drawn`: random weights; `size`: width and height, None: the preset's; `fast`: TAEHV encodes and
+    decodes; `gpus` work on a stream together. Raises as `StreamEngine.load`."""
+    preset = find_preset(model).with_size(size)
     depth = random_depth if drawn and preset.needs_files else partial(load_depth, preset.depth)
-    named: dict[str, Any] = {"base_model_name": model, "height": height, "width": width}
+    named: dict[str, Any] = {"base_model_name": model, "height": preset.height, "width": preset.width}
     if drawn:
         named |= {"taehv_path": TAEHV_DRAWN, "taehv_encodes": True} if fast else {}
         recipe = Recipe(RandomPipeline, PipelineConfig(**named), dtype, depth, optimizations)

@@ -40,9 +40,7 @@ def few() -> Iterator[None]:
 def run(few: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
     """What a tiny guided run prints and writes."""
     out = tmp_path_factory.mktemp("bench") / "figures" / "pipeline.json"
-    arguments = (
-        "--model embedded --random-weights --height 16 --width 32 --steps 2 --chunks 2 --device cpu --check 2"
-    )
+    arguments = "--model embedded --random-weights --size 32x16 --steps 2 --chunks 2 --device cpu --check 2"
     with pytest.MonkeyPatch.context() as patch:
         save_tiny_model(depth := out.parent / "depth")  # a net is counted, too
         patch.setitem(PRESETS, EMBEDDED.name, replace(NARROW, depth=str(depth)))
@@ -96,7 +94,7 @@ def test_the_ring_is_read_where_it_lies(run: tuple[str, dict[str, Any]]) -> None
 
 def test_fast_and_unguided_runs_through(tmp_path: Path) -> None:
     out = tmp_path / "fast.json"
-    arguments = "--model embedded --random-weights --preset fast --guidance none --height 16 --width 16"
+    arguments = "--model embedded --random-weights --preset fast --guidance none --size 16x16"
     rest = ["--chunks", "2", "--device", "cpu", "--no-warm-start", "--json", str(out)]
     done = CliRunner().invoke(app(), [*arguments.split(), *rest])
     assert done.exit_code == 0, done.output
@@ -107,7 +105,7 @@ def test_fast_and_unguided_runs_through(tmp_path: Path) -> None:
 def test_a_start_from_the_camera_has_a_table_for_each_noise_scale(tmp_path: Path) -> None:
     """With the passes that are left of four, and the camera's encoding."""
     out = tmp_path / "noise.json"
-    arguments = "--model embedded --random-weights --guidance noise --steps 4 --height 16 --width 16"
+    arguments = "--model embedded --random-weights --guidance noise --steps 4 --size 16x16"
     rest = ["--chunks", "2", "--device", "cpu", "--no-warm-start", "--json", str(out)]
     done = CliRunner().invoke(app(), [*arguments.split(), *rest])
     assert done.exit_code == 0, done.output
@@ -122,7 +120,7 @@ def test_a_start_from_the_camera_has_a_table_for_each_noise_scale(tmp_path: Path
 def test_each_latency_has_a_table_of_what_it_sets(tmp_path: Path) -> None:
     """In one call: 4, 3, 2 passes, and one from the camera."""
     out = tmp_path / "latency.json"
-    arguments = "--model embedded --random-weights --guidance latency --steps 4 --height 16 --width 16"
+    arguments = "--model embedded --random-weights --guidance latency --steps 4 --size 16x16"
     rest = ["--chunks", "2", "--device", "cpu", "--no-warm-start", "--json", str(out)]
     done = CliRunner().invoke(app(), [*arguments.split(), *rest])
     assert done.exit_code == 0, done.output
@@ -151,7 +149,7 @@ def test_several_ranks_are_measured_and_told_in_table_and_figures(
     """With the preset that the other processes find, too."""
     monkeypatch.setitem(PRESETS, EMBEDDED.name, EMBEDDED)
     out = tmp_path / "two.json"
-    arguments = "--model embedded --random-weights --height 16 --width 32 --steps 2 --chunks 2 --device cpu"
+    arguments = "--model embedded --random-weights --size 32x16 --steps 2 --chunks 2 --device cpu"
     rest = ["--gpus", "2", "--check", "2", "--no-warm-start", "--json", str(out)]
     done = CliRunner().invoke(app(), [*arguments.split(), *rest])
     assert done.exit_code == 0, done.output

@@ -86,6 +86,8 @@ CASES = [
     ("ok", lambda: checks.space_for_recordings(having(max_recordings_mb=1), 1 << 30), "1.1 GB"),
     ("warning", lambda: checks.space_for_recordings(having(max_recordings_mb=4096), 1 << 30), "4.3"),
     ("failure", lambda: checks.space_for_recordings(having(max_recordings_mb=1), 1 << 20), "0.0 GB"),
+    ("ok", lambda: checks.size((832, 480), None), "832x480"),
+    ("failure", lambda: checks.size((830, 480), "must be multiples of 16"), "multiples of 16"),
     ("ok", lambda: checks.file("scribble", "/x", None), "/x"),
     ("failure", lambda: checks.file("scribble", "/x", "No such file"), "No such"),
     ("ok", lambda: checks.ice_server("stun:a", None, "192.0.2.1"), "192.0.2.1"),

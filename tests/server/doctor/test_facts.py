@@ -80,3 +80,9 @@ def test_the_hub_folder_is_that_of_the_library(monkeypatch, tmp_path):
     assert facts.hub_folder() == tmp_path / "hub"
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "other"))
     assert facts.hub_folder() == tmp_path / "other"
+
+
+def test_a_size_that_the_model_cannot_make_is_told_with_its_multiples():
+    assert facts.size_problem("embedded", (144, 256)) is None
+    assert "multiples of 16" in (facts.size_problem("embedded", (150, 256)) or "")
+    assert "nosuch" in (facts.size_problem("nosuch", (144, 256)) or "")

@@ -52,6 +52,7 @@ async def test_model_is_loaded_with_the_settings_and_described(worker, engine, s
         "precision": "auto",
         "controls": ("depth", "gray", "lines"),
         "scribble": None,
+        "size": None,
         "random_weights": False,
         "cache_dir": None,
         "seed": 3,
@@ -66,6 +67,12 @@ async def test_streams_may_use_the_controls_of_the_settings(engine):
     async with started_worker(load_settings({"controls": ["depth"]}), engine) as worker:
         await worker.ready()
     assert engine.loaded_with["controls"] == ("depth",)
+
+
+async def test_pictures_have_the_size_of_the_settings(engine):
+    async with started_worker(load_settings({"size": "480x832"}), engine) as worker:
+        await worker.ready()
+    assert engine.loaded_with["size"] == (480, 832)
 
 
 async def test_the_network_that_draws_lines_is_the_one_of_the_settings(engine):

@@ -8,7 +8,9 @@ from server.media.frames import (
     NEUTRAL,
     beside,
     filling,
+    fitted,
     is_usable,
+    letterboxed,
     stamp_source,
     to_rgb,
     to_video_frame,
@@ -48,6 +50,33 @@ def test_a_frame_fills_the_picture_with_its_middle(source, size):
     for mirrored in (bright[::-1], bright[:, ::-1]):
         assert (bright != mirrored).mean() < 0.05
     assert 0.2 < bright.mean() < 0.9
+
+
+@pytest.mark.parametrize("source", [(640, 480), (480, 640), (300, 900), (64, 64)])
+@pytest.mark.parametrize("size", [(256, 144), (144, 256), (64, 64)])
+def test_fitted_to_fit_all_of_a_frame_is_there_between_bars(source, size):
+    shown = fitted(camera(*source), size, "fit")
+    assert shown.shape == (size[1], size[0], 3)
+    is_camera = np.abs(shown.astype(int) - (200, 100, 50)).max(-1) < 12
+    scale = min(size[0] / source[0], size[1] / source[1])
+    width, height = round(source[0] * scale), round(source[1] * scale)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    assert is_camera[top : top + height, left : left + width].all()
+    assert is_camera.sum() == width * height and not shown[~is_camera].any()
+
+
+def test_fitted_to_fill_it_is_cropped_as_ever():
+    frame = camera(640, 480)
+    assert np.array_equal(fitted(frame, (256, 144), "fill"), filling(frame, (256, 144)))
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (64, 48), (100, 100), (9, 64)])
+def test_a_letterboxed_picture_is_whole_in_the_middle_of_black(shape):
+    boxed = letterboxed(np.full((*shape, 3), 200, np.uint8), (64, 48))
+    assert boxed.shape == (48, 64, 3) and set(np.unique(boxed)) <= {0, 200}
+    scale = min(64 / shape[1], 48 / shape[0])
+    assert (boxed[..., 0] == 200).sum() == round(shape[1] * scale) * round(shape[0] * scale)
+    assert np.abs((boxed == boxed[::-1, ::-1]).mean() - 1) < 0.05
 
 
 def test_video_frame_keeps_pixels_and_time():
@@ -99,6 +128,13 @@ def test_beside_is_the_cameras_middle_on_the_left_and_the_output_untouched_on_th
     assert np.array_equal(both[:, size[0] :], output)
     without = beside(None, output)
     assert (without[:, : size[0]] == NEUTRAL).all() and np.array_equal(without[:, size[0] :], output)
+
+
+def test_beside_and_under_a_note_the_camera_is_fitted_as_asked():
+    both = beside(camera(160, 90), np.zeros((64, 48, 3), np.uint8), "fit")
+    assert not both[0, :48].any() and both[32, 24].any()
+    noted = with_note(camera(90, 160), (256, 144), "waiting", "fit")
+    assert not noted[0, 0].any() and noted[20, 128].any()
 
 
 def test_stamp_is_the_top_of_the_frame_behind_each_picture():

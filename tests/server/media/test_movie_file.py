@@ -95,6 +95,16 @@ def test_another_size_in_mid_file_is_scaled(tmp_path):
     assert [pixels.shape for _, pixels in read(tmp_path / "a.mp4")[1]] == [(48, 64, 3)] * 2
 
 
+def test_another_shape_in_mid_file_is_whole_between_bars(tmp_path):
+    file = MovieFile(tmp_path / "a.mp4", (64, 48))
+    file.write(flat(200), 0)
+    file.write(flat(200, 48, 64), TICK)
+    file.close()
+    _, (_, pixels) = read(tmp_path / "a.mp4")[1]
+    assert pixels.shape == (48, 64, 3)
+    assert pixels[:, :12].max() < 20 and pixels[:, -12:].max() < 20 and pixels[:, 18:46].min() > 180
+
+
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises((OSError, FFmpegError)):
         MovieFile(tmp_path / "none" / "a.mp4", (64, 48)).write(flat(0), 0)

@@ -136,6 +136,18 @@ async def test_side_by_side_has_the_camera_on_the_left(tmp_path):
     assert abs(pixels[:, :60].mean() - 80) < 5 and abs(pixels[:, 68:].mean() - 200) < 5
 
 
+async def test_beside_it_the_camera_is_fitted_as_the_stream_is(tmp_path):
+    stage = Stage(tmp_path, side_by_side=True)
+    for fit in ("fill", "fit"):
+        stage.now += 1 / 24
+        upright = VideoFrame.from_ndarray(np.full((64, 48, 3), 200, np.uint8))
+        stage.recording.offer(flat(200), 90_000, stage.now, upright, fit)
+    await stage.stop()
+    (_, filled), (_, fitted) = read(stage.recording.path)[:2]
+    assert filled[:, 2:60].min() > 150
+    assert fitted[:, :8].max() < 60 and fitted[:, 20:44].min() > 150
+
+
 async def test_a_thread_that_is_behind_costs_pictures_and_no_time(tmp_path, monkeypatch):
     """The stream is never delayed: what the queue cannot hold is dropped and counted."""
     may_write, write = threading.Event(), MovieFile.write

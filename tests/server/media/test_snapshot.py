@@ -46,6 +46,14 @@ def test_the_parameters_come_back(picture):
     assert read_parameters(image.text) == PARAMETERS
 
 
+def test_a_turned_pictures_shape_comes_back_and_one_without_is_as_it_was(picture):
+    turned = PARAMETERS.model_copy(update={"orientation": "upright", "fit": "fit"})
+    assert read_parameters(opened(encode_png(picture, turned)).text) == turned
+    assert (
+        not {"depthlive:orientation", "depthlive:fit"} & opened(encode_png(picture, PARAMETERS)).text.keys()
+    )
+
+
 def test_a_model_with_its_own_steps_tells_how_many(picture):
     own = PARAMETERS.model_copy(update={"steps": 4})
     assert read_parameters(opened(encode_png(picture, own)).text).steps == 4

@@ -27,6 +27,7 @@ from server.protocol.requests import (
     SetReferences,
     SetRegion,
     SetSeed,
+    SetShape,
     SetSteps,
     SetTimeline,
     StopTimeline,
@@ -410,3 +411,60 @@ def test_law_a_recache_is_known_without_a_plan(commands, steps, now, has_begun):
     asked = plan(*commands, parameters=parameters, now=now).asked
     expected = asked.prompts if asked.recaches else None
     assert parameters.recached_next(commands, now) == expected
+
+
+def test_another_orientation_is_a_reset_in_it_that_fits_what_was_uploaded_anew():
+    shown = replace(CLAY, references=("a", "b"), mask="m", seed_mode="random")
+    made = plan(SetShape(id="1", orientation="upright"), parameters=shown)
+    asked = made.asked
+    assert (asked.orientation, asked.reset, asked.seed, asked.fit) == ("upright", True, 77, None)
+    assert len(asked.references) == 2 and asked.references[0] is IMAGES["a"] and asked.mask is IMAGES["m"]
+    assert made.after == replace(shown, orientation="upright", current_seed=77)
+
+
+def test_what_is_set_with_a_turn_wins_over_what_was():
+    shown = replace(CLAY, references=("a",), mask="m")
+    commands = [
+        SetMask(id="1", image=None),
+        SetShape(id="2", orientation="upright"),
+        SetReferences(id="3", images=()),
+    ]
+    made = plan(*commands, parameters=shown)
+    assert made.asked.mask is CLEAR and made.asked.references is CLEAR
+    reset_too = plan(Reset(id="1", seed=9), SetShape(id="2", orientation="upright"))
+    assert reset_too.asked.seed == reset_too.after.current_seed == 9
+
+
+def test_the_same_orientation_and_another_fit_reset_nothing():
+    made = plan(SetShape(id="1", orientation="wide", fit="fit"))
+    assert made.asked == ChunkParameters(fit="fit") and made.after == replace(CLAY, fit="fit")
+
+
+def test_a_mask_is_fitted_anew_as_the_camera_is():
+    shown = replace(CLAY, references=("a",), mask="m")
+    made = plan(SetShape(id="1", fit="fit"), parameters=shown)
+    assert made.asked.mask is IMAGES["m"] and made.asked.references is None and not made.asked.reset
+    again = plan(SetShape(id="1", fit="fit"), parameters=made.after)
+    assert again.asked == ChunkParameters(fit="fit"), "it is so already"
+
+
+@pytest.mark.parametrize(("orientation", "recaches"), [("upright", False), ("wide", True), (None, True)])
+def test_a_turned_stream_has_no_window_to_recache(orientation, recaches):
+    commands = [SetPrompt(id="1", text="gold"), SetShape(id="2", orientation=orientation)]
+    assert (CLAY.recached_next(commands, 0.0) is not None) is recaches
+    assert plan(*commands).asked.recaches is recaches
+
+
+def test_the_size_is_the_models_or_that_turned_and_told():
+    assert CLAY.size is None and (CLAY.shape_state().width, CLAY.shape_state().height) == (None, None)
+    known = CLAY.of_model(INFO)
+    assert known.size == (INFO.width, INFO.height)
+    turned = replace(known, orientation="upright")
+    assert turned.size == (INFO.height, INFO.width)
+    assert (turned.shape_state().width, turned.shape_state().height) == turned.size
+
+
+def test_a_session_that_comes_to_a_model_that_cannot_turn_is_wide():
+    turned = replace(CLAY, orientation="upright")
+    assert turned.of_model(INFO).orientation == "upright"
+    assert turned.of_model(replace(INFO, can_turn=False)).orientation == "wide"

@@ -1,6 +1,7 @@
 """Which picture goes out when, by a clock that the test moves; the last tests let `run` keep the time."""
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from server.media.pacing import LATE_LIMIT_S
 from server.session.broadcast import Subscription
 from server.session.picture import Picture
 from server.session.playout import HOLD_SPACING_S, NOTHING_YET, PASSTHROUGH_SPACING_S, Playout
-from tests.server.pictures import picture
+from tests.server.pictures import CLAY, picture
 from tests.server.running import PATIENCE_S, until
 
 SIZE = (64, 48)
@@ -126,6 +127,19 @@ async def test_the_camera_is_passed_through_while_there_is_a_note_and_somebody_w
     assert playout.due() is None, "nobody watches any more"
 
 
+async def test_the_camera_is_passed_through_in_the_shape_and_fit_of_the_picture_on_show(source, playout):
+    subscription = playout.broadcast.subscribe()
+    source.newest = VideoFrame.from_ndarray(np.full((48, 64, 3), 200, np.uint8))
+    turned = picture(rgb=np.zeros((64, 48, 3), np.uint8), parameters=replace(CLAY, fit="fit"))
+    playout.pacer.push([turned], 0.1, source.now)
+    await play(source, playout)
+    playout.note = "waiting"
+    await play(source, playout)
+    passed = (await subscription.next()).rgb
+    assert passed.shape == (64, 48, 3)
+    assert not passed[0].any() and passed[32, 24].all(), "bars above the camera's picture"
+
+
 async def test_the_camera_is_drawn_anew_only_when_it_has_changed(source, playout):
     playout.note = "warming"
     subscription, seen = playout.broadcast.subscribe(), []
@@ -183,7 +197,7 @@ async def test_what_was_swept_before_it_was_seen_leaves_the_camera_and_not_silen
     notes = []
     monkeypatch.setattr(
         "server.session.playout.with_note",
-        lambda camera, size, note: notes.append(note) or np.zeros((*size[::-1], 3), np.uint8),
+        lambda camera, size, note, fit: notes.append(note) or np.zeros((*size[::-1], 3), np.uint8),
     )
     subscription = playout.broadcast.subscribe()
     playout.pacer.push(pictures(range(2)), 0.1, source.now)

@@ -1,12 +1,14 @@
 """The recorder with a store that makes no files."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from av import VideoFrame
 
 from server.media.recording_store import RecordingRefused
 from server.session.recorder import Recorder
-from tests.server.pictures import picture
+from tests.server.pictures import CLAY, picture
 
 
 class File:
@@ -17,8 +19,8 @@ class File:
         self.offered: list[tuple] = []
         self.stopped: list[tuple[float, str]] = []
 
-    def offer(self, rgb, pts, now, camera) -> None:
-        self.offered.append((rgb, pts, now, camera))
+    def offer(self, rgb, pts, now, camera, fit) -> None:
+        self.offered.append((rgb, pts, now, camera, fit))
 
     def stop(self, now, reason="") -> None:
         self.is_over = True
@@ -49,7 +51,8 @@ def recorder(store):
 
 
 def test_each_picture_goes_to_the_recording_that_runs_with_what_it_was_made_from(recorder, store):
-    shown = picture(source=VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8)))
+    source = VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))
+    shown = picture(source=source, parameters=replace(CLAY, fit="fit"))
     recorder.offer(shown, pts=1, now=1.0)
     assert not recorder.is_recording
     recorder.start(side_by_side=True)
@@ -59,8 +62,8 @@ def test_each_picture_goes_to_the_recording_that_runs_with_what_it_was_made_from
     recorder.offer(shown, pts=4, now=4.0)
     (file,) = store.files
     assert file.stopped == [(3.0, "the session ended")] and not recorder.is_recording
-    ((rgb, pts, now, camera),) = file.offered
-    assert rgb is shown.rgb and camera is shown.source and (pts, now) == (2, 2.0)
+    ((rgb, pts, now, camera, fit),) = file.offered
+    assert rgb is shown.rgb and camera is shown.source and (pts, now, fit) == (2, 2.0, "fit")
 
 
 def test_stopped_it_may_begin_again_and_stopping_nothing_is_nothing(recorder, store):

@@ -41,6 +41,31 @@ async def test_viewers_see_the_sessions_pictures_and_take_no_place(server, engin
         await until(lambda: len(publisher.frames) > 40, "the publisher's go on")
 
 
+@pytest.mark.parametrize("codec", ["h264", "vp8"])
+async def test_a_turned_picture_comes_by_the_same_tracks_with_either_codec(engine, codec):
+    """Turned by HTTP, and back. The encoders are opened anew, which begins with a key frame."""
+    settings = load_settings({"max_fps": CAMERA_FPS, "codecs": [codec]})
+    async with running_server(settings, engine) as server, server.viewer() as publisher:
+        await publisher.live()
+        id = id_of(publisher)
+        async with watcher(server, id) as seen:
+            await until(lambda: len(seen.frames) > 5, "pictures")
+            for number, (orientation, size) in enumerate(
+                [("upright", (HEIGHT, WIDTH)), ("wide", (WIDTH, HEIGHT))]
+            ):
+                command = {"type": "shape.set", "id": f"s{number}", "orientation": orientation}
+                async with server.http.post(f"{server.url}/sessions/{id}/commands", json=command) as answer:
+                    assert answer.status == 200
+                    assert (await answer.json())["replies"][0]["type"] == "ack"
+                for frames in (publisher.frames, seen.frames):
+                    await until(
+                        lambda frames=frames, size=size: (frames[-1].width, frames[-1].height) == size,
+                        f"{orientation} pictures",
+                    )
+            pts = [frame.pts for frame in seen.frames]
+            assert np.diff(pts).min() > 0, "one media clock"
+
+
 async def test_a_session_that_only_sends_can_be_watched(server):
     peer, camera = RTCPeerConnection(RTCConfiguration(iceServers=[])), Camera()
     try:

@@ -162,3 +162,14 @@ def test_a_brush_and_a_distance_leave_what_lies_in_both() -> None:
     assert near.within(None) is near
     assert not both.share[:, :, : WIDTH // 2 - BORDER].any() and both.share[0, 50, 62, 0] == 0
     assert both.share[11, 50, 80, 0] == 1
+
+
+@pytest.mark.parametrize("height", [30, 300])
+def test_a_mask_that_is_shown_whole_goes_on_over_the_bars(height: int) -> None:
+    """With a camera of its aspect: what is kept at its edge is kept beside it."""
+    mask = np.zeros((height, 100), np.uint8)
+    mask[:, 50:] = 255
+    made = RegionMask.of(mask, HEIGHT, WIDTH, "cpu", "fit")
+    assert made is not None
+    paint = made.paint[0, 0, 0]
+    assert (paint[:, : WIDTH // 2 - 1] == 0).all() and (paint[:, WIDTH // 2 + 1 :] == 1).all()

@@ -25,6 +25,7 @@ from streaming.checkpoints.memory import (
     PeakMemory,
     _passes_peak,
     check,
+    fits,
     host_memory,
     needs,
 )
@@ -359,3 +360,24 @@ def test_container_without_limit_has_the_memory_of_the_machine(tmp_path: Path):
     (folder / "memory.max").write_text("max\n")
     (folder / "memory.current").write_text("7000\n")
     assert host_memory(tmp_path) == 16_000_000 * 1024
+
+
+def test_turning_takes_an_encoders_memory_once_for_all_streams(no_passes: None):
+    """Whatever depends on the shape is as large in either; empty control is kept in both."""
+    preset = replace(TINY, autoencoder=WanVaeConfig(dim=4), height=16, width=32)
+    wide, upright = needs(preset, torch.float32), needs(preset.turned(), torch.float32)
+    assert replace(upright, preset=preset) == wide
+    turning = wide.with_turning()
+    assert turning.running(5) - wide.running(5) == wide.encoder > 0
+
+
+def test_the_passes_of_a_turned_stream_take_as_much():
+    wide, upright = (needs(replace(TINY, height=h, width=w), torch.float32) for h, w in ((16, 48), (48, 16)))
+    assert wide.activations == upright.activations
+
+
+def test_what_fits_without_turning_need_not_fit_with_it():
+    wanted, exactly = plan(encoder=GB), Free(device=None, host=16 * GB + READING)
+    assert fits(wanted, CPU, free=exactly)
+    assert not fits(wanted.with_turning(), CPU, free=exactly)
+    assert fits(wanted.with_turning(), CPU, free=Free(device=None, host=17 * GB + READING))

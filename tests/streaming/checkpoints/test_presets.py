@@ -32,7 +32,32 @@ def test_the_published_sizes() -> None:
 
 
 def test_sizes_that_do_not_go_together_are_refused() -> None:
-    with pytest.raises(ConfigError, match="multiples of 16, got 150 x 256"):
+    with pytest.raises(ConfigError, match="multiples of 16, .* got 256x150; nearest: 256x144, 256x160"):
         replace(EMBEDDED, height=150)
     with pytest.raises(ConfigError, match="autoencoder has 8 latent channels, the transformer takes 16"):
         replace(EMBEDDED, autoencoder=TaehvConfig(latent_channels=8))
+
+
+@pytest.mark.parametrize("size", [(480, 832), (16, 16), (4096, 64)])
+def test_a_preset_takes_any_size_of_its_multiples(size: tuple[int, int]) -> None:
+    made = LONGLIVE.with_size(size)
+    assert (made.width, made.height) == size
+    assert made.turned().turned() == made
+    assert LONGLIVE.with_size(None) is LONGLIVE
+
+
+@pytest.mark.parametrize(
+    ("size", "nearest"),
+    [
+        ((833, 480), "832x480, 848x480"),
+        ((830, 475), "816x464, 832x480"),
+        ((0, 480), "16x480"),
+        ((-16, 480), "16x480"),
+        ((5000, 480), "4096x480"),
+    ],
+)
+def test_a_size_that_cannot_be_is_named_with_those_near_it(size: tuple[int, int], nearest: str) -> None:
+    got = f"got {size[0]}x{size[1]}; nearest: {nearest}"
+    with pytest.raises(ConfigError) as refused:
+        LONGLIVE.with_size(size)
+    assert str(refused.value) == f"size of longlive-1.3b must be multiples of 16, up to 4096, {got}"

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from streaming.api import CameraFit
 from streaming.checkpoints.presets import find_preset
 from streaming.depth.chunk_frames import ChunkFrames, SeenFrame, look_at
 from streaming.depth.estimators import DepthEstimator, EdgesDepth, load_depth
@@ -108,7 +109,28 @@ def test_the_frame_at_fault_is_named() -> None:
     known = look_at(shown, *SIZE, CPU, None)
     with pytest.raises(ValueError, match=r"frames\[2\]: expected \(H, W, 3\) uint8, got \(48, 64\)"):
         ChunkFrames.fitted([*known, shown[0][..., 0]], *SIZE, CPU)
-    with pytest.raises(ValueError, match=r"frames\[1\]: .* seen at 32x64 .* got one of 48x64"):
-        ChunkFrames.fitted([shown[0], known[1]], 32, 64, CPU)
     with pytest.raises(ValueError, match=r"frames\[1\]: expected .* float64"):
         look_at([shown[0], shown[1].astype(float)], *SIZE, CPU, None)
+
+
+@pytest.mark.parametrize("seen_as", [(SIZE[::-1], "fit"), (SIZE, "fill")], ids=["turned", "fitted otherwise"])
+def test_law_frames_seen_otherwise_equal_those_never_seen(seen_as: tuple[tuple[int, int], CameraFit]) -> None:
+    shown, (size, fit) = [*pictures(3), np.full((90, 30, 3), 200, np.uint8)], seen_as
+    known = look_at(shown[:3], *size, CPU, Counted(), fit)
+    whole, parts = (ChunkFrames.fitted(given, *SIZE, CPU, "fit") for given in (shown, [*known, shown[3]]))
+    assert torch.equal(whole.pictures, parts.pictures)
+    assert whole.bars is not None and parts.bars is not None and torch.equal(whole.bars, parts.bars)
+    parts.estimate(estimator := Counted())
+    assert estimator.calls == [4], "nothing is known of them"
+
+
+def test_bars_are_where_a_frame_shows_nothing_of_the_camera() -> None:
+    """Frame by frame: a camera may be turned within a chunk. Without any there is no map of them."""
+    shown = [np.full((SIZE[0], 30, 3), 200, np.uint8), np.full((*SIZE, 3), 200, np.uint8)]
+    frames = ChunkFrames.fitted(shown, *SIZE, CPU, "fit")
+    assert frames.bars is not None
+    assert torch.equal(frames.bars, (frames.pictures == -1).all(1))
+    assert frames.bars[0].any() and not frames.bars[1].any()
+    assert torch.equal(frames.newest(1).bars, frames.bars[1:])
+    assert ChunkFrames.fitted(shown[1:], *SIZE, CPU, "fit").bars is None
+    assert ChunkFrames.fitted(shown, *SIZE, CPU).bars is None

@@ -235,3 +235,22 @@ def test_the_ring_holds_what_upstreams_rolling_cache_holds(
     filled = ring.filled
     both(ring.end - filled, filled, 3, rewrite_sink=rewrite_sink)
     both(ring.end, chunk, 4)
+
+
+def test_a_ring_takes_another_grid_of_as_many_tokens() -> None:
+    """And then gives what a fresh one of that grid gives: the same place in time is another rotation."""
+    window = WindowConfig(local_attn_size=6, sink_size=3)
+    turned = ring_of((2, 3), window)
+    before = turned.begin(0, 3).rotation
+    with pytest.raises(ValueError, match=r"grid: expected 6 tokens a latent, got \(2, 2\)"):
+        turned.reset((2, 2))
+    turned.reset((3, 2))
+    wanted = ring_of((3, 2), window).begin(0, 3).rotation
+    assert torch.equal(turned.begin(0, 3).rotation, wanted) and not torch.equal(before, wanted)
+    turned.reset()
+    assert turned.grid == (3, 2), "a reset alone leaves it"
+
+
+def ring_of(grid: tuple[int, int], window: WindowConfig) -> RingKVCache:
+    shape = {"num_layers": 1, "num_heads": 1, "head_dim": 6, "device": torch.device("cpu")}
+    return RingKVCache(window=window, grid=grid, dtype=torch.float32, **shape)

@@ -27,6 +27,8 @@ NAMES = (
     "blend",
     "after a cut",
     "after a reset",
+    "turned",
+    "turned with a reference",
 )
 
 
@@ -40,6 +42,7 @@ class Stream:
     def __init__(self, pipeline: LongLivePipeline, salt: int) -> None:
         self.pipeline, self.salt, self.index = pipeline, salt, 0
         self.session: StreamSession = pipeline.open_session(seed=salt)
+        self.size = (32, 48)
 
     def chunk(self, prompts: WeightedPrompts = GOLD, **asked: object) -> tuple[Tensor, Tensor]:
         self.index += 1
@@ -49,19 +52,19 @@ class Stream:
 
     @property
     def depth(self) -> dict[str, object]:
-        video = picture(100 * self.salt + self.index, 1, 1, 12, 32, 48)
+        video = picture(100 * self.salt + self.index, 1, 1, 12, *self.size)
         return {"guidance_mode": "depth", "vace_input": video}
 
     @property
     def depth_and_gray(self) -> dict[str, object]:
-        shown = (picture(100 * self.salt + self.index + n, 1, 3, 12, 32, 48) for n in (30, 60))
+        shown = (picture(100 * self.salt + self.index + n, 1, 3, 12, *self.size) for n in (30, 60))
         return {"guidance_mode": "depth", "vace_input": [ControlVideo(video, 0.5) for video in shown]}
 
     @property
     def reference(self) -> dict[str, object]:
         return self.depth | {
             "guidance_mode": "depth+r2v",
-            "ref_images": [picture(self.salt, 3, 32, 48)],
+            "ref_images": [picture(self.salt, 3, *self.size)],
             "references_every_chunk": True,
         }
 
@@ -92,6 +95,10 @@ def chunks_of(pipeline: LongLivePipeline) -> dict[str, list[tuple[Tensor, Tensor
     del streams  # the next stream has one of their rings
     last = Stream(pipeline, 3)
     made["after a reset"] += [last.chunk(**last.depth) for _ in range(2)]
+    last.size = (48, 32)
+    made["turned"] += [last.chunk(ICE, orientation="upright", **last.depth) for _ in range(4)]
+    made["turned"] += [last.chunk(GOLD, **last.depth)]
+    made["turned with a reference"] += [last.chunk(GOLD, **last.reference)]
     return made
 
 
@@ -123,12 +130,13 @@ def test_ranks_agree_with_one_process(
             torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("frames", [9, 12, 1])
+@pytest.mark.parametrize(("frames", "size"), [(9, (32, 48)), (12, (48, 32)), (1, (32, 48))])
 def test_ranks_share_a_chunks_depth(
-    led_by: tuple[Ranks, dict[str, list[tuple[Tensor, Tensor]]]], frames: int
+    led_by: tuple[Ranks, dict[str, list[tuple[Tensor, Tensor]]]], frames: int, size: tuple[int, int]
 ) -> None:
-    """Each rank sees its own pictures alone: edges are those of each picture, whichever rank's."""
-    camera = picture(frames, frames, 3, 32, 48)
+    """Each rank sees its own pictures alone, of either shape: edges are those of each picture, whichever
+    rank's."""
+    camera = picture(frames, frames, 3, *size)
     wanted = EdgesDepth(torch.device("cpu")).estimate(camera)
     torch.testing.assert_close(led.shared_edges(led_by[0]).estimate(camera), wanted, atol=1e-5, rtol=1e-5)
 
