@@ -15,6 +15,7 @@ from server.session.sound.packets import RATE_HZ
 Samples = NDArray[np.int16]  # (T, 2), left and right, at 48 kHz
 
 CHANNELS = 2
+LOOK_AHEAD = 312  # samples by which what is decoded lies after what was coded: 6.5 ms
 BLOCK = 960  # samples coded at once: 20 ms
 BITS_PER_SECOND = 96_000
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from server.session.sound.delay import DelayedSound
-from server.session.sound.opus import BLOCK, OpusEncoder, Samples
+from server.session.sound.opus import BLOCK, LOOK_AHEAD, OpusEncoder, Samples
 from server.session.sound.packets import HOLD_S, RATE_HZ, SoundPacket, SoundPackets
 from server.session.sound.picture_age import PictureAge
 
@@ -113,7 +113,7 @@ class SoundPlayout:
             line.is_fresh = False
             return
         age = self.age.seconds(due)
-        target = None if age is None else self.packets.position(due - age)
+        target = None if age is None else self.packets.position(due - age) + LOOK_AHEAD
         packets = [] if target is None else self.packets.take(line.needs(target))
         opus, samples, rejected = await line.render(target, packets)
         self.packets.dropped += rejected
