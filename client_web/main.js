@@ -20,6 +20,7 @@ import { PromptBox } from "./controls/prompt_box.js";
 import { References } from "./controls/references.js";
 import { Setup } from "./controls/setup.js";
 import { Timeline } from "./controls/timeline.js";
+import { Sound } from "./controls/sound.js";
 import { StreamButtons } from "./controls/stream_buttons.js";
 import { at, button, input, isPressed, select } from "./page/dom.js";
 import { setLimits } from "./page/limits.js";
@@ -46,11 +47,13 @@ const stream = new Stream(
     phase: (phase, words) => {
       view.phase(phase, words);
       if (phase === "idle") streamButtons.stopped();
+      sound.phase(phase);
     },
     problem: (words) => view.problem(words),
     countdown: (seconds) => view.countdown(seconds),
     camera: showCamera,
     output: showOutput,
+    sound: (stream) => sound.returned(stream),
     message: receive,
     telemetry: (message) => {
       signal.telemetry(message);
@@ -69,6 +72,7 @@ const stream = new Stream(
   new URLSearchParams(location.search).get("transport") === "ws", // to try it, or to measure it
 );
 
+const sound = new Sound((track) => stream.setMicrophone(track));
 const commands = new Commands(stream, report);
 const desired = new DesiredState(commands, http, notice);
 const gallery = new Gallery((prompt) => promptBox.pick(prompt));
@@ -248,6 +252,7 @@ function initControls() {
     [
       { keys: ["G"], words: "Start and stop", act: startOrStop },
       { keys: ["Z"], words: "Freeze the camera", act: () => press("freeze") },
+      { keys: ["A"], words: "Microphone on and off", act: () => press("microphone") },
       { keys: ["S"], words: "Snapshot", act: () => press("snapshot") },
       { keys: ["R"], words: "Record", act: () => press("record") },
       { keys: ["X"], words: "Reset", act: () => press("reset") },
