@@ -105,13 +105,13 @@ async def recorded(client: SpeakingClient, http: aiohttp.ClientSession, url: str
 def errors_of_movie(movie: bytes) -> list[float]:
     """Of an MP4 with sound, in seconds."""
     noted = Noted()
-    with av.open(io.BytesIO(movie)) as file:
+    with av.open(io.BytesIO(movie), "r") as file:
         for frame in file.decode(video=0):
-            noted.see(np.asarray(frame.to_ndarray(format="gray"), np.uint8), float(frame.time))
-    with av.open(io.BytesIO(movie)) as file:
+            noted.see(np.asarray(frame.to_ndarray(format="gray"), np.uint8), float(frame.time or 0))
+    with av.open(io.BytesIO(movie), "r") as file:
         for frame in file.decode(audio=0):
             left = np.rint(frame.to_ndarray()[0] * 32767).astype(np.int32)
-            noted.hear(left, float(frame.time))
+            noted.hear(left, float(frame.time or 0))
     return noted.errors()
 
 

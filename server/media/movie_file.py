@@ -65,8 +65,9 @@ class MovieFile:
         coder.time_base = TIME_BASE
         coder.gop_size = 10_000  # key pictures are asked for by time, as the rate of pictures varies
         coder.thread_count = 1
-        self._sound = self._container.add_stream("aac", rate=SOUND_RATE_HZ) if with_sound else None
-        if self._sound is not None:
+        self._sound: AudioStream | None = None
+        if with_sound:
+            self._sound = self._container.add_stream("aac", rate=SOUND_RATE_HZ)  # pyright: ignore[reportUnknownMemberType] -- as above
             self._sound.codec_context.layout = "stereo"
             self._sound.codec_context.bit_rate = SOUND_BITS_PER_SECOND
         self._num_samples = self._sound_pts = 0  # taken; given to the coder

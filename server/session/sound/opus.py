@@ -47,7 +47,7 @@ class OpusEncoder:
         """One packet of (BLOCK, 2) samples."""
         # av.Packet is generic, and av does not say of what.
         packets = self._codec.encode(_frame(samples))  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        return b"".join(bytes(packet) for packet in packets)
+        return b"".join(bytes(packet) for packet in packets)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
 
 def _frame(samples: Samples) -> AudioFrame:
