@@ -23,6 +23,7 @@ import { SourceList } from "./controls/source_list.js";
 import { SetupFiles } from "./controls/setup_files.js";
 import { Shape } from "./controls/shape.js";
 import { Timeline } from "./controls/timeline.js";
+import { Sound } from "./controls/sound.js";
 import { StreamButtons } from "./controls/stream_buttons.js";
 import { at, button, input, isPressed } from "./page/dom.js";
 import { setLimits } from "./page/limits.js";
@@ -50,12 +51,14 @@ const stream = new Stream(
       view.phase(phase, words);
       sources.phase(phase);
       if (phase === "idle") streamButtons.stopped();
+      sound.phase(phase);
     },
     problem: (words) => view.problem(words),
     countdown: (seconds) => view.countdown(seconds),
     source: showSource,
     refused: () => sources.offerSample(),
     output: showOutput,
+    sound: (stream) => sound.returned(stream),
     message: receive,
     telemetry: (message) => {
       signal.telemetry(message);
@@ -75,6 +78,7 @@ const stream = new Stream(
 );
 
 const sources = new SourceList(sourceChosen, () => void stream.start());
+const sound = new Sound((track) => stream.setMicrophone(track));
 const commands = new Commands(stream, report);
 const desired = new DesiredState(commands, http, notice);
 const gallery = new Gallery((prompt) => promptBox.pick(prompt));
@@ -296,6 +300,7 @@ function initControls() {
     [
       { keys: ["G"], words: "Start and stop", act: startOrStop },
       { keys: ["Z"], words: "Freeze the camera", act: () => press("freeze") },
+      { keys: ["A"], words: "Microphone on and off", act: () => press("microphone") },
       { keys: ["S"], words: "Snapshot", act: () => press("snapshot") },
       { keys: ["R"], words: "Record", act: () => press("record") },
       { keys: ["X"], words: "Reset", act: () => press("reset") },

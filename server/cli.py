@@ -122,6 +122,7 @@ def serve(
     controls: Annotated[list[str] | None, _option(MODEL, "controls", "--controls")] = None,
     scribble: Annotated[Path | None, _option(MODEL, "scribble")] = None,
     device: Annotated[str | None, _option(MODEL, "device")] = None,
+    audio: Annotated[bool | None, _option(NETWORK, "audio", "--audio/--no-audio")] = None,
     gpus: Annotated[str | None, _option(MODEL, "gpus")] = None,
     precision: Annotated[str | None, _option(MODEL, "precision")] = None,
     cache_dir: Annotated[Path | None, _option(MODEL, "cache_dir")] = None,

@@ -60,6 +60,9 @@ class Metrics:
         self.shown_frames = Counter("depthlive_shown_frames", "Generated frames sent", registry=registry)
         self.chunks = Counter("depthlive_chunks", "Chunks generated", registry=registry)
         self.dropped = Counter("depthlive_dropped_frames", "Frames dropped", ["place"], registry=registry)
+        self.unheard_sound = Counter(
+            "depthlive_unheard_sound_packets", "Packets of sound that came in vain", registry=registry
+        )
         self.errors = Counter("depthlive_errors", "Errors told to a peer", ["code"], registry=registry)
         self.loop_stalls = Histogram(
             "depthlive_loop_stall_seconds",

@@ -134,6 +134,10 @@ class Settings(BaseSettings):
         None, description="Set-up in JSON that every new stream begins with, as the page saves one."
     )
     max_sessions: int = Field(2, ge=1, description="Peers served at once; the next one is told to retry.")
+    audio: bool = Field(
+        True,
+        description="Take the publisher's sound and send it with the pictures, as late as they are.",
+    )
     min_fps: float = Field(
         16.0,
         ge=0,

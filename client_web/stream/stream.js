@@ -23,6 +23,7 @@ import { sentence } from "../server_text.js";
  * @property {(source: Source | null) => void} source what is sent now
  * @property {() => void} refused what was chosen cannot be sent
  * @property {(stream: MediaStream | null) => void} output
+ * @property {(stream: MediaStream | null) => void} sound that comes back; null: this connection carries none
  * @property {(message: ServerMessage) => void} message everything but `state`
  * @property {(message: ServerMessage) => void} telemetry
  * @property {(words: string) => void} way what is unusual about the way to the server; empty: nothing
@@ -63,6 +64,8 @@ export class Stream {
   /** @type {Promise<void>} */
   #sourceChange = Promise.resolve();
   #sourceRequest = 0;
+  /** @type {MediaStreamTrack | null} */
+  #microphone = null;
   /** @type {(() => void) | null} */
   #tryNow = null;
 
@@ -122,6 +125,13 @@ export class Stream {
   leave() {
     this.#attempt?.connection?.leave();
     this.stop();
+  }
+
+  /** Sound to send from now on, by this connection and those after it; null: none. @param {MediaStreamTrack | null} track */
+  setMicrophone(track) {
+    this.#microphone = track;
+    const connection = this.#attempt?.connection;
+    if (connection instanceof WebRtcConnection) void connection.replaceMicrophone(track);
   }
 
   /** @param {object} message @returns {boolean} sent */
@@ -185,6 +195,8 @@ export class Stream {
     if (this.#attempt !== mine) return release(mine);
     const handlers = this.#handlers(mine);
     mine.connection = isSocket ? new WebSocketConnection(handlers, leadsSockets) : new WebRtcConnection(handlers);
+    if (mine.connection instanceof WebRtcConnection) void mine.connection.replaceMicrophone(this.#microphone);
+    else this.#tell.sound(null);
     await mine.connection.open(mine.source.track, iceServers, mine.session);
   }
 
@@ -258,6 +270,7 @@ export class Stream {
   #handlers(mine) {
     return {
       onTrack: (stream) => this.#tell.output(stream),
+      onSound: (stream) => this.#tell.sound(stream),
       onMessage: (message) => this.#receive(message, mine),
       onTelemetry: (message) => this.#tell.telemetry(message),
       onInterrupted: () => this.#tell.phase("interrupted", "Connection interrupted. Waiting for it to come back."),

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,13 +17,15 @@ from av import VideoFrame
 from av.error import FFmpegError
 
 from server.media.frames import Rgb, beside
-from server.media.movie_file import MovieFile, playing_seconds
+from server.media.movie_file import SOUND_RATE_HZ, MovieFile, Samples, playing_seconds
 from server.media.pacing import CLOCK_RATE_HZ
 from server.protocol.replies import RecordingChanged
 from streaming.api import DEFAULT_FIT, CameraFit
 
 logger = logging.getLogger(__name__)
 
+WAITING_BLOCKS = 150  # of sound, 3 s: a picture that takes so long to write is the next one's problem
+SOUND_PATIENCE_S = 1.0  # what has not come by then after its time is silence
 WAITING_PICTURES = 12  # half a second at 24 fps; with the largest cameras 80 MB
 NEWS_PERIOD_S = 1.0
 UNFINISHED = ".part"  # after the name of a file that is being written
@@ -54,6 +57,10 @@ class RecordingClock:
         self._last = max(self._last + 1, pts + self._offset)
         return self._last
 
+    def seconds(self, time: float) -> float | None:
+        """Where `time` s lies, in seconds since the first picture; None before there is one."""
+        return None if self._began is None else time - self._began
+
     def end(self, now: float) -> int | None:
         """When the last picture, still on show at `now`, comes once more; None if it has been just now."""
         if self._began is None:
@@ -74,7 +81,14 @@ class Recording:
     """One file being written. Made by `RecordingStore.start`; everything but `_run` is the event loop's."""
 
     def __init__(
-        self, session: str, name: str, path: Path, side_by_side: bool, max_seconds: float, on_change: OnChange
+        self,
+        session: str,
+        name: str,
+        path: Path,
+        side_by_side: bool,
+        max_seconds: float,
+        on_change: OnChange,
+        with_sound: bool = False,
     ) -> None:
         self.session = session
         self.name = name
@@ -88,6 +102,8 @@ class Recording:
         self._max_ticks = round(max_seconds * CLOCK_RATE_HZ)
         self._on_change = on_change
         self._clock = RecordingClock()
+        # Blocks with their first sample's place; the thread takes them with the pictures.
+        self._heard: deque[tuple[int, Samples]] | None = deque(maxlen=WAITING_BLOCKS) if with_sound else None
         self._shots: queue.Queue[_Shot | None] = queue.Queue(WAITING_PICTURES)  # None wakes it
         self._is_over = threading.Event()  # no more pictures are offered
         self._end: int | None = None  # where the last picture ends; set before _is_over
@@ -126,6 +142,13 @@ class Recording:
             self._shots.put_nowait(_Shot(rgb, place, camera if self._side_by_side else None, fit))
         except queue.Full:
             self.dropped += 1
+
+    def hear(self, samples: Samples, time: float) -> None:
+        """Sound goes out at `time` s: (T, 2) int16 at 48 kHz, not to be written to later. What comes before
+        the first picture is left out, and so is the oldest of what the thread is behind with: silence."""
+        if self._heard is None or self.is_over or (place := self._clock.seconds(time)) is None:
+            return
+        self._heard.append((round(place * SOUND_RATE_HZ), samples))
 
     def stop(self, now: float, reason: str = "") -> None:
         """Take no more pictures and finish the file; `on_change` follows. Safe to call twice."""
@@ -215,8 +238,10 @@ class Recording:
             while (shot := self._next_shot()) is not None:
                 picture = beside(shot.camera, shot.rgb, shot.fit) if self._side_by_side else shot.rgb
                 if file is None:
-                    file = MovieFile(self._unfinished, (picture.shape[1], picture.shape[0]))
+                    size = picture.shape[1], picture.shape[0]
+                    file = MovieFile(self._unfinished, size, with_sound=self._heard is not None)
                 file.write(picture, shot.pts)
+                self._write_heard(file, shot.pts / CLOCK_RATE_HZ)
                 last = _Shot(picture, shot.pts, None)
                 if shot.pts - told >= NEWS_PERIOD_S * CLOCK_RATE_HZ:
                     told = shot.pts
@@ -224,10 +249,20 @@ class Recording:
             if file is not None and last is not None and self._end is not None and self._end > last.pts:
                 file.write(last.rgb, self._end)
                 last = _Shot(last.rgb, self._end, None)
+            if file is not None and last is not None:
+                self._write_heard(file, last.pts / CLOCK_RATE_HZ)
         finally:
             if file is not None:
                 file.close()
         return last.pts / CLOCK_RATE_HZ if last else 0.0
+
+    def _write_heard(self, file: MovieFile, seconds: float) -> None:
+        """What has been heard by now; what has not come for long is silence, for the file to go on."""
+        if self._heard is None:
+            return
+        while self._heard:
+            file.write_sound(*self._heard.popleft())
+        file.silence_until(round((seconds - SOUND_PATIENCE_S) * SOUND_RATE_HZ))
 
     def _next_shot(self) -> _Shot | None:
         """The next picture, waiting for it; None when it is over and all have been taken."""

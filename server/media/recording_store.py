@@ -108,8 +108,10 @@ class RecordingStore:
             self._folder = folder
         self._sweeper = asyncio.create_task(self._sweep())
 
-    def start(self, session: str, *, side_by_side: bool, on_change: OnChange) -> Recording:
-        """Begin to record for a session. Raises RecordingRefused."""
+    def start(
+        self, session: str, *, side_by_side: bool, on_change: OnChange, with_sound: bool = False
+    ) -> Recording:
+        """Begin to record for a session, `with_sound` if there is any. Raises RecordingRefused."""
         if self._is_closed:
             raise RecordingRefused("the server is shutting down")
         if (mine := self._running_of(session)) is not None:
@@ -137,7 +139,7 @@ class RecordingStore:
             on_change(news)
 
         path = folder / session / name
-        recording = Recording(session, name, path, side_by_side, self._max_seconds, tell)
+        recording = Recording(session, name, path, side_by_side, self._max_seconds, tell, with_sound)
         self._running.append(recording)
         on_change(recording.news())
         return recording

@@ -40,6 +40,7 @@ from server.session.picture import Picture
 from server.session.prompt_prefetch import PromptPrefetch
 from server.session.recorder import Recorder
 from server.session.settings_notifier import SettingsNotifier
+from server.session.sound.playout import SoundPlayout
 from server.session.state import SessionStateMachine, State
 
 
@@ -65,9 +66,10 @@ class CommandHandler:
         recordings: RecordingStore | None,
         stats: Callable[[str], Stats],
         on_settings: Callable[[], None] = lambda: None,
+        sound: SoundPlayout | None = None,
     ) -> None:
         """The parts are those that commands act on; `stats` answers the command with that id. `on_settings`
-        is called when clients are told that something else is in effect."""
+        is called when clients are told that something else is in effect. `sound` is recorded, too."""
         self.output = OutputState()
         self.is_frozen = False
         self._channels = channels
@@ -77,7 +79,7 @@ class CommandHandler:
         self._feed = feed
         self._state = state
         self._prefetch = prefetch
-        self.recorder = Recorder(recordings, session_id, self._tell_recording)
+        self.recorder = Recorder(recordings, session_id, self._tell_recording, sound)
         self._stats = stats
         self._loop = asyncio.get_running_loop()
         self._picture: Picture | None = None  # on show

@@ -8,10 +8,12 @@ from av import VideoFrame
 
 from server.media.frames import Rgb, Size, with_note
 from server.media.pacing import MediaClock, Pacer
+from server.metrics import Metrics
 from server.session.broadcast import Broadcast
 from server.session.camera import CameraFeed
 from server.session.parameters import Parameters
 from server.session.picture import Picture
+from server.session.sound.playout import SoundPlayout
 from streaming.api import DEFAULT_FIT, CameraFit
 
 PROVISIONAL_SIZE = (256, 144)  # until the model, and so its size, is known
@@ -37,10 +39,10 @@ class Playout:
         feed: CameraFeed,
         now: Callable[[], float],
         on_shown: Callable[[Picture, int, float], None],
-        missed: Callable[[], None] | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
-        """`on_shown` is given each generated picture as it goes out, its pts and the time; `missed` is called
-        for each picture that a slow subscriber did not take."""
+        """`on_shown` is given each generated picture as it goes out, its pts and the time; `metrics` counts
+        pictures that a slow subscriber did not take, and sound that came in vain."""
         self.note: str | None = None
         # Of what is made of the camera: as the generated pictures are, once there was one.
         self.size: Size = PROVISIONAL_SIZE
@@ -48,7 +50,10 @@ class Playout:
         self.on_shown = on_shown
         self.clock = MediaClock()
         self.pacer: Pacer[Picture] = Pacer(self.clock, self.wake)
-        self.broadcast = Broadcast(self.wake, missed)
+        self.broadcast = Broadcast(self.wake, metrics and metrics.dropped.labels("output").inc)
+        self.sound = SoundPlayout(
+            now, metrics and metrics.unheard_sound.inc
+        )  # of the publisher, as late as the pictures
         self.picture: Picture | None = None  # the generated picture on show
         self._feed = feed
         self._now = now
@@ -68,6 +73,7 @@ class Playout:
         """Let go of all pictures; none will come."""
         self.pacer.clear()
         self.broadcast.end()
+        self.sound.close()
         self.picture = self._passed = self._passed_rgb = None
 
     async def run(self) -> None:
@@ -100,6 +106,7 @@ class Playout:
             self.size = self.picture.size
             self.fit = self.picture.parameters.fit
             self.broadcast.publish(self.picture.rgb, pts)
+            self.sound.shown(self.picture.captured, now)
             self.on_shown(self.picture, pts, now)
         elif (words := self._words) is not None:
             rgb = await self._passthrough(words)

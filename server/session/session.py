@@ -84,7 +84,7 @@ class LiveSession:
         self._previews = {name: ControlPreview() for name in CONTROLS}
 
         self.feed = CameraFeed(id, settings.max_fps, self._began)
-        self.playout = Playout(self.feed, self._now, self._shown, metrics.dropped.labels("output").inc)
+        self.playout = Playout(self.feed, self._now, self._shown, metrics)
         self.playout.note = self._state.detail
         self.pacer = self.playout.pacer
         queue = ControlQueue()
@@ -117,6 +117,7 @@ class LiveSession:
             recordings=services.recordings,
             stats=self.stats,
             on_settings=lambda: self._journal_changed(),
+            sound=self.playout.sound,
         )
         self.may_go_on_elsewhere = False  # once it has ended here: its journal is kept
         self._journal: JournalWriter | None = None
@@ -190,8 +191,7 @@ class LiveSession:
     def _log_totals(self) -> None:
         """One line of what has become of it; no prompt is in it."""
         stats, recordings = self.stats(""), self.commands.recorder.num_begun
-        dropped = stats.dropped.model_dump()
-        reason = self.failure or self.end_reason
+        dropped, reason = stats.dropped.model_dump(), self.failure or self.end_reason
         self._log.info(
             "ended after %.1f s: %s; %d camera frames, %d shown, %d chunks, %s dropped, %d recordings, %s",
             *(stats.uptime_s, reason, stats.camera_frames, stats.shown_frames, stats.chunks),

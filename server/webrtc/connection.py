@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from aiortc import RTCDataChannel, RTCPeerConnection, RTCRtpReceiver, RTCRtpTransceiver, RTCSessionDescription
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
@@ -15,6 +16,7 @@ from server.settings import Settings
 from server.webrtc.aiortc_patches.bitrate import BitrateControl
 from server.webrtc.aiortc_patches.candidate_addresses import candidates_only_at
 from server.webrtc.aiortc_patches.clock import use_steady_clock
+from server.webrtc.aiortc_patches.coded_sound import take_coded_sound
 from server.webrtc.aiortc_patches.connecting import end_connecting_first
 from server.webrtc.aiortc_patches.consent import count_as_consent
 from server.webrtc.aiortc_patches.datagrams import pass_over_broken_datagrams
@@ -30,7 +32,7 @@ from server.webrtc.aiortc_patches.udp_ports import announced
 from server.webrtc.ice_servers import rtc_configuration
 from server.webrtc.offer import Offer
 from server.webrtc.sdp_sections import InvalidOffer
-from server.webrtc.tracks import OutputTrack, drain
+from server.webrtc.tracks import OutputTrack, SoundTrack, drain
 from server.webrtc.trickle import Fragment, Trickle
 
 WATCH_PERIOD_S = 0.5  # how often it is looked whether a connection has come about, and is still wanted
@@ -97,6 +99,7 @@ class WebRtcConnection:
         self._pc = RTCPeerConnection(rtc_configuration(settings))
         self._trickle = Trickle(self._pc, settings)
         self._track = OutputTrack(self._broadcast, self._hold_bitrate)
+        self._sound = SoundTrack(session.playout.sound)
         self._bitrate: BitrateControl | None = None
         self._pumps: list[asyncio.Task[None]] = []
         self._session = session
@@ -183,6 +186,7 @@ class WebRtcConnection:
         """End the track, the tasks that read what comes, then the connection. Safe to call twice."""
         self._gone.set()
         self._track.stop()
+        self._sound.stop()
         for pump in self._pumps:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
@@ -208,13 +212,20 @@ class WebRtcConnection:
             self.hang_up(f"connection {self._pc.connectionState}" + (f": {why}" if why else ""))
 
     def _choose_what_comes(self, sending: RTCRtpTransceiver) -> None:
-        """Receive the camera alone: whatever else is sent would cost a thread each, and is for nobody."""
+        """Receive the camera and one sound: whatever else is sent would cost a thread each, and is for
+        nobody."""
         transceivers = self._pc.getTransceivers()
         videos = [one for one in transceivers if one.kind == "video" and is_sent_to(one.receiver)]
         camera = videos[0] if self._receives and videos else None
+        sound = next((one for one in transceivers if self._settings.audio and _is_opus(one)), None)
         for one in transceivers:
-            sends, receives = one is sending, one is camera
+            sends = one is sending or one is sound
+            receives = one is camera or (one is sound and self._receives and is_sent_to(one.receiver))
             one.direction = DIRECTIONS[sends, receives]
+            if one is sound:
+                one.sender.replaceTrack(self._sound)
+                if receives:
+                    take_coded_sound(one.receiver, self._session.playout.sound.packet)
         if camera is not None:
             self._receive_camera(camera.receiver)
 
@@ -236,6 +247,12 @@ class WebRtcConnection:
     def _hold_bitrate(self) -> None:
         if self._bitrate is not None:
             self._bitrate.hold(self._quality(), self._now())
+
+
+def _is_opus(transceiver: RTCRtpTransceiver) -> bool:
+    """Whether it is for sound, and of the one codec that is taken: any browser has it (RFC 7874)."""
+    codecs: Any = transceiver._codecs  # pyright: ignore[reportPrivateUsage] -- aiortc has no public place
+    return transceiver.kind == "audio" and all(codec.name.lower() == "opus" for codec in codecs)
 
 
 def _codec_of(answer: str) -> str:

@@ -234,12 +234,15 @@ def _other(sections: Sections, media: Media, role: Role) -> Taken | None:
         ]
         if not known:
             return None
+        known = [number for number in known if maps[number].name == "opus"] or known
         lines = [
             f"a=rtpmap:{number} {maps[number].name}/{maps[number].clock_hz}"
             + ("/2" if maps[number].name == "opus" else "")
             for number in known
         ]
-        direction = _direction(sections, media) if role == "publisher" else "recvonly"
+        direction = _direction(sections, media)
+        if role == "viewer":
+            direction = "recvonly" if direction in RECEIVES else "inactive"
         return _taken_rtp(sections, media, direction, known, lines)
     if media.kind == "application" and _unusable(sections, media, SCTP_PROTOCOL) is None:
         return _taken_channels(sections, media)

@@ -1,13 +1,22 @@
-"""Media tracks: a pump that empties incoming ones, and the one that is sent to peers and viewers."""
+"""Media tracks: a pump that empties incoming ones, and those that are sent to peers and viewers."""
 
+import asyncio
+from collections import deque
 from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
 
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
-from av import VideoFrame
+from av import Packet, VideoFrame
 
 from server.media.frames import to_video_frame
 from server.session.broadcast import Broadcast, BroadcastEnded, Subscription
+from server.session.sound.packets import RATE_HZ
+from server.session.sound.playout import SoundBlock, SoundPlayout
+
+WAITING_BLOCKS = 10  # of sound, 0.2 s: a line that takes no more gets the newest
+SOUND_TIME_BASE = Fraction(1, RATE_HZ)
 
 
 async def drain(track: MediaStreamTrack, keep: Callable[[VideoFrame], None]) -> None:
@@ -60,3 +69,44 @@ class OutputTrack(MediaStreamTrack):
         super().stop()
         if self._subscription is not None:
             self._subscription.close()
+
+
+class SoundTrack(MediaStreamTrack):
+    """The sound of a session, coded: each block as it goes out.
+
+    It listens from the first `recv` on, so that a track that is never sent costs nothing.
+    """
+
+    kind = "audio"
+
+    def __init__(self, sound: SoundPlayout) -> None:
+        super().__init__()
+        self._sound = sound
+        self._leave: Callable[[], None] | None = None
+        self._blocks: deque[SoundBlock] = deque(maxlen=WAITING_BLOCKS)
+        self._came = asyncio.Event()
+
+    async def recv(self) -> "Packet[Any]":  # pyright: ignore[reportIncompatibleMethodOverride] -- as it may
+        """The next block as Opus. Raises MediaStreamError once the track has been stopped."""
+        if self._leave is None and self.readyState == "live":
+            self._leave = self._sound.listen(self._take)
+        while not self._blocks and self.readyState == "live":
+            self._came.clear()
+            await self._came.wait()
+        if self.readyState != "live":
+            raise MediaStreamError("the sound track has been stopped")
+        block = self._blocks.popleft()
+        packet = Packet(block.opus)
+        packet.pts, packet.time_base = block.pts, SOUND_TIME_BASE
+        return packet
+
+    def stop(self) -> None:
+        """Give out no more; whoever waits in `recv` is told so."""
+        super().stop()
+        if self._leave is not None:
+            self._leave()
+        self._came.set()
+
+    def _take(self, block: SoundBlock) -> None:
+        self._blocks.append(block)
+        self._came.set()

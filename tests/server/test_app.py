@@ -157,7 +157,7 @@ async def test_page_has_security_headers_and_nothing_outside_is_served(server):
     wanted = {
         "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
         "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        "Permissions-Policy": "camera=(self), microphone=()",
+        "Permissions-Policy": "camera=(self), microphone=(self)",
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "no-cache",

@@ -40,6 +40,7 @@ def test_defaults_are_safe_and_bounded():
         "resume_seconds": 30.0,
         "engine_timeout": 120.0,
         "restart": True,
+        "audio": True,
         "traces": False,
         "turn_seconds": 12 * 3600,
         "max_recording_minutes": 10.0,

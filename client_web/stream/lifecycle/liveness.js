@@ -9,6 +9,7 @@ import { isGone } from "./session_request.js";
  * @typedef {import("../../protocol.js").ServerMessage} ServerMessage
  * @typedef {object} Handlers
  * @property {(stream: MediaStream) => void} onTrack
+ * @property {(stream: MediaStream) => void} onSound what the server returns, if it takes sound
  * @property {(message: ServerMessage) => void} onMessage
  * @property {(message: ServerMessage) => void} onTelemetry
  * @property {() => void} onInterrupted

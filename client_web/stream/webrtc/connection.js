@@ -1,7 +1,7 @@
 /**
  * WebRTC connection to the server: WHIP signalling, the camera track up, the generated track down, two data channels.
  *
- *   const connection = new WebRtcConnection({ onTrack, onMessage, onTelemetry, onInterrupted, onRestored, onLost });
+ *   const connection = new WebRtcConnection({ onTrack, onSound, onMessage, onTelemetry, onInterrupted, onRestored, onLost });
  *   await connection.open(cameraTrack, iceServers);   // throws ConnectError with words for the person
  *   connection.send(message);
  *   connection.close();                               // after close() or onLost no handler is called again
@@ -28,6 +28,10 @@ export class WebRtcConnection {
   #pc = null;
   /** @type {RTCRtpSender | null} */
   #sender = null;
+  /** @type {RTCRtpSender | null} */
+  #microphone = null;
+  /** @type {MediaStreamTrack | null} */
+  #sound = null;
   /** @type {RTCDataChannel | null} */
   #control = null;
   /** @type {number[]} */
@@ -54,7 +58,13 @@ export class WebRtcConnection {
     const transceiver = pc.addTransceiver(cameraTrack, { direction: "sendrecv" });
     this.#sender = transceiver.sender;
     keepNothingBack(transceiver.receiver);
-    pc.addEventListener("track", ({ track }) => this.#handlers.onTrack(new MediaStream([track])));
+    // there from the start, so that the microphone can be turned on without a new offer; nothing is sent before
+    this.#microphone = pc.addTransceiver("audio", { direction: "sendrecv" }).sender;
+    void this.replaceMicrophone(this.#sound);
+    pc.addEventListener("track", ({ track }) => {
+      const tell = track.kind === "audio" ? this.#handlers.onSound : this.#handlers.onTrack;
+      tell(new MediaStream([track]));
+    });
     pc.addEventListener("connectionstatechange", () => this.#watchTransport(pc.connectionState));
     this.#openChannels(pc);
 
@@ -88,6 +98,12 @@ export class WebRtcConnection {
   /** Another camera in the running session. @param {MediaStreamTrack} cameraTrack */
   async replaceCamera(cameraTrack) {
     await this.#sender?.replaceTrack(cameraTrack);
+  }
+
+  /** Sound to send, before open() or at any time after it; null: none. @param {MediaStreamTrack | null} sound */
+  async replaceMicrophone(sound) {
+    this.#sound = sound;
+    await this.#microphone?.replaceTrack(sound);
   }
 
   /** Shrink the upload to a little more than the model's picture: less to encode here, less to decode there. @param {{width: number, height: number}} model */

@@ -14,7 +14,7 @@ from av import VideoFrame
 import server.media.recording
 from server.media.movie_file import MovieFile
 from server.media.pacing import MediaClock
-from server.media.recording import WAITING_PICTURES, Recording, RecordingClock
+from server.media.recording import WAITING_BLOCKS, WAITING_PICTURES, Recording, RecordingClock
 from server.protocol.replies import RecordingChanged
 from tests.server.running import PATIENCE_S, until
 
@@ -40,11 +40,13 @@ def read(path: Path) -> list[tuple[float, np.ndarray]]:
 class Stage:
     """A recording, its news, and a clock that the test turns: it is what the loop shows it, too."""
 
-    def __init__(self, folder: Path, side_by_side: bool = False, max_seconds: float = 60) -> None:
+    def __init__(
+        self, folder: Path, side_by_side: bool = False, max_seconds: float = 60, with_sound: bool = False
+    ) -> None:
         self.now = 100.0
         self.news: list[RecordingChanged] = []
         self.recording = Recording(
-            "session", "a.mp4", folder / "1.mp4", side_by_side, max_seconds, self.news.append
+            "session", "a.mp4", folder / "1.mp4", side_by_side, max_seconds, self.news.append, with_sound
         )
         self._pts = 0
 
@@ -284,3 +286,92 @@ def test_an_hour_of_drift_between_the_clocks_does_not_add_up():
     clock = RecordingClock()
     places = [clock.place(round(second * 90_000 * 1.001), 7.0 + second) for second in range(3600)]
     assert max(abs(place - second * 90_000) for second, place in enumerate(places)) <= 0.26 * 90_000
+
+
+# Sound.
+
+
+def block(level: int = 0) -> np.ndarray:
+    """20 ms; loud at the beginning, if at all."""
+    samples = np.zeros((960, 2), np.int16)
+    samples[:240] = np.rint(level * np.sin(np.arange(240) * 2 * np.pi * 2000 / 48_000))[:, None]
+    return samples
+
+
+def clicks(path: Path) -> list[float]:
+    """When something loud begins, in seconds; not at the very beginning, which the coder fades in."""
+    with av.open(str(path)) as container:
+        frames = [(float(f.pts * f.time_base), np.abs(f.to_ndarray()[0])) for f in container.decode(audio=0)]
+    loud = [begin + int(at) / 48_000 for begin, wave in frames for at in np.flatnonzero(wave > 0.2)]
+    return [time for n, time in enumerate(loud) if time > 0.1 and (n == 0 or time - loud[n - 1] > 0.1)]
+
+
+async def record_clicks(stage: Stage, seconds: int, skipped: range = range(0)) -> None:
+    """A white picture and a click each second, on the clock."""
+    began = stage.now
+    for n in range(50 * seconds):
+        if n % 2 == 0:
+            stage.show(255 if n % 50 == 0 else 0, after=began + n / 50 - stage.now)
+        if n not in skipped:
+            stage.recording.hear(block(20_000 if n % 50 == 0 else 0), began + n / 50)
+        if n % 10 == 0:
+            await stage.written()
+
+
+async def test_law_a_click_is_heard_when_its_picture_is_seen(tmp_path):
+    stage = Stage(tmp_path, with_sound=True)
+    await record_clicks(stage, 5)
+    await stage.stop()
+    assert clicks(stage.recording.path) == pytest.approx([1, 2, 3, 4], abs=0.005)
+    seen = [seconds for seconds, pixels in read(stage.recording.path) if pixels.mean() > 128]
+    assert seen == pytest.approx([0, 1, 2, 3, 4], abs=0.001)
+
+
+@pytest.mark.parametrize("skipped", [range(60, 80), range(10, 140)])
+async def test_law_what_was_not_heard_is_silence_and_what_follows_is_in_its_place(tmp_path, skipped):
+    stage = Stage(tmp_path, with_sound=True)
+    await record_clicks(stage, 5, skipped)
+    await stage.stop()
+    expected = [n for n in (1, 2, 3, 4) if 50 * n not in skipped]
+    assert clicks(stage.recording.path) == pytest.approx(expected, abs=0.005)
+
+
+async def test_law_sound_before_the_first_picture_is_left_out(tmp_path):
+    stage = Stage(tmp_path, with_sound=True)
+    stage.recording.hear(block(20_000), stage.now - 0.1)
+    await record_clicks(stage, 2)
+    await stage.stop()
+    assert clicks(stage.recording.path)[-1] == pytest.approx(1, abs=0.005)
+
+
+async def test_without_sound_the_file_has_none(tmp_path):
+    stage = Stage(tmp_path)
+    stage.recording.hear(block(20_000), stage.now)
+    await record_clicks(stage, 2)
+    await stage.stop()
+    with av.open(str(stage.recording.path)) as container:
+        assert not container.streams.audio
+
+
+async def test_law_times_that_are_a_sample_off_leave_no_hole(tmp_path):
+    stage = Stage(tmp_path, with_sound=True)
+    stage.show(0)
+    tone = np.rint(10_000 * np.sin(np.arange(48_000) * 2 * np.pi * 500 / 48_000)).astype(np.int16)
+    for n in range(50):
+        time = stage.now + n / 50 + (n % 3 - 1) / 48_000
+        stage.recording.hear(np.repeat(tone[n * 960 : n * 960 + 960, None], 2, 1), time)
+    stage.show(0, after=2.0)
+    await stage.stop()
+    with av.open(str(stage.recording.path)) as container:
+        wave = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    assert np.abs(np.diff(wave[4800:43_200], 2)).max() < 0.01
+
+
+async def test_law_sound_that_the_thread_is_behind_with_is_bounded(tmp_path):
+    stage = Stage(tmp_path, with_sound=True)
+    stage.show(0)
+    await stage.written()
+    for n in range(1000):
+        stage.recording.hear(block(), stage.now + n / 50)
+    assert len(stage.recording._heard) == WAITING_BLOCKS
+    await stage.stop()

@@ -28,6 +28,7 @@ from server.protocol.requests import (
     SetMask,
     SetOutput,
     SetReferences,
+    SetShape,
     StartRecording,
     StopRecording,
     StopTimeline,
@@ -46,7 +47,7 @@ from server.protocol.setup import (
 )
 
 OF_THE_MOMENT = {Reset, SetFreeze, Pause, Resume, StartRecording, StopRecording}
-WITH_A_SESSION = {SetReferences, SetMask}  # their pictures were uploaded to it
+WITH_A_SESSION = {SetReferences, SetMask, SetShape}  # their pictures were uploaded to it; its camera's shape
 SETTINGS = SessionSettings(
     prompts=(WeightedPrompt(text="clay"),),
     transition=None,

@@ -8,6 +8,7 @@ from av import VideoFrame
 
 from server.media.recording_store import RecordingRefused
 from server.session.recorder import Recorder
+from server.session.sound.playout import SoundBlock, SoundPlayout
 from tests.server.pictures import CLAY, picture
 
 
@@ -31,11 +32,13 @@ class Store:
     def __init__(self) -> None:
         self.files: list[File] = []
         self.asked: list[tuple] = []
+        self.with_sound: list[bool] = []
 
-    def start(self, session, *, side_by_side, on_change) -> File:
+    def start(self, session, *, side_by_side, on_change, with_sound=False) -> File:
         if self.files and not self.files[-1].is_over:
             raise RecordingRefused("a recording of this session is running")
         self.asked.append((session, side_by_side, on_change))
+        self.with_sound.append(with_sound)
         self.files.append(File())
         return self.files[-1]
 
@@ -96,3 +99,20 @@ def test_a_server_without_recordings_says_so():
     with pytest.raises(RecordingRefused, match="keeps no recordings"):
         recorder.start(side_by_side=False)
     assert not recorder.is_recording
+
+
+async def test_sound_is_recorded_if_there_has_been_any_and_heard_until_the_end(store):
+    sound = SoundPlayout(lambda: 0.0)
+    recorder, heard = Recorder(store, "abc", print, sound), []
+    recorder.start(side_by_side=False)
+    recorder.stop(1.0)
+    sound.packet(0, b"x")
+    for _ in range(2):
+        recorder.start(side_by_side=False)
+        store.files[-1].hear = lambda samples, time: heard.append(time)
+        for listener in sound._listeners:
+            listener(SoundBlock(0, 2.0, b"", np.zeros((960, 2), np.int16)))
+        recorder.stop(3.0)
+        assert not sound._listeners
+    assert heard == [2.0, 2.0] and store.with_sound == [False, True, True]
+    sound.close()

@@ -1,6 +1,7 @@
 """What a peer and a viewer have in common, without a network."""
 
 import asyncio
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -89,17 +90,17 @@ async def test_law_of_thirty_video_tracks_one_is_received(session, settings, kin
     assert drains() == 0
 
 
-NO_SOUND = ("audio", "inactive")
+SOUND = ("audio", "recvonly")
 CHANNEL = ("application", "webrtc-datachannel")
 # Of each m-line that is answered, in order: kind, direction and codecs, then the H.264 profile of the first,
 # which is the one used.
 ANSWERS = {
     "plain": [("video", "recvonly", "H264", "42e01f")],
-    "Safari": [NO_SOUND, ("video", "sendrecv", "H264 rtx H264 rtx VP8 H264 rtx", "42e01f"), CHANNEL],
-    "OBS": [NO_SOUND, ("video", "recvonly", "H264", "64001f")],
-    "GStreamer": [("video", "recvonly", "H264", "4d401f"), NO_SOUND],
+    "Safari": [SOUND, ("video", "sendrecv", "H264 rtx H264 rtx VP8 H264 rtx", "42e01f"), CHANNEL],
+    "OBS": [SOUND, ("video", "recvonly", "H264", "64001f")],
+    "GStreamer": [("video", "recvonly", "H264", "4d401f"), SOUND],
     "Firefox": [("video", "sendrecv", "H264 rtx VP8 rtx H264 rtx", "42e01f"), CHANNEL],
-    "FFmpeg": [NO_SOUND, ("video", "recvonly", "H264", "42c01f")],
+    "FFmpeg": [SOUND, ("video", "recvonly", "H264", "42c01f")],
     "werift 0.24": [("video", "recvonly", "VP8", None)],
     "webrtcbin 1.22": [("video", "recvonly", "H264", "42c016")],
     "Firefox 153 without H.264": [("video", "sendrecv", "VP8 rtx", None)],
@@ -122,6 +123,36 @@ async def test_each_client_is_answered_with_its_sections_directions_and_codecs(s
         else:
             found.append((media.kind, media.direction or media.fmt[0]))
     assert found == ANSWERS[name]
+    await connection.close()
+
+
+@pytest.mark.parametrize("way", ["sendrecv", "sendonly", "recvonly", "inactive"])
+@pytest.mark.parametrize("receives", [True, False])
+async def test_law_without_audio_no_sound_is_taken_or_sent(session, settings, way, receives):
+    silent = settings.model_copy(update={"audio": False})
+    connection = WebRtcConnection(session, silent, "somebody", receives=receives)
+    read = published if receives else watched
+    answer = await connection.answer(read(await offer_of(("video", "sendrecv"), ("audio", way))))
+    assert SessionDescription.parse(answer).media[1].direction == "inactive"
+    await connection.close()
+
+
+async def test_sound_that_is_not_opus_is_not_taken(session, settings):
+    connection = WebRtcConnection(session, settings, "somebody", receives=True)
+    offer = re.sub(
+        "(?m)^a=rtpmap:[0-9]+ opus.*$", "a=x", await offer_of(("video", "sendrecv"), ("audio", "sendrecv"))
+    )
+    answer = SessionDescription.parse(await connection.answer(published(offer)))
+    assert [(one.direction, one.rtp.codecs[0].name) for one in answer.media][1] == ("inactive", "G722")
+    await connection.close()
+
+
+async def test_pictures_and_sound_are_of_one_stream(session, settings):
+    """Or a browser would not play them together."""
+    connection = WebRtcConnection(session, settings, "somebody", receives=True)
+    answer = await connection.answer(published(await offer_of(("video", "sendrecv"), ("audio", "sendrecv"))))
+    streams = [str(one.msid).split()[0] for one in SessionDescription.parse(answer).media]
+    assert len(streams) == 2 and len(set(streams)) == 1
     await connection.close()
 
 

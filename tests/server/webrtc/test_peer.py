@@ -58,10 +58,14 @@ async def test_an_offer_that_does_not_watch_is_accepted(peer):
     assert answer.media[0].direction == "recvonly"
 
 
-async def test_an_offer_with_audio_is_accepted_and_none_is_sent_or_received(peer):
-    offer = await offer_of(("video", "sendrecv"), ("audio", "sendrecv"))
+@pytest.mark.parametrize(
+    ("offered", "answered"),
+    [("sendrecv", "sendrecv"), ("sendonly", "recvonly"), ("recvonly", "sendonly"), ("inactive", "inactive")],
+)
+async def test_an_offer_with_audio_is_answered_as_it_was_made(peer, offered, answered):
+    offer = await offer_of(("video", "sendrecv"), ("audio", offered))
     answer = SessionDescription.parse(await peer.accept(published(offer)))
-    assert [(m.kind, m.direction) for m in answer.media] == [("video", "sendrecv"), ("audio", "inactive")]
+    assert [(m.kind, m.direction) for m in answer.media] == [("video", "sendrecv"), ("audio", answered)]
 
 
 async def test_only_ice_servers_of_the_settings_are_used(worker):

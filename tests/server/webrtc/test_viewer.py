@@ -29,17 +29,20 @@ async def viewer(session, settings):
     await viewer.close()
 
 
-async def test_the_answer_sends_video_alone(viewer):
+async def test_the_answer_sends_pictures_and_sound(viewer):
     offer = await offer_of(("audio", "recvonly"), ("video", "recvonly"))
     answer = SessionDescription.parse(await viewer.accept(watched(offer)))
-    assert [(m.kind, m.direction) for m in answer.media] == [("audio", "inactive"), ("video", "sendonly")]
+    assert [(m.kind, m.direction) for m in answer.media] == [("audio", "sendonly"), ("video", "sendonly")]
     assert answer.media[1].rtp.codecs[0].name == "H264"
 
 
-async def test_what_a_viewer_sends_is_not_taken(viewer):
-    offer = await offer_of(("audio", "sendrecv"), ("video", "sendrecv"))
-    answer = SessionDescription.parse(await viewer.accept(watched(offer)))
-    assert [(m.kind, m.direction) for m in answer.media] == [("audio", "inactive"), ("video", "sendonly")]
+async def test_what_a_viewer_sends_is_not_taken(session, settings):
+    for sound, answered in (("sendrecv", "sendonly"), ("sendonly", "inactive"), ("inactive", "inactive")):
+        viewer = Viewer("v", session, settings)
+        offer = await offer_of(("audio", sound), ("video", "sendrecv"))
+        answer = SessionDescription.parse(await viewer.accept(watched(offer)))
+        assert [(m.kind, m.direction) for m in answer.media] == [("audio", answered), ("video", "sendonly")]
+        await viewer.close()
 
 
 @pytest.mark.parametrize(
