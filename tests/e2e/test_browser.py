@@ -63,6 +63,7 @@ BUILD = """async () => {
     wire.setRegion(null), wire.setRegion({ distance: 0.5, side: "far", softness: 0 }),
     wire.setCameraStart({ noise_scale: 0.6 }), wire.setCameraStart({ follows_motion: true }),
     wire.setSteps(null), wire.setLatency("low"), wire.setSeed(7), wire.setSeed(null),
+    wire.setShape({ orientation: "upright" }), wire.setShape({ fit: "fit" }),
     wire.setFreeze(true), wire.pause(), wire.resume(), wire.startRecording(true), wire.stopRecording(),
     wire.setOutput({ fps: null, quality: "high" }), wire.reset(), wire.reset("a"), wire.ping(),
   ];

@@ -279,7 +279,9 @@ def test_a_png_of_any_kind_is_read_within_bounds(open_page: OpenPage) -> None:
         return page.evaluate(read, base64.b64encode(data).decode())
 
     whole = png()
-    assert keys(whole) == list(SnapshotParameters.model_fields)
+    assert keys(whole) == [
+        name for name, field in SnapshotParameters.model_fields.items() if field.is_required()
+    ]
     for end in range(0, len(whole), 7):
         assert set(keys(whole[:end])) <= set(SnapshotParameters.model_fields)
     assert keys(b"\xff\xd8\xff" + whole) == keys(b"") == []

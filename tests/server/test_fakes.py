@@ -50,6 +50,7 @@ def test_the_worker_loads_with_the_arguments_of_the_real_one():
     assert arguments(REAL["StreamEngine"], "load") == [
         "cls",
         "model",
+        "size",
         "depth",
         "speed",
         "decoder",

@@ -141,7 +141,7 @@ def test_a_bad_configuration_is_named() -> None:
         ({"heigth": 480}, "unknown configuration key 'heigth'"),
         ({"model_config": {"base_model_kwargs": {"vace_in_dim": 32}}}, "vace_in_dim must be 96 .* got 32"),
         ({"model_config": {"base_model_name": "sora"}}, "model must be one of .* got 'sora'"),
-        ({"height": 100}, "multiples of 16, got 100 x 256"),
+        ({"height": 100}, "multiples of 16, up to 4096, got 256x100"),
     ):
         with pytest.raises(ConfigError, match=named):
             LongLivePipeline(config, device=CPU, dtype=torch.float32)

@@ -35,6 +35,7 @@ from server.protocol.replies import (
     SeedState,
     ServerMessage,
     SessionSettings,
+    ShapeState,
 )
 from server.protocol.requests import WeightedPrompt
 from server.session.channel import TooManyClients
@@ -59,6 +60,7 @@ VIEW = SessionView(
         camera_start=CameraStartState(noise_scale=1.0, follows_motion=False),
         steps=None,
         latency="standard",
+        shape=ShapeState(orientation="wide", fit="fill", width=None, height=None),
         seed=SeedState(mode="fixed", seed=3, current=3),
         frozen=False,
         paused=False,

@@ -17,6 +17,7 @@ from server.protocol.replies import (
     OutputState,
     SeedState,
     SessionSettings,
+    ShapeState,
 )
 from server.protocol.requests import (
     Command,
@@ -60,6 +61,7 @@ SETTINGS = SessionSettings(
     camera_start=CameraStartState(noise_scale=0.6, follows_motion=False),
     steps=(1000,),
     latency="lowest",
+    shape=ShapeState(orientation="wide", fit="fill", width=None, height=None),
     seed=SeedState(mode="fixed", seed=3, current=4),
     frozen=True,
     paused=True,

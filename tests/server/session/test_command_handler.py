@@ -338,11 +338,13 @@ class Recordings:
     def __init__(self) -> None:
         self.is_over, self.news, self.offered, self.reasons = False, None, [], []
 
-    def start(self, session, *, side_by_side, on_change):
+    def start(self, session, *, side_by_side, on_change, with_sound):
+        assert not with_sound, "none has come"
         self.is_over, self.news, self.side_by_side = False, on_change, side_by_side
         return self
 
-    def offer(self, rgb, pts, now, camera) -> None:
+    def offer(self, rgb, pts, now, camera, fit) -> None:
+        assert fit == "fill"
         self.offered.append(pts)
 
     def stop(self, now, reason="") -> None:

@@ -10,6 +10,7 @@ from server.protocol.replies import (
     OutputState,
     SeedState,
     SessionSettings,
+    ShapeState,
     TimelineState,
 )
 from server.protocol.requests import TimelineStep, WeightedPrompt
@@ -35,6 +36,7 @@ def settings(text: str = "clay", position: float | None = None) -> SessionSettin
         camera_start=CameraStartState(noise_scale=1.0, follows_motion=False),
         steps=None,
         latency="standard",
+        shape=ShapeState(orientation="wide", fit="fill", width=None, height=None),
         seed=SeedState(mode="fixed", seed=3, current=3),
         frozen=False,
         paused=False,

@@ -129,6 +129,7 @@ class Stream:
             camera_start=now.camera_start_state(),
             steps=now.steps,
             latency=now.latency,
+            shape=now.shape_state(),
             seed=now.seed_state(),
             frozen=False,
             paused=False,

@@ -129,7 +129,7 @@ def test_one_rank_starts_nothing() -> None:
 
 @pytest.mark.parametrize("kind", Kind)
 def test_a_message_comes_as_it_was_sent(kind: Kind) -> None:
-    message = Message(kind, 1, 2, 3, 4, 5, 6, 7, 8, True, 937.5)
+    message = Message(kind, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, True, 937.5)
     assert Message.unpacked(message.packed()) == message
 
 
