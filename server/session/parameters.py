@@ -142,7 +142,9 @@ class Parameters:
         return replace(begun, transition=None, current_seed=current)
 
     def at(self, latency: LatencyLevel) -> "Parameters":
-        """With that latency's steps and noise scale."""
+        """With that latency's steps and noise scale, as soon as the model's own are known."""
+        if not self.own_steps:
+            return replace(self, latency=latency)
         steps, noise_scale = sampling_at(latency, self.own_steps)
         return replace(
             self,

@@ -152,17 +152,17 @@ def begin_from_seed(server: Server, id: str, seed: int) -> None:
 
 def wait_same_stream(server: Server, before: dict[str, Any]) -> None:
     """Until the session shows a later chunk than in `before`, counted on from there, settings unchanged."""
-    chunk = before["figures"]["chunk"]
+    chunk = before["figures"]["chunk"] or 0  # None: of none yet
     views: list[dict[str, Any]] = []
 
     def went_on() -> bool:
         views.append(session_view(server, before["id"]))
-        return views[-1]["figures"]["chunk"] > chunk + 1
+        return (views[-1]["figures"]["chunk"] or 0) > chunk + 1
 
     assert wait_until(went_on, LIVE_LIMIT_MS / 1000), f"still at chunk {views[-1]['figures']['chunk']}"
     for name in ("prompts", "seed", "references", "guidance", "recording"):
         assert views[-1]["settings"][name] == before["settings"][name]
-    assert min(view["figures"]["chunk"] for view in views) >= chunk, "it did not begin again"
+    assert min(view["figures"]["chunk"] or 0 for view in views) >= chunk, "it did not begin again"
 
 
 def frames_shown(page: Page) -> int:

@@ -468,3 +468,9 @@ def test_a_session_that_comes_to_a_model_that_cannot_turn_is_wide():
     turned = replace(CLAY, orientation="upright")
     assert turned.of_model(INFO).orientation == "upright"
     assert turned.of_model(replace(INFO, can_turn=False)).orientation == "wide"
+
+
+def test_a_latency_that_is_chosen_before_the_model_is_known_waits_for_its_steps():
+    begun = Parameters.of("clay", 3).begun_with([SetLatency(id="1", level="lower")])
+    assert (begun.latency, begun.steps) == ("lower", None)
+    assert len(replace(begun, own_steps=(1000, 750, 500, 250)).at("lower").steps) == 2
