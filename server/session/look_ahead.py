@@ -9,8 +9,8 @@ as much younger when they are shown. Others wait no longer for the first than fo
 only where nobody waits, and is a part of the session's turn.
 
 And it computes its window under a new prompt while frames come in and nobody wants the device: whoever asked
-for it waits for that no more. Once for each chunk: who changes a prompt again and again takes no more time
-of the device than one who does not.
+for it waits for that no more. Once for each chunk, as the chunk would do it: who changes a prompt again and
+again takes no more of the device. Whoever comes meanwhile waits for as long as a recache takes.
 
 Which frames a chunk will have is a guess, as good as the camera is even. A wrong one costs time and nothing
 else: the chunk does by itself what was not done for its frames.

@@ -141,7 +141,7 @@ async def test_law_nothing_is_seen_ahead_while_another_has_the_device_or_waits_f
 
 
 async def test_law_a_window_is_recomputed_ahead_once_a_chunk_and_never_while_the_device_is_wanted(rigs):
-    """Whoever changes a prompt again and again has no more of the device for it."""
+    """Whoever changes a prompt again and again has one recache a chunk, as without."""
     rig = rigs()
     gold, silver = (("gold", 1.0),), (("silver", 1.0),)
     await rig.ahead.recache(HANDLE, None)
